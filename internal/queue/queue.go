@@ -1,0 +1,157 @@
+// Package queue is the contract of otpost's job queue.
+//
+// It promises: a job that was enqueued is handed out at least once, to one worker at a time, until that worker reports it; what
+// a dead worker held is handed out again; a job past its not_after is handed out as expired, never to be run. What it does not:
+// exactly once. The truth about a delivery is its row; the queue is a hint when to look at it (docs/states.md).
+//
+// A worker's lease covers all jobs it holds: it beats, or loses them. Every claim of a job has a token of its own, and a report
+// with another worker or token changes nothing.
+package queue
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/google/uuid"
+
+	"otpost/internal/store"
+)
+
+// The times of a lease (PROTOCOL section 3).
+const (
+	Lease         = 10 * time.Second       // a worker that has not beaten for so long is swept
+	BeatEvery     = 2 * time.Second        // how often a worker beats
+	SweepEvery    = 500 * time.Millisecond // how often workers look for dead ones
+	StartUntil    = 7 * time.Second        // no new dot later than this after the last answered beat
+	HoldEvery     = 10 * time.Second       // how often a worker states what it holds
+	CrashesAlone  = 2                      // a job with so many crashes runs alone in its process
+	CrashesPoison = 5                      // a job with so many crashes is handed out as poisoned
+)
+
+// ErrLost says that the driver does not know the worker (any more): its lease has lapsed. It takes a new id.
+var ErrLost = errors.New("the worker's lease has lapsed")
+
+// Priority orders the jobs of a queue. Lower ones are not starved: every 16th claim begins with the lowest.
+type Priority int8
+
+// The priorities, first to last.
+const (
+	Urgent Priority = iota // somebody waits before a login page
+	Normal
+	Low
+	Idle
+)
+
+// Job is something to do. The caller draws the id; enqueuing an id that the queue knows changes nothing.
+type Job struct {
+	ID       uuid.UUID
+	Kind     string // "delivery.send"
+	Priority Priority
+	RunAt    time.Time // zero: now
+	NotAfter time.Time // from then on the job is handed out as Expired
+	Payload  []byte    // <= 64 KiB, sealed by the caller; nil for deliveries
+}
+
+// Verdict says what a claimed job is handed out for. All three are leased and must be reported.
+type Verdict int8
+
+// The verdicts.
+const (
+	Run      Verdict = iota // do it
+	Expired                 // its not_after has passed: write that down
+	Poisoned                // it has killed CrashesPoison workers: write that down
+)
+
+// Claimed is a job in a worker's hands.
+type Claimed struct {
+	Job
+	Worker     uuid.UUID // who holds it
+	Token      int64     // of this claim
+	Verdict    Verdict
+	Crashes    int       // workers that died holding it
+	SweptOwner uuid.UUID // the worker that was last swept while it held the job; zero: none
+}
+
+// Action is what becomes of a job.
+type Action int8
+
+// The actions.
+const (
+	Done    Action = iota // forget it
+	Retry                 // hand it out again at RunAt
+	Release               // hand it out again at once; the claim does not count
+	Dead                  // keep it aside with Reason
+)
+
+// Result reports a claimed job. RunAt and NotAfter replace the job's times with Retry.
+type Result struct {
+	ID       uuid.UUID
+	Token    int64
+	Action   Action
+	RunAt    time.Time
+	NotAfter time.Time
+	Reason   string // of Dead: a sentence without secrets
+}
+
+// Worker describes a process that claims.
+type Worker struct {
+	ID       uuid.UUID // random, unique per start and after every ErrLost
+	Host     string
+	PID      int
+	Version  string
+	Handlers int
+}
+
+// Seen is a worker as the queue knows it.
+type Seen struct {
+	Worker
+	Started, Beat time.Time
+	Local         bool // runs on this host
+}
+
+// ClaimRequest asks for jobs.
+type ClaimRequest struct {
+	Worker uuid.UUID
+	Most   int      // how many: never more than the worker's free handlers
+	Kinds  []string // only jobs of these kinds
+	Done   []Result // reported in the same transaction, before the claim
+}
+
+// Driver keeps the jobs of one queue. All methods are safe for concurrent use.
+type Driver interface {
+	// Enqueue adds the jobs whose ids the queue does not know. A dead job counts as not known and lives again.
+	Enqueue(ctx context.Context, jobs ...Job) error
+	// Register makes a worker known and begins its lease. Its process then takes part in same-host recovery: a peer sees
+	// within a sweep that the process has died.
+	Register(ctx context.Context, w Worker) error
+	// Unregister ends a worker; what it still holds is released uncounted.
+	Unregister(ctx context.Context, worker uuid.UUID) error
+	// Claim reports req.Done and leases up to req.Most jobs: due ones by priority, then by age. It returns at once, with
+	// none when there is nothing to do, and ErrLost when the worker's lease has lapsed (Done counts all the same where the
+	// claim tokens still fit).
+	Claim(ctx context.Context, req ClaimRequest) ([]Claimed, error)
+	// Report is Claim without a claim, for when somebody waits for the outcome or no handler is free.
+	Report(ctx context.Context, worker uuid.UUID, results ...Result) error
+	// Hold states which jobs the worker holds; everything else under its name goes back uncounted (the answer of a claim may
+	// have been lost).
+	Hold(ctx context.Context, worker uuid.UUID, held []uuid.UUID) error
+	// Beat renews the worker's lease. ErrLost: it was swept, or is unknown.
+	Beat(ctx context.Context, worker uuid.UUID) error
+	// Sweep takes the jobs of dead workers back: crashes+1, swept owner noted. It returns how many.
+	Sweep(ctx context.Context) (int, error)
+	// Wait returns when a job may be due, at the latest after most; it consumes no job. ctx ends it with its error.
+	Wait(ctx context.Context, most time.Duration) error
+	// Workers lists the workers whose lease has not lapsed.
+	Workers(ctx context.Context) ([]Seen, error)
+}
+
+// TxDriver is what a driver inside the state database adds: the job commits with the row that it is about.
+type TxDriver interface {
+	Driver
+	EnqueueTx(tx *store.Tx, jobs ...Job)
+	// HeldTx reports whether the worker still holds the claim: the lease that a dot needs.
+	HeldTx(tx *store.Tx, c Claimed) (bool, error)
+	// ReportTx is Report inside the transaction that writes the outcome.
+	ReportTx(tx *store.Tx, worker uuid.UUID, r Result) error
+}

@@ -1,0 +1,182 @@
+package store
+
+import (
+	"context"
+	"crypto/rand"
+	"database/sql"
+	"embed"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/pressly/goose/v3"
+	"golang.org/x/sys/unix"
+)
+
+//go:embed migrations/sqlite/*.sql
+var migrations embed.FS
+
+// dsn returns the driver's address of a database file: WAL, a bounded page cache, and more pragmas.
+func dsn(path string, pragmas ...string) string {
+	q := url.Values{"_pragma": append([]string{"busy_timeout(5000)", "journal_mode(WAL)", "cache_size(-8000)"}, pragmas...)}
+	return "file:" + (&url.URL{Path: path}).EscapedPath() + "?" + q.Encode()
+}
+
+// openReaders returns a pool of connections that cannot write.
+func openReaders(path string) (*sql.DB, error) {
+	db, err := sql.Open("sqlite", dsn(path, "query_only(1)"))
+	if err != nil {
+		return nil, err
+	}
+	db.SetMaxOpenConns(8)
+	db.SetMaxIdleConns(8)
+	return db, nil
+}
+
+// networkFileSystems are those on which SQLite's locks do not hold (statfs magic numbers of Linux).
+var networkFileSystems = map[int64]string{0x6969: "NFS", 0x517b: "SMB", 0xfe534d42: "SMB", 0xff534d42: "CIFS", 0x5346414f: "AFS"}
+
+// checkFile refuses a file of another user, on a network file system, or that is missing and not to be made.
+func checkFile(path string, create bool) error {
+	var st unix.Statfs_t
+	if err := unix.Statfs(filepath.Dir(path), &st); err != nil {
+		return fmt.Errorf("database %s: folder: %w", path, err)
+	}
+	if name, ok := networkFileSystems[int64(st.Type)&0xffffffff]; ok {
+		return fmt.Errorf("database %s lies on a network file system (%s), where SQLite's locks do not hold: move it to a local disk", path, name)
+	}
+	info, err := os.Stat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && create:
+		return nil
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("database %s does not exist: run otpost setup, or otpost serve --migrate", path)
+	case err != nil:
+		return fmt.Errorf("database: %w", err)
+	}
+	var file unix.Stat_t
+	if err := unix.Stat(path, &file); err != nil {
+		return fmt.Errorf("database %s: %w", path, err)
+	}
+	if uid := os.Geteuid(); int(file.Uid) != uid {
+		return fmt.Errorf("database %s belongs to uid %d and this process runs as uid %d: run it as the owner", path, file.Uid, uid)
+	}
+	if !info.Mode().IsRegular() {
+		return fmt.Errorf("database %s is not a regular file", path)
+	}
+	return nil
+}
+
+// migrate checks that the database is ours and that its schema fits, and brings it up to date where it may.
+func migrate(ctx context.Context, o Options) error {
+	db, err := sql.Open("sqlite", dsn(o.Path, "synchronous(FULL)"))
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	db.SetMaxOpenConns(1)
+	fresh, err := checkOurs(ctx, o.Path)
+	if err != nil {
+		return err
+	}
+	if fresh && !o.Migrate {
+		return fmt.Errorf("%w: it is empty; run otpost setup, or otpost serve --migrate", ErrSchema)
+	}
+	sub, err := fs.Sub(migrations, "migrations/sqlite")
+	if err != nil {
+		return err
+	}
+	goose, err := goose.NewProvider(goose.DialectSQLite3, db, sub)
+	if err != nil {
+		return fmt.Errorf("read migrations: %w", err)
+	}
+	if o.Migrate {
+		if err := apply(ctx, o, goose, db, fresh); err != nil {
+			return err
+		}
+	}
+	return checkRange(ctx, goose, db)
+}
+
+func apply(ctx context.Context, o Options, provider *goose.Provider, db *sql.DB, fresh bool) error {
+	results, err := provider.Up(ctx)
+	if err != nil {
+		return fmt.Errorf("migrate: %w", translate(err))
+	}
+	for _, r := range results {
+		o.Log.Info("migrated the database", "step", filepath.Base(r.Source.Path), "took_ms", r.Duration.Milliseconds())
+	}
+	if !fresh {
+		return nil
+	}
+	id := make([]byte, 8)
+	rand.Read(id)
+	host, err := os.Hostname()
+	if err != nil {
+		return fmt.Errorf("name this host: %w", err)
+	}
+	_, err = db.ExecContext(ctx, `INSERT INTO instance (id, host, created_ms, generation, oldest_program) VALUES ($1, $2, $3, 1, $4)`,
+		hex.EncodeToString(id), host, Millis(o.Now()), Program)
+	return translate(err)
+}
+
+// checkOurs reports whether the file is empty, and refuses one with tables that are not ours. It does not write: not even
+// the journal mode of a foreign database may change.
+func checkOurs(ctx context.Context, path string) (fresh bool, err error) {
+	if info, err := os.Stat(path); err != nil || info.Size() == 0 {
+		return true, nil
+	}
+	db, err := sql.Open("sqlite", "file:"+(&url.URL{Path: path}).EscapedPath()+"?mode=ro")
+	if err != nil {
+		return false, err
+	}
+	defer db.Close()
+	rows, err := db.QueryContext(ctx, `SELECT name FROM sqlite_master WHERE type = 'table'`)
+	if err != nil {
+		return false, translate(err)
+	}
+	defer rows.Close()
+	tables := map[string]bool{}
+	for rows.Next() {
+		var name string
+		if err := rows.Scan(&name); err != nil {
+			return false, err
+		}
+		tables[strings.ToLower(name)] = true
+	}
+	if err := rows.Err(); err != nil {
+		return false, translate(err)
+	}
+	switch {
+	case tables["pidea_audit"] || tables["tokenrealm"] || tables["tokeninfo"]:
+		return false, fmt.Errorf("%w but privacyIDEA's, which otpost never writes: name another one in OTPOST_DATABASE_URI, so that one pi.cfg serves both", ErrForeign)
+	case tables["instance"] && tables["delivery"], len(tables) == 0:
+		return len(tables) == 0, nil
+	default:
+		return false, ErrForeign
+	}
+}
+
+// checkRange refuses a schema that is older than the program's, or newer and closed to it.
+func checkRange(ctx context.Context, provider *goose.Provider, db *sql.DB) error {
+	current, target, err := provider.GetVersions(ctx)
+	if err != nil {
+		return fmt.Errorf("read schema version: %w", translate(err))
+	}
+	if current < target {
+		return fmt.Errorf("%w: it is at step %d of %d; run otpost setup, or otpost serve --migrate", ErrSchema, current, target)
+	}
+	var oldest int64
+	if err := db.QueryRowContext(ctx, `SELECT oldest_program FROM instance`).Scan(&oldest); err != nil {
+		return fmt.Errorf("read the schema's range: %w", translate(err))
+	}
+	if oldest > Program {
+		return fmt.Errorf("%w: it was made by a newer otpost; install that version", ErrSchema)
+	}
+	return nil
+}

@@ -1,0 +1,172 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
+)
+
+// Reader is what reads need: it is satisfied by *Tx and by the snapshot of DB.Read. It must not leave the closure that got it.
+// Parameters are $1..$n.
+type Reader interface {
+	// Get reads one row into dest and returns ErrNotFound when there is none.
+	Get(dest []any, query string, args ...any) error
+	// Query calls each for every row; scan reads the row's columns. An error of each ends the query and is returned.
+	Query(each func(scan Scan) error, query string, args ...any) error
+}
+
+// Scan reads the columns of the current row into dest, as sql.Rows.Scan does.
+type Scan func(dest ...any) error
+
+// Tx is a running write transaction, for the goroutine that runs the closure alone.
+type Tx struct {
+	w           *writer
+	err         error // the first failure of a Put
+	signal      bool
+	afterCommit []func()
+}
+
+// Put runs a statement whose result nobody needs. Its error shows at the next read or at the end of the closure.
+func (tx *Tx) Put(query string, args ...any) {
+	if tx.err != nil {
+		return
+	}
+	stmt, err := tx.w.prepare(query)
+	if err == nil {
+		_, err = stmt.ExecContext(context.Background(), args...)
+	}
+	if err != nil {
+		tx.err = fmt.Errorf("write: %w", translate(err))
+	}
+}
+
+// Get implements Reader; a statement with RETURNING tells here which row it changed (ErrNotFound: none).
+func (tx *Tx) Get(dest []any, query string, args ...any) error {
+	if tx.err != nil {
+		return tx.err
+	}
+	stmt, err := tx.w.prepare(query)
+	if err != nil {
+		return translate(err)
+	}
+	return translate(stmt.QueryRowContext(context.Background(), args...).Scan(dest...))
+}
+
+// Query implements Reader, for statements with RETURNING too.
+func (tx *Tx) Query(each func(scan Scan) error, query string, args ...any) error {
+	if tx.err != nil {
+		return tx.err
+	}
+	stmt, err := tx.w.prepare(query)
+	if err != nil {
+		return translate(err)
+	}
+	rows, err := stmt.QueryContext(context.Background(), args...)
+	return eachRow(rows, err, each)
+}
+
+// Changed reports whether a statement with RETURNING changed a row. The statement returns one column.
+func (tx *Tx) Changed(query string, args ...any) (bool, error) {
+	var ignored any
+	err := tx.Get([]any{&ignored}, query, args...)
+	if errors.Is(err, ErrNotFound) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// AfterCommit runs f once the transaction is on disk, in the goroutine that called Write. It is for wake-ups that may be lost.
+func (tx *Tx) AfterCommit(f func()) { tx.afterCommit = append(tx.afterCommit, f) }
+
+// Signal wakes the subscribers of all processes after the commit.
+func (tx *Tx) Signal() { tx.signal = true }
+
+// snapshot is the Reader of DB.Read.
+type snapshot struct {
+	ctx context.Context //nolint:containedctx // lives as long as the call of Read
+	db  *DB
+	tx  *sql.Tx
+}
+
+func (s snapshot) prepare(query string) (*sql.Stmt, error) {
+	stmt, ok := s.db.prepared.Load(query)
+	if !ok {
+		fresh, err := s.db.readers.PrepareContext(context.Background(), query)
+		if err != nil {
+			return nil, err
+		}
+		var raced bool
+		if stmt, raced = s.db.prepared.LoadOrStore(query, fresh); raced {
+			fresh.Close() //nolint:errcheck // unused
+		}
+	}
+	return s.tx.StmtContext(s.ctx, stmt.(*sql.Stmt)), nil
+}
+
+// Get implements Reader.
+func (s snapshot) Get(dest []any, query string, args ...any) error {
+	stmt, err := s.prepare(query)
+	if err != nil {
+		return translate(err)
+	}
+	return translate(stmt.QueryRowContext(s.ctx, args...).Scan(dest...))
+}
+
+// Query implements Reader.
+func (s snapshot) Query(each func(scan Scan) error, query string, args ...any) error {
+	stmt, err := s.prepare(query)
+	if err != nil {
+		return translate(err)
+	}
+	rows, err := stmt.QueryContext(s.ctx, args...)
+	return eachRow(rows, err, each)
+}
+
+func eachRow(rows *sql.Rows, err error, each func(Scan) error) error {
+	if err != nil {
+		return translate(err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		if err := each(rows.Scan); err != nil {
+			return err
+		}
+	}
+	return translate(rows.Err())
+}
+
+// translate turns the driver's errors into the package's own.
+func translate(err error) error {
+	if err == nil {
+		return nil
+	}
+	if errors.Is(err, sql.ErrNoRows) {
+		return ErrNotFound
+	}
+	var e *sqlite.Error
+	if !errors.As(err, &e) {
+		return err
+	}
+	switch e.Code() {
+	case sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY, sqlite3.SQLITE_CONSTRAINT_UNIQUE:
+		return errors.Join(ErrUnique, err)
+	}
+	switch e.Code() & 0xff {
+	case sqlite3.SQLITE_FULL:
+		return errors.Join(ErrFull, err)
+	case sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN:
+		return errors.Join(ErrReadOnly, err)
+	case sqlite3.SQLITE_NOTADB:
+		return errors.Join(ErrForeign, err)
+	}
+	return err
+}
+
+var (
+	_ Reader = (*Tx)(nil)
+	_ Reader = snapshot{}
+)
