@@ -1,0 +1,90 @@
+// Package audit is the journal of what was asked and decided.
+//
+// It promises: one row per entry, and an entry that is put into a caller's transaction stands or falls with it. What it does
+// not: hold a PIN, a code or a password; callers never hand one in. Rows are chained and searched in a later package.
+//
+// Three callers write: httpapi's edge one row per request (Record), login the row of an ACCEPT in the transaction that accepts,
+// delivery one row per outcome (both Put).
+package audit
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/google/uuid"
+
+	"otpost/internal/store"
+)
+
+// longest is where a text is cut, in bytes: a request must not fill the journal with its user name.
+const longest = 512
+
+// Entry is one row. Empty strings and a zero DeliveryID mean "does not apply". It has as many fields as the journal has columns.
+type Entry struct {
+	Action         string // "POST /validate/check", "delivery accepted"
+	Success        bool
+	Authentication string // ACCEPT, REJECT, CHALLENGE or empty
+	Serial         string
+	TokenType      string
+	Login          string // of the user it is about
+	Realm          string
+	Resolver       string
+	Administrator  string // who asked, when an administrator did
+	Client         string // IP address
+	TransactionID  string
+	DeliveryID     uuid.UUID
+	Info           string // a sentence without secrets
+}
+
+// Put writes an entry in the caller's transaction. at is the store's time; an error shows at the end of the transaction.
+func Put(tx *store.Tx, at time.Time, e Entry) {
+	id := uuid.Must(uuid.NewV7()) // fails only without a random source, and crypto/rand ends the process then
+	success := 0
+	if e.Success {
+		success = 1
+	}
+	var delivery any
+	if e.DeliveryID != uuid.Nil {
+		delivery = e.DeliveryID[:]
+	}
+	tx.Put(`INSERT INTO audit (id, at_ms, action, success, authentication, serial, token_type, login, realm, resolver,
+		administrator, client, transaction_id, delivery_id, info)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)`,
+		id[:], store.Millis(at), cut(e.Action), success, cut(e.Authentication), cut(e.Serial), cut(e.TokenType), cut(e.Login),
+		cut(e.Realm), cut(e.Resolver), cut(e.Administrator), cut(e.Client), cut(e.TransactionID), delivery, cut(e.Info))
+}
+
+// Journal writes entries that have no transaction of their own. It is safe for concurrent use.
+type Journal struct{ db *store.DB }
+
+// New returns the journal of a database.
+func New(db *store.DB) *Journal { return &Journal{db: db} }
+
+// Record writes an entry and returns after the commit, which a power cut may take back (store.WriteLight).
+func (j *Journal) Record(ctx context.Context, e Entry) error {
+	at := j.db.Now()
+	err := j.db.WriteLight(ctx, func(tx *store.Tx) error {
+		Put(tx, at, e)
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("record audit entry: %w", err)
+	}
+	return nil
+}
+
+// cut returns s as valid UTF-8 of at most longest bytes, without NUL (PostgreSQL takes none).
+func cut(s string) string {
+	s = strings.ReplaceAll(strings.ToValidUTF8(s, "\uFFFD"), "\x00", "")
+	if len(s) <= longest {
+		return s
+	}
+	end := longest
+	for !utf8.RuneStart(s[end]) {
+		end--
+	}
+	return s[:end]
+}

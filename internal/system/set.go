@@ -1,0 +1,151 @@
+package system
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"otpost/internal/secret"
+	"otpost/internal/store"
+)
+
+// The limits of SECURITY.md section 1: a code that lives longer can be guessed longer.
+const (
+	MostValidTime = 600 * time.Second
+	MostFailCount = 100
+)
+
+// What Set did to a key.
+const (
+	Insert = "insert"
+	Update = "update"
+)
+
+// ValueError says that a setting was refused. Reason is a sentence that a client may read.
+type ValueError struct{ Key, Reason string }
+
+// Error returns key and reason.
+func (e *ValueError) Error() string { return fmt.Sprintf("%s: %s", e.Key, e.Reason) }
+
+// Setting is one value to set. Type TypePassword seals it; Censored as value of a stored password keeps it.
+type Setting struct{ Key, Value, Type, Description string }
+
+// Set writes all settings in one transaction, or none of them with a *ValueError, and returns Insert or Update for each key.
+func (s *Settings) Set(ctx context.Context, settings ...Setting) (map[string]string, error) {
+	for _, one := range settings {
+		if err := check(one); err != nil {
+			return nil, err
+		}
+	}
+	sealed := make([][]byte, len(settings)) // not inside the transaction
+	for i, one := range settings {
+		if one.Type == TypePassword && one.Value != Censored {
+			sealed[i] = s.seal(one)
+		}
+	}
+	var done map[string]string
+	err := s.db.Write(ctx, func(tx *store.Tx) error {
+		results := make(map[string]string, len(settings))
+		for i, one := range settings {
+			result, err := put(tx, one, sealed[i])
+			if err != nil {
+				return err
+			}
+			results[one.Key] = result
+		}
+		s.changed(tx)
+		done = results
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("set settings: %w", err)
+	}
+	return done, nil
+}
+
+// Delete removes a setting and reports whether it was stored.
+func (s *Settings) Delete(ctx context.Context, key string) (bool, error) {
+	var found bool
+	err := s.db.Write(ctx, func(tx *store.Tx) (err error) {
+		if found, err = tx.Changed(`DELETE FROM setting WHERE key = $1 RETURNING key`, key); found {
+			s.changed(tx)
+		}
+		return err
+	})
+	if err != nil {
+		return false, fmt.Errorf("delete setting %s: %w", key, err)
+	}
+	return found, nil
+}
+
+func put(tx *store.Tx, one Setting, sealed []byte) (string, error) {
+	var kind string
+	err := tx.Get([]any{&kind}, `SELECT type FROM setting WHERE key = $1`, one.Key)
+	exists := err == nil
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		return "", err
+	}
+	if one.Value == Censored && exists && kind == TypePassword {
+		return Update, nil
+	}
+	if one.Value == Censored {
+		return "", &ValueError{Key: one.Key, Reason: "there is no stored password that could stay"}
+	}
+	if one.Type == TypePassword {
+		one.Value = ""
+	}
+	tx.Put(`INSERT INTO setting (key, value, sealed, type, description) VALUES ($1, $2, $3, $4, $5)
+		ON CONFLICT (key) DO UPDATE SET value = excluded.value, sealed = excluded.sealed, type = excluded.type,
+		description = excluded.description`, one.Key, one.Value, sealed, one.Type, one.Description)
+	_, shown := Values{}.Text(one.Key) // a default that a fresh installation shows counts as there
+	if exists || shown {
+		return Update, nil
+	}
+	return Insert, nil
+}
+
+// seal encrypts the value of a password for the row of its key.
+func (s *Settings) seal(one Setting) []byte {
+	return s.keys.Seal(secret.Setting, secret.Place("setting", "sealed", one.Key), []byte(one.Value))
+}
+
+// changed notes that the settings of this database are others now.
+func (s *Settings) changed(tx *store.Tx) {
+	at := fmt.Sprintf("%.6f", float64(store.Millis(s.db.Now()))/1000)
+	tx.Put(`INSERT INTO setting (key, value, type, description) VALUES ($1, $2, '', '')
+		ON CONFLICT (key) DO UPDATE SET value = excluded.value`, timestamp, at)
+	tx.Put(`UPDATE instance SET generation = generation + 1`)
+}
+
+func check(one Setting) error {
+	switch {
+	case one.Key == "" || one.Key == timestamp:
+		return &ValueError{Key: one.Key, Reason: "this key cannot be set"}
+	case len(one.Key) > 255:
+		return &ValueError{Key: one.Key[:64], Reason: "the key is longer than 255 characters"}
+	case len(one.Value) > 2000:
+		return &ValueError{Key: one.Key, Reason: "the value is longer than 2000 characters"}
+	}
+	switch one.Key {
+	case EmailValidTime:
+		return checkNumber(one, 1, int(MostValidTime/time.Second))
+	case DefaultMaxFailCount:
+		return checkNumber(one, 1, MostFailCount)
+	case DefaultOTPLen:
+		return checkNumber(one, 4, 10)
+	case DefaultSyncWindow, DefaultCountWindow:
+		return checkNumber(one, 1, 1_000_000)
+	}
+	return nil
+}
+
+func checkNumber(one Setting, least, most int) error {
+	n, err := strconv.Atoi(strings.TrimSpace(one.Value))
+	if err != nil || n < least || n > most {
+		return &ValueError{Key: one.Key, Reason: fmt.Sprintf("the value must be a number from %d to %d", least, most)}
+	}
+	return nil
+}

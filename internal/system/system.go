@@ -1,0 +1,146 @@
+// Package system is the settings of /system/: read typed, with their defaults.
+//
+// It promises: a value that a typed method cannot use was refused when it was set; a value of type password is stored sealed
+// and never read back by anyone. Names are privacyIDEA's, in exact case (recorded in testdata/rest/system.json).
+package system
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"otpost/internal/secret"
+	"otpost/internal/store"
+)
+
+// The keys that otpost itself reads. Others are kept and shown, and change nothing.
+const (
+	EmailIdentifier             = "email.identifier"            // SMTP server of e-mail tokens
+	EmailValidTime              = "email.validtime"             // seconds a code lives
+	EmailConcurrent             = "email.concurrent_challenges" // several codes of a token may be open
+	PrependPIN                  = "PrependPin"                  // the PIN stands before the code
+	SplitAtSign                 = "splitAtSign"                 // user@realm is split
+	IncFailCountOnFalsePIN      = "IncFailCountOnFalsePin"      // kept and shown; a wrong PIN always counts
+	DefaultOTPLen               = "DefaultOtpLen"
+	DefaultMaxFailCount         = "DefaultMaxFailCount"
+	DefaultSyncWindow           = "DefaultSyncWindow"
+	DefaultCountWindow          = "DefaultCountWindow"
+	DefaultResetFailCount       = "DefaultResetFailCount"
+	OverrideAuthorizationClient = "OverrideAuthorizationClient" // proxies that may name their client
+)
+
+const (
+	timestamp = "__timestamp__" // when the settings were last changed: shown as the original does, not settable
+	// Censored stands for a stored secret, in answers and in what a form sends back.
+	Censored = "__CENSORED__"
+	// TypePassword is the type of values that are stored sealed.
+	TypePassword = "password"
+)
+
+// Settings reads and writes the settings of a database. It is safe for concurrent use.
+type Settings struct {
+	db   *store.DB
+	keys *secret.Keys
+}
+
+// New returns the settings of a database; keys seal the values of type password.
+func New(db *store.DB, keys *secret.Keys) *Settings { return &Settings{db: db, keys: keys} }
+
+// Values are all settings at one moment. The zero value is a fresh installation. It is immutable.
+type Values struct{ stored map[string]string }
+
+// Load reads all settings.
+func (s *Settings) Load(ctx context.Context) (Values, error) {
+	v := Values{stored: make(map[string]string)}
+	err := s.db.Read(ctx, func(r store.Reader) error {
+		return r.Query(func(scan store.Scan) error {
+			var key, value, kind string
+			if err := scan(&key, &value, &kind); err != nil {
+				return err
+			}
+			if kind == TypePassword {
+				value = Censored
+			}
+			v.stored[key] = value
+			return nil
+		}, `SELECT key, value, type FROM setting`)
+	})
+	if err != nil {
+		return Values{}, fmt.Errorf("load settings: %w", err)
+	}
+	return v, nil
+}
+
+// All returns every setting as its text, with the defaults that a fresh installation shows (recorded: "get all, fresh");
+// values of type password read Censored. The map is the caller's.
+func (v Values) All() map[string]string {
+	all := map[string]string{PrependPIN: "True", SplitAtSign: "True", IncFailCountOnFalsePIN: "True"}
+	for key, value := range v.stored {
+		all[key] = value
+	}
+	return all
+}
+
+// Text returns one setting as All shows it, and whether there is one.
+func (v Values) Text(key string) (string, bool) {
+	value, ok := v.All()[key]
+	return value, ok
+}
+
+// EmailIdentifier returns the SMTP server of e-mail tokens without one of their own; empty when none is set.
+func (v Values) EmailIdentifier() string { return v.stored[EmailIdentifier] }
+
+// EmailValidTime returns how long a code sent by e-mail lives: 120 s by default, from 1 s to MostValidTime.
+func (v Values) EmailValidTime() time.Duration {
+	return time.Duration(v.number(EmailValidTime, 120, int(MostValidTime/time.Second))) * time.Second
+}
+
+// EmailConcurrent reports whether several challenges of an e-mail token may be open. Default false.
+func (v Values) EmailConcurrent() bool { return v.flag(EmailConcurrent, false) }
+
+// PrependPIN reports whether the PIN stands before the code in "pass". Default true.
+func (v Values) PrependPIN() bool { return v.flag(PrependPIN, true) }
+
+// SplitAtSign reports whether user@realm names a user of that realm. Default true.
+func (v Values) SplitAtSign() bool { return v.flag(SplitAtSign, true) }
+
+// DefaultOTPLen returns how many digits the codes of new tokens have: 6 by default, 4 to 10.
+func (v Values) DefaultOTPLen() int { return v.number(DefaultOTPLen, 6, 10) }
+
+// DefaultMaxFailCount returns after how many wrong guesses a new token is locked: 10 by default, at most MostFailCount.
+func (v Values) DefaultMaxFailCount() int { return v.number(DefaultMaxFailCount, 10, MostFailCount) }
+
+// DefaultSyncWindow returns the sync window of new tokens, 1000 by default.
+func (v Values) DefaultSyncWindow() int { return v.number(DefaultSyncWindow, 1000, 1_000_000) }
+
+// DefaultCountWindow returns the count window of new tokens, 10 by default.
+func (v Values) DefaultCountWindow() int { return v.number(DefaultCountWindow, 10, 1_000_000) }
+
+// OverrideAuthorizationClient returns the proxies that may name their client, as they were set; empty for none.
+func (v Values) OverrideAuthorizationClient() string { return v.stored[OverrideAuthorizationClient] }
+
+// number returns a setting between 1 and most. A stored value outside (by another program) counts as the nearest, an
+// unreadable one as absent: a login must not fail over it.
+func (v Values) number(key string, absent, most int) int {
+	n, err := strconv.Atoi(strings.TrimSpace(v.stored[key]))
+	if err != nil {
+		return absent
+	}
+	return min(max(n, 1), most)
+}
+
+func (v Values) flag(key string, absent bool) bool {
+	value, ok := v.stored[key]
+	if !ok {
+		return absent
+	}
+	return True(value)
+}
+
+// True reports whether a text means yes in privacyIDEA: 1 or true in any case. Everything else means no.
+func True(text string) bool {
+	text = strings.ToLower(strings.TrimSpace(text))
+	return text == "1" || text == "true"
+}
