@@ -1,0 +1,52 @@
+// Package access says who may call: administrators, sessions, and the delay after wrong passwords.
+//
+// It promises: a session of a deleted administrator, or from before the last change of his password, is void; role and name
+// are taken from the session, and whether they still hold is looked up for every request; wrong passwords at /auth are paid for
+// before they are checked. What it does not: decide about single rights (policies come later), and check users' passwords.
+package access
+
+import (
+	"fmt"
+	"time"
+
+	"otpost/internal/fault"
+)
+
+// Role is what a caller is.
+type Role string
+
+// The roles. They are privacyIDEA's words and stand in its session tokens.
+const (
+	Admin Role = "admin"
+	User  Role = "user"
+)
+
+// Identity is who calls. The zero value is nobody.
+type Identity struct {
+	Name  string
+	Realm string // of a user, or of an administrator out of a realm (SUPERUSER_REALM); empty for a local administrator
+	Role  Role
+	Since time.Time // when the password was looked at; zero: now. A change of it after that ends the session
+}
+
+// Local reports whether the identity is an administrator of the table administrator.
+func (i Identity) Local() bool { return i.Role == Admin && i.Realm == "" }
+
+// Require returns nil when the identity has one of the roles, else the recorded fault 4306 (testdata/rest/errors.json, "user
+// calls admin endpoint").
+func (i Identity) Require(roles ...Role) error {
+	for _, role := range roles {
+		if i.Role == role {
+			return nil
+		}
+	}
+	list := ""
+	for n, role := range roles {
+		if n > 0 {
+			list += ", "
+		}
+		list += "'" + string(role) + "'"
+	}
+	return fault.New(fault.WrongRole, fmt.Sprintf(
+		"Authentication failure. You do not have the necessary role ([%s]) to access this resource!", list))
+}

@@ -1,0 +1,333 @@
+package access
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+	"pgregory.net/rapid"
+
+	"otpost/internal/fault"
+	"otpost/internal/secret"
+	"otpost/internal/store"
+)
+
+// clock is a time that a test moves.
+type clock struct {
+	mu sync.Mutex
+	at time.Time
+}
+
+func (c *clock) now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.at
+}
+
+func (c *clock) advance(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.at = c.at.Add(d)
+}
+
+// plainPasswords is a hash that costs nothing and hides nothing.
+type plainPasswords struct{}
+
+func (plainPasswords) Hash(_ context.Context, password secret.Text) (string, error) {
+	return "hash of " + password.Reveal(), nil
+}
+
+func (plainPasswords) Verify(_ context.Context, hash string, password secret.Text) (bool, error) {
+	return hash == "hash of "+password.Reveal(), nil
+}
+
+func open(t *testing.T) (*store.DB, *clock) {
+	t.Helper()
+	c := &clock{at: time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)}
+	db, err := store.Open(context.Background(), store.Options{Path: filepath.Join(t.TempDir(), "otpost.db"), Migrate: true, Now: c.now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { db.Close() })
+	return db, c
+}
+
+func sessions(db *store.DB) *Sessions {
+	return NewSessions(db, Options{Key: "0123456789abcdef0123456789abcdef", SuperuserRealms: []string{"adminrealm"}})
+}
+
+func wantFault(t *testing.T, err error, code fault.Code, part string) {
+	t.Helper()
+	var f *fault.Error
+	if !errors.As(err, &f) || f.Code != code || !strings.Contains(f.Message, part) {
+		t.Errorf("error = %v, want %d with %q", err, code, part)
+	}
+}
+
+func TestAdministratorLivesAndDies(t *testing.T) {
+	t.Parallel()
+	db, _ := open(t)
+	a := NewAdministrators(db, plainPasswords{})
+	ctx := context.Background()
+	if err := a.Add(ctx, "admin", "admin@example.com", "first"); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.Add(ctx, "admin", "", "other"); !errors.Is(err, ErrExists) {
+		t.Errorf("adding twice: %v", err)
+	}
+	if ok, err := a.CheckPassword(ctx, "admin", "first"); !ok || err != nil {
+		t.Errorf("right password: %v, %v", ok, err)
+	}
+	for name, password := range map[string]secret.Text{"admin": "wrong", "nobody": "no password of anybody", "": "first"} {
+		if ok, err := a.CheckPassword(ctx, name, password); ok || err != nil {
+			t.Errorf("%q with a wrong password: %v, %v", name, ok, err)
+		}
+	}
+	list, err := a.List(ctx)
+	if err != nil || len(list) != 1 || list[0].Name != "admin" {
+		t.Errorf("list: %v, %v", list, err)
+	}
+	if err := a.Delete(ctx, "admin"); err != nil {
+		t.Error(err)
+	}
+	if err := a.Delete(ctx, "admin"); !errors.Is(err, ErrNotFound) {
+		t.Errorf("deleting twice: %v", err)
+	}
+}
+
+func TestAddRefusesWhatNobodyCouldLogInWith(t *testing.T) {
+	t.Parallel()
+	db, _ := open(t)
+	a := NewAdministrators(db, plainPasswords{})
+	for name, password := range map[string]secret.Text{"": "x", "a\nb": "x", " a": "x", "good": "", strings.Repeat("n", 256): "x"} {
+		if err := a.Add(context.Background(), name, "", password); err == nil {
+			t.Errorf("name %q with a password of %d bytes was taken", name, len(password))
+		}
+	}
+}
+
+func TestSessionNamesItsOwner(t *testing.T) {
+	t.Parallel()
+	db, _ := open(t)
+	s := sessions(db)
+	for _, id := range []Identity{{Name: "alice", Realm: "realm1", Role: User}, {Name: "root", Realm: "adminrealm", Role: Admin}} {
+		token, expires, err := s.Issue(id, []string{"enable"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := expires.Sub(db.Now()); got > Lifetime || got < Lifetime-time.Second {
+			t.Errorf("expires in %v", got)
+		}
+		got, err := s.Verify(context.Background(), token)
+		if err != nil || got.Name != id.Name || got.Realm != id.Realm || got.Role != id.Role {
+			t.Errorf("Verify = %v, %v, want %v", got, err, id)
+		}
+	}
+}
+
+func TestSessionEndsWithPasswordAndAdministrator(t *testing.T) {
+	t.Parallel()
+	db, c := open(t)
+	ctx := context.Background()
+	a, s := NewAdministrators(db, plainPasswords{}), sessions(db)
+	if err := a.Add(ctx, "admin", "", "first"); err != nil {
+		t.Fatal(err)
+	}
+	token, _, err := s.Issue(Identity{Name: "admin", Role: Admin}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Verify(ctx, token); err != nil {
+		t.Fatalf("fresh session: %v", err)
+	}
+	looked := db.Now()
+	c.advance(time.Second)
+	if err := a.SetPassword(ctx, "admin", "second"); err != nil {
+		t.Fatal(err)
+	}
+	_, err = s.Verify(ctx, token)
+	wantFault(t, err, fault.InvalidToken, "the session has ended")
+	late, _, err := s.Issue(Identity{Name: "admin", Role: Admin, Since: looked}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = s.Verify(ctx, late)
+	wantFault(t, err, fault.InvalidToken, "the session has ended")
+	fresh, _, err := s.Issue(Identity{Name: "admin", Role: Admin}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Verify(ctx, fresh); err != nil {
+		t.Errorf("session with the new password: %v", err)
+	}
+	if err := a.Delete(ctx, "admin"); err != nil {
+		t.Fatal(err)
+	}
+	_, err = s.Verify(ctx, fresh)
+	wantFault(t, err, fault.InvalidToken, "the session has ended")
+}
+
+func TestSessionOfFormerSuperuserRealmIsVoid(t *testing.T) {
+	t.Parallel()
+	db, _ := open(t)
+	token, _, err := sessions(db).Issue(Identity{Name: "root", Realm: "former", Role: Admin}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = sessions(db).Verify(context.Background(), token)
+	wantFault(t, err, fault.InvalidToken, "no realm of administrators")
+}
+
+// The texts are those of testdata/rest/errors.json and auth.json.
+func TestVerifyRefusesWithTheRecordedTexts(t *testing.T) {
+	t.Parallel()
+	db, c := open(t)
+	s := sessions(db)
+	ctx := context.Background()
+	id := Identity{Name: "alice", Realm: "realm1", Role: User}
+	token, _, err := s.Issue(id, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	foreign, _, err := NewSessions(db, Options{Key: "another key of thirty-two bytes!"}).Issue(id, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	none, err := jwt.NewWithClaims(jwt.SigningMethodNone, jwt.MapClaims{"username": "alice", "realm": "realm1", "role": "user",
+		"exp": db.Now().Add(time.Hour).Unix()}).SignedString(jwt.UnsafeAllowNoneSignatureType)
+	if err != nil {
+		t.Fatal(err)
+	}
+	endless, err := jwt.NewWithClaims(jwt.SigningMethodHS256, jwt.MapClaims{"username": "alice", "realm": "realm1", "role": "user"}).
+		SignedString([]byte("0123456789abcdef0123456789abcdef"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const start = "Authentication failure. Error decoding the Authorization token: "
+	for _, one := range []struct {
+		header string
+		code   fault.Code
+		text   string
+	}{
+		{"", fault.MissingToken, "Authentication failure. Missing Authorization header."},
+		{"garbage", fault.InvalidToken, start + "Not enough segments"},
+		{"Bearer " + token, fault.InvalidToken, start + "Invalid header padding"},
+		{foreign, fault.InvalidToken, start + "Signature verification failed"},
+		{none, fault.InvalidToken, start},
+		{endless, fault.InvalidToken, start},
+		{"..", fault.InvalidToken, start},
+	} {
+		_, err := s.Verify(ctx, one.header)
+		wantFault(t, err, one.code, one.text)
+	}
+	c.advance(Lifetime + time.Second)
+	_, err = s.Verify(ctx, token)
+	wantFault(t, err, fault.ExpiredToken, "Authentication failure. Your token has expired: Signature has expired")
+}
+
+// A Java client decodes the payload with the plain Base64 alphabet (CLIENTS.md, POST /auth).
+func TestPayloadSurvivesThePlainBase64Alphabet(t *testing.T) {
+	t.Parallel()
+	db, _ := open(t)
+	s := sessions(db)
+	rapid.Check(t, func(t *rapid.T) {
+		name := rapid.OneOf(rapid.String(), rapid.StringOfN(rapid.RuneFrom([]rune("a>?~\x7fü€😀")), 1, 30, -1)).Draw(t, "name")
+		id := Identity{Name: name, Realm: "realm1", Role: User}
+		token, _, err := s.Issue(id, []string{name})
+		if err != nil {
+			t.Fatal(err)
+		}
+		payload := strings.Split(token, ".")[1]
+		decoded, err := base64.RawStdEncoding.DecodeString(payload)
+		if err != nil {
+			t.Fatalf("payload of %q: %v", name, err)
+		}
+		if i := strings.IndexFunc(string(decoded), func(r rune) bool { return r > 0x7e }); i >= 0 {
+			t.Fatalf("payload of %q is not ASCII at %d", name, i)
+		}
+		if got, err := s.Verify(context.Background(), token); err != nil || got.Name != name {
+			t.Fatalf("Verify = %q, %v, want %q", got.Name, err, name)
+		}
+	})
+}
+
+func TestRequireNamesTheRole(t *testing.T) {
+	t.Parallel()
+	// Recorded: errors.json, "user calls admin endpoint".
+	want := "Authentication failure. You do not have the necessary role (['admin']) to access this resource!"
+	wantFault(t, Identity{Role: User}.Require(Admin), fault.WrongRole, want)
+	wantFault(t, Identity{}.Require(Admin, User), fault.WrongRole, "['admin', 'user']")
+	if err := (Identity{Role: User}).Require(Admin, User); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestGuardDelaysGrowAndEnd(t *testing.T) {
+	t.Parallel()
+	db, c := open(t)
+	g := NewGuard(db)
+	ctx := context.Background()
+	for n := range freeFailures {
+		if err := g.Pay(ctx, "admin", "192.0.2.1"); err != nil {
+			t.Fatalf("guess %d: %v", n+1, err)
+		}
+	}
+	for _, want := range []time.Duration{time.Second, 2 * time.Second, 4 * time.Second} {
+		if err := g.Pay(ctx, "admin", "192.0.2.1"); err != nil {
+			t.Fatalf("guess before a delay of %v: %v", want, err)
+		}
+		wantFault(t, g.Pay(ctx, "admin", "192.0.2.1"), fault.BadCredentials, "try again")
+		c.advance(want)
+	}
+	if err := g.Pay(ctx, "admin", "192.0.2.2"); err != nil {
+		t.Errorf("another address: %v", err)
+	}
+	if err := g.Pay(ctx, "admin", "192.0.2.1"); err != nil {
+		t.Errorf("after the delay: %v", err)
+	}
+	if err := g.Clear(ctx, "admin", "192.0.2.1"); err != nil {
+		t.Fatal(err)
+	}
+	for n := range freeFailures {
+		if err := g.Pay(ctx, "admin", "192.0.2.1"); err != nil {
+			t.Fatalf("guess %d after a right one: %v", n+1, err)
+		}
+	}
+}
+
+func TestGuardCountsParallelGuesses(t *testing.T) {
+	t.Parallel()
+	db, _ := open(t)
+	g := NewGuard(db)
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	paid := 0
+	for range 20 {
+		wg.Go(func() {
+			if g.Pay(context.Background(), "admin", "192.0.2.1") == nil {
+				mu.Lock()
+				defer mu.Unlock()
+				paid++
+			}
+		})
+	}
+	wg.Wait()
+	if paid != freeFailures+1 {
+		t.Errorf("%d of 20 parallel guesses were let through, want %d", paid, freeFailures+1)
+	}
+}
+
+func TestDelayNeverExceedsItsLimit(t *testing.T) {
+	t.Parallel()
+	for count := range int64(200) {
+		if d := delay(count); d < 0 || d > longestDelay {
+			t.Fatalf("delay(%d) = %v", count, d)
+		}
+	}
+}

@@ -1,0 +1,178 @@
+package access
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"otpost/internal/secret"
+	"otpost/internal/store"
+)
+
+// Errors that callers tell apart.
+var (
+	ErrExists   = errors.New("an administrator of this name exists")
+	ErrNotFound = errors.New("no administrator of this name")
+)
+
+// Passwords makes and checks hashes of passwords. Both calls may wait for a slot; err then says that there was none in time.
+type Passwords interface {
+	Hash(ctx context.Context, password secret.Text) (string, error)
+	Verify(ctx context.Context, hash string, password secret.Text) (bool, error)
+}
+
+// Administrator is a local administrator.
+type Administrator struct {
+	Name            string
+	Email           string // may be empty
+	PasswordChanged time.Time
+	Created         time.Time
+}
+
+// Administrators keeps the local administrators. It is safe for concurrent use.
+type Administrators struct {
+	db        *store.DB
+	passwords Passwords
+
+	dummy     sync.Mutex
+	dummyHash string // costs as much to check as a real one
+}
+
+// NewAdministrators returns the administrators of a database.
+func NewAdministrators(db *store.DB, passwords Passwords) *Administrators {
+	return &Administrators{db: db, passwords: passwords}
+}
+
+// Add makes a new administrator; ErrExists when the name is taken.
+func (a *Administrators) Add(ctx context.Context, name, email string, password secret.Text) error {
+	if err := checkName(name); err != nil {
+		return err
+	}
+	hash, err := a.hash(ctx, password)
+	if err != nil {
+		return err
+	}
+	now := store.Millis(a.db.Now())
+	err = a.db.Write(ctx, func(tx *store.Tx) error {
+		tx.Put(`INSERT INTO administrator (name, email, password_hash, password_changed_ms, created_ms)
+			VALUES ($1, $2, $3, $4, $4)`, name, email, hash, now)
+		return nil
+	})
+	if errors.Is(err, store.ErrUnique) {
+		return ErrExists
+	}
+	if err != nil {
+		return fmt.Errorf("add administrator: %w", err)
+	}
+	return nil
+}
+
+// SetPassword changes a password and thereby ends the administrator's sessions; ErrNotFound when there is no such one.
+func (a *Administrators) SetPassword(ctx context.Context, name string, password secret.Text) error {
+	hash, err := a.hash(ctx, password)
+	if err != nil {
+		return err
+	}
+	now := store.Millis(a.db.Now())
+	return a.change(ctx, `UPDATE administrator SET password_hash = $2, password_changed_ms = $3 WHERE name = $1 RETURNING name`,
+		name, hash, now)
+}
+
+// Delete removes an administrator and thereby ends his sessions; ErrNotFound when there is no such one.
+func (a *Administrators) Delete(ctx context.Context, name string) error {
+	return a.change(ctx, `DELETE FROM administrator WHERE name = $1 RETURNING name`, name)
+}
+
+func (a *Administrators) change(ctx context.Context, query string, args ...any) error {
+	var changed bool
+	err := a.db.Write(ctx, func(tx *store.Tx) (err error) {
+		changed, err = tx.Changed(query, args...)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("change administrator: %w", err)
+	}
+	if !changed {
+		return ErrNotFound
+	}
+	return nil
+}
+
+// List returns all administrators, by name.
+func (a *Administrators) List(ctx context.Context) ([]Administrator, error) {
+	list := []Administrator{}
+	err := a.db.Read(ctx, func(r store.Reader) error {
+		return r.Query(func(scan store.Scan) error {
+			var one Administrator
+			var changed, created int64
+			if err := scan(&one.Name, &one.Email, &changed, &created); err != nil {
+				return err
+			}
+			one.PasswordChanged, one.Created = store.Time(changed), store.Time(created)
+			list = append(list, one)
+			return nil
+		}, `SELECT name, email, password_changed_ms, created_ms FROM administrator ORDER BY name`)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list administrators: %w", err)
+	}
+	return list, nil
+}
+
+// CheckPassword reports whether name is an administrator with this password. An unknown name takes as long as a known one.
+// The guess must have been paid (Guard.Pay).
+func (a *Administrators) CheckPassword(ctx context.Context, name string, password secret.Text) (bool, error) {
+	var hash string
+	err := a.db.Read(ctx, func(r store.Reader) error {
+		return r.Get([]any{&hash}, `SELECT password_hash FROM administrator WHERE name = $1`, name)
+	})
+	known := err == nil
+	if errors.Is(err, store.ErrNotFound) {
+		hash, err = a.dummyOf(ctx)
+	}
+	if err != nil {
+		return false, fmt.Errorf("read administrator: %w", err)
+	}
+	ok, err := a.passwords.Verify(ctx, hash, password)
+	if err != nil {
+		return false, fmt.Errorf("check password of an administrator: %w", err)
+	}
+	return ok && known, nil
+}
+
+func (a *Administrators) dummyOf(ctx context.Context) (string, error) {
+	a.dummy.Lock()
+	defer a.dummy.Unlock()
+	if a.dummyHash == "" {
+		hash, err := a.passwords.Hash(ctx, "no password of anybody")
+		if err != nil {
+			return "", err
+		}
+		a.dummyHash = hash
+	}
+	return a.dummyHash, nil
+}
+
+func (a *Administrators) hash(ctx context.Context, password secret.Text) (string, error) {
+	if password == "" {
+		return "", errors.New("the password of an administrator must not be empty")
+	}
+	hash, err := a.passwords.Hash(ctx, password)
+	if err != nil {
+		return "", fmt.Errorf("hash password: %w", err)
+	}
+	return hash, nil
+}
+
+func checkName(name string) error {
+	control := strings.ContainsFunc(name, unicode.IsControl)
+	if name == "" || len(name) > 255 || control || !utf8.ValidString(name) || strings.TrimSpace(name) != name {
+		return errors.New("an administrator's name has 1 to 255 bytes, no control characters and no space at its ends")
+	}
+	return nil
+}

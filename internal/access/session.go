@@ -1,0 +1,199 @@
+package access
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+
+	"otpost/internal/fault"
+	"otpost/internal/secret"
+	"otpost/internal/store"
+)
+
+// Lifetime is how long a session lives, as in the original.
+const Lifetime = time.Hour
+
+// Options are what Sessions need. Key is required.
+type Options struct {
+	Key             secret.Text // SECRET_KEY
+	SuperuserRealms []string    // SUPERUSER_REALM: their users are administrators; lower case
+}
+
+// Sessions issues and checks session tokens: JWT with HS256 and SECRET_KEY (RFC 7519), the original's claims. It is safe for
+// concurrent use.
+type Sessions struct {
+	db      *store.DB
+	options Options
+	parser  *jwt.Parser
+}
+
+// NewSessions returns the sessions of a database.
+func NewSessions(db *store.DB, o Options) *Sessions {
+	parser := jwt.NewParser(jwt.WithValidMethods([]string{"HS256"}), jwt.WithExpirationRequired(), jwt.WithTimeFunc(db.Now))
+	return &Sessions{db: db, options: o, parser: parser}
+}
+
+// Superuser reports whether the users of a realm are administrators.
+func (s *Sessions) Superuser(realm string) bool {
+	return realm != "" && slices.Contains(s.options.SuperuserRealms, strings.ToLower(realm))
+}
+
+// claims are the original's, with issued_ms (milliseconds) added: a changed password ends the sessions from before it.
+type claims struct {
+	Username string   `json:"username"`
+	Realm    string   `json:"realm"`
+	Nonce    string   `json:"nonce"`
+	Role     Role     `json:"role"`
+	Authtype string   `json:"authtype"`
+	Expires  int64    `json:"exp"`
+	Issued   int64    `json:"issued_ms"`
+	Rights   []string `json:"rights"` // decoration: what a caller may do is looked up for every request
+}
+
+// Issue returns a session token for an identity and when it ends (whole seconds).
+func (s *Sessions) Issue(id Identity, rights []string) (token string, expires time.Time, err error) {
+	nonce := make([]byte, 20)
+	rand.Read(nonce)
+	now := s.db.Now()
+	expires = now.Add(Lifetime).Truncate(time.Second)
+	if id.Since.IsZero() {
+		id.Since = now
+	}
+	c := claims{Username: id.Name, Realm: id.Realm, Nonce: hex.EncodeToString(nonce), Role: id.Role, Authtype: "password",
+		Expires: expires.Unix(), Issued: store.Millis(id.Since), Rights: append([]string{}, rights...)}
+	token, err = jwt.NewWithClaims(jwt.SigningMethodHS256, asciiClaims{c}).SignedString([]byte(s.options.Key.Reveal()))
+	if err != nil {
+		return "", time.Time{}, fmt.Errorf("sign session token: %w", err)
+	}
+	return token, expires, nil
+}
+
+// Verify returns whose session token the header holds. Its faults and their texts are recorded in testdata/rest/errors.json
+// and auth.json: 4033 none, 4304 unreadable, forged or void, 4305 too old. A prefix such as Bearer is refused, as recorded.
+func (s *Sessions) Verify(ctx context.Context, header string) (Identity, error) {
+	if header == "" {
+		return Identity{}, fault.New(fault.MissingToken, "Authentication failure. Missing Authorization header.")
+	}
+	if reason := malformed(header); reason != "" {
+		return Identity{}, invalid(nil, reason)
+	}
+	var c asciiClaims
+	_, err := s.parser.ParseWithClaims(header, &c, func(*jwt.Token) (any, error) { return []byte(s.options.Key.Reveal()), nil })
+	switch {
+	case errors.Is(err, jwt.ErrTokenSignatureInvalid):
+		return Identity{}, invalid(err, "Signature verification failed")
+	case errors.Is(err, jwt.ErrTokenExpired):
+		return Identity{}, fault.Wrap(err, fault.ExpiredToken, "Authentication failure. Your token has expired: Signature has expired")
+	case err != nil:
+		return Identity{}, invalid(err, "the token is not one of ours")
+	}
+	id := Identity{Name: c.Username, Realm: c.Realm, Role: c.Role, Since: store.Time(c.Issued)}
+	return id, s.holds(ctx, id, c.Issued)
+}
+
+// holds returns nil when the identity still is what its session says.
+func (s *Sessions) holds(ctx context.Context, id Identity, issued int64) error {
+	switch {
+	case id.Role == User && id.Realm != "":
+		return nil
+	case id.Role == Admin && id.Realm != "":
+		if s.Superuser(id.Realm) {
+			return nil
+		}
+		return invalid(nil, "the realm is no realm of administrators any more")
+	case id.Role != Admin:
+		return invalid(nil, "the token is not one of ours")
+	}
+	var changed int64
+	err := s.db.Read(ctx, func(r store.Reader) error {
+		return r.Get([]any{&changed}, `SELECT password_changed_ms FROM administrator WHERE name = $1`, id.Name)
+	})
+	if errors.Is(err, store.ErrNotFound) || (err == nil && issued < changed) {
+		return invalid(err, "the session has ended")
+	}
+	if err != nil {
+		return fmt.Errorf("read administrator: %w", err)
+	}
+	return nil
+}
+
+func invalid(cause error, reason string) error {
+	return fault.Wrap(cause, fault.InvalidToken, "Authentication failure. Error decoding the Authorization token: "+reason)
+}
+
+// malformed names what makes a token unreadable, in the words that were recorded; empty when it has the form of a JWT.
+func malformed(token string) string {
+	parts := strings.Split(token, ".")
+	if len(parts) != 3 {
+		return "Not enough segments"
+	}
+	for i, name := range []string{"header", "payload", "crypto"} {
+		if _, err := base64.RawURLEncoding.DecodeString(parts[i]); err != nil {
+			return "Invalid " + name + " padding"
+		}
+	}
+	return ""
+}
+
+// asciiClaims are claims whose Base64 holds no '-' and no '_': a Java client decodes the payload with the plain alphabet
+// (CLIENTS.md). Of ASCII bytes only > ? ~ and DEL can lead to them, so these and everything beyond ASCII are escaped.
+type asciiClaims struct{ claims }
+
+// MarshalJSON implements json.Marshaler.
+func (a asciiClaims) MarshalJSON() ([]byte, error) {
+	plain, err := json.Marshal(a.claims)
+	if err != nil {
+		return nil, err
+	}
+	var b bytes.Buffer
+	for _, r := range string(plain) { // outside strings JSON is free of these characters
+		switch {
+		case r > 0xffff:
+			r -= 0x10000
+			fmt.Fprintf(&b, `\u%04x\u%04x`, 0xd800+r>>10, 0xdc00+r&0x3ff)
+		case r >= 0x7f || r == '>' || r == '?' || r == '~':
+			fmt.Fprintf(&b, `\u%04x`, r)
+		default:
+			b.WriteRune(r)
+		}
+	}
+	return b.Bytes(), nil
+}
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (a *asciiClaims) UnmarshalJSON(b []byte) error { return json.Unmarshal(b, &a.claims) }
+
+// GetExpirationTime implements jwt.Claims.
+func (a asciiClaims) GetExpirationTime() (*jwt.NumericDate, error) {
+	if a.Expires == 0 {
+		return nil, nil
+	}
+	return jwt.NewNumericDate(time.Unix(a.Expires, 0)), nil
+}
+
+// GetIssuedAt implements jwt.Claims.
+func (a asciiClaims) GetIssuedAt() (*jwt.NumericDate, error) { return nil, nil }
+
+// GetNotBefore implements jwt.Claims.
+func (a asciiClaims) GetNotBefore() (*jwt.NumericDate, error) { return nil, nil }
+
+// GetIssuer implements jwt.Claims.
+func (a asciiClaims) GetIssuer() (string, error) { return "", nil }
+
+// GetSubject implements jwt.Claims.
+func (a asciiClaims) GetSubject() (string, error) { return a.Username, nil }
+
+// GetAudience implements jwt.Claims.
+func (a asciiClaims) GetAudience() (jwt.ClaimStrings, error) { return nil, nil }
+
+var _ jwt.Claims = asciiClaims{}
