@@ -1,0 +1,108 @@
+package config
+
+import (
+	"errors"
+	"strings"
+
+	"go.starlark.net/resolve"
+	"go.starlark.net/starlark"
+	"go.starlark.net/syntax"
+)
+
+// The bounds of one file. A pi.cfg of 300 lines takes about 2,000 steps; the largest of these files ends within a second.
+const (
+	maxFile  = 64 << 10 // bytes
+	maxSteps = 50_000
+	maxText  = 64 << 10 // bytes of a text and elements of a list that an operator makes
+	maxRange = 10_000   // elements of range(), for list(range(n)) is one step whatever n is
+	maxBits  = 4096     // of an integer
+)
+
+// evaluate runs a pi.cfg and returns its upper-case names, as Flask's from_pyfile does. It reads no file, opens no connection and
+// starts no process: what the source can reach is offered by predeclared alone.
+func evaluate(file string, source []byte, env map[string]string) (layer, error) {
+	code, places, err := prepass(file, source)
+	if err != nil {
+		return nil, err
+	}
+	options := &syntax.FileOptions{TopLevelControl: true, GlobalReassign: true}
+	tree, err := options.Parse(file, code, 0)
+	if err != nil {
+		return nil, locate(err, places)
+	}
+	g := &guard{places: places, assigned: map[string]Position{}}
+	if err := g.file(tree); err != nil {
+		return nil, err
+	}
+	names := predeclared(file, env)
+	program, err := starlark.FileProgram(tree, names.Has)
+	if err != nil {
+		return nil, locate(err, places)
+	}
+	thread := &starlark.Thread{Name: file, Print: func(*starlark.Thread, string) {}}
+	thread.SetMaxExecutionSteps(maxSteps)
+	globals, err := program.Init(thread, names)
+	if err != nil {
+		return nil, locate(err, places)
+	}
+	found := layer{}
+	for key, v := range globals {
+		if isSetting(key) {
+			found[key] = setting{value: fromStarlark(v, 0), at: g.assigned[key]}
+		}
+	}
+	return found, nil
+}
+
+// isSetting reports an upper-case name.
+func isSetting(key string) bool {
+	return key == strings.ToUpper(key) && strings.ToLower(key) != key
+}
+
+// locate turns an error of Starlark into *Error with the place in the source and a hint.
+func locate(err error, places sourceMap) error {
+	at, message := Position{File: places.file}, err.Error()
+	var parse syntax.Error
+	var resolved resolve.ErrorList
+	var run *starlark.EvalError
+	switch {
+	case errors.As(err, &parse):
+		at, message = places.source(int(parse.Pos.Line), int(parse.Pos.Col)), parse.Msg
+	case errors.As(err, &resolved) && len(resolved) > 0:
+		first := resolved[0]
+		at, message = places.source(int(first.Pos.Line), int(first.Pos.Col)), first.Msg
+	case errors.As(err, &run):
+		message = run.Msg
+		for i := range run.CallStack {
+			// The innermost frame that is a place of the file: built-in functions have none.
+			if pos := run.CallStack.At(i).Pos; pos.Filename() == places.file && pos.Line > 0 {
+				at = places.source(int(pos.Line), int(pos.Col))
+				break
+			}
+		}
+	}
+	message, hint := explain(message)
+	return &Error{Position: at, Message: message, Hint: hint}
+}
+
+// explain puts an error of Starlark into the words of an administrator.
+func explain(message string) (text, hint string) {
+	switch {
+	case strings.Contains(message, "too many steps"):
+		return "the file takes too many steps", "write the values out"
+	case strings.HasPrefix(message, "undefined: "):
+		return strings.TrimPrefix(message, "undefined: ") + " is not known here", "assign it on a line before, or write the value out"
+	case strings.HasPrefix(message, "global variable "):
+		return message, "assign it on a line before"
+	case strings.HasSuffix(message, " not in os.environ"):
+		key := strings.Trim(strings.TrimSuffix(strings.TrimPrefix(message, "key "), " not in os.environ"), `"`)
+		return "the variable " + key + " is not set", "write os.environ.get('" + key + "', 'default')"
+	case strings.Contains(message, "is too large"):
+		return message, "write a shorter one"
+	case strings.Contains(message, "duplicate key"):
+		return "a key stands twice in a dict", "keep the last, as Python does"
+	case strings.HasPrefix(message, "got ") || strings.Contains(message, ", want "):
+		return "not understood: " + message, onlyAssignments
+	}
+	return message, ""
+}

@@ -1,0 +1,193 @@
+package config
+
+import (
+	"go/build"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"go.starlark.net/starlark"
+	"pgregory.net/rapid"
+)
+
+// python writes a text as a Python literal in one of the forms that mean it.
+func python(t *rapid.T, s string) string {
+	var b strings.Builder
+	for _, c := range s {
+		switch form := rapid.IntRange(0, 2).Draw(t, "form"); {
+		case c == '\\' || c == '\'' || c == '"' || c == '\n' || c == '\r' || c == 0 || form == 1:
+			b.WriteString(`\U` + hex8(c))
+		case form == 2 && c < 0x100:
+			b.WriteString(`\x` + hex8(c)[6:])
+		default:
+			b.WriteRune(c)
+		}
+	}
+	q := rapid.SampledFrom([]string{"'", `"`, "'''", `"""`}).Draw(t, "quote")
+	return rapid.SampledFrom([]string{"", "u", "U"}).Draw(t, "prefix") + q + b.String() + q
+}
+
+func hex8(c rune) string {
+	const digits = "0123456789abcdef"
+	out := make([]byte, 8)
+	for i := range out {
+		out[7-i] = digits[c>>(4*i)&15]
+	}
+	return string(out)
+}
+
+func TestEveryTextSurvivesItsLiteral(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		parts := rapid.SliceOfN(rapid.String(), 1, 4).Draw(t, "parts")
+		var literals []string
+		for _, p := range parts {
+			literals = append(literals, python(t, p))
+		}
+		gap := rapid.SampledFrom([]string{" ", "\n\t", " # comment 'here\n"}).Draw(t, "gap")
+		found, err := evaluate("pi.cfg", []byte("A = ("+strings.Join(literals, gap)+")"), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if found["A"].value != strings.Join(parts, "") {
+			t.Errorf("got %q, want %q", found["A"].value, strings.Join(parts, ""))
+		}
+	})
+}
+
+// TestValuesAreThoseOfPython lists expressions with their values by Python's manual.
+func TestValuesAreThoseOfPython(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		source string
+		want   any
+	}{
+		{`'\d\q'`, `\d\q`},
+		{`r'a\'b'`, `a\'b`},
+		{"'a\\\nb'", "ab"},
+		{`'\101\x41\N'`, nil}, // \N without a name is an error
+		{`'%s-%d' % ('a', 7)`, "a-7"},
+		{`'a' 'b' % ()`, "ab"},
+		{`'A' 'b'.upper()`, "AB"},
+		{`{'a': 1, 'b': 2, 'a': 3}['a']`, int64(3)},
+		{`os.path.join('/a', 'b', '/c', 'd/', 'e')`, "/c/d/e"},
+		{`os.path.join('a', '')`, "a/"},
+		{`os.path.dirname('/a/b/')`, "/a/b"},
+		{`os.path.dirname('/a')`, "/"},
+		{`os.path.dirname('a')`, ""},
+		{`os.path.dirname('//a')`, "//"},
+		{`os.path.basename('/a/b')`, "b"},
+		{`os.path.basename('/a/')`, ""},
+		{`os.path.abspath('/a/../b/./c')`, "/b/c"},
+		{`os.environ.get('HERE')`, "there"},
+		{`os.environ.get('NOWHERE')`, nil},
+		{`os.getenv('NOWHERE', 3)`, int64(3)},
+		{`'HERE' in os.environ and 'NOWHERE' not in os.environ`, true},
+		{`logging.CRITICAL`, int64(50)},
+		{`datetime.timedelta(days=1) == timedelta(hours=24)`, true},
+		{`0x1F + 0o17 + 1`, int64(47)},
+		{`1.5e-3 * 2`, 0.003},
+		{`dict(a=1, **{'b': 2})['b']`, int64(2)},
+		{`','.join([str(x) for x in range(3)])`, "0,1,2"},
+		{`'{0}{b}'.format('x', b='y')`, "xy"},
+	}
+	for _, tt := range tests {
+		found, err := evaluate("pi.cfg", []byte("A = "+tt.source), map[string]string{"HERE": "there"})
+		if strings.Contains(tt.source, `\N`) {
+			if err == nil {
+				t.Errorf("%s: no error", tt.source)
+			}
+			continue
+		}
+		if err != nil {
+			t.Errorf("%s: %v", tt.source, err)
+			continue
+		}
+		if found["A"].value != tt.want {
+			t.Errorf("%s = %#v, want %#v", tt.source, found["A"].value, tt.want)
+		}
+	}
+}
+
+func TestOnlyUpperCaseNamesAreSettings(t *testing.T) {
+	t.Parallel()
+	found, err := evaluate("pi.cfg", []byte("A = 1\nB_2 = 1\na = 1\nAa = 1\n_ = 1\n_X = 1\nfor I in [1]: J = 2\n"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for n := range found {
+		names = append(names, n)
+	}
+	slices.Sort(names)
+	if got := strings.Join(names, " "); got != "A B_2 I J _X" {
+		t.Error(got)
+	}
+}
+
+// TestNothingGrowsWithoutEnd runs sources that would fill the memory, or run for ever, without the bounds.
+func TestNothingGrowsWithoutEnd(t *testing.T) {
+	t.Parallel()
+	double := "A = ['0123456789']\n" + strings.Repeat("A = [A, A]\n", 60)
+	for _, source := range []string{
+		"A = 'x' * 10000000000", "A = 10000000000 * 'x'", "A = [1] * 100000000000000000000000", "A = list(range(1000000000))",
+		"A = 7\n" + strings.Repeat("A = A * A\n", 100), "A = 'ab'\n" + strings.Repeat("A += A\n", 100),
+		"A = 'ab'\n" + strings.Repeat("A = '%s%s' % (A, A)\n", 100), "A = 'ab'\n" + strings.Repeat("A = '{0}{0}'.format(A)\n", 100),
+		"A = 'ab'\n" + strings.Repeat("A = '%(a)s%(a)s' % {'a': A}\n", 100), "A = 'ab'\n" + strings.Repeat("A = A.join([A, A, A])\n", 100),
+		"A = [1]\n" + strings.Repeat("A = A + A\n", 100), "A = '/a'\n" + strings.Repeat("A = os.path.join(A, A[1:])\n", 100),
+		double + "B = str(A)", double + "B = '%s' % A", double + "B = '{}'.format(A)", double + "B = '%(a)s' % {'a': A}",
+		strings.Repeat("for i in range(10000):\n ", 1) + "A = [1 for j in range(10000)]",
+		"A = " + strings.Repeat("(", 1000) + strings.Repeat(")", 1000),
+	} {
+		start := time.Now()
+		if _, err := evaluate("pi.cfg", []byte(source), nil); err == nil {
+			t.Errorf("%.60q was not refused", source)
+		}
+		if took := time.Since(start); took > 5*time.Second {
+			t.Errorf("%.60q took %v", source, took)
+		}
+	}
+	// Without its text the value that holds itself is harmless.
+	if _, err := evaluate("pi.cfg", []byte(double), nil); err != nil {
+		t.Error(err)
+	}
+	for _, deep := range []string{"not ", "-", "1 if 1 else "} {
+		_, _ = evaluate("pi.cfg", []byte("A = "+strings.Repeat(deep, maxFile/len(deep)-10)+"1"), nil)
+	}
+}
+
+// TestNothingOutsideIsReachable holds that the source finds only what the manual lists, and that the package cannot open a
+// connection or start a process at all.
+func TestNothingOutsideIsReachable(t *testing.T) {
+	t.Parallel()
+	want := "% * + .format .join __file__ datetime logging os range str timedelta"
+	offered := predeclared("pi.cfg", nil)
+	if got := strings.Join(offered.Keys(), " "); got != want {
+		t.Errorf("predeclared: %s", got)
+	}
+	for name := range starlark.Universe {
+		_, err := evaluate("pi.cfg", []byte("A = "+name), nil)
+		if (err == nil) != isOffered(name) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	for _, source := range []string{
+		"A = open('/etc/passwd')", "A = __import__('os')", "A = exec('1')", "A = eval('1')", "A = os.popen('true')", "A = os.listdir('/')",
+		"A = os.path.exists('/')", "A = ''.__class__", "A = logging.FileHandler('/tmp/x')", "A = os.environ.putenv", "load('x.star', 'y')",
+		"import socket", "import os.x", "A = logging.os", "os.environ['X'] = 'y'", "A = getattr(os, 'environ')",
+	} {
+		if _, err := evaluate("pi.cfg", []byte(source), nil); err == nil {
+			t.Errorf("%s was not refused", source)
+		}
+	}
+	pkg, err := build.ImportDir(".", 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, imported := range pkg.Imports {
+		if imported == "net" || imported == "os/exec" || imported == "syscall" || imported == "plugin" || strings.HasPrefix(imported, "net/") {
+			t.Errorf("the package imports %s", imported)
+		}
+	}
+}

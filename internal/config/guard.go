@@ -1,0 +1,237 @@
+package config
+
+import (
+	"go.starlark.net/starlark"
+	"go.starlark.net/syntax"
+)
+
+// guard walks over the parsed file before it runs. It refuses what is not offered, notes where each name is assigned, puts
+// bounded functions in the place of the operators that can grow a value, and drops the earlier of two equal keys of a dict, as
+// Python does (Starlark would stop).
+type guard struct {
+	places   sourceMap
+	assigned map[string]Position // last place of each global name
+	err      error               // the first refusal
+}
+
+func (g *guard) file(f *syntax.File) error {
+	for i, s := range f.Stmts {
+		if e, ok := s.(*syntax.ExprStmt); ok && i == 0 && isText(e.X) {
+			continue // what Python calls the docstring
+		}
+		g.stmt(s)
+	}
+	return g.err
+}
+
+func isText(e syntax.Expr) bool {
+	l, ok := e.(*syntax.Literal)
+	return ok && l.Token == syntax.STRING
+}
+
+func (g *guard) refuse(at syntax.Position, message, hint string) {
+	if g.err == nil {
+		g.err = &Error{Position: g.at(at), Message: message, Hint: hint}
+	}
+}
+
+func (g *guard) at(p syntax.Position) Position { return g.places.source(int(p.Line), int(p.Col)) }
+
+func (g *guard) stmts(list []syntax.Stmt) {
+	for _, s := range list {
+		g.stmt(s)
+	}
+}
+
+func (g *guard) stmt(s syntax.Stmt) {
+	switch s := s.(type) {
+	case *syntax.AssignStmt:
+		g.assign(s)
+	case *syntax.IfStmt:
+		s.Cond = g.expr(s.Cond)
+		g.stmts(s.True)
+		g.stmts(s.False)
+	case *syntax.ForStmt:
+		g.note(s.Vars)
+		s.X = g.expr(s.X)
+		g.stmts(s.Body)
+	case *syntax.BranchStmt: // pass, break, continue
+	default:
+		r := refusalOf("call()")
+		g.refuse(syntax.Start(s), r.message, r.hint)
+	}
+}
+
+func (g *guard) assign(s *syntax.AssignStmt) {
+	g.note(s.LHS)
+	s.RHS = g.expr(s.RHS)
+	if i, ok := s.LHS.(*syntax.IndexExpr); ok {
+		i.X, i.Y = g.expr(i.X), g.expr(i.Y)
+	}
+	if s.Op == syntax.EQ {
+		return
+	}
+	target, ok := s.LHS.(*syntax.Ident)
+	op := augmented(s.Op)
+	if !ok || op == syntax.ILLEGAL {
+		g.refuse(s.OpPos, s.Op.String()+" is not allowed here", "write NAME = NAME + value")
+		return
+	}
+	old := &syntax.Ident{NamePos: target.NamePos, Name: target.Name}
+	s.Op, s.RHS = syntax.EQ, bounded(op, s.OpPos, old, s.RHS)
+}
+
+func augmented(op syntax.Token) syntax.Token {
+	switch op {
+	case syntax.PLUS_EQ:
+		return syntax.PLUS
+	case syntax.STAR_EQ:
+		return syntax.STAR
+	case syntax.PERCENT_EQ:
+		return syntax.PERCENT
+	}
+	return syntax.ILLEGAL
+}
+
+// note remembers the place of the names that a target assigns.
+func (g *guard) note(target syntax.Expr) {
+	switch t := target.(type) {
+	case *syntax.Ident:
+		g.assigned[t.Name] = g.at(t.NamePos)
+	case *syntax.IndexExpr:
+		g.note(t.X)
+	case *syntax.ParenExpr:
+		g.note(t.X)
+	case *syntax.TupleExpr:
+		for _, e := range t.List {
+			g.note(e)
+		}
+	case *syntax.ListExpr:
+		for _, e := range t.List {
+			g.note(e)
+		}
+	}
+}
+
+func (g *guard) exprs(list []syntax.Expr) {
+	for i := range list {
+		list[i] = g.expr(list[i])
+	}
+}
+
+// expr returns what takes the place of e; it is nil for nil.
+func (g *guard) expr(e syntax.Expr) syntax.Expr {
+	switch e := e.(type) {
+	case *syntax.Ident:
+		if starlark.Universe.Has(e.Name) && !isOffered(e.Name) {
+			g.refuse(e.NamePos, e.Name+" is not allowed", "write the value out")
+		}
+		if e.Name == "open" {
+			r := refusalOf("open()")
+			g.refuse(e.NamePos, r.message, r.hint)
+		}
+	case *syntax.DotExpr:
+		e.X = g.expr(e.X)
+		if !isAttribute(e.Name.Name) {
+			g.refuse(e.Name.NamePos, "."+e.Name.Name+" is not allowed", "write the value out")
+		}
+	case *syntax.BinaryExpr:
+		return g.binary(e)
+	case *syntax.UnaryExpr:
+		e.X = g.expr(e.X)
+	case *syntax.ParenExpr:
+		e.X = g.expr(e.X)
+	case *syntax.CondExpr:
+		e.Cond, e.True, e.False = g.expr(e.Cond), g.expr(e.True), g.expr(e.False)
+	case *syntax.IndexExpr:
+		e.X, e.Y = g.expr(e.X), g.expr(e.Y)
+	case *syntax.SliceExpr:
+		e.X, e.Lo, e.Hi, e.Step = g.expr(e.X), g.expr(e.Lo), g.expr(e.Hi), g.expr(e.Step)
+	case *syntax.CallExpr:
+		g.call(e)
+	case *syntax.ListExpr:
+		g.exprs(e.List)
+	case *syntax.TupleExpr:
+		g.exprs(e.List)
+	case *syntax.DictExpr:
+		g.dict(e)
+	case *syntax.Comprehension:
+		g.comprehension(e)
+	}
+	return e
+}
+
+func (g *guard) binary(e *syntax.BinaryExpr) syntax.Expr {
+	e.X, e.Y = g.expr(e.X), g.expr(e.Y)
+	switch e.Op {
+	case syntax.PLUS, syntax.STAR, syntax.PERCENT:
+		return bounded(e.Op, e.OpPos, e.X, e.Y)
+	}
+	return e
+}
+
+// bounded returns a call of the function that predeclared offers under the operator's own name, which no source can write.
+func bounded(op syntax.Token, at syntax.Position, x, y syntax.Expr) syntax.Expr {
+	return &syntax.CallExpr{
+		Fn:     &syntax.Ident{NamePos: at, Name: op.String()},
+		Lparen: at, Rparen: at,
+		Args: []syntax.Expr{x, y},
+	}
+}
+
+// call also turns x.join(...) and x.format(...) into calls of bounded functions that take x first.
+func (g *guard) call(e *syntax.CallExpr) {
+	e.Fn = g.expr(e.Fn)
+	for i, arg := range e.Args {
+		if named, ok := arg.(*syntax.BinaryExpr); ok && named.Op == syntax.EQ {
+			named.Y = g.expr(named.Y)
+			continue
+		}
+		e.Args[i] = g.expr(arg)
+	}
+	if dot, ok := e.Fn.(*syntax.DotExpr); ok && (dot.Name.Name == "join" || dot.Name.Name == "format") {
+		e.Fn = &syntax.Ident{NamePos: dot.NamePos, Name: "." + dot.Name.Name}
+		e.Args = append([]syntax.Expr{dot.X}, e.Args...)
+	}
+}
+
+func (g *guard) comprehension(e *syntax.Comprehension) {
+	if entry, ok := e.Body.(*syntax.DictEntry); ok {
+		entry.Key, entry.Value = g.expr(entry.Key), g.expr(entry.Value)
+	} else {
+		e.Body = g.expr(e.Body)
+	}
+	for _, clause := range e.Clauses {
+		switch c := clause.(type) {
+		case *syntax.ForClause:
+			c.X = g.expr(c.X)
+		case *syntax.IfClause:
+			c.Cond = g.expr(c.Cond)
+		}
+	}
+}
+
+func (g *guard) dict(e *syntax.DictExpr) {
+	last := map[any]int{}
+	for i, x := range e.List {
+		entry := x.(*syntax.DictEntry)
+		if l, ok := entry.Key.(*syntax.Literal); ok && l.Token != syntax.FLOAT {
+			last[literalKey{l.Token, l.Value}] = i
+		}
+		entry.Key, entry.Value = g.expr(entry.Key), g.expr(entry.Value)
+	}
+	kept := e.List[:0]
+	for i, x := range e.List {
+		if l, ok := x.(*syntax.DictEntry).Key.(*syntax.Literal); ok && l.Token != syntax.FLOAT && last[literalKey{l.Token, l.Value}] != i {
+			continue
+		}
+		kept = append(kept, x)
+	}
+	e.List = kept
+}
+
+// literalKey tells 'a' and b'a' apart.
+type literalKey struct {
+	token syntax.Token
+	value any
+}

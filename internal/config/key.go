@@ -1,0 +1,205 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"strings"
+)
+
+// fileSuffix makes of the name of a secret the name of its twin: the path of a file that holds it.
+const fileSuffix = "_FILE"
+
+// Key is a row of the table of settings. The manual (docs/configuration.md) and the sample (packaging/pi.cfg.sample) are tested
+// against it.
+type Key struct {
+	Name     string
+	Type     string
+	Default  string // as it would stand in pi.cfg; empty: not set
+	Unit     string // of a number, empty where there is none
+	Secret   bool   // never printed, and Name_FILE may name a file that holds it
+	Sentence string // what it means
+
+	read func(*Config, value) error
+}
+
+// Keys returns the table of settings, in the order of the manual.
+func Keys() []Key {
+	return []Key{
+		{"OTPOST_DATABASE_URI", "text", "", "", true,
+			"Database of otpost, `sqlite:///PATH`. When it is not set, `SQLALCHEMY_DATABASE_URI` is used.", readDatabaseURI},
+		{"SQLALCHEMY_DATABASE_URI", "text", "", "", true,
+			"Database as privacyIDEA names it. Not looked at when `OTPOST_DATABASE_URI` is set, so that one file serves both.", readDatabaseURI},
+		{"SECRET_KEY", "text", "", "bytes", true,
+			"Signs the tokens of sessions. Required; at least 16 bytes, 32 are right.", readSecretKey},
+		{"PI_PEPPER", "text", "", "", true,
+			"Stands before the passwords of administrators when they are hashed.", readPepper},
+		{"PI_ENCFILE", "path", "", "", false,
+			"File of 96 random bytes that seals what is secret in the database. Required; others must not be able to read it.", readEncFile},
+		{"SUPERUSER_REALM", "list of texts", "[]", "", false,
+			"Realms whose users are administrators.", readSuperuserRealms},
+		{"PI_LOGFILE", "path", "", "", false,
+			"Log of the server. Standard error when it is not set.", readLogFile},
+		{"PI_LOGLEVEL", "level", "logging.INFO", "", false,
+			"What is logged: `logging.DEBUG`, `INFO`, `WARNING`, `ERROR`, or its number in Python.", readLogLevel},
+		{"PI_LOGCONFIG", "path", "", "", false,
+			"Python's logging configuration. Ignored, and a warning says so.", readLogConfig},
+		{"PI_NODE", "text", "'localnode'", "", false,
+			"Name of this server in the audit.", readNode},
+		{"PI_JOB_QUEUE_CLASS", "text", "", "", false,
+			"Turns the queue on: `'embedded'`, or `'redis'`, which may be written `'privacyidea.lib.queues.huey_queue.HueyQueue'`. Without it every mail is sent inside its request.", readQueueClass},
+		{"PI_JOB_QUEUE_URL", "text", "'redis://localhost:6379/0'", "", true,
+			"Redis of the queue: `redis://`, `rediss://` or `unix://`, as redis-py reads it.", readQueueURL},
+		{"PI_JOB_QUEUE_NAME", "text", "'huey'", "", false,
+			"Name of the queue: 1 to 64 of a-z, 0-9, `_` and `-`.", readQueueName},
+		{"PI_HASH_ALGO_PARAMS", "dict of integers", "{}", "passes, KiB, threads, rounds", false,
+			"Cost of new hashes: `argon2__rounds` (1 to 16), `argon2__memory_cost` (8 to 262144), `argon2__parallelism` (1 to 16), `pbkdf2_sha512__rounds` (1 to 1000000).", readHashParams},
+		{"OTPOST_QUEUE_LOGFILE", "path", "", "", false,
+			"Log of the workers inside the server. The server's log when it is not set.", readQueueLogFile},
+		{"OTPOST_FILE_ROOTS", "list of paths", "[]", "", false,
+			"Folders below which REST may name files (users' passwd files, keys for signing). Empty: everywhere but in what otpost keeps for itself.", readFileRoots},
+		{"OTPOST_PIN_CACHE", "boolean", "True", "", false,
+			"Remember in memory that a PIN was right, so that its slow hash is not computed at each login.", readPINCache},
+	}
+}
+
+// defaults returns the lowest layer. The table says the defaults in Python, so that the manual cannot say another.
+func defaults() (layer, error) {
+	var source strings.Builder
+	for _, k := range Keys() {
+		if k.Default != "" {
+			fmt.Fprintf(&source, "%s = %s\n", k.Name, k.Default)
+		}
+	}
+	return evaluate("default", []byte(source.String()), nil)
+}
+
+func readDatabaseURI(c *Config, v value) error {
+	if c.DatabaseURI.Kind != "" {
+		return nil // OTPOST_DATABASE_URI, which stands before
+	}
+	raw, err := v.text()
+	if err != nil {
+		return err
+	}
+	u, err := parseDatabaseURI(raw)
+	var p problem
+	if errors.As(err, &p) {
+		return v.fail(p)
+	}
+	c.DatabaseURI = u
+	return err
+}
+
+// readSecretKey holds SECURITY.md section 2: under 16 bytes or published stops, under 32 warns.
+func readSecretKey(c *Config, v value) error {
+	key, err := v.bytes()
+	if err != nil {
+		return err
+	}
+	const hint = "write 32 random characters, as otpost setup does"
+	n := len(key.value)
+	switch {
+	case published(key.value):
+		return v.fail(problem{"is a published sample that everybody knows", hint})
+	case n < 16:
+		return v.fail(problem{fmt.Sprintf("has %d bytes, fewer than 16", n), hint})
+	case n < 32:
+		c.warn("%s: SECRET_KEY has %d bytes: 32 or more are right", v.at, n)
+	}
+	c.SecretKey = key
+	return nil
+}
+
+// published reports keys that manuals and samples show, privacyIDEA's ("The Config File" in its manual) and ours among them.
+func published(key []byte) bool {
+	plain := strings.ToLower(string(key))
+	for _, sample := range []string{"t0p s3cr3t", "change-me", "change_me", "change me", "changeme"} {
+		if strings.Contains(plain, sample) {
+			return true
+		}
+	}
+	return strings.Trim(plain, plain[:1]) == ""
+}
+
+func readPepper(c *Config, v value) (err error) {
+	c.Pepper, err = v.bytes()
+	return err
+}
+
+func readEncFile(c *Config, v value) (err error) {
+	if c.EncFile, err = v.text(); err != nil {
+		return err
+	}
+	c.keepPrivate(c.EncFile)
+	// A file that is missing is told by who opens it: otpost setup is about to make it.
+	if err := CheckKeyFile(c.EncFile); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return inFile(v.at, v.key, err)
+	}
+	return nil
+}
+
+func readSuperuserRealms(c *Config, v value) error {
+	realms, err := v.texts()
+	for _, r := range realms {
+		c.SuperuserRealms = append(c.SuperuserRealms, strings.ToLower(r))
+	}
+	return err
+}
+
+func readLogFile(c *Config, v value) (err error) {
+	c.LogFile, err = v.text()
+	return err
+}
+
+func readLogLevel(c *Config, v value) error {
+	level := v.value
+	if word, ok := level.(string); ok {
+		if n, ok := pythonLevel(strings.ToUpper(word)); ok {
+			level = int64(n)
+		}
+	}
+	n, ok := level.(int64)
+	if !ok || n < 0 || n > 50 {
+		return v.fail(problem{"is no level", "write logging.DEBUG, INFO, WARNING or ERROR, or a number from 0 to 50"})
+	}
+	c.LogLevel = slogLevel(n)
+	return nil
+}
+
+func readLogConfig(c *Config, v value) (err error) {
+	if c.LogConfig, err = v.text(); err == nil {
+		c.warn("%s: PI_LOGCONFIG is ignored: PI_LOGFILE and PI_LOGLEVEL say where and what is logged", v.at)
+	}
+	return err
+}
+
+func readNode(c *Config, v value) (err error) {
+	c.Node, err = v.text()
+	return err
+}
+
+func readQueueLogFile(c *Config, v value) (err error) {
+	c.QueueLogFile, err = v.text()
+	return err
+}
+
+func readFileRoots(c *Config, v value) error {
+	roots, err := v.texts()
+	if err != nil || len(roots) == 0 {
+		return err
+	}
+	for _, r := range roots {
+		if !filepath.IsAbs(r) {
+			return v.fail(problem{"holds a path that does not begin with /", "write ['/etc/privacyidea/users']"})
+		}
+	}
+	c.FileRoots = roots
+	return nil
+}
+
+func readPINCache(c *Config, v value) (err error) {
+	c.PINCache, err = v.boolean()
+	return err
+}
