@@ -176,6 +176,17 @@ func TestLoadTakesVariablesAlone(t *testing.T) {
 	}
 }
 
+func TestLoadWarnsOfAMissingPepper(t *testing.T) {
+	t.Parallel()
+	c, err := Load(Options{File: write(t, "pi.cfg", strings.ReplaceAll(minimal, "'p'", "''"))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(c.Warnings) != 1 || !strings.HasPrefix(c.Warnings[0], "PI_PEPPER is not set") {
+		t.Error(c.Warnings)
+	}
+}
+
 func TestLoadSaysWhatIsMissing(t *testing.T) {
 	t.Parallel()
 	none := filepath.Join(t.TempDir(), "none.cfg")

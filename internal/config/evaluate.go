@@ -85,7 +85,7 @@ func locate(err error, places sourceMap) error {
 	return &Error{Position: at, Message: message, Hint: hint}
 }
 
-// explain puts an error of Starlark into the words of an administrator.
+// explain puts an error of Starlark into the words of an administrator, without the values that Starlark shows: they may be secrets.
 func explain(message string) (text, hint string) {
 	switch {
 	case strings.Contains(message, "too many steps"):
@@ -94,9 +94,16 @@ func explain(message string) (text, hint string) {
 		return strings.TrimPrefix(message, "undefined: ") + " is not known here", "assign it on a line before, or write the value out"
 	case strings.HasPrefix(message, "global variable "):
 		return message, "assign it on a line before"
-	case strings.HasSuffix(message, " not in os.environ"):
-		key := strings.Trim(strings.TrimSuffix(strings.TrimPrefix(message, "key "), " not in os.environ"), `"`)
-		return "the variable " + key + " is not set", "write os.environ.get('" + key + "', 'default')"
+	case strings.HasPrefix(message, "key ") && strings.HasSuffix(message, " not in os.environ"):
+		variable := strings.Trim(strings.TrimSuffix(strings.TrimPrefix(message, "key "), " not in os.environ"), `"`)
+		if !isSetting(variable) || strings.Trim(variable, "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_") != "" {
+			variable = "NAME" // rather than a value that was taken for a name
+		}
+		return "the variable " + variable + " is not set", "write os.environ.get('" + variable + "', 'default')"
+	case strings.HasPrefix(message, "key ") && strings.Contains(message, " not in "):
+		return "the dict has no such key", "add it, or write .get(key, 'default')"
+	case strings.Contains(message, "invalid literal"), strings.Contains(message, "invalid float literal"):
+		return "the text is no number", "write the number"
 	case strings.Contains(message, "is too large"):
 		return message, "write a shorter one"
 	case strings.Contains(message, "duplicate key"):

@@ -110,6 +110,24 @@ func TestValuesAreThoseOfPython(t *testing.T) {
 	}
 }
 
+// TestEvaluationErrorsShowNoValue runs what fails on a secret.
+func TestEvaluationErrorsShowNoValue(t *testing.T) {
+	t.Parallel()
+	for _, source := range []string{
+		"A = int(S)", "A = float(S)", "A = '%d' % S", "A = S % 1", "A = S + 1", "A = {}[S]", "A = [1][S]", "A = (S + '{}{}').format()",
+		"A = dict([S])", "A = dict(a=1)[S]", "A = S.get", "A = S[100]", "A = S()", "A = timedelta(S)", "A = os.environ[S]", "A = range(S)",
+		"A, B = S", "A = -S", "A = min(S, 1)", "A = {S: 1, S: 2}", "A = '{a}'.format(S)", "A = 'x'.split(S, S)", "A = int(S, 36 + 1)",
+		"A = os.environ.get(S, x=1)", "A = os.getenv()", "A = os.path.join(S, 1)", "A = float('1' + S)", "A = '%(x)s' % {S: 1}",
+	} {
+		_, err := evaluate("pi.cfg", []byte("S = 'MARKED' + ' secret'\n"+source), nil)
+		if err == nil {
+			t.Errorf("%s: no error", source)
+		} else if strings.Contains(err.Error(), "MARKED") {
+			t.Errorf("%s shows the value", source)
+		}
+	}
+}
+
 func TestOnlyUpperCaseNamesAreSettings(t *testing.T) {
 	t.Parallel()
 	found, err := evaluate("pi.cfg", []byte("A = 1\nB_2 = 1\na = 1\nAa = 1\n_ = 1\n_X = 1\nfor I in [1]: J = 2\n"), nil)

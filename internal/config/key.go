@@ -1,6 +1,7 @@
 package config
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -101,8 +102,10 @@ func readSecretKey(c *Config, v value) error {
 	const hint = "write 32 random characters, as otpost setup does"
 	n := len(key.value)
 	switch {
-	case published(key.value):
+	case published(key):
 		return v.fail(problem{"is a published sample that everybody knows", hint})
+	case len(bytes.Trim(key.value, string(key.value[:1]))) == 0:
+		return v.fail(problem{"repeats one character", hint})
 	case n < 16:
 		return v.fail(problem{fmt.Sprintf("has %d bytes, fewer than 16", n), hint})
 	case n < 32:
@@ -113,18 +116,21 @@ func readSecretKey(c *Config, v value) error {
 }
 
 // published reports keys that manuals and samples show, privacyIDEA's ("The Config File" in its manual) and ours among them.
-func published(key []byte) bool {
-	plain := strings.ToLower(string(key))
-	for _, sample := range []string{"t0p s3cr3t", "change-me", "change_me", "change me", "changeme"} {
+func published(s Secret) bool {
+	plain := strings.ToLower(string(s.value))
+	for _, sample := range []string{"t0p s3cr3t", "never know...", "change-me", "change_me", "change me", "changeme"} {
 		if strings.Contains(plain, sample) {
 			return true
 		}
 	}
-	return strings.Trim(plain, plain[:1]) == ""
+	return false
 }
 
+// readPepper only warns of a published pepper: it cannot be changed once a password was hashed with it.
 func readPepper(c *Config, v value) (err error) {
-	c.Pepper, err = v.bytes()
+	if c.Pepper, err = v.bytes(); err == nil && published(c.Pepper) {
+		c.warn("%s: PI_PEPPER is a published sample that everybody knows", v.at)
+	}
 	return err
 }
 
