@@ -9,7 +9,8 @@ import (
 	"go.starlark.net/syntax"
 )
 
-// The bounds of one file. A pi.cfg of 300 lines takes about 2,000 steps; the largest of these files ends within a second.
+// The bounds of one file. A line of a pi.cfg takes about 5 steps (measured on testdata/good/computed.cfg); the slowest source of
+// the tests, a comprehension of list(range(maxRange)), ends after 0.7 s.
 const (
 	maxFile  = 64 << 10 // bytes
 	maxSteps = 50_000

@@ -15,12 +15,7 @@ type guard struct {
 }
 
 func (g *guard) file(f *syntax.File) error {
-	for i, s := range f.Stmts {
-		if e, ok := s.(*syntax.ExprStmt); ok && i == 0 && isText(e.X) {
-			continue // what Python calls the docstring
-		}
-		g.stmt(s)
-	}
+	g.stmts(f.Stmts)
 	return g.err
 }
 
@@ -57,6 +52,9 @@ func (g *guard) stmt(s syntax.Stmt) {
 		g.stmts(s.Body)
 	case *syntax.BranchStmt: // pass, break, continue
 	default:
+		if e, ok := s.(*syntax.ExprStmt); ok && isText(e.X) {
+			return // a docstring, or lines that somebody took out of use
+		}
 		r := refusalOf("call()")
 		g.refuse(syntax.Start(s), r.message, r.hint)
 	}
