@@ -18,7 +18,7 @@ import (
 	"otpost/internal/store"
 )
 
-// The times of a lease (PROTOCOL section 3).
+// The times of a lease and the limits of a job (docs/states.md).
 const (
 	Lease         = 10 * time.Second       // a worker that has not beaten for so long is swept
 	BeatEvery     = 2 * time.Second        // how often a worker beats
@@ -27,12 +27,17 @@ const (
 	HoldEvery     = 10 * time.Second       // how often a worker states what it holds
 	CrashesAlone  = 2                      // a job with so many crashes runs alone in its process
 	CrashesPoison = 5                      // a job with so many crashes is handed out as poisoned
+	LowestEvery   = 16                     // every so many-th claim of a driver begins with the lowest priority
+	MostPayload   = 64 << 10               // bytes of a payload
 )
 
 // ErrLost says that the driver does not know the worker (any more): its lease has lapsed. It takes a new id.
 var ErrLost = errors.New("the worker's lease has lapsed")
 
-// Priority orders the jobs of a queue. Lower ones are not starved: every 16th claim begins with the lowest.
+// ErrPayload says that a payload is longer than MostPayload.
+var ErrPayload = errors.New("the payload of the job is too long")
+
+// Priority orders the jobs of a queue. Lower ones are not starved: every 16th claim of a driver begins with the lowest.
 type Priority int8
 
 // The priorities, first to last.
@@ -48,9 +53,9 @@ type Job struct {
 	ID       uuid.UUID
 	Kind     string // "delivery.send"
 	Priority Priority
-	RunAt    time.Time // zero: now
-	NotAfter time.Time // from then on the job is handed out as Expired
-	Payload  []byte    // <= 64 KiB, sealed by the caller; nil for deliveries
+	RunAt    time.Time // zero: now; after NotAfter: at NotAfter
+	NotAfter time.Time // from then on the job is handed out as Expired; zero: never
+	Payload  []byte    // <= MostPayload, sealed by the caller; nil for deliveries
 }
 
 // Verdict says what a claimed job is handed out for. All three are leased and must be reported.
@@ -60,17 +65,17 @@ type Verdict int8
 const (
 	Run      Verdict = iota // do it
 	Expired                 // its not_after has passed: write that down
-	Poisoned                // it has killed CrashesPoison workers: write that down
+	Poisoned                // it has killed CrashesPoison workers: write that down, whatever the time is
 )
 
 // Claimed is a job in a worker's hands.
 type Claimed struct {
 	Job
 	Worker     uuid.UUID // who holds it
-	Token      int64     // of this claim
+	Token      int64     // of this claim: higher than that of every earlier one
 	Verdict    Verdict
 	Crashes    int       // workers that died holding it
-	SweptOwner uuid.UUID // the worker that was last swept while it held the job; zero: none
+	SweptOwner uuid.UUID // the worker that was last swept while it held the job, kept over retries; zero: none
 }
 
 // Action is what becomes of a job.
@@ -84,14 +89,15 @@ const (
 	Dead                  // keep it aside with Reason
 )
 
-// Result reports a claimed job. RunAt and NotAfter replace the job's times with Retry.
+// Result reports a claimed job. It is without effect, and that is no error, when the claim is over: swept, given back by Hold
+// or reported before. So a report whose answer was lost can be repeated.
 type Result struct {
 	ID       uuid.UUID
 	Token    int64
 	Action   Action
-	RunAt    time.Time
-	NotAfter time.Time
-	Reason   string // of Dead: a sentence without secrets
+	RunAt    time.Time // of Retry; zero: now
+	NotAfter time.Time // of Retry; zero: as it was
+	Reason   string    // of Dead: a sentence without secrets
 }
 
 // Worker describes a process that claims.
@@ -131,17 +137,20 @@ type Driver interface {
 	// none when there is nothing to do, and ErrLost when the worker's lease has lapsed (Done counts all the same where the
 	// claim tokens still fit).
 	Claim(ctx context.Context, req ClaimRequest) ([]Claimed, error)
-	// Report is Claim without a claim, for when somebody waits for the outcome or no handler is free.
+	// Report is Claim without a claim, for when somebody waits for the outcome or no handler is free; ErrLost as there.
 	Report(ctx context.Context, worker uuid.UUID, results ...Result) error
 	// Hold states which jobs the worker holds; everything else under its name goes back uncounted (the answer of a claim may
-	// have been lost).
+	// have been lost). It must not run beside a Claim of the same worker: what that brings is not in held yet. ErrLost as
+	// in Beat.
 	Hold(ctx context.Context, worker uuid.UUID, held []uuid.UUID) error
 	// Beat renews the worker's lease. ErrLost: it was swept, or is unknown.
 	Beat(ctx context.Context, worker uuid.UUID) error
 	// Sweep takes the jobs of dead workers back: crashes+1, swept owner noted. It returns how many.
 	Sweep(ctx context.Context) (int, error)
-	// Wait returns when a job may be due, at the latest after most; it consumes no job. ctx ends it with its error.
-	Wait(ctx context.Context, most time.Duration) error
+	// Wait returns when a job of one of the kinds may be due, at the latest after most; it consumes no job. It does not look
+	// at the clock in between: what another process adds is seen within 25 ms, a scheduled job when it is due. ctx ends it
+	// with its error.
+	Wait(ctx context.Context, kinds []string, most time.Duration) error
 	// Workers lists the workers whose lease has not lapsed.
 	Workers(ctx context.Context) ([]Seen, error)
 }
@@ -149,9 +158,11 @@ type Driver interface {
 // TxDriver is what a driver inside the state database adds: the job commits with the row that it is about.
 type TxDriver interface {
 	Driver
+	// EnqueueTx is Enqueue inside the caller's transaction; whoever waits is woken after its commit.
 	EnqueueTx(tx *store.Tx, jobs ...Job)
-	// HeldTx reports whether the worker still holds the claim: the lease that a dot needs.
+	// HeldTx reports whether the worker still holds the claim and its lease has not lapsed: what a dot needs.
 	HeldTx(tx *store.Tx, c Claimed) (bool, error)
-	// ReportTx is Report inside the transaction that writes the outcome.
+	// ReportTx is Report inside the transaction that writes the outcome. A claim that is over is no error, and ErrLost is
+	// not told: the outcome is to be written all the same.
 	ReportTx(tx *store.Tx, worker uuid.UUID, r Result) error
 }

@@ -1,0 +1,44 @@
+// Package queuetest is what every queue driver must pass: Run.
+//
+// Memory is a driver in memory that passes it too: the model that others are compared with, and a queue for tests of what
+// stands on a queue.
+package queuetest
+
+import (
+	"sync"
+	"time"
+)
+
+// Clock is the time that a driver under test goes by. It stands still until Go. It is safe for concurrent use.
+type Clock struct {
+	mu      sync.Mutex
+	at      time.Time // while it stands
+	running time.Time // when it began to run; zero: it stands
+}
+
+// NewClock returns a clock that stands at a fixed time.
+func NewClock() *Clock { return &Clock{at: time.UnixMilli(1_800_000_000_000).UTC()} }
+
+// Now returns the clock's time, in UTC.
+func (c *Clock) Now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.running.IsZero() {
+		return c.at
+	}
+	return c.at.Add(time.Since(c.running))
+}
+
+// Advance moves the clock.
+func (c *Clock) Advance(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.at = c.at.Add(d)
+}
+
+// Go lets the clock run with the machine's from now on.
+func (c *Clock) Go() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.running = time.Now()
+}

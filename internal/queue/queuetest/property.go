@@ -1,0 +1,190 @@
+package queuetest
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/uuid"
+	"pgregory.net/rapid"
+
+	"otpost/internal/queue"
+)
+
+// likeTheModel does the same random steps with the driver and with Memory, and compares what they answer. Tokens differ, so
+// each claim of the one is kept beside the other's.
+func likeTheModel(t *testing.T, open Open) {
+	t.Helper()
+	rapid.Check(t, func(rt *rapid.T) {
+		clock := NewClock()
+		d, end := open(t, clock.Now)
+		defer end()
+		m := &machine{t: t, clock: clock, driver: d, model: NewMemory(clock.Now)}
+		m.register(rt)
+		rt.Repeat(map[string]func(*rapid.T){
+			"enqueue":    m.enqueue,
+			"register":   m.register,
+			"unregister": m.unregister,
+			"claim":      m.claim,
+			"report":     m.report,
+			"hold":       m.hold,
+			"beat":       m.beat,
+			"sweep":      m.sweep,
+			"advance":    func(rt *rapid.T) { clock.Advance(rapid.SampledFrom(steps).Draw(rt, "step")) },
+		})
+		m.drain(rt)
+	})
+}
+
+var steps = []time.Duration{time.Millisecond, time.Second, queue.Lease / 2, queue.Lease, time.Minute}
+
+type machine struct {
+	t             *testing.T
+	clock         *Clock
+	driver, model queue.Driver
+	jobs          []queue.Job
+	workers       []uuid.UUID
+	claims        []pair
+}
+
+// pair is one claim as the driver and the model gave it.
+type pair struct{ driver, model queue.Claimed }
+
+// both runs f with the driver and the model, and compares the errors.
+func (m *machine) both(rt *rapid.T, f func(d queue.Driver) error) {
+	rt.Helper()
+	got, want := f(m.driver), f(m.model)
+	if !errors.Is(got, want) {
+		rt.Fatalf("the driver says %v, the model %v", got, want)
+	}
+}
+
+// someTime draws the zero time or one around now.
+func (m *machine) someTime(rt *rapid.T, label string) time.Time {
+	if rapid.Bool().Draw(rt, label+" given") {
+		return m.clock.Now().Add(time.Duration(rapid.IntRange(-5, 60).Draw(rt, label)) * time.Second)
+	}
+	return time.Time{}
+}
+
+func (m *machine) enqueue(rt *rapid.T) {
+	j := queue.Job{
+		ID: newID(), Kind: rapid.SampledFrom([]string{kind, "test.other"}).Draw(rt, "kind"),
+		Priority: queue.Priority(rapid.IntRange(int(queue.Urgent), int(queue.Idle)).Draw(rt, "priority")),
+		RunAt:    m.someTime(rt, "run at"), NotAfter: m.someTime(rt, "not after"),
+	}
+	if len(m.jobs) > 0 && rapid.IntRange(0, 3).Draw(rt, "again") == 0 {
+		j.ID = rapid.SampledFrom(m.jobs).Draw(rt, "job").ID
+	}
+	m.jobs = append(m.jobs, j)
+	m.both(rt, func(d queue.Driver) error { return d.Enqueue(m.t.Context(), j) })
+}
+
+func (m *machine) register(rt *rapid.T) {
+	w := queue.Worker{ID: uuid.New(), Host: "host"}
+	m.workers = append(m.workers, w.ID)
+	m.both(rt, func(d queue.Driver) error { return d.Register(m.t.Context(), w) })
+}
+
+func (m *machine) worker(rt *rapid.T) uuid.UUID {
+	return rapid.SampledFrom(m.workers).Draw(rt, "worker")
+}
+
+func (m *machine) unregister(rt *rapid.T) {
+	w := m.worker(rt)
+	m.both(rt, func(d queue.Driver) error { return d.Unregister(m.t.Context(), w) })
+}
+
+func (m *machine) claim(rt *rapid.T) {
+	m.claimAs(rt, m.worker(rt), rapid.IntRange(0, 5).Draw(rt, "most"))
+}
+
+func (m *machine) claimAs(rt *rapid.T, w uuid.UUID, most int) (n int) {
+	var got, want []queue.Claimed
+	m.both(rt, func(d queue.Driver) error {
+		c, err := d.Claim(m.t.Context(), queue.ClaimRequest{Worker: w, Most: most, Kinds: []string{kind}})
+		if d == m.driver {
+			got = c
+		} else {
+			want = c
+		}
+		return err
+	})
+	if diff := cmp.Diff(plain(want), plain(got)); diff != "" {
+		rt.Fatalf("claim (-model +driver):\n%s", diff)
+	}
+	for i := range got {
+		m.claims = append(m.claims, pair{got[i], want[i]})
+	}
+	return len(got)
+}
+
+// plain is claims without what the drivers choose for themselves.
+func plain(claims []queue.Claimed) []queue.Claimed {
+	all := make([]queue.Claimed, 0, len(claims))
+	for _, c := range claims {
+		c.Token, c.Payload = 0, nil
+		all = append(all, c)
+	}
+	return all
+}
+
+// report reports one of all claims that ever were, so that many are over.
+func (m *machine) report(rt *rapid.T) {
+	if len(m.claims) == 0 {
+		return
+	}
+	c := rapid.SampledFrom(m.claims).Draw(rt, "claim")
+	r := queue.Result{
+		ID: c.driver.ID, Action: queue.Action(rapid.IntRange(int(queue.Done), int(queue.Dead)).Draw(rt, "action")),
+		RunAt: m.someTime(rt, "run at"), NotAfter: m.someTime(rt, "not after"),
+	}
+	m.both(rt, func(d queue.Driver) error {
+		r.Token = c.model.Token
+		if d == m.driver {
+			r.Token = c.driver.Token
+		}
+		return d.Report(m.t.Context(), c.driver.Worker, r)
+	})
+}
+
+func (m *machine) hold(rt *rapid.T) {
+	var held []uuid.UUID
+	for _, c := range m.claims {
+		if rapid.Bool().Draw(rt, "held") {
+			held = append(held, c.driver.ID)
+		}
+	}
+	w := m.worker(rt)
+	m.both(rt, func(d queue.Driver) error { return d.Hold(m.t.Context(), w, held) })
+}
+
+func (m *machine) beat(rt *rapid.T) {
+	w := m.worker(rt)
+	m.both(rt, func(d queue.Driver) error { return d.Beat(m.t.Context(), w) })
+}
+
+func (m *machine) sweep(rt *rapid.T) {
+	var swept []int
+	m.both(rt, func(d queue.Driver) error {
+		n, err := d.Sweep(m.t.Context())
+		swept = append(swept, n)
+		return err
+	})
+	if swept[0] != swept[1] {
+		rt.Fatalf("the driver swept %d jobs, the model %d", swept[0], swept[1])
+	}
+}
+
+// drain lets all leases lapse and claims whatever is left: nothing may be lost on the way.
+func (m *machine) drain(rt *rapid.T) {
+	m.clock.Advance(2 * time.Minute)
+	m.sweep(rt)
+	m.register(rt)
+	for m.claimAs(rt, m.workers[len(m.workers)-1], 50) > 0 {
+	}
+	for _, w := range m.workers { // a driver may hold something for each
+		m.both(rt, func(d queue.Driver) error { return d.Unregister(m.t.Context(), w) })
+	}
+}

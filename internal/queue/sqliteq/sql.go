@@ -1,0 +1,209 @@
+package sqliteq
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+
+	"otpost/internal/queue"
+	"otpost/internal/store"
+)
+
+// putJob adds a job, or brings a dead one of that id to life. Tokens begin with the time, so that a job whose id comes again
+// after its end gets higher ones: a late report about its former life must not fit.
+func (d *Driver) putJob(tx *store.Tx, now time.Time, j queue.Job) {
+	state, runAt, notAfter := times(now, j.RunAt, j.NotAfter)
+	tx.Put(`INSERT INTO job (id, queue, kind, priority, state, run_at_ms, not_after_ms, token, verdict, crashes, payload, reason, created_ms)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 0, 0, $9, '', $10)
+		ON CONFLICT (id) DO UPDATE SET queue = excluded.queue, kind = excluded.kind, priority = excluded.priority, state = excluded.state,
+			run_at_ms = excluded.run_at_ms, not_after_ms = excluded.not_after_ms, swept_owner = NULL, crashes = 0,
+			payload = excluded.payload, reason = '', created_ms = excluded.created_ms
+		WHERE job.state = 3`,
+		j.ID[:], d.queue, j.Kind, int(j.Priority), state, runAt, notAfter, store.Millis(now), j.Payload, store.Millis(now))
+}
+
+// times returns a waiting job's state (0 ready, 2 scheduled) and its times as they are stored (no end: 0). It is due at its
+// end at the latest, to be handed out as expired.
+func times(now, runAt, notAfter time.Time) (state int, runAtMS, notAfterMS int64) {
+	if runAt.IsZero() {
+		runAt = now
+	}
+	if !notAfter.IsZero() {
+		notAfterMS = store.Millis(notAfter)
+		if runAt.After(notAfter) {
+			runAt = notAfter
+		}
+	}
+	if runAtMS = store.Millis(runAt); runAtMS > store.Millis(now) {
+		state = 2
+	}
+	return state, runAtMS, notAfterMS
+}
+
+// promote makes scheduled jobs ready whose time has come, the oldest first; a bounded number, so that no commit grows long.
+func (d *Driver) promote(tx *store.Tx, now time.Time) {
+	tx.Put(`UPDATE job SET state = 0 WHERE id IN (
+		SELECT id FROM job WHERE queue = $1 AND state = 2 AND run_at_ms <= $2 ORDER BY run_at_ms LIMIT 500)`, d.queue, store.Millis(now))
+}
+
+// from says which priorities a lease takes from.
+type from struct{ first, last queue.Priority }
+
+// urgentFirst takes from all priorities, the most urgent first.
+var urgentFirst = from{queue.Urgent, queue.Idle}
+
+func only(p queue.Priority) from { return from{p, p} }
+
+// leaseReady leases ready jobs by priority, then by age. The index job_ready gives that order without sorting; jobs of kinds
+// that the caller does not name are passed over one by one.
+func (d *Driver) leaseReady(tx *store.Tx, now time.Time, req queue.ClaimRequest, f from) ([]queue.Claimed, error) {
+	var got []queue.Claimed
+	err := tx.Query(func(scan store.Scan) error {
+		c := queue.Claimed{Worker: req.Worker}
+		var runAt, notAfter int64
+		var swept []byte
+		err := scan(&c.ID, &c.Kind, &c.Priority, &runAt, &notAfter, &c.Token, &c.Verdict, &c.Crashes, &swept, &c.Payload)
+		if err != nil {
+			return err
+		}
+		c.RunAt = store.Time(runAt)
+		if notAfter != 0 {
+			c.NotAfter = store.Time(notAfter)
+		}
+		copy(c.SweptOwner[:], swept)
+		got = append(got, c)
+		return nil
+	}, `UPDATE job SET state = 1, worker = $1, token = token + 1,
+			verdict = CASE WHEN crashes >= $2 THEN 2 WHEN not_after_ms > 0 AND not_after_ms <= $3 THEN 1 ELSE 0 END
+		WHERE id IN (SELECT id FROM job WHERE queue = $4 AND state = 0 AND priority BETWEEN $5 AND $6
+			AND kind IN (SELECT value FROM json_each($7)) ORDER BY priority, run_at_ms, id LIMIT $8)
+		RETURNING id, kind, priority, run_at_ms, not_after_ms, token, verdict, crashes, swept_owner, payload`,
+		req.Worker[:], queue.CrashesPoison, store.Millis(now), d.queue, int(f.first), int(f.last), list(req.Kinds), req.Most)
+	slices.SortFunc(got, inOrder) // RETURNING promises none
+	return got, err
+}
+
+// inOrder sorts claims as they are to be begun: by priority, then by age.
+func inOrder(a, b queue.Claimed) int {
+	if a.Priority != b.Priority {
+		return int(a.Priority) - int(b.Priority)
+	}
+	if c := a.RunAt.Compare(b.RunAt); c != 0 {
+		return c
+	}
+	return bytes.Compare(a.ID[:], b.ID[:])
+}
+
+// list is a list of strings for json_each: one statement for every length.
+func list(s []string) string {
+	if s == nil {
+		s = []string{}
+	}
+	text, _ := json.Marshal(s) //nolint:errchkjson // strings always marshal
+	return string(text)
+}
+
+// report does what the results say where the claim still stands.
+func (d *Driver) report(tx *store.Tx, now time.Time, worker uuid.UUID, results []queue.Result) error {
+	for _, r := range results {
+		switch r.Action {
+		case queue.Done:
+			tx.Put(`DELETE FROM job WHERE id = $1 AND worker = $2 AND token = $3 AND state = 1`, r.ID[:], worker[:], r.Token)
+		case queue.Retry:
+			if err := d.retry(tx, now, worker, r); err != nil {
+				return err
+			}
+			tx.Signal()
+		case queue.Release:
+			tx.Put(`UPDATE job SET state = 0, worker = NULL WHERE id = $1 AND worker = $2 AND token = $3 AND state = 1`,
+				r.ID[:], worker[:], r.Token)
+			tx.Signal()
+		case queue.Dead:
+			tx.Put(`UPDATE job SET state = 3, worker = NULL, reason = $4 WHERE id = $1 AND worker = $2 AND token = $3 AND state = 1`,
+				r.ID[:], worker[:], r.Token, r.Reason)
+		}
+	}
+	return nil
+}
+
+func (d *Driver) retry(tx *store.Tx, now time.Time, worker uuid.UUID, r queue.Result) error {
+	var stored int64
+	err := tx.Get([]any{&stored}, `SELECT not_after_ms FROM job WHERE id = $1 AND worker = $2 AND token = $3 AND state = 1`,
+		r.ID[:], worker[:], r.Token)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if r.NotAfter.IsZero() && stored != 0 {
+		r.NotAfter = store.Time(stored)
+	}
+	state, runAt, notAfter := times(now, r.RunAt, r.NotAfter)
+	tx.Put(`UPDATE job SET state = $1, run_at_ms = $2, not_after_ms = $3, worker = NULL WHERE id = $4`, state, runAt, notAfter, r.ID[:])
+	return nil
+}
+
+// held reports whether the claim stands and its worker's lease has not lapsed.
+func (d *Driver) held(r store.Reader, now time.Time, c queue.Claimed) (bool, error) {
+	var one int
+	err := r.Get([]any{&one}, `SELECT 1 FROM job JOIN queue_worker w ON w.id = job.worker
+		WHERE job.id = $1 AND job.worker = $2 AND job.token = $3 AND job.state = 1 AND w.expires_ms > $4`,
+		c.ID[:], c.Worker[:], c.Token, store.Millis(now))
+	if errors.Is(err, store.ErrNotFound) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// leased lists the jobs under a worker's name.
+func (d *Driver) leased(r store.Reader, worker uuid.UUID) ([]uuid.UUID, error) {
+	var ids []uuid.UUID
+	err := r.Query(func(scan store.Scan) error {
+		var id uuid.UUID
+		if err := scan(&id); err != nil {
+			return err
+		}
+		ids = append(ids, id)
+		return nil
+	}, `SELECT id FROM job WHERE worker = $1 AND state = 1`, worker[:])
+	return ids, err
+}
+
+func (d *Driver) giveBack(tx *store.Tx, worker, id uuid.UUID) {
+	tx.Put(`UPDATE job SET state = 0, worker = NULL WHERE id = $1 AND worker = $2 AND state = 1`, id[:], worker[:])
+	tx.Signal()
+}
+
+// nextDue returns when the next job of the kinds is due: a time in the past when one is ready, the zero time when there is none.
+func (d *Driver) nextDue(ctx context.Context, kinds []string) (next time.Time, err error) {
+	err = d.db.Read(ctx, func(r store.Reader) error {
+		var ms int64
+		err := r.Get([]any{&ms}, `SELECT run_at_ms FROM job WHERE queue = $1 AND state = 0 AND kind IN (SELECT value FROM json_each($2))
+			ORDER BY priority LIMIT 1`, d.queue, list(kinds))
+		if err == nil {
+			next = time.Unix(0, 0)
+			return nil
+		}
+		if !errors.Is(err, store.ErrNotFound) {
+			return err
+		}
+		err = r.Get([]any{&ms}, `SELECT run_at_ms FROM job WHERE queue = $1 AND state = 2 AND kind IN (SELECT value FROM json_each($2))
+			ORDER BY run_at_ms LIMIT 1`, d.queue, list(kinds))
+		switch {
+		case errors.Is(err, store.ErrNotFound):
+			next = time.Time{}
+			return nil
+		case err != nil:
+			return err
+		}
+		next = store.Time(ms)
+		return nil
+	})
+	return next, err
+}

@@ -1,0 +1,256 @@
+// Package sqliteq is the embedded queue: jobs in the state database.
+//
+// A job commits with the row that it is about (EnqueueTx) and is gone with the outcome (ReportTx). Nothing is polled: the
+// store's bell wakes who waits, in this process and in others. Done reports, the promotion of due jobs and the lease are one
+// light commit: a power cut repeats jobs and loses none.
+//
+// Recovery on one host does not wait for the lease: each worker holds a lock on a file, and its peers wait for that lock
+// (locks.go).
+package sqliteq
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/google/uuid"
+
+	"otpost/internal/queue"
+	"otpost/internal/store"
+)
+
+// Options say which queue to open.
+type Options struct {
+	Queue   string // its name: [a-z0-9_-]{1,64}
+	LockDir string // where the workers' lock files lie; empty: beside the database. All processes must name the same folder
+}
+
+// Driver is a queue in the state database. It is safe for concurrent use.
+type Driver struct {
+	db      *store.DB
+	queue   string
+	lockDir string
+	boot    string
+	claims  atomic.Int64
+
+	mu      sync.Mutex
+	closed  bool
+	locks   map[uuid.UUID]*lockFile // of the workers that registered here
+	watched map[uuid.UUID]bool      // foreign workers whose lock a goroutine waits for
+}
+
+var queueName = regexp.MustCompile(`^[a-z0-9_-]{1,64}$`)
+
+// Open returns the queue of a name. It does no more than read the identity of the host.
+func Open(db *store.DB, o Options) (*Driver, error) {
+	if !queueName.MatchString(o.Queue) {
+		return nil, fmt.Errorf("queue name %q: use 1 to 64 of a-z, 0-9, _ and -", o.Queue)
+	}
+	if o.LockDir == "" {
+		o.LockDir = filepath.Dir(db.Path())
+	}
+	dir, err := filepath.Abs(o.LockDir)
+	if err != nil {
+		return nil, fmt.Errorf("folder of the lock files: %w", err)
+	}
+	boot, err := bootID()
+	if err != nil {
+		return nil, err
+	}
+	return &Driver{
+		db: db, queue: o.Queue, lockDir: dir, boot: boot,
+		locks: make(map[uuid.UUID]*lockFile), watched: make(map[uuid.UUID]bool),
+	}, nil
+}
+
+// Close gives up the locks of workers that are still registered, as if their process had died. Call it before the database
+// is closed. Goroutines that wait for the lock of another process's worker end with that worker: the wait cannot be broken off.
+func (d *Driver) Close() error {
+	d.mu.Lock()
+	d.closed = true
+	locks := d.locks
+	d.locks = make(map[uuid.UUID]*lockFile)
+	d.mu.Unlock()
+	var errs []error
+	for _, l := range locks {
+		errs = append(errs, l.file.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// Enqueue implements queue.Driver. The jobs are on disk when it returns.
+func (d *Driver) Enqueue(ctx context.Context, jobs ...queue.Job) error {
+	for _, j := range jobs {
+		if len(j.Payload) > queue.MostPayload {
+			return fmt.Errorf("enqueue %s: %w", j.ID, queue.ErrPayload)
+		}
+	}
+	err := d.db.Write(ctx, func(tx *store.Tx) error {
+		d.EnqueueTx(tx, jobs...)
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("enqueue: %w", err)
+	}
+	return nil
+}
+
+// EnqueueTx implements queue.TxDriver. The caller keeps payloads below queue.MostPayload.
+func (d *Driver) EnqueueTx(tx *store.Tx, jobs ...queue.Job) {
+	now := d.db.Now()
+	for _, j := range jobs {
+		d.putJob(tx, now, j)
+	}
+	tx.Signal()
+}
+
+// Claim implements queue.Driver.
+func (d *Driver) Claim(ctx context.Context, req queue.ClaimRequest) ([]queue.Claimed, error) {
+	lowestFirst := req.Most > 0 && d.claims.Add(1)%queue.LowestEvery == 0
+	var got []queue.Claimed
+	lost := false
+	err := d.db.WriteLight(ctx, func(tx *store.Tx) error {
+		got = nil
+		now := d.db.Now()
+		known, err := d.alive(tx, req.Worker, now)
+		if err != nil {
+			return err
+		}
+		if err := d.report(tx, now, req.Worker, req.Done); err != nil {
+			return err
+		}
+		lost = !known // what was reported counts all the same: no error here
+		if lost || req.Most <= 0 {
+			return nil
+		}
+		got, err = d.lease(tx, now, req, lowestFirst)
+		return err
+	})
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("claim: %w", err)
+	case lost:
+		d.unlock(req.Worker)
+		return nil, queue.ErrLost
+	}
+	return got, nil
+}
+
+// lease promotes what is due and leases up to req.Most jobs in the order in which they are to be begun.
+func (d *Driver) lease(tx *store.Tx, now time.Time, req queue.ClaimRequest, lowestFirst bool) ([]queue.Claimed, error) {
+	d.promote(tx, now)
+	if !lowestFirst {
+		return d.leaseReady(tx, now, req, urgentFirst)
+	}
+	var all []queue.Claimed
+	for p := queue.Idle; p >= queue.Urgent && len(all) < req.Most; p-- {
+		rest := req
+		rest.Most = req.Most - len(all)
+		got, err := d.leaseReady(tx, now, rest, only(p))
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, got...)
+	}
+	return all, nil
+}
+
+// Report implements queue.Driver.
+func (d *Driver) Report(ctx context.Context, worker uuid.UUID, results ...queue.Result) error {
+	_, err := d.Claim(ctx, queue.ClaimRequest{Worker: worker, Done: results})
+	return err
+}
+
+// ReportTx implements queue.TxDriver.
+func (d *Driver) ReportTx(tx *store.Tx, worker uuid.UUID, r queue.Result) error {
+	return d.report(tx, d.db.Now(), worker, []queue.Result{r})
+}
+
+// HeldTx implements queue.TxDriver.
+func (d *Driver) HeldTx(tx *store.Tx, c queue.Claimed) (bool, error) {
+	return d.held(tx, d.db.Now(), c)
+}
+
+// Hold implements queue.Driver.
+func (d *Driver) Hold(ctx context.Context, worker uuid.UUID, held []uuid.UUID) error {
+	known := false
+	err := d.db.WriteLight(ctx, func(tx *store.Tx) (err error) {
+		if known, err = d.alive(tx, worker, d.db.Now()); err != nil || !known {
+			return err
+		}
+		leased, err := d.leased(tx, worker)
+		if err != nil {
+			return err
+		}
+		for _, id := range leased {
+			if !slices.Contains(held, id) {
+				d.giveBack(tx, worker, id)
+			}
+		}
+		return nil
+	})
+	return d.answer("state what is held", worker, known, err)
+}
+
+// Beat implements queue.Driver.
+func (d *Driver) Beat(ctx context.Context, worker uuid.UUID) error {
+	known := false
+	err := d.db.WriteLight(ctx, func(tx *store.Tx) (err error) {
+		known, err = d.renew(tx, worker, d.db.Now())
+		return err
+	})
+	return d.answer("beat", worker, known, err)
+}
+
+// answer is the error of a call in a worker's name; a worker that is lost needs its lock no longer.
+func (d *Driver) answer(what string, worker uuid.UUID, known bool, err error) error {
+	switch {
+	case err != nil:
+		return fmt.Errorf("%s: %w", what, err)
+	case !known:
+		d.unlock(worker)
+		return queue.ErrLost
+	}
+	return nil
+}
+
+// Wait implements queue.Driver.
+func (d *Driver) Wait(ctx context.Context, kinds []string, most time.Duration) error {
+	bell, stop := d.db.Subscribe() // before the first look, so that nothing falls between
+	defer stop()
+	for begun := time.Now(); ; {
+		pause := most - time.Since(begun)
+		if pause <= 0 {
+			return nil
+		}
+		next, err := d.nextDue(ctx, kinds)
+		if err != nil {
+			return fmt.Errorf("look for the next job: %w", err)
+		}
+		if !next.IsZero() {
+			left := next.Sub(d.db.Now())
+			if left <= 0 {
+				return nil
+			}
+			// The clock has whole milliseconds: without one more the timer may come before them.
+			pause = min(pause, left+time.Millisecond)
+		}
+		timer := time.NewTimer(pause)
+		select {
+		case <-bell:
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return ctx.Err()
+		}
+		timer.Stop()
+	}
+}
+
+var _ queue.TxDriver = (*Driver)(nil)

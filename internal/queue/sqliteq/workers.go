@@ -1,0 +1,201 @@
+package sqliteq
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+
+	"otpost/internal/queue"
+	"otpost/internal/store"
+)
+
+// Register implements queue.Driver. The worker's lock is taken first: a row without one would look dead.
+func (d *Driver) Register(ctx context.Context, w queue.Worker) error {
+	lock, err := d.lock(w.ID)
+	if err != nil {
+		return fmt.Errorf("register: %w", err)
+	}
+	if err = d.removeLeftLocks(ctx); err != nil {
+		d.unlock(w.ID)
+		return fmt.Errorf("register: look for lock files of dead workers: %w", err)
+	}
+	err = d.db.WriteLight(ctx, func(tx *store.Tx) error {
+		now := d.db.Now()
+		tx.Put(`INSERT INTO queue_worker (id, queue, host, pid, version, handlers, lock_file, boot, started_ms, beat_ms, expires_ms)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`,
+			w.ID[:], d.queue, w.Host, w.PID, w.Version, w.Handlers, lock.file.Name(), d.boot,
+			store.Millis(now), store.Millis(now), store.Millis(now.Add(queue.Lease)))
+		return nil
+	})
+	if err != nil {
+		d.unlock(w.ID)
+		return fmt.Errorf("register: %w", err)
+	}
+	return nil
+}
+
+// Unregister implements queue.Driver.
+func (d *Driver) Unregister(ctx context.Context, worker uuid.UUID) error {
+	err := d.db.WriteLight(ctx, func(tx *store.Tx) error {
+		given, err := tx.Changed(`UPDATE job SET state = 0, worker = NULL WHERE worker = $1 AND state = 1 RETURNING 1`, worker[:])
+		if err != nil {
+			return err
+		}
+		if given {
+			tx.Signal()
+		}
+		tx.Put(`DELETE FROM queue_worker WHERE id = $1`, worker[:])
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("unregister: %w", err) // with its lock, so that nothing goes back counted while the process lives
+	}
+	d.unlock(worker)
+	return nil
+}
+
+// alive reports whether the worker is known and its lease has not lapsed.
+func (d *Driver) alive(r store.Reader, worker uuid.UUID, now time.Time) (bool, error) {
+	known := false
+	err := r.Query(func(store.Scan) error {
+		known = true
+		return nil
+	}, `SELECT 1 FROM queue_worker WHERE id = $1 AND queue = $2 AND expires_ms > $3`, worker[:], d.queue, store.Millis(now))
+	return known, err
+}
+
+// renew moves the end of the lease, and reports whether there was one.
+func (d *Driver) renew(tx *store.Tx, worker uuid.UUID, now time.Time) (bool, error) {
+	return tx.Changed(`UPDATE queue_worker SET beat_ms = $1, expires_ms = $2 WHERE id = $3 AND queue = $4 AND expires_ms > $1 RETURNING 1`,
+		store.Millis(now), store.Millis(now.Add(queue.Lease)), worker[:], d.queue)
+}
+
+// Sweep implements queue.Driver.
+func (d *Driver) Sweep(ctx context.Context) (int, error) {
+	dead, err := d.findDead(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("sweep: %w", err)
+	}
+	swept := 0
+	var errs []error
+	for _, w := range dead {
+		n, err := d.takeBack(ctx, w)
+		swept += n
+		errs = append(errs, err)
+	}
+	if err := errors.Join(errs...); err != nil {
+		return swept, fmt.Errorf("sweep: %w", err)
+	}
+	return swept, nil
+}
+
+// deadWorker is a worker that may be swept: its lease has lapsed, or its lock is ours.
+type deadWorker struct {
+	id   uuid.UUID
+	file string
+	lock *lockFile // nil: lapsed
+}
+
+// findDead returns the workers to sweep and begins to wait for the locks of the others on this host.
+func (d *Driver) findDead(ctx context.Context) ([]deadWorker, error) {
+	now := d.db.Now()
+	var known []deadWorker
+	var lapsed, local []bool
+	err := d.db.Read(ctx, func(r store.Reader) error {
+		known, lapsed, local = nil, nil, nil
+		return r.Query(func(scan store.Scan) error {
+			var w deadWorker
+			var boot string
+			var expires int64
+			if err := scan(&w.id, &w.file, &boot, &expires); err != nil {
+				return err
+			}
+			known = append(known, w)
+			lapsed = append(lapsed, expires <= store.Millis(now))
+			local = append(local, boot == d.boot)
+			return nil
+		}, `SELECT id, lock_file, boot, expires_ms FROM queue_worker WHERE queue = $1`, d.queue)
+	})
+	if err != nil {
+		return nil, err
+	}
+	var dead []deadWorker
+	for i, w := range known {
+		peer := local[i] && !d.owns(w.id)
+		if peer {
+			w.lock = tryLock(w.file)
+		}
+		switch {
+		case lapsed[i] || w.lock != nil:
+			dead = append(dead, w)
+		case peer:
+			d.watch(w)
+		}
+	}
+	return dead, nil
+}
+
+// takeBack makes a dead worker's jobs ready again, counted as crashes, and forgets it and its lock. It changes nothing when
+// the worker has beaten since it was found, unless its lock says that it is dead.
+func (d *Driver) takeBack(ctx context.Context, w deadWorker) (n int, err error) {
+	defer func() {
+		switch {
+		case w.lock == nil:
+		case err == nil:
+			w.lock.remove()
+		default:
+			w.lock.file.Close() //nolint:errcheck // the file stays, for the next sweep to find
+		}
+	}()
+	err = d.db.WriteLight(ctx, func(tx *store.Tx) error {
+		n = 0
+		gone, err := tx.Changed(`DELETE FROM queue_worker WHERE id = $1 AND (expires_ms <= $2 OR $3 = 1) RETURNING 1`,
+			w.id[:], store.Millis(d.db.Now()), flag(w.lock != nil))
+		if err != nil || !gone {
+			return err
+		}
+		err = tx.Query(func(store.Scan) error {
+			n++
+			return nil
+		}, `UPDATE job SET state = 0, worker = NULL, crashes = crashes + 1, swept_owner = $1 WHERE worker = $1 AND state = 1 RETURNING 1`, w.id[:])
+		if n > 0 {
+			tx.Signal()
+		}
+		return err
+	})
+	return n, err
+}
+
+func flag(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// Workers implements queue.Driver.
+func (d *Driver) Workers(ctx context.Context) ([]queue.Seen, error) {
+	var seen []queue.Seen
+	err := d.db.Read(ctx, func(r store.Reader) error {
+		seen = nil
+		return r.Query(func(scan store.Scan) error {
+			var s queue.Seen
+			var boot string
+			var started, beat int64
+			if err := scan(&s.ID, &s.Host, &s.PID, &s.Version, &s.Handlers, &boot, &started, &beat); err != nil {
+				return err
+			}
+			s.Local, s.Started, s.Beat = boot == d.boot, store.Time(started), store.Time(beat)
+			seen = append(seen, s)
+			return nil
+		}, `SELECT id, host, pid, version, handlers, boot, started_ms, beat_ms FROM queue_worker
+			WHERE queue = $1 AND expires_ms > $2 ORDER BY started_ms, id`, d.queue, store.Millis(d.db.Now()))
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list workers: %w", err)
+	}
+	return seen, nil
+}
