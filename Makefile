@@ -1,0 +1,54 @@
+# `make` lists the targets. Everything is built with CGO_ENABLED=0; one build variant only, for each other one compiles every
+# module again (no -trimpath, no -ldflags).
+
+PREFIX ?= /usr/local
+DESTDIR ?=
+DEPS = $${OTPOST_DEPS:-$${XDG_CACHE_HOME:-$$HOME/.cache}/otpost-deps}
+LINT_VERSION = v2.15.0
+FUZZTIME ?= 20s
+export CGO_ENABLED = 0
+
+.DEFAULT_GOAL := help
+.PHONY: help build test race lint fuzz e2e demo install check clean
+
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## build bin/otpost and bin/privacyidea-queue-huey
+	go build -o bin/ ./cmd/...
+
+test: ## bring what the tests need, then vet, build and run all of them (15 minutes at most)
+	scripts/test
+
+race: ## run all tests under the race detector (needs a C compiler)
+	CGO_ENABLED=1 go test -race ./...
+
+lint: ## run golangci-lint, installed once into $OTPOST_DEPS/bin
+	@command -v "$(DEPS)/bin/golangci-lint-$(LINT_VERSION)" >/dev/null || { \
+		GOBIN="$(DEPS)/bin" go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(LINT_VERSION) && \
+		mv "$(DEPS)/bin/golangci-lint" "$(DEPS)/bin/golangci-lint-$(LINT_VERSION)"; }
+	"$(DEPS)/bin/golangci-lint-$(LINT_VERSION)" run ./...
+
+fuzz: ## run each fuzz target for FUZZTIME (20s)
+	@grep -rl --include='*_test.go' '^func Fuzz' internal | while read -r f; do \
+		for t in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\).*/\1/p' "$$f"); do \
+			echo "$$t in $$(dirname "$$f")"; \
+			go test -run '^$$' -fuzz "^$$t\$$" -fuzztime $(FUZZTIME) "./$$(dirname "$$f")" || exit 1; \
+		done; \
+	done
+
+e2e: ## run the end-to-end tests alone, with every program they need required
+	scripts/deps
+	OTPOST_TEST_REQUIRE=all go test -count=1 ./test/...
+
+demo: ## run otpost demo: one login, inline and queued, in one process
+	go run ./cmd/otpost demo
+
+install: build ## install both programs below PREFIX (/usr/local)
+	install -d "$(DESTDIR)$(PREFIX)/bin"
+	install -m 0755 bin/otpost bin/privacyidea-queue-huey "$(DESTDIR)$(PREFIX)/bin/"
+
+check: test lint ## what a change must pass: test and lint
+
+clean: ## remove bin/
+	rm -rf bin
