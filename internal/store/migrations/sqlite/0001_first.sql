@@ -153,15 +153,17 @@ CREATE INDEX delivery_open ON delivery (next_try_ms) WHERE state IN ('queued', '
 CREATE INDEX delivery_end ON delivery (not_after_ms) WHERE state IN ('queued', 'deferred', 'sending');
 CREATE INDEX delivery_updated ON delivery (updated_ms);
 
--- Who waits for a delivery: one row per transaction and token.
+-- Who waits for a delivery: one row per transaction and token. A message without waiters (test mail) is wanted until not_after.
 CREATE TABLE waiter (
     delivery_id    BLOB NOT NULL,
     transaction_id TEXT NOT NULL,
     serial         TEXT NOT NULL,
     challenge_id   BLOB NOT NULL,
+    ended          TEXT NOT NULL, -- why it waits no more: answered, superseded, disabled, cancelled; '' while it waits
     PRIMARY KEY (delivery_id, challenge_id)
 );
 CREATE INDEX waiter_transaction ON waiter (transaction_id);
+CREATE INDEX waiter_challenge ON waiter (challenge_id);
 
 CREATE TABLE attempt (
     delivery_id BLOB   NOT NULL,

@@ -1,0 +1,98 @@
+package delivery
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+
+	"otpost/internal/mail"
+	"otpost/internal/store"
+)
+
+// Attempt is one go at a mail server, as it is told to administrators. It holds no address, code or password.
+type Attempt struct {
+	Number   int             `json:"number"`
+	Route    string          `json:"server"`
+	Started  time.Time       `json:"started"`
+	DotAt    *time.Time      `json:"dot_at"`   // when the end of the message was committed; null: it never came so far
+	Ended    *time.Time      `json:"ended"`    // null: under way
+	Class    string          `json:"result"`   // accepted temporary permanent unreachable unknown late
+	Phase    string          `json:"phase"`    // where it ended
+	Phases   json.RawMessage `json:"phases"`   // what each phase took, in milliseconds
+	Code     int             `json:"code"`     // of the reply; 0: none
+	Enhanced string          `json:"enhanced"` // RFC 3463
+	Text     string          `json:"text"`     // of the reply, scrubbed
+}
+
+// beginAttempt writes the attempt whose dot is being committed.
+func (h *handling) beginAttempt(tx *store.Tx, d row, now time.Time) {
+	tx.Put(`INSERT INTO attempt (delivery_id, number, route, owner, started_ms, dot_at_ms, class, phase, phases, reply_code, enhanced, text)
+		VALUES ($1, $2, $3, $4, $5, $6, '', '', '[]', 0, '', '')`,
+		d.id[:], d.attempts+1, d.route, h.owner, store.Millis(h.begun), store.Millis(now))
+}
+
+// writeAttempt writes what happened: it ends the attempt whose dot was committed, or adds one that never came so far.
+func (h *handling) writeAttempt(tx *store.Tx, d row, r mail.Result) error {
+	phases, err := json.Marshal(r.Phases)
+	if err != nil {
+		return fmt.Errorf("encode phases: %w", err)
+	}
+	number := h.number
+	if d.state != Sending {
+		number = d.attempts + 1
+		tx.Put(`INSERT INTO attempt (delivery_id, number, route, owner, started_ms, class, phase, phases, reply_code, enhanced, text)
+			VALUES ($1, $2, $3, $4, $5, '', '', '[]', 0, '', '')`,
+			d.id[:], number, d.route, h.owner, store.Millis(h.begun))
+	}
+	tx.Put(`UPDATE attempt SET ended_ms = $3, class = $4, phase = $5, phases = $6, reply_code = $7, enhanced = $8, text = $9
+		WHERE delivery_id = $1 AND number = $2`,
+		d.id[:], number, store.Millis(h.s.DB.Now()), string(r.Class), string(r.Phase), string(phases), r.Code, r.Enhanced, r.Text)
+	return nil
+}
+
+// lateReply is row 18: the delivery went on without this handling, so the reply goes onto the attempt alone.
+func (h *handling) lateReply(ctx context.Context, r mail.Result) error {
+	if h.number == 0 {
+		return nil
+	}
+	return h.s.DB.Write(ctx, func(tx *store.Tx) error {
+		return h.writeAttempt(tx, row{id: h.id, state: Sending}, r)
+	})
+}
+
+// closeAttempts ends what an owner that is gone left open.
+func closeAttempts(tx *store.Tx, id uuid.UUID, now time.Time) {
+	tx.Put(`UPDATE attempt SET ended_ms = $2, class = 'unknown' WHERE delivery_id = $1 AND ended_ms IS NULL`, id[:], store.Millis(now))
+}
+
+// attempts reads the attempts of a delivery in their order.
+func attempts(r store.Reader, id uuid.UUID) ([]Attempt, error) {
+	all := []Attempt{}
+	err := r.Query(func(scan store.Scan) error {
+		var a Attempt
+		var dot, ended time.Time
+		var phases []byte
+		if err := scan(&a.Number, &a.Route, millis{&a.Started}, millis{&dot}, millis{&ended}, &a.Class, &a.Phase, &phases, &a.Code, &a.Enhanced, &a.Text); err != nil {
+			return err
+		}
+		a.Phases, a.DotAt, a.Ended = phases, optional(dot), optional(ended)
+		all = append(all, a)
+		return nil
+	}, `SELECT number, route, started_ms, dot_at_ms, ended_ms, class, phase, phases, reply_code, enhanced, text
+		FROM attempt WHERE delivery_id = $1 ORDER BY number`, id[:])
+	if err != nil {
+		return nil, fmt.Errorf("read attempts: %w", err)
+	}
+	return all, nil
+}
+
+// optional returns nil for the zero time.
+func optional(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	return &t
+}

@@ -1,0 +1,92 @@
+package delivery
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+
+	"otpost/internal/mail"
+	"otpost/internal/store"
+)
+
+// Dispatch follows the commit that put the tickets into the outbox: what goes by the queue is left to it, what is inline is
+// sent now, all at once, each within the time-outs of its server. It returns an outcome for each ticket, in their order.
+// A caller that goes away does not stop a message that is on its way.
+func (s *Service) Dispatch(ctx context.Context, tickets ...Ticket) []Outcome {
+	outcomes := make([]Outcome, len(tickets))
+	var sending sync.WaitGroup
+	for i, t := range tickets {
+		outcomes[i] = Outcome{ID: t.ID, Via: t.Via, State: Queued}
+		if t.Via == ViaInline {
+			sending.Go(func() { outcomes[i] = s.sendInline(context.WithoutCancel(ctx), t) })
+		}
+	}
+	sending.Wait()
+	return outcomes
+}
+
+// sendInline walks the worker's way in the request, with one try.
+func (s *Service) sendInline(ctx context.Context, t Ticket) Outcome {
+	h := &handling{s: s, id: t.ID, owner: "inline " + uuid.NewString(), once: true, log: s.Log}
+	err := h.run(ctx)
+	var o Outcome
+	if err == nil {
+		o, err = s.outcome(ctx, t.ID)
+	}
+	if err != nil {
+		s.Log.Error("inline delivery interrupted", "delivery", t.ID, "err", err)
+		return Outcome{ID: t.ID, Via: ViaInline, State: Unknown, Reason: NoReply}
+	}
+	return o
+}
+
+// outcome reads how a delivery stands.
+func (s *Service) outcome(ctx context.Context, id uuid.UUID) (Outcome, error) {
+	o := Outcome{ID: id}
+	err := s.DB.Read(ctx, func(r store.Reader) error {
+		return r.Get([]any{&o.Via, &o.State, &o.Reason}, `SELECT via, state, reason FROM delivery WHERE id = $1`, id[:])
+	})
+	if err != nil {
+		return o, fmt.Errorf("read delivery %s: %w", id, err)
+	}
+	return o, nil
+}
+
+// Drop is row 5: the transaction that ends challenges calls it with their ids. Their waiters wait no more; a delivery that waits
+// for its next try and has no other waiter is dropped. One in sending is left alone: what becomes of it is written by its owner.
+func (s *Service) Drop(tx *store.Tx, now time.Time, why Reason, challenges ...uuid.UUID) error {
+	for _, challenge := range challenges {
+		var id uuid.UUID
+		err := tx.Get([]any{&id}, `UPDATE waiter SET ended = $2 WHERE challenge_id = $1 AND ended = '' RETURNING delivery_id`, challenge[:], string(why))
+		if errors.Is(err, store.ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("end waiter: %w", err)
+		}
+		if err := s.dropUnwaited(tx, id, why); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Service) dropUnwaited(tx *store.Tx, id uuid.UUID, why Reason) error {
+	d, err := load(tx, id)
+	if err != nil || (d.state != Queued && d.state != Deferred) {
+		return err
+	}
+	if open, err := unwanted(tx, id); err != nil || open == "" {
+		return err
+	}
+	c := drop(d, why)
+	if err := s.apply(tx, d, c); err != nil {
+		return err
+	}
+	tx.AfterCommit(func() { s.tell(s.Log, d, c, mail.Result{}) })
+	return nil
+}

@@ -1,0 +1,112 @@
+// Package delivery brings one message to one recipient, from the outbox to the outcome.
+//
+// It is the sole master of a delivery's state: every row of the table in docs/states.md is one function here (states.go), and
+// each changes the row by compare-and-set on its epoch. It promises: no dot after not_after; at most one copy per message and
+// fault that hit the moment between dot and reply; a final state never changes; the content is erased with it. It does not
+// promise that the recipient reads the mail: accepted means that the next server answered 250.
+package delivery
+
+import (
+	"errors"
+	"time"
+
+	"github.com/google/uuid"
+
+	"otpost/internal/mail"
+)
+
+// State is where a delivery stands.
+type State string
+
+// The states. The last five are final.
+const (
+	Queued   State = "queued"   // waits for its first try
+	Deferred State = "deferred" // waits for its next try
+	Sending  State = "sending"  // a dot is committed, its outcome is not
+	Accepted State = "accepted" // the next server took it
+	Failed   State = "failed"   // it was not sent and will not be
+	Expired  State = "expired"  // its time ended before it was sent
+	Dropped  State = "dropped"  // nobody waits for it any more
+	Unknown  State = "unknown"  // it may have been sent; nothing more will be tried
+)
+
+// Final reports whether the state can change no more.
+func (s State) Final() bool { return s != Queued && s != Deferred && s != Sending }
+
+// Reason says why a delivery ended.
+type Reason string
+
+// The reasons.
+const (
+	Answered   Reason = "answered"   // dropped: the challenge was answered
+	Superseded Reason = "superseded" // dropped: a newer challenge took its place
+	Disabled   Reason = "disabled"   // dropped: the token was disabled or deleted
+	Cancelled  Reason = "cancelled"  // dropped: by an administrator
+	Refused    Reason = "refused"    // failed: the server refused it for good (5xx)
+	NoTryLeft  Reason = "no try left before its end"
+	NoRoute    Reason = "its SMTP server is not configured any more"
+	Unreadable Reason = "its content does not open with this key file"
+	Poison     Reason = "poisoned"    // failed: its handling has killed too many workers
+	TooLate    Reason = "too late"    // expired
+	NoReply    Reason = "no reply"    // unknown: to the dot
+	OneTry     Reason = "inline"      // failed: in the request there is one try
+	LostOwner  Reason = "worker lost" // unknown: whoever sent the dot is gone
+)
+
+// Via says who handles a delivery: a worker, or the request itself.
+type Via string
+
+// The ways.
+const (
+	ViaQueue  Via = "queue"
+	ViaInline Via = "inline"
+)
+
+// Kind is the queue's name for the jobs of this package. A job's id is the delivery's; it has no payload.
+const Kind = "delivery.send"
+
+// ErrNoRoute says that a message names an SMTP server that does not exist.
+var ErrNoRoute = errors.New("no such SMTP server")
+
+// Message is what shall be delivered.
+type Message struct {
+	Route     string       // identifier of the SMTP server
+	Server    *mail.Server // the definition itself, for a test mail; nil otherwise
+	Recipient string       // one addr-spec (RFC 5321)
+	Subject   string
+	Body      string
+	MIMEType  string    // text subtype: plain (also for "") or html
+	Code      string    // the one-time code in it: taken out of everything that a server answers
+	Serial    string    // of the token; empty for a test mail
+	NotAfter  time.Time // no dot from then on
+}
+
+// Waiter is a challenge whose code the message carries.
+type Waiter struct {
+	TransactionID string
+	Serial        string
+	ChallengeID   uuid.UUID
+}
+
+// Ticket is a message that was put into the outbox.
+type Ticket struct {
+	ID  uuid.UUID
+	Via Via
+}
+
+// Outcome is what is known of a delivery after Dispatch, and what OnOutcome is told.
+type Outcome struct {
+	ID     uuid.UUID
+	Via    Via
+	State  State
+	Reason Reason
+}
+
+// Promising reports whether the user may be told to look for the message: it waits, is being sent or was accepted. After an
+// inline try only accepted counts.
+func (o Outcome) Promising() bool {
+	if o.Via == ViaInline {
+		return o.State == Accepted
+	}
+	return !o.State.Final() || o.State == Accepted
+}

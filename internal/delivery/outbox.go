@@ -1,0 +1,186 @@
+package delivery
+
+import (
+	"context"
+	"encoding/base32"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"otpost/internal/mail"
+	"otpost/internal/queue"
+	"otpost/internal/secret"
+	"otpost/internal/store"
+)
+
+// Options are what a Service needs. DB, Keys, Servers and Sender are required.
+type Options struct {
+	DB      *store.DB
+	Keys    *secret.Keys
+	Servers Servers
+	Sender  Sender
+	Driver  queue.Driver // nil: no queue, everything is sent in the request
+	Log     *slog.Logger // of the server
+	Queue   *slog.Logger // of the worker: the queue's log file; nil: Log
+	// OnOutcome is called in the transaction that writes a final state, once per delivery: it ends the challenge of an
+	// inline message that was not sent. nil: nothing.
+	OnOutcome func(tx *store.Tx, o Outcome) error
+	Jitter    func(n int64) int64 // a number in [0, n); math/rand/v2's Int64N
+}
+
+// Servers gives the definition of a mail server by its identifier, and an error that wraps store.ErrNotFound.
+type Servers interface {
+	Server(ctx context.Context, identifier string) (mail.Server, error)
+}
+
+// Service brings messages out. It is safe for concurrent use.
+type Service struct{ Options }
+
+// New returns a Service; it does no I/O.
+func New(o Options) *Service {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Queue == nil {
+		o.Queue = o.Log
+	}
+	if o.OnOutcome == nil {
+		o.OnOutcome = func(*store.Tx, Outcome) error { return nil }
+	}
+	if o.Jitter == nil {
+		o.Jitter = randomBelow
+	}
+	return &Service{o}
+}
+
+// Prepared is a message that is sealed and has its way, ready for the transaction.
+type Prepared struct {
+	id           uuid.UUID
+	route        string
+	sealed       []byte
+	recipientMAC []byte
+	recipient    string
+	serial       string
+	via          Via
+	notAfter     time.Time
+	created      time.Time
+	messageID    string
+}
+
+// content is what is sealed: everything that only the sender needs.
+type content struct {
+	Recipient string       `json:"recipient"`
+	Subject   string       `json:"subject"`
+	Body      string       `json:"body"`
+	MIMEType  string       `json:"mime_type"`
+	Code      string       `json:"code"`
+	Server    *sealedRoute `json:"server,omitempty"` // of a test mail
+}
+
+// sealedRoute is a mail server whose password survives JSON: it is only ever written inside a sealed record.
+type sealedRoute struct {
+	mail.Server
+	Password           string `json:"sealed_password"`
+	PrivateKeyPassword string `json:"sealed_private_key_password"`
+}
+
+// Prepare seals m under id and decides whether a worker or the request sends it: a worker when there is a queue and the server
+// is set to use it. It returns ErrNoRoute when the server does not exist, and the error of an impossible recipient. It is
+// called before the transaction, for it reads and encrypts.
+func (s *Service) Prepare(ctx context.Context, id uuid.UUID, m Message) (Prepared, error) {
+	server, err := s.route(ctx, m)
+	if err != nil {
+		return Prepared{}, err
+	}
+	address, err := mail.ParseAddress(m.Recipient)
+	if err != nil {
+		return Prepared{}, fmt.Errorf("recipient: %w", err)
+	}
+	p := Prepared{id: id, route: m.Route, serial: m.Serial, via: ViaInline, notAfter: m.NotAfter, created: s.DB.Now(),
+		recipient:    address.Masked(),
+		recipientMAC: s.Keys.MAC(secret.Lookup, []byte("recipient"), []byte(strings.ToLower(m.Recipient))),
+	}
+	if s.Driver != nil && server.EnqueueJob {
+		p.via = ViaQueue
+	}
+	p.messageID = s.messageID(id, server)
+	plain := content{Recipient: m.Recipient, Subject: m.Subject, Body: m.Body, MIMEType: m.MIMEType, Code: m.Code}
+	if m.Server != nil {
+		plain.Server = &sealedRoute{Server: *m.Server, Password: m.Server.Password.Reveal(), PrivateKeyPassword: m.Server.PrivateKeyPassword.Reveal()}
+	}
+	encoded, err := json.Marshal(plain)
+	if err != nil {
+		return Prepared{}, fmt.Errorf("encode message: %w", err)
+	}
+	p.sealed = s.Keys.Seal(secret.Delivery, place(id, "mail", p.serial, p.route, p.notAfter), encoded)
+	return p, nil
+}
+
+// route returns the server of a message: its own (test mail) or the configured one.
+func (s *Service) route(ctx context.Context, m Message) (mail.Server, error) {
+	if m.Server != nil {
+		return *m.Server, nil
+	}
+	server, err := s.Servers.Server(ctx, m.Route)
+	if errors.Is(err, store.ErrNotFound) {
+		return server, fmt.Errorf("%w: %q", ErrNoRoute, m.Route)
+	}
+	return server, err
+}
+
+// place is where a delivery's content is sealed for: moved to another row, route or end of life it does not open.
+func place(id uuid.UUID, channel, serial, route string, notAfter time.Time) secret.Context {
+	return secret.Place("delivery", "sealed", id.String(), channel, serial, route, strconv.FormatInt(store.Millis(notAfter), 10))
+}
+
+// messageID returns the Message-ID of a delivery, the same for all its attempts (RFC 5322 section 3.6.4). It tells nothing of
+// the delivery's or the transaction's id.
+func (s *Service) messageID(id uuid.UUID, server mail.Server) string {
+	mac := s.Keys.MAC(secret.MessageID, id[:])
+	left := strings.ToLower(base32.StdEncoding.EncodeToString(mac[:20]))
+	return left + "@" + server.SenderDomain()
+}
+
+// Put is row 1 of the table: it writes the delivery, who waits for it and, with a queue inside the database, the job, in the
+// transaction of the caller.
+func (s *Service) Put(tx *store.Tx, p Prepared, waiters ...Waiter) Ticket {
+	insert(tx, p)
+	for _, w := range waiters {
+		insertWaiter(tx, p.id, w)
+	}
+	if driver, ok := s.Driver.(queue.TxDriver); ok && p.via == ViaQueue {
+		driver.EnqueueTx(tx, job(p.id, p.notAfter, p.created))
+	}
+	return Ticket{ID: p.id, Via: p.via}
+}
+
+func job(id uuid.UUID, notAfter, runAt time.Time) queue.Job {
+	return queue.Job{ID: id, Kind: Kind, Priority: queue.Urgent, RunAt: runAt, NotAfter: notAfter}
+}
+
+// open decrypts the content of a delivery.
+func (s *Service) open(d row) (content, error) {
+	var c content
+	plain, err := s.Keys.Open(secret.Delivery, place(d.id, d.channel, d.serial, d.route, d.notAfter), d.sealed)
+	if err != nil {
+		return c, err
+	}
+	if err := json.Unmarshal(plain, &c); err != nil {
+		return c, fmt.Errorf("decode content: %w", err)
+	}
+	return c, nil
+}
+
+// server returns the definition that a delivery's content names, with the passwords back in their place.
+func (r *sealedRoute) server() mail.Server {
+	server := r.Server
+	server.Password = secret.Text(r.Password)
+	server.PrivateKeyPassword = secret.Text(r.PrivateKeyPassword)
+	return server
+}

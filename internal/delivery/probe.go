@@ -1,0 +1,65 @@
+package delivery
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+
+	"otpost/internal/mail"
+	"otpost/internal/store"
+)
+
+// testMargin is how much longer than the server's time-out a test mail may take: the way through the queue.
+const testMargin = 10 * time.Second
+
+// Test sends a message by a server that need not be saved, on the way that its messages take: by a worker when the server is
+// set to use the queue. It waits for the end, at most the server's time-out and 10 s, and tells the story; a story whose state is
+// not final was interrupted by the end of the wait or of ctx.
+func (s *Service) Test(ctx context.Context, server mail.Server, recipient, subject, body string) (Story, error) {
+	id, err := uuid.NewV7()
+	if err != nil {
+		return Story{}, fmt.Errorf("draw an id: %w", err)
+	}
+	wait := server.Timeout + testMargin
+	m := Message{Route: server.Identifier, Server: &server, Recipient: recipient, Subject: subject, Body: body, NotAfter: s.DB.Now().Add(wait)}
+	p, err := s.Prepare(ctx, id, m)
+	if err != nil {
+		return Story{}, err
+	}
+	signals, cancel := s.DB.Subscribe()
+	defer cancel()
+	var ticket Ticket
+	err = s.DB.Write(ctx, func(tx *store.Tx) error {
+		ticket = s.Put(tx, p)
+		return nil
+	})
+	if err != nil {
+		return Story{}, fmt.Errorf("put the test mail into the outbox: %w", err)
+	}
+	s.Dispatch(ctx, ticket)
+	return s.await(ctx, id, wait, signals)
+}
+
+// await reads the story again after each signal, and each second, until it has its end.
+func (s *Service) await(ctx context.Context, id uuid.UUID, most time.Duration, signals <-chan struct{}) (Story, error) {
+	over := time.NewTimer(most)
+	defer over.Stop()
+	look := time.NewTicker(time.Second)
+	defer look.Stop()
+	for {
+		story, err := s.Story(ctx, id)
+		if err != nil || story.State.Final() {
+			return story, err
+		}
+		select {
+		case <-signals:
+		case <-look.C:
+		case <-over.C:
+			return s.Story(ctx, id)
+		case <-ctx.Done():
+			return story, nil
+		}
+	}
+}

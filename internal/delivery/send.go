@@ -1,0 +1,193 @@
+package delivery
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/google/uuid"
+
+	"otpost/internal/mail"
+	"otpost/internal/queue"
+	"otpost/internal/store"
+)
+
+// Sender hands a message to a mail server and says what happened.
+type Sender interface {
+	Send(ctx context.Context, server mail.Server, m mail.Message) mail.Result
+}
+
+// handling is one go at a delivery, by a worker, by the request (once) or by nobody but the relay.
+type handling struct {
+	s     *Service
+	id    uuid.UUID
+	owner string         // of the dot: unique per worker start and per request
+	claim *queue.Claimed // nil in the request
+	fresh func() bool    // whether the worker's lease allows a new dot; nil: no lease
+	once  bool           // via = inline: one try, so deferred means failed
+	log   *slog.Logger
+
+	epoch    int64 // of the row as this handling knows it
+	notAfter time.Time
+	number   int           // of the attempt, once its dot is committed
+	begun    time.Time     // when the attempt began
+	wait     time.Duration // for the reply to the dot
+	said     mail.Result   // by the server, once it has
+	result   queue.Result  // what becomes of the job
+}
+
+// Handle does what a claimed job asks for and returns what becomes of the job. fresh tells whether the worker's lease still
+// allows a new dot. ctx is ended by a stop that does not wait: before the dot the job then goes back untouched.
+func (s *Service) Handle(ctx context.Context, c queue.Claimed, fresh func() bool) queue.Result {
+	h := &handling{s: s, id: c.ID, owner: c.Worker.String(), claim: &c, fresh: fresh, log: s.Queue}
+	h.result = queue.Result{ID: c.ID, Token: c.Token, Action: queue.Done, NotAfter: c.NotAfter}
+	if err := h.run(ctx); err != nil {
+		if ctx.Err() != nil {
+			h.result.Action = queue.Release // row 17
+		} else {
+			h.log.Error("delivery interrupted, tried again", "delivery", c.ID, "err", err)
+			h.later(s.DB.Now().Add(time.Second))
+		}
+	}
+	return h.result
+}
+
+// run takes the delivery from claim to outcome. An error means that nothing can be said of it: the job comes back.
+func (h *handling) run(ctx context.Context) error {
+	d, ready, err := h.look(ctx)
+	if err != nil || !ready {
+		return err
+	}
+	server, message, err := h.letter(ctx, d)
+	if err != nil {
+		return err
+	}
+	if server == nil { // it can never be sent, and that was written
+		return nil
+	}
+	h.begun = h.s.DB.Now()
+	return h.settle(ctx, h.s.Sender.Send(ctx, *server, message))
+}
+
+// look is row 3 and what follows from it without a connection. ready says that the delivery shall be sent now.
+func (h *handling) look(ctx context.Context) (d row, ready bool, err error) {
+	var why Reason
+	err = h.s.DB.Read(ctx, func(r store.Reader) (err error) {
+		if d, err = load(r, h.id); err == nil {
+			why, err = unwanted(r, h.id)
+		}
+		return err
+	})
+	if errors.Is(err, errNoRow) {
+		h.log.Warn("job without a delivery put aside", "delivery", h.id)
+		h.result.Action, h.result.Reason = queue.Dead, "the database has no delivery of this id"
+		return d, false, nil
+	}
+	if err != nil {
+		return d, false, err
+	}
+	h.epoch, h.notAfter = d.epoch, d.notAfter
+	h.result.NotAfter = d.notAfter
+	now := h.s.DB.Now()
+	switch {
+	case d.state.Final():
+		return d, false, nil
+	case d.state == Sending:
+		return d, false, h.tryTakeOver(ctx, d, now)
+	case h.claim != nil && h.claim.Verdict == queue.Poisoned:
+		return d, false, h.only(ctx, func(_ *store.Tx, d row) (change, error) { return poison(d), nil })
+	case why != "":
+		return d, false, h.only(ctx, h.dropUnwanted)
+	case !now.Before(d.notAfter):
+		return d, false, h.only(ctx, h.expireOverdue)
+	case d.state == Deferred && now.Before(d.nextTry):
+		h.later(d.nextTry)
+		return d, false, nil
+	}
+	return d, true, nil
+}
+
+// only is step for who has nothing to do with whether it was written.
+func (h *handling) only(ctx context.Context, decide func(tx *store.Tx, d row) (change, error)) error {
+	_, err := h.step(ctx, decide)
+	return err
+}
+
+// tryTakeOver is row 14: the dot of another has no outcome. Where its owner may still write one, the job comes back later.
+// A delivery that was taken over is due at once: its job comes back, and the next handling sends.
+func (h *handling) tryTakeOver(ctx context.Context, d row, now time.Time) error {
+	if !h.mayTakeOver(d, now) {
+		h.later(d.ownUntil)
+		return nil
+	}
+	return h.only(ctx, func(_ *store.Tx, d row) (change, error) { return takeOver(d, h.s.DB.Now()), nil })
+}
+
+// mayTakeOver is the guard of row 14.
+func (h *handling) mayTakeOver(d row, now time.Time) bool {
+	if h.claim != nil && h.claim.SweptOwner != uuid.Nil && h.claim.SweptOwner.String() == d.owner {
+		return true
+	}
+	return !now.Before(d.ownUntil)
+}
+
+// dropUnwanted is row 5 by the worker: asked again in the transaction, for a waiter may have come.
+func (h *handling) dropUnwanted(tx *store.Tx, d row) (change, error) {
+	why, err := unwanted(tx, d.id)
+	if err != nil {
+		return change{}, err
+	}
+	if why == "" {
+		return change{}, errStale
+	}
+	return drop(d, why), nil
+}
+
+// expireOverdue is row 6: the clock is read again in the transaction.
+func (h *handling) expireOverdue(_ *store.Tx, d row) (change, error) {
+	if h.s.DB.Now().Before(d.notAfter) {
+		return change{}, errStale
+	}
+	return expire(d), nil
+}
+
+// later makes the job come back at a time, with the row's own end.
+func (h *handling) later(at time.Time) {
+	h.result.Action, h.result.RunAt = queue.Retry, at
+}
+
+// letter opens the content and finds its server. A nil server means that the delivery can never be sent, and failed.
+func (h *handling) letter(ctx context.Context, d row) (*mail.Server, mail.Message, error) {
+	c, err := h.s.open(d)
+	if err != nil {
+		return nil, mail.Message{}, h.only(ctx, func(_ *store.Tx, d row) (change, error) { return refuseBeforeDot(d, Unreadable), nil })
+	}
+	var server mail.Server
+	if c.Server != nil {
+		server = c.Server.server()
+	} else if server, err = h.s.Servers.Server(ctx, d.route); errors.Is(err, store.ErrNotFound) {
+		return nil, mail.Message{}, h.only(ctx, func(_ *store.Tx, d row) (change, error) { return refuseBeforeDot(d, NoRoute), nil })
+	} else if err != nil {
+		return nil, mail.Message{}, err
+	}
+	h.wait = replyWait
+	if h.once {
+		h.wait = server.Timeout
+	}
+	m := mail.Message{
+		ID: d.id.String(), MessageID: d.messageID, Recipient: c.Recipient, Subject: c.Subject, Body: c.Body, MIMEType: c.MIMEType,
+		Date: d.created, NotAfter: d.notAfter, ReplyBy: h.replyBy(h.s.DB.Now(), d.notAfter),
+		Journal: journal{h}, MayWrite: h.mayWrite, Secrets: []string{c.Code},
+	}
+	return &server, m, nil
+}
+
+// replyBy is how long the reply to a dot of now is awaited.
+func (h *handling) replyBy(now, notAfter time.Time) time.Time {
+	by := now.Add(h.wait)
+	if most := notAfter.Add(replyMargin); by.After(most) {
+		return most
+	}
+	return by
+}

@@ -1,0 +1,165 @@
+package delivery
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+
+	"otpost/internal/store"
+)
+
+// row is a delivery as it stands in the database.
+type row struct {
+	id        uuid.UUID
+	channel   string
+	route     string
+	sealed    []byte
+	recipient string // masked
+	serial    string
+	via       Via
+	notAfter  time.Time
+	state     State
+	epoch     int64
+	owner     string
+	ownUntil  time.Time
+	unsure    bool
+	attempts  int
+	nextTry   time.Time
+	messageID string
+	created   time.Time
+}
+
+// errNoRow says that an id has no delivery.
+var errNoRow = errors.New("no delivery of this id")
+
+const rowColumns = `id, channel, route, sealed, recipient, serial, via, not_after_ms, state, epoch, owner, own_until_ms,
+	unsure, attempts, next_try_ms, message_id, created_ms`
+
+// load reads one delivery, or returns errNoRow.
+func load(r store.Reader, id uuid.UUID) (row, error) {
+	var d row
+	err := r.Get(d.columns(), `SELECT `+rowColumns+` FROM delivery WHERE id = $1`, id[:])
+	if errors.Is(err, store.ErrNotFound) {
+		return d, errNoRow
+	}
+	if err != nil {
+		return d, fmt.Errorf("load delivery %s: %w", id, err)
+	}
+	return d, nil
+}
+
+// loadAll reads the deliveries that a condition names.
+func loadAll(r store.Reader, where string, args ...any) ([]row, error) {
+	var all []row
+	err := r.Query(func(scan store.Scan) error {
+		var d row
+		if err := scan(d.columns()...); err != nil {
+			return err
+		}
+		all = append(all, d)
+		return nil
+	}, `SELECT `+rowColumns+` FROM delivery WHERE `+where, args...)
+	if err != nil {
+		return nil, fmt.Errorf("load deliveries: %w", err)
+	}
+	return all, nil
+}
+
+// columns returns where the columns of rowColumns go.
+func (d *row) columns() []any {
+	return []any{&d.id, &d.channel, &d.route, &d.sealed, &d.recipient, &d.serial, &d.via, millis{&d.notAfter}, &d.state, &d.epoch,
+		&d.owner, millis{&d.ownUntil}, &d.unsure, &d.attempts, millis{&d.nextTry}, &d.messageID, millis{&d.created}}
+}
+
+// millis scans a column of milliseconds into a time.
+type millis struct{ t *time.Time }
+
+// Scan implements sql.Scanner. NULL is the zero time.
+func (m millis) Scan(v any) error {
+	switch v := v.(type) {
+	case nil:
+		*m.t = time.Time{}
+	case int64:
+		*m.t = store.Time(v)
+	default:
+		return fmt.Errorf("want milliseconds, got %T", v)
+	}
+	return nil
+}
+
+// insert writes a new delivery.
+func insert(tx *store.Tx, p Prepared) {
+	tx.Put(`INSERT INTO delivery (id, channel, route, sealed, recipient_mac, recipient, serial, via, not_after_ms, state, reason, epoch,
+		owner, own_until_ms, unsure, attempts, next_try_ms, relayed_ms, message_id, created_ms, updated_ms)
+		VALUES ($1, 'mail', $2, $3, $4, $5, $6, $7, $8, 'queued', '', 1, '', 0, 0, 0, $9, 0, $10, $9, $9)`,
+		p.id[:], p.route, p.sealed, p.recipientMAC, p.recipient, p.serial, string(p.via), store.Millis(p.notAfter),
+		store.Millis(p.created), p.messageID)
+}
+
+func insertWaiter(tx *store.Tx, delivery uuid.UUID, w Waiter) {
+	tx.Put(`INSERT INTO waiter (delivery_id, transaction_id, serial, challenge_id, ended) VALUES ($1, $2, $3, $4, '')`,
+		delivery[:], w.TransactionID, w.Serial, w.ChallengeID[:])
+}
+
+// unwanted returns why nobody waits for a delivery any more, and "" while somebody does. A message that never had a waiter is
+// wanted.
+func unwanted(r store.Reader, id uuid.UUID) (Reason, error) {
+	var open int
+	var why Reason
+	err := r.Get([]any{&open, &why}, `SELECT count(CASE WHEN ended = '' THEN 1 END), coalesce(max(ended), '') FROM waiter
+		WHERE delivery_id = $1`, id[:])
+	if err != nil {
+		return "", fmt.Errorf("count waiters: %w", err)
+	}
+	if open > 0 {
+		return "", nil
+	}
+	return why, nil
+}
+
+// change is what a row of the state table writes. Zero times are written as 0.
+type change struct {
+	state    State
+	reason   Reason
+	owner    string
+	ownUntil time.Time
+	unsure   bool
+	attempts int
+	nextTry  time.Time
+}
+
+// errStale says that the row was changed by somebody else: nothing was written, read it again.
+var errStale = errors.New("the delivery was changed by another")
+
+// update is the compare-and-set of every state change. A final state erases the content in the same statement.
+func update(tx *store.Tx, d row, c change, now time.Time) error {
+	final := 0
+	if c.state.Final() {
+		final = 1
+	}
+	unsure := 0
+	if c.unsure {
+		unsure = 1
+	}
+	changed, err := tx.Changed(`UPDATE delivery SET state = $3, reason = $4, owner = $5, own_until_ms = $6, unsure = $7, attempts = $8,
+		next_try_ms = $9, updated_ms = $10, epoch = epoch + 1, sealed = CASE WHEN $11 = 1 THEN NULL ELSE sealed END
+		WHERE id = $1 AND epoch = $2 RETURNING epoch`,
+		d.id[:], d.epoch, string(c.state), string(c.reason), c.owner, stored(c.ownUntil), unsure, c.attempts, stored(c.nextTry),
+		store.Millis(now), final)
+	if err != nil {
+		return fmt.Errorf("write delivery %s: %w", d.id, err)
+	}
+	if !changed {
+		return errStale
+	}
+	return nil
+}
+
+func stored(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return store.Millis(t)
+}

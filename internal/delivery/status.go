@@ -1,0 +1,136 @@
+package delivery
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+
+	"otpost/internal/store"
+)
+
+// Public is a state as those see it who wait for a message.
+type Public string
+
+// The public states, best first.
+const (
+	Sent     Public = "sent"       // the next mail server took it
+	OnItsWay Public = "on_its_way" // it waits or is being sent
+	Unclear  Public = "unknown"    // it may have been sent
+	NotSent  Public = "not_sent"   // it was not and will not be
+)
+
+// Status is what polltransaction tells of the messages of a transaction: no address, no server's text.
+type Status struct {
+	State       Public
+	NextTry     time.Time // zero: none is planned
+	ResendAfter time.Time // when it makes sense to trigger a new message
+	Messages    []MessageStatus
+}
+
+// MessageStatus is the part of one token.
+type MessageStatus struct {
+	Serial  string
+	State   Public
+	NextTry time.Time // zero: none is planned
+}
+
+// public returns what others see of a state.
+func (s State) public() Public {
+	switch s {
+	case Accepted:
+		return Sent
+	case Unknown:
+		return Unclear
+	case Failed, Expired, Dropped:
+		return NotSent
+	default:
+		return OnItsWay
+	}
+}
+
+// Status reads how the messages of a transaction stand. Messages is empty when it has none.
+func (s *Service) Status(ctx context.Context, transactionID string) (Status, error) {
+	now := s.DB.Now()
+	status := Status{State: NotSent, ResendAfter: now}
+	err := s.DB.Read(ctx, func(r store.Reader) error {
+		return r.Query(func(scan store.Scan) error {
+			var m MessageStatus
+			var state State
+			var next, created, notAfter time.Time
+			if err := scan(&m.Serial, &state, millis{&next}, millis{&created}, millis{&notAfter}); err != nil {
+				return err
+			}
+			m.State = state.public()
+			if state == Deferred {
+				m.NextTry = next
+			}
+			status.add(m, created.Add(notAfter.Sub(created)/2))
+			return nil
+		}, `SELECT w.serial, d.state, d.next_try_ms, d.created_ms, d.not_after_ms FROM waiter w JOIN delivery d ON d.id = w.delivery_id
+			WHERE w.transaction_id = $1 ORDER BY w.challenge_id`, transactionID)
+	})
+	if err != nil {
+		return status, fmt.Errorf("read deliveries of a transaction: %w", err)
+	}
+	return status, nil
+}
+
+// add takes one message into the whole: the best state, the first next try, and half a life for one that is on its way.
+func (s *Status) add(m MessageStatus, halfLife time.Time) {
+	rank := map[Public]int{Sent: 0, OnItsWay: 1, Unclear: 2, NotSent: 3}
+	if rank[m.State] < rank[s.State] {
+		s.State = m.State
+	}
+	if !m.NextTry.IsZero() && (s.NextTry.IsZero() || m.NextTry.Before(s.NextTry)) {
+		s.NextTry = m.NextTry
+	}
+	if m.State == OnItsWay && halfLife.After(s.ResendAfter) {
+		s.ResendAfter = halfLife
+	}
+	s.Messages = append(s.Messages, m)
+}
+
+// Waiting counts the messages that wait for a worker and returns when the oldest of them was made.
+func (s *Service) Waiting(ctx context.Context) (n int, oldest time.Time, err error) {
+	err = s.DB.Read(ctx, func(r store.Reader) error {
+		return r.Get([]any{&n, millis{&oldest}}, `SELECT count(*), min(created_ms) FROM delivery
+			WHERE state IN ('queued', 'deferred') AND via = 'queue'`)
+	})
+	if err != nil {
+		err = fmt.Errorf("count waiting deliveries: %w", err)
+	}
+	return n, oldest, err
+}
+
+// Story is a delivery as an administrator may read it.
+type Story struct {
+	ID        uuid.UUID `json:"id"`
+	State     State     `json:"state"`
+	Reason    Reason    `json:"reason"`
+	Via       Via       `json:"via"`
+	Server    string    `json:"server"`
+	Recipient string    `json:"recipient"` // masked
+	MessageID string    `json:"message_id"`
+	Created   time.Time `json:"created"`
+	NotAfter  time.Time `json:"not_after"`
+	Attempts  []Attempt `json:"attempts"`
+}
+
+// Story reads one delivery with its attempts. The error wraps store.ErrNotFound when there is none.
+func (s *Service) Story(ctx context.Context, id uuid.UUID) (Story, error) {
+	story := Story{ID: id}
+	err := s.DB.Read(ctx, func(r store.Reader) (err error) {
+		err = r.Get([]any{&story.State, &story.Reason, &story.Via, &story.Server, &story.Recipient, &story.MessageID, millis{&story.Created}, millis{&story.NotAfter}},
+			`SELECT state, reason, via, route, recipient, message_id, created_ms, not_after_ms FROM delivery WHERE id = $1`, id[:])
+		if err == nil {
+			story.Attempts, err = attempts(r, id)
+		}
+		return err
+	})
+	if err != nil {
+		return story, fmt.Errorf("read delivery %s: %w", id, err)
+	}
+	return story, nil
+}

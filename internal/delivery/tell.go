@@ -1,0 +1,41 @@
+package delivery
+
+import (
+	"context"
+	"log/slog"
+
+	"otpost/internal/mail"
+)
+
+// tell writes the one log line of an outcome: ERROR when the mail will not be sent, WARN when it is tried again, INFO when it
+// was accepted or nobody waits for it any more. Whoever wrote the state calls it.
+func (s *Service) tell(log *slog.Logger, d row, c change, r mail.Result) {
+	level, message := slog.LevelError, "mail not sent"
+	switch c.state {
+	case Accepted:
+		level, message = slog.LevelInfo, "mail accepted"
+	case Dropped:
+		level, message = slog.LevelInfo, "mail dropped"
+	case Deferred:
+		level, message = slog.LevelWarn, "mail deferred"
+	case Unknown:
+		message = "mail may not have been sent"
+	}
+	args := []any{"state", string(c.state), "server", d.route, "recipient", d.recipient, "serial", d.serial, "delivery", d.id, "attempt", c.attempts}
+	if c.reason != "" {
+		args = append(args, "reason", string(c.reason))
+	}
+	if r.Phase != "" {
+		args = append(args, "phase", string(r.Phase))
+	}
+	if r.Code != 0 {
+		args = append(args, "code", r.Code, "enhanced", r.Enhanced)
+	}
+	if r.Text != "" {
+		args = append(args, "text", r.Text)
+	}
+	if c.state == Deferred {
+		args = append(args, "next_try", c.nextTry, "valid_until", d.notAfter)
+	}
+	log.Log(context.Background(), level, message, args...)
+}

@@ -1,0 +1,109 @@
+// Package mail knows mail servers: their records, the messages as MIME, and what a server says to one.
+//
+// It promises: a Result says exactly how far a message came and how the server judged it; no text of a server leaves the
+// package unscrubbed. It decides nothing: whether and when to try again is delivery's business.
+package mail
+
+import (
+	"fmt"
+	"net"
+	"strconv"
+	"strings"
+	"time"
+
+	"otpost/internal/secret"
+)
+
+// Server is the definition of a mail server, with privacyIDEA's fields (recorded in testdata/rest/smtpserver.json) and three of
+// ours (TLSVerify, CAFile, EHLOName). It has as many fields as the form.
+type Server struct {
+	Identifier         string
+	Server             string // host name or address, or a URL smtp://host:port, smtps://host:port
+	Port               int    // 25 unless given; the URL's port wins
+	Username           string // empty: no AUTH
+	Password           secret.Text
+	Sender             string // address or Name <address>
+	TLS                bool   // STARTTLS, mandatory; with smtps:// TLS from the start
+	Description        string
+	Timeout            time.Duration // of each phase
+	EnqueueJob         bool          // send through the job queue
+	SMIME              bool
+	DontSendOnError    bool
+	PrivateKey         string // a path
+	PrivateKeyPassword secret.Text
+	Certificate        string // a path
+	TLSVerify          bool   // false: any certificate will do
+	CAFile             string // PEM; empty: the system's roots
+	EHLOName           string // empty: this host's full name, else its address literal
+}
+
+// DefaultPort and DefaultTimeout are what a server has that names none (recorded: smtpserver.json, "list").
+const (
+	DefaultPort    = 25
+	DefaultTimeout = 10 * time.Second
+)
+
+// Endpoint is where and how a server is reached.
+type Endpoint struct {
+	Host     string
+	Port     int
+	Implicit bool // TLS from the first byte
+}
+
+// Address returns host:port.
+func (e Endpoint) Address() string { return net.JoinHostPort(e.Host, strconv.Itoa(e.Port)) }
+
+// Endpoint reads the fields Server and Port.
+func (s Server) Endpoint() (Endpoint, error) {
+	e := Endpoint{Host: s.Server, Port: s.Port}
+	scheme, rest, ok := strings.Cut(s.Server, "://")
+	if ok {
+		switch strings.ToLower(scheme) {
+		case "smtp":
+		case "smtps":
+			e.Implicit = true
+		default:
+			return e, fmt.Errorf("server: %q is no scheme of a mail server, write smtp:// or smtps://", scheme)
+		}
+		host, port, err := net.SplitHostPort(strings.TrimSuffix(rest, "/"))
+		if err != nil {
+			host, port = strings.Trim(strings.TrimSuffix(rest, "/"), "[]"), strconv.Itoa(defaultPort(e.Implicit))
+		}
+		n, err := strconv.Atoi(port)
+		if err != nil {
+			return e, fmt.Errorf("server: %q is no port", port)
+		}
+		e.Host, e.Port = host, n
+	}
+	if e.Port == 0 {
+		e.Port = DefaultPort
+	}
+	if e.Port < 1 || e.Port > 65535 {
+		return e, fmt.Errorf("port: %d is none, write 1 to 65535", e.Port)
+	}
+	if e.Host == "" || strings.ContainsAny(e.Host, " \t\r\n/@") {
+		return e, fmt.Errorf("server: write a host name or address, or smtp://host:port")
+	}
+	return e, nil
+}
+
+func defaultPort(implicit bool) int {
+	if implicit {
+		return 465
+	}
+	return DefaultPort
+}
+
+// Target says what a stored password is bound to: used only while all of this is as it was when the password was typed.
+func (s Server) Target() string {
+	return fmt.Sprintf("%q %d %q %t %t", s.Server, s.Port, s.Username, s.TLS, s.TLSVerify)
+}
+
+// SenderDomain returns the domain of the sender's address, for the Message-ID; otpost.invalid when there is none.
+func (s Server) SenderDomain() string {
+	_, a, err := ParseSender(s.Sender)
+	if err != nil || !a.ASCII() {
+		return "otpost.invalid"
+	}
+	return a.domain
+}

@@ -1,0 +1,122 @@
+// Package smtp is an SMTP client (RFC 5321) that says exactly how far a message came.
+//
+// It opens a session (STARTTLS of RFC 3207 or TLS from the start, AUTH of RFC 4954) and sends one message after the other. It
+// promises: nothing of a message's content is written before the journal has agreed to its dot; a result tells whether the dot
+// may have reached the server; every text of the server leaves the package scrubbed. What it does not: decide whether or when
+// to try again.
+package smtp
+
+import (
+	"context"
+	"encoding/base64"
+	"fmt"
+	"slices"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// Phase is a step of a session or a transaction, in this order.
+type Phase string
+
+// The phases.
+const (
+	PhaseDNS     Phase = "dns"
+	PhaseConnect Phase = "connect" // up to the greeting
+	PhaseTLS     Phase = "tls"
+	PhaseEHLO    Phase = "ehlo"
+	PhaseAuth    Phase = "auth"
+	PhaseMail    Phase = "mail"
+	PhaseRcpt    Phase = "rcpt"
+	PhaseData    Phase = "data"  // up to the 354, and the writing of the content
+	PhaseReply   Phase = "reply" // to the dot
+)
+
+// PhaseTime is what a phase took.
+type PhaseTime struct {
+	Phase Phase   `json:"phase"`
+	MS    float64 `json:"ms"`
+}
+
+// Journal is asked before each write that carries envelopes or dots. An error keeps the write back and closes the connection:
+// nothing was sent.
+type Journal interface {
+	BeforeWrite(ctx context.Context, w Write) error
+}
+
+// Write names the messages, as the caller named them, whose envelopes (MAIL) and dots a write carries.
+type Write struct{ Envelopes, Dots []string }
+
+// Reply is a server's reply (RFC 5321 section 4.2). Its text cannot be had unscrubbed.
+type Reply struct {
+	Code     int    // 200 to 599
+	Enhanced string // RFC 3463, such as 5.1.1; empty when the server gave none
+	text     string // as it came, lines joined by a space
+}
+
+// longestText bounds what is kept of a reply, in bytes.
+const longestText = 256
+
+// Text returns the reply's text without the given strings and their Base64, without control characters, as valid UTF-8 of at
+// most 256 bytes. Give it everything that must not be kept: code, recipient, credentials.
+func (r Reply) Text(remove ...string) string {
+	return Scrub(r.text, remove...)
+}
+
+// Scrub is what Reply.Text does, for other texts that come from outside.
+func Scrub(text string, remove ...string) string {
+	text = strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) || r == utf8.RuneError {
+			return ' '
+		}
+		return r
+	}, strings.ToValidUTF8(text, " "))
+	slices.SortFunc(remove, func(a, b string) int { return len(b) - len(a) }) // the longest first: one may hold another
+	for _, s := range remove {
+		if s == "" {
+			continue
+		}
+		text = replaceFold(text, s)
+		text = replaceFold(text, base64.StdEncoding.EncodeToString([]byte(s)))
+	}
+	text = strings.Join(strings.Fields(text), " ")
+	if len(text) > longestText {
+		text = strings.ToValidUTF8(text[:longestText], "")
+	}
+	return text
+}
+
+// replaceFold replaces s in text whatever its case is.
+func replaceFold(text, s string) string {
+	lower, want := strings.ToLower(text), strings.ToLower(s)
+	if len(lower) != len(text) { // a letter whose lower case has another length
+		return strings.ReplaceAll(text, s, "***")
+	}
+	var b strings.Builder
+	for {
+		i := strings.Index(lower, want)
+		if i < 0 {
+			return b.String() + text
+		}
+		b.WriteString(text[:i] + "***")
+		text, lower = text[i+len(want):], lower[i+len(want):]
+	}
+}
+
+// Error says in which phase a session or transaction ended, and by which reply (Code 0: none).
+type Error struct {
+	Phase Phase
+	Reply Reply
+	Err   error // when there is no reply: what went wrong
+}
+
+// Error tells phase and code, not the server's text.
+func (e *Error) Error() string {
+	if e.Reply.Code != 0 {
+		return fmt.Sprintf("smtp %s: %d %s", e.Phase, e.Reply.Code, e.Reply.Enhanced)
+	}
+	return fmt.Sprintf("smtp %s: %v", e.Phase, e.Err)
+}
+
+// Unwrap returns the cause.
+func (e *Error) Unwrap() error { return e.Err }
