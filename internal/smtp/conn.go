@@ -1,0 +1,190 @@
+package smtp
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"strconv"
+	"strings"
+	"time"
+)
+
+const (
+	longestLine = 2 << 10 // bytes of a reply line; RFC 5321 section 4.5.3.1.5 has 512
+	mostLines   = 100     // lines of a reply
+)
+
+// Protocol errors close the session: what follows could belong to another command.
+var (
+	errLongReply = errors.New("the server's reply is too long")
+	errNoReply   = errors.New("the server's answer is no SMTP reply")
+	errSurplus   = errors.New("the server sent a reply that nobody asked for")
+)
+
+// conn reads replies and writes commands under deadlines. It is for one goroutine.
+type conn struct {
+	net.Conn
+	r       *bufio.Reader
+	timeout time.Duration
+	ctx     context.Context //nolint:containedctx // of the session: its end closes the connection
+}
+
+func newConn(ctx context.Context, c net.Conn, timeout time.Duration) *conn {
+	return &conn{Conn: c, r: bufio.NewReaderSize(c, longestLine), timeout: timeout, ctx: ctx}
+}
+
+// arm begins a phase: it may take the time-out, and no longer than the session's context.
+func (c *conn) arm() { c.armUntil(time.Now().Add(c.timeout)) }
+
+func (c *conn) armUntil(t time.Time) {
+	if d, ok := c.ctx.Deadline(); ok && d.Before(t) {
+		t = d
+	}
+	c.SetDeadline(t) //nolint:errcheck // a closed connection fails at the next read
+}
+
+// command writes a line and reads its reply. There must be no reply that nobody has asked for.
+func (c *conn) command(line string) (Reply, error) {
+	if err := c.write([]byte(line + "\r\n")); err != nil {
+		return Reply{}, err
+	}
+	return c.only()
+}
+
+func (c *conn) write(b []byte) error {
+	if c.r.Buffered() > 0 {
+		return errSurplus
+	}
+	_, err := c.Write(b)
+	return err
+}
+
+// only reads a reply behind which nothing follows.
+func (c *conn) only() (Reply, error) {
+	r, err := c.reply()
+	if err == nil && c.r.Buffered() > 0 {
+		err = errSurplus
+	}
+	return r, err
+}
+
+// reply reads one reply (RFC 5321 section 4.2.1): lines "ddd-text" and a last "ddd text", all of one code.
+func (c *conn) reply() (Reply, error) { return readReply(c.r) }
+
+func readReply(r *bufio.Reader) (Reply, error) {
+	var reply Reply
+	var texts []string
+	for range mostLines {
+		line, err := r.ReadSlice('\n')
+		if errors.Is(err, bufio.ErrBufferFull) {
+			return reply, errLongReply
+		}
+		if err != nil {
+			return reply, err
+		}
+		text := strings.TrimRight(string(line), "\r\n")
+		code, rest, last, err := parseLine(text)
+		if err != nil || (reply.Code != 0 && code != reply.Code) {
+			return reply, errNoReply
+		}
+		reply.Code = code
+		enhanced, rest := cutEnhanced(code, rest)
+		if reply.Enhanced == "" {
+			reply.Enhanced = enhanced
+		}
+		texts = append(texts, rest)
+		if last {
+			reply.text = strings.Join(texts, "\n")
+			return reply, nil
+		}
+	}
+	return reply, errLongReply
+}
+
+func parseLine(line string) (code int, text string, last bool, err error) {
+	if len(line) < 3 {
+		return 0, "", false, errNoReply
+	}
+	code, err = strconv.Atoi(line[:3])
+	if err != nil || code < 200 || code > 599 {
+		return 0, "", false, errNoReply
+	}
+	if len(line) == 3 {
+		return code, "", true, nil
+	}
+	switch line[3] {
+	case ' ':
+		return code, line[4:], true, nil
+	case '-':
+		return code, line[4:], false, nil
+	}
+	return 0, "", false, errNoReply
+}
+
+// cutEnhanced takes the enhanced status code off a text (RFC 2034): class of the reply, subject and detail of up to three digits.
+func cutEnhanced(code int, text string) (enhanced, rest string) {
+	word, rest, _ := strings.Cut(text, " ")
+	parts := strings.Split(word, ".")
+	if len(parts) != 3 || parts[0] != strconv.Itoa(code/100) {
+		return "", text
+	}
+	for _, p := range parts {
+		if n, err := strconv.ParseUint(p, 10, 16); err != nil || n > 999 || len(p) > 3 {
+			return "", text
+		}
+	}
+	return word, rest
+}
+
+// extensions are what EHLO announced: keyword in upper case -> parameters.
+type extensions map[string]string
+
+// hello says EHLO, and HELO to a server that does not know it.
+func (c *conn) hello(name string) (extensions, error) {
+	c.arm()
+	r, err := c.command("EHLO " + name)
+	if err != nil {
+		return nil, err
+	}
+	if r.Code/100 == 5 {
+		c.arm()
+		if r, err = c.command("HELO " + name); err != nil {
+			return nil, err
+		}
+	}
+	if r.Code != 250 {
+		return nil, &Error{Phase: PhaseEHLO, Reply: r}
+	}
+	ext := extensions{}
+	for _, line := range strings.Split(r.text, "\n")[1:] {
+		keyword, parameters, _ := strings.Cut(line, " ")
+		ext[strings.ToUpper(keyword)] = parameters
+	}
+	return ext, nil
+}
+
+// startTLS upgrades the connection (RFC 3207). Whatever was sent before the handshake and not asked for ends the session.
+func (c *conn) startTLS(config *tls.Config) error {
+	c.arm()
+	r, err := c.command("STARTTLS")
+	if err != nil {
+		return err
+	}
+	if r.Code != 220 {
+		return &Error{Phase: PhaseTLS, Reply: r}
+	}
+	return c.handshake(config)
+}
+
+func (c *conn) handshake(config *tls.Config) error {
+	c.arm()
+	secured := tls.Client(c.Conn, config)
+	if err := secured.HandshakeContext(c.ctx); err != nil {
+		return fmt.Errorf("TLS: %w", err)
+	}
+	c.Conn, c.r = secured, bufio.NewReaderSize(secured, longestLine)
+	return nil
+}

@@ -1,0 +1,268 @@
+package smtp
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"strconv"
+	"strings"
+	"time"
+
+	gomail "github.com/wneessen/go-mail/smtp"
+)
+
+// Options say which server to talk to and how. Dial is required, and Lookup for a host that is no address.
+type Options struct {
+	Host          string // name or address; the certificate must be for it
+	Port          int
+	Implicit      bool        // TLS from the first byte
+	STARTTLS      bool        // and nothing before it
+	TLS           *tls.Config // roots and whether to verify; ServerName and MinVersion are set here
+	Username      string      // empty: no AUTH
+	Password      string
+	PlaintextAuth bool // send the password without TLS to other hosts than this one
+	EHLOName      string
+	Timeout       time.Duration // of each phase; at least one millisecond
+	Lookup        func(ctx context.Context, host string) ([]netip.Addr, error)
+	Dial          func(ctx context.Context, network, address string) (net.Conn, error)
+}
+
+// Session is an open, authenticated connection. It is for one goroutine.
+type Session struct {
+	c      *conn
+	ext    extensions
+	phases []PhaseTime
+	undo   func() bool // ends the watch over the context
+	begun  time.Time   // of the running phase
+	remote netip.Addr
+	broken bool
+}
+
+// Errors of a session before the first message.
+var (
+	ErrNoSTARTTLS  = errors.New("the server does not offer STARTTLS")
+	ErrNoAuth      = errors.New("the server offers no way to authenticate that we know (PLAIN, LOGIN, CRAM-MD5)")
+	ErrPlaintext   = errors.New("the password would leave this host unencrypted")
+	errBadGreeting = errors.New("the server's greeting is no SMTP reply")
+)
+
+// Open connects, tries every address of the host in turn, and authenticates. An error is an *Error with the phase. The end of
+// ctx closes the connection.
+func Open(ctx context.Context, o Options) (*Session, error) {
+	s := &Session{begun: time.Now()}
+	c, err := s.connect(ctx, o)
+	if err != nil {
+		return s, err
+	}
+	s.undo = context.AfterFunc(ctx, func() { c.Close() }) //nolint:errcheck // its reads and writes fail then
+	s.c = newConn(ctx, c, o.Timeout)
+	if err := s.greet(o); err != nil {
+		s.abort()
+		return s, err
+	}
+	return s, nil
+}
+
+// Phases returns what each phase took so far, of a session that did not open too.
+func (s *Session) Phases() []PhaseTime { return s.phases }
+
+// end closes the running phase: its time is noted, and the next one begins.
+func (s *Session) end(p Phase) {
+	now := time.Now()
+	s.phases = append(s.phases, PhaseTime{Phase: p, MS: float64(now.Sub(s.begun).Microseconds()) / 1000})
+	s.begun = now
+}
+
+// fail ends the running phase with an error.
+func (s *Session) fail(p Phase, err error) error {
+	s.end(p)
+	var e *Error
+	if errors.As(err, &e) {
+		return &Error{Phase: p, Reply: e.Reply, Err: e.Err}
+	}
+	return &Error{Phase: p, Err: err}
+}
+
+func (s *Session) connect(ctx context.Context, o Options) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, o.Timeout)
+	defer cancel()
+	addresses, err := s.resolve(ctx, o)
+	if err != nil {
+		return nil, s.fail(PhaseDNS, err)
+	}
+	var errs []error
+	for _, a := range addresses {
+		c, err := o.Dial(ctx, "tcp", net.JoinHostPort(a.String(), strconv.Itoa(o.Port)))
+		if err == nil {
+			s.remote = a
+			return c, nil
+		}
+		errs = append(errs, err)
+	}
+	return nil, s.fail(PhaseConnect, errors.Join(errs...))
+}
+
+func (s *Session) resolve(ctx context.Context, o Options) ([]netip.Addr, error) {
+	if a, err := netip.ParseAddr(o.Host); err == nil {
+		return []netip.Addr{a}, nil
+	}
+	addresses, err := o.Lookup(ctx, o.Host)
+	if err == nil && len(addresses) == 0 {
+		err = errors.New("the name has no address")
+	}
+	if err == nil {
+		s.end(PhaseDNS)
+	}
+	return addresses, err
+}
+
+// greet goes from the open connection to the authenticated session.
+func (s *Session) greet(o Options) error {
+	config := &tls.Config{MinVersion: tls.VersionTLS12}
+	if o.TLS != nil {
+		config = o.TLS.Clone()
+		config.MinVersion = max(config.MinVersion, tls.VersionTLS12)
+	}
+	config.ServerName = o.Host
+	if o.Implicit {
+		if err := s.c.handshake(config); err != nil {
+			return s.fail(PhaseTLS, err)
+		}
+		s.end(PhaseTLS)
+	}
+	s.c.arm()
+	r, err := s.c.only()
+	if errors.Is(err, errNoReply) {
+		err = errBadGreeting
+	}
+	if err == nil && r.Code != 220 {
+		err = &Error{Reply: r}
+	}
+	if err != nil {
+		return s.fail(PhaseConnect, err)
+	}
+	s.end(PhaseConnect)
+	if s.ext, err = s.c.hello(o.EHLOName); err != nil {
+		return s.fail(PhaseEHLO, err)
+	}
+	s.end(PhaseEHLO)
+	if o.STARTTLS && !o.Implicit {
+		if err := s.secure(o, config); err != nil {
+			return err
+		}
+	}
+	return s.authenticate(o)
+}
+
+// secure is STARTTLS and the new EHLO: what was announced before counts no more (RFC 3207 section 4.2).
+func (s *Session) secure(o Options, config *tls.Config) error {
+	if _, ok := s.ext["STARTTLS"]; !ok {
+		return s.fail(PhaseTLS, ErrNoSTARTTLS)
+	}
+	s.ext = nil
+	if err := s.c.startTLS(config); err != nil {
+		return s.fail(PhaseTLS, err)
+	}
+	s.end(PhaseTLS)
+	ext, err := s.c.hello(o.EHLOName)
+	if err != nil {
+		return s.fail(PhaseEHLO, err)
+	}
+	s.ext = ext
+	s.end(PhaseEHLO)
+	return nil
+}
+
+func (s *Session) authenticate(o Options) error {
+	if o.Username == "" {
+		return nil
+	}
+	_, secured := s.c.Conn.(*tls.Conn)
+	if !secured && !o.PlaintextAuth && !s.remote.IsLoopback() {
+		return s.fail(PhaseAuth, ErrPlaintext)
+	}
+	mechanism := s.mechanism(o)
+	if mechanism == nil {
+		return s.fail(PhaseAuth, ErrNoAuth)
+	}
+	// Whether the password may travel was decided above, so the mechanism is told that it may.
+	info := &gomail.ServerInfo{Name: o.Host, TLS: true, Auth: strings.Fields(s.ext["AUTH"])}
+	if err := s.sasl(mechanism, info); err != nil {
+		return s.fail(PhaseAuth, err)
+	}
+	s.end(PhaseAuth)
+	return nil
+}
+
+// mechanism chooses what the server announced: with TLS the simplest, without it one that does not show the password.
+func (s *Session) mechanism(o Options) gomail.Auth {
+	offered := " " + strings.ToUpper(s.ext["AUTH"]) + " "
+	switch {
+	case strings.Contains(offered, " PLAIN "):
+		return gomail.PlainAuth("", o.Username, o.Password, o.Host, true)
+	case strings.Contains(offered, " LOGIN "):
+		return gomail.LoginAuth(o.Username, o.Password, o.Host, true)
+	case strings.Contains(offered, " CRAM-MD5 "):
+		return gomail.CRAMMD5Auth(o.Username, o.Password)
+	}
+	return nil
+}
+
+// sasl runs a mechanism (RFC 4954 section 4).
+func (s *Session) sasl(mechanism gomail.Auth, info *gomail.ServerInfo) error {
+	name, initial, err := mechanism.Start(info)
+	if err != nil {
+		return err
+	}
+	line := "AUTH " + name
+	if initial != nil {
+		line += " " + base64.StdEncoding.EncodeToString(initial)
+	}
+	for range 10 { // no mechanism takes more steps
+		s.c.arm()
+		r, err := s.c.command(line)
+		if err != nil {
+			return err
+		}
+		switch r.Code {
+		case 235:
+			return nil
+		case 334:
+		default:
+			return &Error{Reply: r}
+		}
+		challenge, err := base64.StdEncoding.DecodeString(r.text)
+		if err != nil {
+			return errNoReply
+		}
+		answer, err := mechanism.Next(challenge, true)
+		if err != nil {
+			return fmt.Errorf("authentication: %w", errNoReply) // the cause may hold the challenge
+		}
+		line = base64.StdEncoding.EncodeToString(answer)
+	}
+	return errNoReply
+}
+
+// Close ends the session: with QUIT where the protocol allows, without waiting for its answer.
+func (s *Session) Close() {
+	if s.c == nil {
+		return
+	}
+	if !s.broken {
+		s.c.armUntil(time.Now().Add(time.Second))
+		s.c.write([]byte("QUIT\r\n")) //nolint:errcheck // the connection is closed either way
+	}
+	s.abort()
+}
+
+// abort closes the connection without a word.
+func (s *Session) abort() {
+	s.broken = true
+	s.undo()
+	s.c.Close() //nolint:errcheck // nothing is left to be sent
+}

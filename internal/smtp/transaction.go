@@ -1,0 +1,166 @@
+package smtp
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Letter is one message to one recipient. From and To are addr-specs that were checked: they are written as they stand.
+type Letter struct {
+	ID       string // told to the journal
+	From, To string
+	UTF8     bool   // an address needs SMTPUTF8 (RFC 6531)
+	Content  []byte // header and body; lines end in CRLF, none is longer than 998 bytes
+	NotAfter time.Time
+	ReplyBy  time.Time
+	Journal  Journal
+	MayWrite func() error // the last question before the dot; nil: yes
+}
+
+// Outcome says how far a letter came.
+type Outcome struct {
+	Phase      Phase
+	Reply      Reply // that ended it; Code 0: none came
+	DotWritten bool  // the dot may have reached the server
+	Late       bool  // the journal agreed to the dot, and it was not written
+	Err        error // the journal's, or why there is no reply
+	Refused    bool  // Err is the journal's
+}
+
+// Accepted reports whether the server took the letter.
+func (o Outcome) Accepted() bool { return o.Reply.Code/100 == 2 && o.Phase == PhaseReply }
+
+// ErrUTF8 says that an address needs SMTPUTF8, which the server does not offer.
+var ErrUTF8 = errors.New("the server takes no address beyond ASCII (SMTPUTF8)")
+
+// Send brings one letter to the server. Another may follow after it, unless the outcome has an error or a refusal, which
+// close the session.
+func (s *Session) Send(ctx context.Context, l Letter) Outcome {
+	o := s.envelope(ctx, l)
+	if o.Err == nil && o.Reply.Code == 354 {
+		o = s.content(ctx, l)
+	}
+	if !o.Accepted() {
+		s.abort()
+	}
+	return o
+}
+
+// envelope sends MAIL, RCPT and DATA, in one write where the server takes it (RFC 2920: DATA ends the group).
+func (s *Session) envelope(ctx context.Context, l Letter) Outcome {
+	commands := []struct {
+		phase Phase
+		line  string
+		want  int
+	}{
+		{PhaseMail, "MAIL FROM:<" + l.From + ">", 2},
+		{PhaseRcpt, "RCPT TO:<" + l.To + ">", 2},
+		{PhaseData, "DATA", 3},
+	}
+	if l.UTF8 {
+		if _, ok := s.ext["SMTPUTF8"]; !ok {
+			return Outcome{Phase: PhaseMail, Err: ErrUTF8}
+		}
+		commands[0].line += " SMTPUTF8"
+	}
+	if err := l.Journal.BeforeWrite(ctx, Write{Envelopes: []string{l.ID}}); err != nil {
+		return Outcome{Phase: PhaseMail, Err: err, Refused: true}
+	}
+	s.begun = time.Now()
+	_, together := s.ext["PIPELINING"]
+	if together {
+		group := ""
+		for _, c := range commands {
+			group += c.line + "\r\n"
+		}
+		s.c.arm()
+		if err := s.c.write([]byte(group)); err != nil {
+			return s.lost(PhaseMail, err)
+		}
+	}
+	var r Reply
+	for i, c := range commands {
+		s.c.arm()
+		var err error
+		switch {
+		case !together:
+			r, err = s.c.command(c.line)
+		case i == len(commands)-1:
+			r, err = s.c.only()
+		default:
+			r, err = s.c.reply()
+		}
+		if err != nil {
+			return s.lost(c.phase, err)
+		}
+		s.end(c.phase)
+		if r.Code/100 != c.want {
+			return Outcome{Phase: c.phase, Reply: r} // a 354 that may follow a refused envelope is answered by closing
+		}
+	}
+	return Outcome{Phase: PhaseData, Reply: r}
+}
+
+// content commits the dot by the journal, writes content and dot at once, and reads the reply.
+func (s *Session) content(ctx context.Context, l Letter) Outcome {
+	data := stuff(l.Content)
+	if err := l.Journal.BeforeWrite(ctx, Write{Dots: []string{l.ID}}); err != nil {
+		return Outcome{Phase: PhaseData, Err: err, Refused: true}
+	}
+	if l.MayWrite != nil {
+		if err := l.MayWrite(); err != nil {
+			return Outcome{Phase: PhaseData, Err: err, Late: true}
+		}
+	}
+	now := time.Now()
+	if !now.Before(l.NotAfter) {
+		return Outcome{Phase: PhaseData, Err: errors.New("the message's time is over"), Late: true}
+	}
+	s.begun = now
+	by := now.Add(s.c.timeout)
+	if by.After(l.NotAfter) {
+		by = l.NotAfter
+	}
+	s.c.armUntil(by)
+	if n, err := s.c.Write(data); err != nil {
+		// As long as a part of the last line is missing, the server cannot have taken the message.
+		o := s.lost(PhaseData, err)
+		o.DotWritten = n > len(data)-len(endOfData)
+		o.Late = !o.DotWritten
+		return o
+	}
+	s.end(PhaseData)
+	s.c.armUntil(l.ReplyBy)
+	r, err := s.c.only()
+	if err != nil && r.Code == 0 {
+		o := s.lost(PhaseReply, err)
+		o.DotWritten = true
+		return o
+	}
+	s.end(PhaseReply)
+	return Outcome{Phase: PhaseReply, Reply: r, DotWritten: true}
+}
+
+// lost is the outcome of a connection that broke or a server that was silent.
+func (s *Session) lost(p Phase, err error) Outcome {
+	s.end(p)
+	return Outcome{Phase: p, Err: fmt.Errorf("%s: %w", p, err)}
+}
+
+const endOfData = "\r\n.\r\n"
+
+// stuff doubles the dot that begins a line (RFC 5321 section 4.5.2) and adds the end of the data.
+func stuff(content []byte) []byte {
+	content = bytes.TrimSuffix(content, []byte("\r\n"))
+	data := make([]byte, 0, len(content)+len(content)/64+len(endOfData))
+	for line := range bytes.SplitAfterSeq(content, []byte("\r\n")) {
+		if len(line) > 0 && line[0] == '.' {
+			data = append(data, '.')
+		}
+		data = append(data, line...)
+	}
+	return append(data, endOfData...)
+}
