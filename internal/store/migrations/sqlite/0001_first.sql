@@ -87,13 +87,16 @@ CREATE TABLE token (
     resolver               TEXT     NOT NULL, -- '' : no user
     user_id                TEXT     NOT NULL,
     user_realm             TEXT     NOT NULL,
+    assigned_ms            BIGINT, -- when it got its user
     email_sealed           BLOB, -- sealed: purpose seed, place (token, email, serial)
-    dynamic_email          SMALLINT NOT NULL,
+    dynamic_email          SMALLINT NOT NULL, -- the address is the user's, looked up for each message
+    email_identifier       TEXT     NOT NULL, -- the token's own SMTP server; empty: that of /system/
+    challenge_count        BIGINT   NOT NULL, -- challenges that were made for it
     created_ms             BIGINT   NOT NULL
 );
 CREATE INDEX token_user ON token (resolver, user_id);
 
--- Free properties of a token ("tokeninfo" of the REST API), email.identifier among them.
+-- Free properties of a token ("tokeninfo" of the REST API).
 CREATE TABLE token_info (
     serial TEXT NOT NULL,
     key    TEXT NOT NULL,
@@ -124,6 +127,7 @@ CREATE INDEX challenge_transaction ON challenge (transaction_id);
 CREATE INDEX challenge_serial ON challenge (serial, state);
 CREATE INDEX challenge_delivery ON challenge (delivery_id);
 CREATE INDEX challenge_valid ON challenge (valid_until_ms);
+CREATE INDEX challenge_ended ON challenge (ended_ms) WHERE state <> 0;
 
 -- One message to one recipient. Row and rules: docs/states.md.
 CREATE TABLE delivery (
