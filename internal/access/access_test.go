@@ -14,6 +14,7 @@ import (
 	"pgregory.net/rapid"
 
 	"otpost/internal/fault"
+	"otpost/internal/pinhash"
 	"otpost/internal/secret"
 	"otpost/internal/store"
 )
@@ -39,12 +40,34 @@ func (c *clock) advance(d time.Duration) {
 // plainPasswords is a hash that costs nothing and hides nothing.
 type plainPasswords struct{}
 
-func (plainPasswords) Hash(_ context.Context, password secret.Text) (string, error) {
-	return "hash of " + password.Reveal(), nil
+func (plainPasswords) Hash(_ context.Context, _, plain string) (string, error) { return "hash of " + plain, nil }
+
+func (plainPasswords) Verify(_ context.Context, _, hash, plain string) (bool, error) {
+	return hash == "hash of "+plain, nil
 }
 
-func (plainPasswords) Verify(_ context.Context, hash string, password secret.Text) (bool, error) {
-	return hash == "hash of "+password.Reveal(), nil
+func (plainPasswords) Dummy(context.Context, string, string, string) error { return nil }
+
+// busyPasswords never has a free slot.
+type busyPasswords struct{ plainPasswords }
+
+func (busyPasswords) Verify(context.Context, string, string, string) (bool, error) { return true, pinhash.ErrBusy }
+func (busyPasswords) Dummy(context.Context, string, string, string) error          { return pinhash.ErrBusy }
+
+func TestCheckPasswordWithoutSlotIsBusy(t *testing.T) {
+	t.Parallel()
+	db, _ := open(t)
+	a := NewAdministrators(db, busyPasswords{})
+	if err := a.Add(context.Background(), "admin", "", "first"); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"admin", "nobody"} {
+		ok, err := a.CheckPassword(context.Background(), name, "first", "192.0.2.1")
+		wantFault(t, err, fault.Busy, "busy")
+		if ok {
+			t.Errorf("%s was let in without a check", name)
+		}
+	}
 }
 
 func open(t *testing.T) (*store.DB, *clock) {
@@ -81,11 +104,11 @@ func TestAdministratorLivesAndDies(t *testing.T) {
 	if err := a.Add(ctx, "admin", "", "other"); !errors.Is(err, ErrExists) {
 		t.Errorf("adding twice: %v", err)
 	}
-	if ok, err := a.CheckPassword(ctx, "admin", "first"); !ok || err != nil {
+	if ok, err := a.CheckPassword(ctx, "admin", "first", "192.0.2.1"); !ok || err != nil {
 		t.Errorf("right password: %v, %v", ok, err)
 	}
-	for name, password := range map[string]secret.Text{"admin": "wrong", "nobody": "no password of anybody", "": "first"} {
-		if ok, err := a.CheckPassword(ctx, name, password); ok || err != nil {
+	for name, password := range map[string]secret.Text{"admin": "wrong", "nobody": "first", "": "first"} {
+		if ok, err := a.CheckPassword(ctx, name, password, "192.0.2.1"); ok || err != nil {
 			t.Errorf("%q with a wrong password: %v, %v", name, ok, err)
 		}
 	}

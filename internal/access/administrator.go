@@ -5,11 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"sync"
 	"time"
 	"unicode"
 	"unicode/utf8"
 
+	"otpost/internal/fault"
+	"otpost/internal/pinhash"
 	"otpost/internal/secret"
 	"otpost/internal/store"
 )
@@ -20,11 +21,16 @@ var (
 	ErrNotFound = errors.New("no administrator of this name")
 )
 
-// Passwords makes and checks hashes of passwords. Both calls may wait for a slot; err then says that there was none in time.
+// Passwords makes and checks hashes of passwords on behalf of a peer, and can take the time of a check for nobody's password; it
+// is pinhash.Verifier. Each call waits for a slot and fails with pinhash.ErrBusy when there is none in time.
 type Passwords interface {
-	Hash(ctx context.Context, password secret.Text) (string, error)
-	Verify(ctx context.Context, hash string, password secret.Text) (bool, error)
+	Hash(ctx context.Context, peer, plain string) (string, error)
+	Verify(ctx context.Context, peer, hash, plain string) (bool, error)
+	Dummy(ctx context.Context, peer, like, plain string) error
 }
+
+// administration is on whose behalf passwords are hashed when they are set.
+const administration = "administration"
 
 // Administrator is a local administrator.
 type Administrator struct {
@@ -38,9 +44,6 @@ type Administrator struct {
 type Administrators struct {
 	db        *store.DB
 	passwords Passwords
-
-	dummy     sync.Mutex
-	dummyHash string // costs as much to check as a real one
 }
 
 // NewAdministrators returns the administrators of a database.
@@ -124,45 +127,39 @@ func (a *Administrators) List(ctx context.Context) ([]Administrator, error) {
 	return list, nil
 }
 
-// CheckPassword reports whether name is an administrator with this password. An unknown name takes as long as a known one.
-// The guess must have been paid (Guard.Pay).
-func (a *Administrators) CheckPassword(ctx context.Context, name string, password secret.Text) (bool, error) {
+// CheckPassword reports whether name is an administrator with this password. An unknown name takes as long as a known one. client
+// is the caller's address; fault 5003: out of hashing slots. The guess must have been paid (Guard.Pay).
+func (a *Administrators) CheckPassword(ctx context.Context, name string, password secret.Text, client string) (bool, error) {
 	var hash string
 	err := a.db.Read(ctx, func(r store.Reader) error {
 		return r.Get([]any{&hash}, `SELECT password_hash FROM administrator WHERE name = $1`, name)
 	})
-	known := err == nil
-	if errors.Is(err, store.ErrNotFound) {
-		hash, err = a.dummyOf(ctx)
-	}
-	if err != nil {
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return false, busy(a.passwords.Dummy(ctx, client, "", password.Reveal()))
+	case err != nil:
 		return false, fmt.Errorf("read administrator: %w", err)
 	}
-	ok, err := a.passwords.Verify(ctx, hash, password)
-	if err != nil {
-		return false, fmt.Errorf("check password of an administrator: %w", err)
-	}
-	return ok && known, nil
+	ok, err := a.passwords.Verify(ctx, client, hash, password.Reveal())
+	return ok && err == nil, busy(err)
 }
 
-func (a *Administrators) dummyOf(ctx context.Context) (string, error) {
-	a.dummy.Lock()
-	defer a.dummy.Unlock()
-	if a.dummyHash == "" {
-		hash, err := a.passwords.Hash(ctx, "no password of anybody")
-		if err != nil {
-			return "", err
-		}
-		a.dummyHash = hash
+// busy gives the lack of a hashing slot its number.
+func busy(err error) error {
+	if errors.Is(err, pinhash.ErrBusy) {
+		return fault.Wrap(err, fault.Busy, "The server is busy. Please try again.")
 	}
-	return a.dummyHash, nil
+	if err != nil {
+		return fmt.Errorf("check password of an administrator: %w", err)
+	}
+	return nil
 }
 
 func (a *Administrators) hash(ctx context.Context, password secret.Text) (string, error) {
 	if password == "" {
 		return "", errors.New("the password of an administrator must not be empty")
 	}
-	hash, err := a.passwords.Hash(ctx, password)
+	hash, err := a.passwords.Hash(ctx, administration, password.Reveal())
 	if err != nil {
 		return "", fmt.Errorf("hash password: %w", err)
 	}
@@ -176,3 +173,5 @@ func checkName(name string) error {
 	}
 	return nil
 }
+
+var _ Passwords = (*pinhash.Verifier)(nil)
