@@ -40,7 +40,9 @@ func (c *clock) advance(d time.Duration) {
 // plainPasswords is a hash that costs nothing and hides nothing.
 type plainPasswords struct{}
 
-func (plainPasswords) Hash(_ context.Context, _, plain string) (string, error) { return "hash of " + plain, nil }
+func (plainPasswords) Hash(_ context.Context, _, plain string) (string, error) {
+	return "hash of " + plain, nil
+}
 
 func (plainPasswords) Verify(_ context.Context, _, hash, plain string) (bool, error) {
 	return hash == "hash of "+plain, nil
@@ -51,8 +53,10 @@ func (plainPasswords) Dummy(context.Context, string, string, string) error { ret
 // busyPasswords never has a free slot.
 type busyPasswords struct{ plainPasswords }
 
-func (busyPasswords) Verify(context.Context, string, string, string) (bool, error) { return true, pinhash.ErrBusy }
-func (busyPasswords) Dummy(context.Context, string, string, string) error          { return pinhash.ErrBusy }
+func (busyPasswords) Verify(context.Context, string, string, string) (bool, error) {
+	return true, pinhash.ErrBusy
+}
+func (busyPasswords) Dummy(context.Context, string, string, string) error { return pinhash.ErrBusy }
 
 func TestCheckPasswordWithoutSlotIsBusy(t *testing.T) {
 	t.Parallel()
