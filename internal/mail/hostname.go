@@ -1,0 +1,79 @@
+package mail
+
+import (
+	"context"
+	"net"
+	"net/netip"
+	"os"
+	"strings"
+	"sync"
+	"time"
+)
+
+// hostNameTime bounds the search for this host's full name.
+const hostNameTime = 2 * time.Second
+
+// newHostName returns a function that tells this host's full name for EHLO, found once: the host name when it has a domain, else
+// a name with a domain that its addresses have (/etc/hosts, DNS), else "", for which the session says its address literal.
+// Never localhost: it is false at every server but one, and refused by some (RFC 5321 section 4.1.3).
+func newHostName() func(context.Context) string {
+	var once sync.Once
+	var name string
+	return func(ctx context.Context) string {
+		once.Do(func() {
+			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), hostNameTime)
+			defer cancel()
+			name = fullName(ctx)
+		})
+		return name
+	}
+}
+
+func fullName(ctx context.Context) string {
+	short, err := os.Hostname()
+	if err != nil {
+		return ""
+	}
+	if isFullName(short) {
+		return short
+	}
+	addresses, err := net.DefaultResolver.LookupHost(ctx, short)
+	if err != nil {
+		return ""
+	}
+	for _, a := range addresses {
+		names, err := net.DefaultResolver.LookupAddr(ctx, a)
+		if err != nil {
+			continue
+		}
+		for _, n := range names {
+			if n = strings.TrimSuffix(n, "."); isFullName(n) {
+				return n
+			}
+		}
+	}
+	return ""
+}
+
+// isFullName reports whether s is a host name with a domain, in letters, digits and hyphens, and not localhost.
+func isFullName(s string) bool {
+	lower := strings.ToLower(s)
+	if len(s) > 253 || !strings.Contains(s, ".") || lower == "localhost" || strings.HasPrefix(lower, "localhost.") {
+		return false
+	}
+	for label := range strings.SplitSeq(lower, ".") {
+		if label == "" || strings.Trim(label, "-") != label || strings.Trim(label, "abcdefghijklmnopqrstuvwxyz0123456789-") != "" {
+			return false
+		}
+	}
+	return strings.Trim(lower, "0123456789.") != "" // an address is no name
+}
+
+// isLiteral reports whether s is an address literal (RFC 5321 section 4.1.3), such as [192.0.2.1] or [IPv6:2001:db8::1].
+func isLiteral(s string) bool {
+	inner, ok := strings.CutPrefix(s, "[")
+	inner, end := strings.CutSuffix(inner, "]")
+	six := strings.TrimPrefix(inner, "IPv6:")
+	a, err := netip.ParseAddr(six)
+	return ok && end && err == nil && a.Zone() == "" && a.Is6() == (six != inner)
+}

@@ -1,0 +1,67 @@
+package mail
+
+import (
+	"errors"
+	"time"
+
+	"otpost/internal/store"
+)
+
+// record is a row of the table smtp_server: a server with its secrets sealed; nil: none is stored.
+type record struct {
+	Server
+	password, keyPassword []byte
+}
+
+const selectAll = `SELECT identifier, server, port, username, password_sealed, sender, tls, description, timeout_s, enqueue_job,
+	smime, dont_send_on_error, private_key, private_key_password_sealed, certificate, tls_verify, ca_file, ehlo_name FROM smtp_server`
+
+// read reads a row of selectAll.
+func read(scan store.Scan) (record, error) {
+	var r record
+	var seconds int64
+	err := scan(&r.Identifier, &r.Server.Server, &r.Port, &r.Username, &r.password, &r.Sender, &r.TLS, &r.Description, &seconds, &r.EnqueueJob,
+		&r.SMIME, &r.DontSendOnError, &r.PrivateKey, &r.keyPassword, &r.Certificate, &r.TLSVerify, &r.CAFile, &r.EHLOName)
+	r.Timeout = time.Duration(seconds) * time.Second
+	return r, err
+}
+
+// get reads one server; store.ErrNotFound when there is none.
+func get(r store.Reader, identifier string) (record, error) {
+	var one record
+	err := r.Query(func(scan store.Scan) (err error) {
+		one, err = read(scan)
+		return err
+	}, selectAll+` WHERE identifier = $1`, identifier)
+	if err == nil && one.Identifier == "" {
+		err = store.ErrNotFound
+	}
+	return one, err
+}
+
+func put(tx *store.Tx, r record) {
+	tx.Put(`INSERT INTO smtp_server (identifier, server, port, username, password_sealed, sender, tls, description, timeout_s, enqueue_job,
+			smime, dont_send_on_error, private_key, private_key_password_sealed, certificate, tls_verify, ca_file, ehlo_name)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)
+		ON CONFLICT (identifier) DO UPDATE SET server = excluded.server, port = excluded.port, username = excluded.username,
+			password_sealed = excluded.password_sealed, sender = excluded.sender, tls = excluded.tls, description = excluded.description,
+			timeout_s = excluded.timeout_s, enqueue_job = excluded.enqueue_job, smime = excluded.smime,
+			dont_send_on_error = excluded.dont_send_on_error, private_key = excluded.private_key,
+			private_key_password_sealed = excluded.private_key_password_sealed, certificate = excluded.certificate,
+			tls_verify = excluded.tls_verify, ca_file = excluded.ca_file, ehlo_name = excluded.ehlo_name`,
+		r.Identifier, r.Server.Server, r.Port, r.Username, r.password, r.Sender, flag(r.TLS), r.Description, int64(r.Timeout/time.Second), flag(r.EnqueueJob),
+		flag(r.SMIME), flag(r.DontSendOnError), r.PrivateKey, r.keyPassword, r.Certificate, flag(r.TLSVerify), r.CAFile, r.EHLOName)
+}
+
+// changed notes that the settings of this database are others now.
+func changed(tx *store.Tx) { tx.Put(`UPDATE instance SET generation = generation + 1`) }
+
+// flag returns b as it is stored: a SMALLINT of 0 or 1.
+func flag(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+func isNotFound(err error) bool { return errors.Is(err, store.ErrNotFound) }
