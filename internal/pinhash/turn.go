@@ -1,0 +1,133 @@
+package pinhash
+
+import (
+	"context"
+	"errors"
+)
+
+// Turn is the right to compute, for one peer and one goroutine. Begin it before the guess is paid for, so that whoever finds no
+// slot has lost nothing; end it with whether the peer was right.
+type Turn struct {
+	v       *Verifier
+	peer    string
+	release func(right bool) // nil: no slot
+}
+
+// Begin takes a slot unless all guesses are Known; for as long as a remembered plain text is used again nobody waits. It fails
+// with ErrBusy or the context's error. Should a computation be needed all the same (the cache forgot in between), the Turn's
+// methods wait for a slot then.
+func (v *Verifier) Begin(ctx context.Context, peer string, guesses ...Guess) (*Turn, error) {
+	t := v.turn(peer)
+	if v.Known(guesses...) {
+		return t, nil
+	}
+	if err := t.acquire(ctx); err != nil {
+		return nil, err
+	}
+	return t, nil
+}
+
+func (v *Verifier) turn(peer string) *Turn { return &Turn{v: v, peer: peer} }
+
+func (t *Turn) acquire(ctx context.Context) (err error) {
+	if t.release == nil {
+		t.release, err = t.v.slots.Acquire(ctx, t.peer)
+	}
+	return err
+}
+
+// End gives the slot back. right says that the peer knew a PIN or password; that lets it pass strangers for a while. Calls
+// after the first do nothing, and a Turn without a slot may be ended too.
+func (t *Turn) End(right bool) {
+	if t.release != nil {
+		t.release(right)
+	}
+}
+
+// Match returns the index of the plain text that was hashed into hash, and -1 when it is none of them. A right one is
+// remembered and will be found without a computation; turns that ask the same at once share one. The errors are those of
+// the function Verify, ErrBusy and the context's.
+func (t *Turn) Match(ctx context.Context, hash string, plains ...string) (int, error) {
+	if i := t.v.recall(hash, plains); i >= 0 {
+		return i, nil
+	}
+	for i, plain := range plains {
+		right, err := t.share(ctx, hash, plain)
+		if err != nil {
+			return -1, err
+		}
+		if right {
+			return i, nil
+		}
+	}
+	return -1, nil
+}
+
+// share computes, or waits for the turn that is computing the same. The slot is taken first, so that no turn waits for
+// another one that waits.
+func (t *Turn) share(ctx context.Context, hash, plain string) (bool, error) {
+	v := t.v
+	if err := t.acquire(ctx); err != nil {
+		return false, err
+	}
+	if v.cache == nil {
+		return v.verify(hash, plain)
+	}
+	key := v.keyOf(hash, plain)
+	v.mu.Lock()
+	f, running := v.flights[key]
+	if !running {
+		f = &flight{done: make(chan struct{}), err: errors.New("the computation ended without a result")}
+		v.flights[key] = f
+	}
+	v.mu.Unlock()
+	if !running {
+		v.fly(f, key, func() (bool, error) { return v.verify(hash, plain) })
+	}
+	select {
+	case <-f.done:
+		return f.right, f.err
+	case <-ctx.Done():
+		return false, ctx.Err()
+	}
+}
+
+// fly runs one computation and remembers a right result.
+func (v *Verifier) fly(f *flight, key cacheKey, compute func() (bool, error)) {
+	defer func() { // even when a library panics, nobody may wait for ever
+		v.mu.Lock()
+		delete(v.flights, key)
+		v.mu.Unlock()
+		close(f.done)
+	}()
+	if v.cache.has(key) { // the flight before this one landed between the look and the start
+		f.right, f.err = true, nil
+		return
+	}
+	f.right, f.err = compute()
+	if f.right {
+		v.cache.put(key)
+	}
+}
+
+// Verify is the function Verify. Nothing is remembered: it is for passwords that are not ours.
+func (t *Turn) Verify(ctx context.Context, hash, plain string) (bool, error) {
+	if err := t.acquire(ctx); err != nil {
+		return false, err
+	}
+	return t.v.verify(hash, plain)
+}
+
+// Dummy spends the time of Verify, see Verifier.Dummy.
+func (t *Turn) Dummy(ctx context.Context, like, plain string) error {
+	if err := t.acquire(ctx); err != nil {
+		return err
+	}
+	if _, err := Cost(like); err != nil {
+		if like, err = t.v.dummy(); err != nil {
+			return err
+		}
+	}
+	t.v.verify(like, plain) //nolint:errcheck // only its time counts
+	return nil
+}
