@@ -34,7 +34,8 @@ func classify(o smtp.Outcome) Class {
 		return Permanent
 	case o.DotWritten:
 		return Unknown
-	case errors.Is(o.Err, smtp.ErrPlaintext), errors.Is(o.Err, smtp.ErrNoAuth), errors.Is(o.Err, smtp.ErrUTF8):
+	case errors.Is(o.Err, smtp.ErrPlaintext), errors.Is(o.Err, smtp.ErrNoAuth), errors.Is(o.Err, smtp.ErrUTF8),
+		errors.Is(o.Err, smtp.ErrContent):
 		return Permanent
 	}
 	return Unreachable

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 )
 
 const (
@@ -22,6 +23,7 @@ var (
 	errLongReply = errors.New("the server's reply is too long")
 	errNoReply   = errors.New("the server's answer is no SMTP reply")
 	errSurplus   = errors.New("the server sent a reply that nobody asked for")
+	errCommand   = errors.New("a command with a control character is not sent")
 )
 
 // conn reads replies and writes commands under deadlines. It is for one goroutine.
@@ -46,23 +48,30 @@ func (c *conn) armUntil(t time.Time) {
 	c.SetDeadline(t) //nolint:errcheck // a closed connection fails at the next read
 }
 
-// command writes a line and reads its reply. There must be no reply that nobody has asked for.
+// command writes a line and reads its reply.
 func (c *conn) command(line string) (Reply, error) {
-	if err := c.write([]byte(line + "\r\n")); err != nil {
+	if err := c.write(line); err != nil {
 		return Reply{}, err
 	}
 	return c.only()
 }
 
-func (c *conn) write(b []byte) error {
+// write writes lines at once. There must be no reply that nobody has asked for, and nothing in a line that could end it: the last
+// guard behind typed addresses and names.
+func (c *conn) write(lines ...string) error {
 	if c.r.Buffered() > 0 {
 		return errSurplus
 	}
-	_, err := c.Write(b)
+	for _, line := range lines {
+		if strings.ContainsFunc(line, unicode.IsControl) {
+			return errCommand
+		}
+	}
+	_, err := c.Write([]byte(strings.Join(lines, "\r\n") + "\r\n"))
 	return err
 }
 
-// only reads a reply behind which nothing follows.
+// only reads a reply behind which nothing follows. With errSurplus the reply itself is returned too: it is complete.
 func (c *conn) only() (Reply, error) {
 	r, err := c.reply()
 	if err == nil && c.r.Buffered() > 0 {
@@ -71,24 +80,26 @@ func (c *conn) only() (Reply, error) {
 	return r, err
 }
 
-// reply reads one reply (RFC 5321 section 4.2.1): lines "ddd-text" and a last "ddd text", all of one code.
+// reply reads one reply.
 func (c *conn) reply() (Reply, error) { return readReply(c.r) }
 
+// readReply reads one reply (RFC 5321 section 4.2.1): lines "ddd-text" and a last "ddd text", all of one code. With an error there
+// is no reply, not even the code of one whose end is missing.
 func readReply(r *bufio.Reader) (Reply, error) {
 	var reply Reply
 	var texts []string
 	for range mostLines {
 		line, err := r.ReadSlice('\n')
 		if errors.Is(err, bufio.ErrBufferFull) {
-			return reply, errLongReply
+			return Reply{}, errLongReply
 		}
 		if err != nil {
-			return reply, err
+			return Reply{}, err
 		}
 		text := strings.TrimRight(string(line), "\r\n")
 		code, rest, last, err := parseLine(text)
 		if err != nil || (reply.Code != 0 && code != reply.Code) {
-			return reply, errNoReply
+			return Reply{}, errNoReply
 		}
 		reply.Code = code
 		enhanced, rest := cutEnhanced(code, rest)
@@ -101,9 +112,10 @@ func readReply(r *bufio.Reader) (Reply, error) {
 			return reply, nil
 		}
 	}
-	return reply, errLongReply
+	return Reply{}, errLongReply
 }
 
+// parseLine splits one line of a reply.
 func parseLine(line string) (code int, text string, last bool, err error) {
 	if len(line) < 3 {
 		return 0, "", false, errNoReply

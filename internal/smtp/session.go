@@ -24,8 +24,8 @@ type Options struct {
 	TLS           *tls.Config // roots and whether to verify; ServerName and MinVersion are set here
 	Username      string      // empty: no AUTH
 	Password      string
-	PlaintextAuth bool // send the password without TLS to other hosts than this one
-	EHLOName      string
+	PlaintextAuth bool          // send the password without TLS to other hosts than this one
+	EHLOName      string        // empty: the address literal of this end of the connection
 	Timeout       time.Duration // of each phase; at least one millisecond
 	Lookup        func(ctx context.Context, host string) ([]netip.Addr, error)
 	Dial          func(ctx context.Context, network, address string) (net.Conn, error)
@@ -57,6 +57,9 @@ func Open(ctx context.Context, o Options) (*Session, error) {
 	c, err := s.connect(ctx, o)
 	if err != nil {
 		return s, err
+	}
+	if o.EHLOName == "" {
+		o.EHLOName = literal(c.LocalAddr())
 	}
 	s.undo = context.AfterFunc(ctx, func() { c.Close() }) //nolint:errcheck // its reads and writes fail then
 	s.c = newConn(ctx, c, o.Timeout)
@@ -95,8 +98,8 @@ func (s *Session) connect(ctx context.Context, o Options) (net.Conn, error) {
 		return nil, s.fail(PhaseDNS, err)
 	}
 	var errs []error
-	for _, a := range addresses {
-		c, err := o.Dial(ctx, "tcp", net.JoinHostPort(a.String(), strconv.Itoa(o.Port)))
+	for i, a := range addresses {
+		c, err := dialShare(ctx, o, a, len(addresses)-i)
 		if err == nil {
 			s.remote = a
 			return c, nil
@@ -106,11 +109,25 @@ func (s *Session) connect(ctx context.Context, o Options) (net.Conn, error) {
 	return nil, s.fail(PhaseConnect, errors.Join(errs...))
 }
 
+// dialShare dials one of the addresses that are left within its share of the time that is left, so that one which never answers
+// does not take the others' turn.
+func dialShare(ctx context.Context, o Options, a netip.Addr, left int) (net.Conn, error) {
+	if end, ok := ctx.Deadline(); ok {
+		share, cancel := context.WithTimeout(ctx, time.Until(end)/time.Duration(left))
+		defer cancel()
+		ctx = share
+	}
+	return o.Dial(ctx, "tcp", net.JoinHostPort(a.String(), strconv.Itoa(o.Port)))
+}
+
 func (s *Session) resolve(ctx context.Context, o Options) ([]netip.Addr, error) {
 	if a, err := netip.ParseAddr(o.Host); err == nil {
-		return []netip.Addr{a}, nil
+		return []netip.Addr{a.Unmap()}, nil
 	}
 	addresses, err := o.Lookup(ctx, o.Host)
+	for i := range addresses {
+		addresses[i] = addresses[i].Unmap()
+	}
 	if err == nil && len(addresses) == 0 {
 		err = errors.New("the name has no address")
 	}
@@ -248,6 +265,18 @@ func (s *Session) sasl(mechanism gomail.Auth, info *gomail.ServerInfo) error {
 	return errNoReply
 }
 
+// literal returns the address literal of an end of a connection (RFC 5321 section 4.1.3).
+func literal(a net.Addr) string {
+	ip := netip.IPv4Unspecified()
+	if p, err := netip.ParseAddrPort(a.String()); err == nil {
+		ip = p.Addr().Unmap().WithZone("")
+	}
+	if ip.Is6() {
+		return "[IPv6:" + ip.String() + "]"
+	}
+	return "[" + ip.String() + "]"
+}
+
 // Close ends the session: with QUIT where the protocol allows, without waiting for its answer.
 func (s *Session) Close() {
 	if s.c == nil {
@@ -255,7 +284,7 @@ func (s *Session) Close() {
 	}
 	if !s.broken {
 		s.c.armUntil(time.Now().Add(time.Second))
-		s.c.write([]byte("QUIT\r\n")) //nolint:errcheck // the connection is closed either way
+		s.c.write("QUIT") //nolint:errcheck // the connection is closed either way
 	}
 	s.abort()
 }

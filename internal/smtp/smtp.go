@@ -8,12 +8,7 @@ package smtp
 
 import (
 	"context"
-	"encoding/base64"
 	"fmt"
-	"slices"
-	"strings"
-	"unicode"
-	"unicode/utf8"
 )
 
 // Phase is a step of a session or a transaction, in this order.
@@ -51,56 +46,13 @@ type Write struct{ Envelopes, Dots []string }
 type Reply struct {
 	Code     int    // 200 to 599
 	Enhanced string // RFC 3463, such as 5.1.1; empty when the server gave none
-	text     string // as it came, lines joined by a space
+	text     string // as it came, lines joined by \n
 }
-
-// longestText bounds what is kept of a reply, in bytes.
-const longestText = 256
 
 // Text returns the reply's text without the given strings and their Base64, without control characters, as valid UTF-8 of at
 // most 256 bytes. Give it everything that must not be kept: code, recipient, credentials.
 func (r Reply) Text(remove ...string) string {
 	return Scrub(r.text, remove...)
-}
-
-// Scrub is what Reply.Text does, for other texts that come from outside.
-func Scrub(text string, remove ...string) string {
-	text = strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) || r == utf8.RuneError {
-			return ' '
-		}
-		return r
-	}, strings.ToValidUTF8(text, " "))
-	slices.SortFunc(remove, func(a, b string) int { return len(b) - len(a) }) // the longest first: one may hold another
-	for _, s := range remove {
-		if s == "" {
-			continue
-		}
-		text = replaceFold(text, s)
-		text = replaceFold(text, base64.StdEncoding.EncodeToString([]byte(s)))
-	}
-	text = strings.Join(strings.Fields(text), " ")
-	if len(text) > longestText {
-		text = strings.ToValidUTF8(text[:longestText], "")
-	}
-	return text
-}
-
-// replaceFold replaces s in text whatever its case is.
-func replaceFold(text, s string) string {
-	lower, want := strings.ToLower(text), strings.ToLower(s)
-	if len(lower) != len(text) { // a letter whose lower case has another length
-		return strings.ReplaceAll(text, s, "***")
-	}
-	var b strings.Builder
-	for {
-		i := strings.Index(lower, want)
-		if i < 0 {
-			return b.String() + text
-		}
-		b.WriteString(text[:i] + "***")
-		text, lower = text[i+len(want):], lower[i+len(want):]
-	}
 }
 
 // Error says in which phase a session or transaction ended, and by which reply (Code 0: none).

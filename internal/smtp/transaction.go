@@ -12,10 +12,10 @@ import (
 type Letter struct {
 	ID       string // told to the journal
 	From, To string
-	UTF8     bool   // an address needs SMTPUTF8 (RFC 6531)
-	Content  []byte // header and body; lines end in CRLF, none is longer than 998 bytes
-	NotAfter time.Time
-	ReplyBy  time.Time
+	UTF8     bool      // an address needs SMTPUTF8 (RFC 6531)
+	Content  []byte    // header and body; lines end in CRLF, none is longer than 998 bytes
+	NotAfter time.Time // no dot from then on; zero: no end
+	ReplyBy  time.Time // how long the reply to the dot is awaited; zero: the session's time-out
 	Journal  Journal
 	MayWrite func() error // the last question before the dot; nil: yes
 }
@@ -33,17 +33,23 @@ type Outcome struct {
 // Accepted reports whether the server took the letter.
 func (o Outcome) Accepted() bool { return o.Reply.Code/100 == 2 && o.Phase == PhaseReply }
 
-// ErrUTF8 says that an address needs SMTPUTF8, which the server does not offer.
-var ErrUTF8 = errors.New("the server takes no address beyond ASCII (SMTPUTF8)")
+// Errors of a letter that this server, or any, cannot be given.
+var (
+	ErrUTF8    = errors.New("the server takes no address beyond ASCII (SMTPUTF8)")
+	ErrContent = errors.New("the content has a line that does not end in CRLF, or is longer than 998 bytes")
+)
 
 // Send brings one letter to the server. Another may follow after it, unless the outcome has an error or a refusal, which
 // close the session.
 func (s *Session) Send(ctx context.Context, l Letter) Outcome {
+	if !wellFormed(l.Content) {
+		return Outcome{Phase: PhaseMail, Err: ErrContent}
+	}
 	o := s.envelope(ctx, l)
 	if o.Err == nil && o.Reply.Code == 354 {
 		o = s.content(ctx, l)
 	}
-	if !o.Accepted() {
+	if !o.Accepted() || o.Err != nil {
 		s.abort()
 	}
 	return o
@@ -72,12 +78,8 @@ func (s *Session) envelope(ctx context.Context, l Letter) Outcome {
 	s.begun = time.Now()
 	_, together := s.ext["PIPELINING"]
 	if together {
-		group := ""
-		for _, c := range commands {
-			group += c.line + "\r\n"
-		}
 		s.c.arm()
-		if err := s.c.write([]byte(group)); err != nil {
+		if err := s.c.write(commands[0].line, commands[1].line, commands[2].line); err != nil {
 			return s.lost(PhaseMail, err)
 		}
 	}
@@ -116,15 +118,11 @@ func (s *Session) content(ctx context.Context, l Letter) Outcome {
 		}
 	}
 	now := time.Now()
-	if !now.Before(l.NotAfter) {
+	if !l.NotAfter.IsZero() && !now.Before(l.NotAfter) {
 		return Outcome{Phase: PhaseData, Err: errors.New("the message's time is over"), Late: true}
 	}
 	s.begun = now
-	by := now.Add(s.c.timeout)
-	if by.After(l.NotAfter) {
-		by = l.NotAfter
-	}
-	s.c.armUntil(by)
+	s.c.armUntil(earlier(now.Add(s.c.timeout), l.NotAfter))
 	if n, err := s.c.Write(data); err != nil {
 		// As long as a part of the last line is missing, the server cannot have taken the message.
 		o := s.lost(PhaseData, err)
@@ -133,7 +131,11 @@ func (s *Session) content(ctx context.Context, l Letter) Outcome {
 		return o
 	}
 	s.end(PhaseData)
-	s.c.armUntil(l.ReplyBy)
+	if l.ReplyBy.IsZero() {
+		s.c.arm()
+	} else {
+		s.c.armUntil(l.ReplyBy)
+	}
 	r, err := s.c.only()
 	if err != nil && r.Code == 0 {
 		o := s.lost(PhaseReply, err)
@@ -141,7 +143,15 @@ func (s *Session) content(ctx context.Context, l Letter) Outcome {
 		return o
 	}
 	s.end(PhaseReply)
-	return Outcome{Phase: PhaseReply, Reply: r, DotWritten: true}
+	return Outcome{Phase: PhaseReply, Reply: r, DotWritten: true, Err: err} // a surplus behind the reply closes the session
+}
+
+// earlier returns t, or end when that comes before it; the zero end never does.
+func earlier(t, end time.Time) time.Time {
+	if !end.IsZero() && end.Before(t) {
+		return end
+	}
+	return t
 }
 
 // lost is the outcome of a connection that broke or a server that was silent.
@@ -149,6 +159,24 @@ func (s *Session) lost(p Phase, err error) Outcome {
 	s.end(p)
 	return Outcome{Phase: p, Err: fmt.Errorf("%s: %w", p, err)}
 }
+
+// wellFormed reports whether CR and LF stand only as a pair, as the last two bytes too, and no line is too long (RFC 5321
+// sections 2.3.8 and 4.5.3.1.6): what one server takes for the end of the data and another does not, is never sent.
+func wellFormed(content []byte) bool {
+	for line := range bytes.SplitAfterSeq(content, []byte("\r\n")) {
+		if len(line) == 0 {
+			continue
+		}
+		rest, ended := bytes.CutSuffix(line, []byte("\r\n"))
+		if !ended || len(rest) > longestTextLine || bytes.ContainsAny(rest, "\r\n\x00") {
+			return false
+		}
+	}
+	return true
+}
+
+// longestTextLine is in bytes, without CRLF.
+const longestTextLine = 998
 
 const endOfData = "\r\n.\r\n"
 
