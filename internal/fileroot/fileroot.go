@@ -1,0 +1,245 @@
+// Package fileroot opens the files that administrators may name in requests.
+//
+// Who calls the API may name files of users, keys and certificates; nobody may read the program's own secrets or the kernel's
+// files in this way. An Opener gives out regular files of bounded size, under its roots when it has some, and none of the
+// denied ones, whatever link or other name leads to them. Its errors hold names, never content. Linux only.
+package fileroot
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// ErrDenied is for files that the API may not read, ErrTooLarge for those above the bound. What does not exist is
+// fs.ErrNotExist.
+var (
+	ErrDenied   = errors.New("this file may not be read through the API")
+	ErrTooLarge = errors.New("the file is too large")
+)
+
+// Options say what may be opened. The zero value gives out every regular file up to 16 MiB but the kernel's.
+type Options struct {
+	// Roots are folders (absolute) outside which nothing is opened; a link inside one must not lead out of it, and must be
+	// relative. None: everywhere.
+	Roots []string
+	// Base is the folder that relative names are under; empty: relative names are refused.
+	Base string
+	// Deny are files that are never given out ("" counts for nothing), and neither is any other file of their folder whose name begins with
+	// theirs (a database's -wal, a log's .1, a configuration's .bak), or what lies under them. They need not exist.
+	Deny []string
+	// MaxBytes is the largest file that is read; 0: 16 MiB.
+	MaxBytes int64
+}
+
+// Opener opens files by Options. It keeps nothing open and is safe for concurrent use.
+type Opener struct {
+	options Options
+}
+
+// New returns an Opener.
+func New(o Options) *Opener {
+	if o.MaxBytes == 0 {
+		o.MaxBytes = 16 << 20
+	}
+	var deny []string
+	for _, path := range o.Deny {
+		if path == "" {
+			continue
+		}
+		if absolute, err := filepath.Abs(path); err == nil {
+			path = absolute
+		}
+		deny = append(deny, path)
+	}
+	o.Deny = deny
+	return &Opener{options: o}
+}
+
+// ReadFile returns the content of the file, at most MaxBytes.
+func (o *Opener) ReadFile(name string) ([]byte, error) {
+	file, info, err := o.open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	if info.Size() > o.options.MaxBytes {
+		return nil, refuse(name, ErrTooLarge)
+	}
+	content, err := io.ReadAll(io.LimitReader(file, o.options.MaxBytes+1))
+	if err != nil {
+		return nil, err
+	}
+	if int64(len(content)) > o.options.MaxBytes { // it grew
+		return nil, refuse(name, ErrTooLarge)
+	}
+	return content, nil
+}
+
+// Stat returns size, time of change and identity (os.SameFile) of the file that ReadFile would read. It is cheap enough to ask
+// before each use of what was read before.
+func (o *Opener) Stat(name string) (fs.FileInfo, error) {
+	file, info, err := o.open(name)
+	if err != nil {
+		return nil, err
+	}
+	file.Close() //nolint:errcheck // nothing was written
+	return info, nil
+}
+
+// open opens first and judges the open file, so that nothing can be put in its place in between.
+func (o *Opener) open(name string) (*os.File, fs.FileInfo, error) {
+	path, err := o.absolute(name)
+	if err != nil {
+		return nil, nil, err
+	}
+	file, err := o.openUnder(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	info, err := file.Stat()
+	if err == nil {
+		err = o.judge(file, info, name)
+	}
+	if err != nil {
+		file.Close() //nolint:errcheck // err is the one to tell
+		return nil, nil, err
+	}
+	return file, info, nil
+}
+
+func (o *Opener) absolute(name string) (string, error) {
+	switch {
+	case name == "" || strings.ContainsRune(name, 0):
+		return "", refuse(name, fs.ErrInvalid)
+	case filepath.IsAbs(name):
+		return filepath.Clean(name), nil
+	case o.options.Base == "":
+		return "", refuse(name, ErrDenied)
+	}
+	return filepath.Join(o.options.Base, name), nil
+}
+
+// openUnder opens path, in the first root that it is under.
+func (o *Opener) openUnder(path string) (*os.File, error) {
+	if len(o.options.Roots) == 0 {
+		return openRegular(path, os.Stat, os.OpenFile)
+	}
+	for _, folder := range o.options.Roots {
+		inside, err := filepath.Rel(folder, path)
+		if err != nil || !filepath.IsLocal(inside) {
+			continue
+		}
+		root, err := os.OpenRoot(folder)
+		if err != nil {
+			return nil, err
+		}
+		defer root.Close()
+		return openRegular(inside, root.Stat, root.OpenFile)
+	}
+	return nil, refuse(path, ErrDenied)
+}
+
+// openRegular looks before it opens, for opening a device may move it, and does not wait for a FIFO that came in between.
+func openRegular(path string, stat func(string) (fs.FileInfo, error), open func(string, int, fs.FileMode) (*os.File, error)) (*os.File, error) {
+	info, err := stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, refuse(path, ErrDenied)
+	}
+	return open(path, os.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY, 0)
+}
+
+// judge refuses what is no regular file, the kernel's, or denied.
+func (o *Opener) judge(file *os.File, info fs.FileInfo, name string) error {
+	if !info.Mode().IsRegular() {
+		return refuse(name, ErrDenied)
+	}
+	var system unix.Statfs_t
+	if err := unix.Fstatfs(int(file.Fd()), &system); err != nil {
+		return refuse(name, err)
+	}
+	if system.Type == unix.PROC_SUPER_MAGIC || system.Type == unix.SYSFS_MAGIC {
+		return refuse(name, ErrDenied)
+	}
+	path, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", file.Fd())) // where it really is, links resolved
+	if err != nil {
+		return refuse(name, err)
+	}
+	for _, folder := range []string{"/proc", "/sys", "/dev"} {
+		if within(path, folder) {
+			return refuse(name, ErrDenied)
+		}
+	}
+	for _, denied := range o.options.Deny {
+		if isDenied(path, info, denied) {
+			return refuse(name, ErrDenied)
+		}
+	}
+	return nil
+}
+
+// isDenied reports whether the file at path is the denied one, belongs to it by its name, or is a hard link to one of those.
+// Both the denied name and the one that it leads to count: SQLite puts its side files beside the latter.
+func isDenied(path string, info fs.FileInfo, denied string) bool {
+	named := filepath.Join(real(filepath.Dir(denied)), filepath.Base(denied))
+	target := real(denied)
+	if strings.HasPrefix(path, named) || strings.HasPrefix(path, target) {
+		return true
+	}
+	if same(denied, info) { // under a bind mount
+		return true
+	}
+	// With one link no other name leads to it.
+	return links(info) > 1 && (hasSibling(named, info) || hasSibling(target, info))
+}
+
+// hasSibling reports whether a file whose name begins with prefix is the one of info.
+func hasSibling(prefix string, info fs.FileInfo) bool {
+	folder := filepath.Dir(prefix)
+	entries, err := os.ReadDir(folder)
+	if err != nil {
+		return !errors.Is(err, fs.ErrNotExist) // what we cannot see may be it
+	}
+	for _, entry := range entries {
+		if strings.HasPrefix(entry.Name(), filepath.Base(prefix)) && same(filepath.Join(folder, entry.Name()), info) {
+			return true
+		}
+	}
+	return false
+}
+
+func same(path string, info fs.FileInfo) bool {
+	other, err := os.Stat(path)
+	return err == nil && os.SameFile(other, info)
+}
+
+func within(path, folder string) bool {
+	return path == folder || strings.HasPrefix(path, strings.TrimSuffix(folder, "/")+"/")
+}
+
+// real returns the path without links, or the path itself when it cannot be followed.
+func real(path string) string {
+	if resolved, err := filepath.EvalSymlinks(path); err == nil {
+		return resolved
+	}
+	return path
+}
+
+func links(info fs.FileInfo) uint64 {
+	if stat, ok := info.Sys().(*syscall.Stat_t); ok {
+		return uint64(stat.Nlink) //nolint:unconvert // 32 bits on some machines
+	}
+	return 2
+}
+
+func refuse(name string, err error) error { return &fs.PathError{Op: "open", Path: name, Err: err} }
