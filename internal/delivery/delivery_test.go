@@ -139,16 +139,25 @@ func (b *syncBuffer) String() string {
 
 func newRig(t *testing.T, script ...attempt) *rig {
 	t.Helper()
+	r := openRig(t, script...)
+	t.Cleanup(r.close)
+	return r
+}
+
+func (r *rig) close() {
+	if err := r.db.Close(); err != nil {
+		r.t.Error(err)
+	}
+}
+
+// openRig is newRig for who closes it himself.
+func openRig(t *testing.T, script ...attempt) *rig {
+	t.Helper()
 	c := &clock{t: time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)}
 	db, err := store.Open(t.Context(), store.Options{Path: filepath.Join(t.TempDir(), "otpost.db"), Migrate: true, Now: c.now})
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		if err := db.Close(); err != nil {
-			t.Error(err)
-		}
-	})
 	keys, err := secret.NewKeys(secret.NewKeyFile())
 	if err != nil {
 		t.Fatal(err)
@@ -164,6 +173,9 @@ func newRig(t *testing.T, script ...attempt) *rig {
 
 // noDriver stands for a queue outside the database: the tests play the worker themselves.
 type noDriver struct{ queue.Driver }
+
+// Enqueue implements queue.Driver.
+func (noDriver) Enqueue(context.Context, ...queue.Job) error { return nil }
 
 const life = 120 * time.Second
 
@@ -532,5 +544,13 @@ func TestStatusTellsTheStoryWithoutAddresses(t *testing.T) {
 	r.work(workerA, ticket, queue.Claimed{})
 	if s := status(); s.State != delivery.Sent || s.ResendAfter != r.db.Now() {
 		t.Fatalf("accepted: %+v", s)
+	}
+}
+
+// relay runs one round of the relay.
+func (r *rig) relay() {
+	r.t.Helper()
+	if err := r.RelayRound(r.t.Context(), "relay"); err != nil {
+		r.t.Fatal(err)
 	}
 }

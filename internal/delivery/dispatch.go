@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -17,16 +18,32 @@ import (
 // sent now, all at once, each within the time-outs of its server. It returns an outcome for each ticket, in their order.
 // A caller that goes away does not stop a message that is on its way.
 func (s *Service) Dispatch(ctx context.Context, tickets ...Ticket) []Outcome {
+	ctx = context.WithoutCancel(ctx)
 	outcomes := make([]Outcome, len(tickets))
-	var sending sync.WaitGroup
+	var others sync.WaitGroup
 	for i, t := range tickets {
 		outcomes[i] = Outcome{ID: t.ID, Via: t.Via, State: Queued}
-		if t.Via == ViaInline {
-			sending.Go(func() { outcomes[i] = s.sendInline(context.WithoutCancel(ctx), t) })
+		switch {
+		case t.Via != ViaInline:
+		case i < len(tickets)-1:
+			others.Go(func() { outcomes[i] = s.sendBeside(ctx, t) })
+		default:
+			outcomes[i] = s.sendInline(ctx, t)
 		}
 	}
-	sending.Wait()
+	others.Wait()
 	return outcomes
+}
+
+// sendBeside is sendInline in a goroutine of its own, where no edge recovers a panic.
+func (s *Service) sendBeside(ctx context.Context, t Ticket) (o Outcome) {
+	defer func() {
+		if p := recover(); p != nil {
+			s.Log.Error("panic in an inline delivery", "delivery", t.ID, "err", p, "stack", string(debug.Stack()))
+			o = Outcome{ID: t.ID, Via: ViaInline, State: Unknown, Reason: NoReply}
+		}
+	}()
+	return s.sendInline(ctx, t)
 }
 
 // sendInline walks the worker's way in the request, with one try.
