@@ -1,0 +1,172 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"runtime/debug"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+
+	"otpost/internal/queue"
+)
+
+// outcome is what a handler made of a claim.
+type outcome struct {
+	claim    queue.Claimed
+	result   queue.Result
+	panicked bool
+}
+
+// begin starts a handler for each job. A job that has killed workers waits until it can be alone, and more than one of them
+// would be in each other's way: the others go back.
+func (r *run) begin(l *lease, got []queue.Claimed) {
+	for _, c := range got {
+		r.held[c.ID] = c
+		suspect := c.Verdict == queue.Run && c.Crashes >= queue.CrashesAlone
+		switch {
+		case r.claiming.Err() != nil, suspect && r.alone != nil:
+			r.giveBack(c)
+		case suspect:
+			r.alone = &c
+		default:
+			r.start(l, c)
+		}
+	}
+}
+
+// giveBack reports a claim that was not begun.
+func (r *run) giveBack(c queue.Claimed) {
+	r.add(outcome{claim: c, result: queue.Result{ID: c.ID, Token: c.Token, Action: queue.Release}})
+}
+
+// add puts an outcome to those that the next claim reports.
+func (r *run) add(o outcome) {
+	if len(r.done) == 0 {
+		r.flushAt = time.After(linger)
+	}
+	r.done = append(r.done, o)
+}
+
+func (r *run) start(l *lease, c queue.Claimed) {
+	r.busy++
+	ctx := context.WithValue(r.working, leaseKey{}, l)
+	go func() { r.ended <- r.handle(ctx, c) }()
+}
+
+// runAlone runs the job that waits for it. What has ended is reported first: a crash must not repeat it.
+func (r *run) runAlone() error {
+	if err := r.flush(r.working); err != nil {
+		return err
+	}
+	c := *r.alone
+	r.alone, r.solo = nil, true
+	r.start(r.current(), c)
+	return nil
+}
+
+// handle runs a kind. It returns whatever happens.
+func (r *run) handle(ctx context.Context, c queue.Claimed) (o outcome) {
+	o = outcome{claim: c, panicked: true}
+	defer func() {
+		if o.panicked {
+			r.log.Error("handler panicked, trying again later", "job", c.ID, "kind", c.Kind, "err", fmt.Sprint(recover()), "stack", string(debug.Stack()))
+			o.result = queue.Result{Action: queue.Retry, NotAfter: c.NotAfter}
+		}
+		o.result.ID, o.result.Token = c.ID, c.Token
+	}()
+	o.result = r.kinds[c.Kind].Run(ctx, c)
+	o.panicked = false
+	return o
+}
+
+// end takes note that a handler has ended.
+func (r *run) end(o outcome) {
+	if r.busy--; r.solo {
+		r.solo, r.maybeDue = false, true
+	}
+	id := o.claim.ID
+	if o.panicked {
+		o.result.RunAt = r.now().Add(min(time.Second<<min(r.panics[id], 10), time.Minute))
+		if len(r.panics) >= 1000 { // of jobs that other workers have finished
+			clear(r.panics)
+		}
+		r.panics[id]++
+	} else {
+		delete(r.panics, id)
+	}
+	r.add(o)
+}
+
+// split returns the outcomes to report under the lease, and those of claims under earlier ones.
+func (r *run) split(l *lease) (mine, others []outcome) {
+	for _, o := range r.done {
+		if l != nil && o.claim.Worker == l.id {
+			mine = append(mine, o)
+		} else {
+			others = append(others, o)
+		}
+	}
+	return mine, others
+}
+
+func results(outcomes []outcome) []queue.Result {
+	all := make([]queue.Result, 0, len(outcomes))
+	for _, o := range outcomes {
+		all = append(all, o.result)
+	}
+	return all
+}
+
+// reported forgets outcomes that the driver has.
+func (r *run) reported(outcomes []outcome) {
+	if len(outcomes) == 0 {
+		return
+	}
+	for _, o := range outcomes {
+		if r.held[o.claim.ID].Token == o.claim.Token {
+			delete(r.held, o.claim.ID)
+		}
+	}
+	r.done = slices.DeleteFunc(r.done, func(o outcome) bool {
+		return slices.ContainsFunc(outcomes, func(p outcome) bool { return p.claim.ID == o.claim.ID && p.claim.Token == o.claim.Token })
+	})
+	if r.flushAt = nil; len(r.done) > 0 {
+		r.flushAt = time.After(linger)
+	}
+}
+
+// flush reports all that has ended.
+func (r *run) flush(ctx context.Context) error {
+	mine, others := r.split(r.current())
+	if len(mine) > 0 {
+		err := r.driver.Report(ctx, mine[0].claim.Worker, results(mine)...)
+		if err != nil && !errors.Is(err, queue.ErrLost) {
+			return fmt.Errorf("report: %w", err)
+		}
+		r.reported(mine)
+		if err != nil {
+			return err
+		}
+	}
+	return r.reportAs(ctx, others)
+}
+
+// reportAs reports under ids whose lease has lapsed: where the claim still stands it counts.
+func (r *run) reportAs(ctx context.Context, outcomes []outcome) error {
+	byWorker := make(map[uuid.UUID][]outcome)
+	for _, o := range outcomes {
+		byWorker[o.claim.Worker] = append(byWorker[o.claim.Worker], o)
+	}
+	for _, worker := range slices.Collect(maps.Keys(byWorker)) {
+		err := r.driver.Report(ctx, worker, results(byWorker[worker])...)
+		if err != nil && !errors.Is(err, queue.ErrLost) {
+			return fmt.Errorf("report: %w", err)
+		}
+		r.reported(byWorker[worker])
+	}
+	return nil
+}

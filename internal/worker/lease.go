@@ -1,0 +1,121 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/google/uuid"
+	"golang.org/x/sys/unix"
+
+	"otpost/internal/queue"
+)
+
+// lease is one registration of a worker.
+type lease struct {
+	id       uuid.UUID
+	elapsed  func() time.Duration
+	answered atomic.Int64 // when the last beat that was answered was sent, by elapsed
+	over     atomic.Bool
+}
+
+func (l *lease) end() { l.over.Store(true) }
+
+// fresh reports whether a new dot may still be begun: it cannot be before a peer could have swept us.
+func (l *lease) fresh() bool {
+	return !l.over.Load() && l.elapsed()-time.Duration(l.answered.Load()) < queue.StartUntil
+}
+
+// sinceBoot reads CLOCK_BOOTTIME, which goes on while the machine sleeps: its peers' clocks did.
+func sinceBoot() time.Duration {
+	var t unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &t); err != nil {
+		panic(err) // Linux has had it since 2.6.39
+	}
+	return time.Duration(t.Nano())
+}
+
+type leaseKey struct{}
+
+// MayStart reports, in the context of a handler, whether the lease under which its job was claimed still allows to begin what
+// cannot be taken back: not later than queue.StartUntil after the last beat that was answered. Outside of a handler there is
+// no lease, and it is true. It is safe for concurrent use.
+func MayStart(ctx context.Context) bool {
+	l, ok := ctx.Value(leaseKey{}).(*lease)
+	return !ok || l.fresh()
+}
+
+// LeaseFresh is MayStart for the registration of now; false while there is none. It is safe for concurrent use.
+func (w *Worker) LeaseFresh() bool {
+	l := w.current()
+	return l != nil && l.fresh()
+}
+
+func (w *Worker) current() *lease {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.lease
+}
+
+func (w *Worker) set(l *lease) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.lease = l
+}
+
+// register begins a lease under a new id.
+func (r *run) register() error {
+	l := &lease{id: uuid.New(), elapsed: r.elapsed}
+	l.answered.Store(int64(r.elapsed()))
+	if err := r.driver.Register(r.working, r.describe(l.id)); err != nil {
+		// Its answer may have been lost: the name must not stay.
+		r.driver.Unregister(r.working, l.id) //nolint:errcheck // the lease lapses
+		return fmt.Errorf("register: %w", err)
+	}
+	r.set(l)
+	r.stated, r.maybeDue = r.elapsed(), true
+	r.sweep(r.working) // whoever died before is not to be waited for
+	return nil
+}
+
+// every calls f at each period until ctx ends.
+func (r *run) every(ctx context.Context, period time.Duration, f func(ctx context.Context)) {
+	tick := time.NewTicker(period)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			f(ctx)
+		}
+	}
+}
+
+// beat renews the lease. An error that is no refusal is not told here: the claims meet it, too.
+func (r *run) beat(ctx context.Context) {
+	l := r.current()
+	if l == nil {
+		return
+	}
+	sent := r.elapsed()
+	switch err := r.driver.Beat(ctx, l.id); {
+	case err == nil:
+		l.answered.Store(int64(sent))
+	case errors.Is(err, queue.ErrLost):
+		l.end()
+		select {
+		case r.kick <- struct{}{}:
+		default: // it is known
+		}
+	}
+}
+
+// sweep takes back what dead workers held. Its errors are met by the claims, too.
+func (r *run) sweep(ctx context.Context) {
+	if n, err := r.driver.Sweep(ctx); err == nil && n > 0 {
+		r.log.Warn("jobs of a dead worker taken back", "jobs", n)
+	}
+}

@@ -1,0 +1,341 @@
+// Package worker claims jobs and runs their kinds.
+//
+// It promises: no more jobs are claimed than handlers are free; a job that has killed workers before runs alone; an end of
+// the graceful context lets running handlers finish and gives everything else back uncounted; a worker whose lease lapsed
+// goes on under a new id, and what its handlers still report counts where the queue lets it. It knows no kind by name and
+// decides nothing about a job: the kind's answer is the report.
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+
+	"otpost/internal/queue"
+)
+
+// Kind is one kind of job.
+type Kind struct {
+	Name string
+	// Run does a job, or writes down that it has expired or is poisoned: claimed.Verdict tells. Its answer is the report;
+	// ID and Token are filled in, and the zero Result is Done. ctx outlives a graceful stop and ends with a hard one. A panic
+	// is logged, and the job comes back later.
+	Run func(ctx context.Context, claimed queue.Claimed) queue.Result
+}
+
+// Options say what to work on. Driver and Kinds are needed.
+type Options struct {
+	Driver   queue.Driver
+	Kinds    []Kind
+	Handlers int                  // jobs at a time; 32
+	Version  string               // of the program, for the list of workers
+	Log      *slog.Logger         // discards
+	Now      func() time.Time     // of the queue's clock, for the times of retries; time.Now
+	Elapsed  func() time.Duration // a clock that counts the machine's sleep and never goes back; CLOCK_BOOTTIME
+}
+
+// Worker runs jobs until it is told to stop.
+type Worker struct {
+	driver   queue.Driver
+	kinds    map[string]Kind
+	names    []string
+	handlers int
+	version  string
+	log      *slog.Logger
+	now      func() time.Time
+	elapsed  func() time.Duration
+
+	mu    sync.Mutex
+	lease *lease // nil: not registered
+}
+
+// New returns a worker; it does nothing before Run.
+func New(o Options) *Worker {
+	w := &Worker{
+		driver: o.Driver, kinds: make(map[string]Kind), handlers: o.Handlers, version: o.Version,
+		log: o.Log, now: o.Now, elapsed: o.Elapsed,
+	}
+	for _, k := range o.Kinds {
+		w.kinds[k.Name] = k
+		w.names = append(w.names, k.Name)
+	}
+	if w.handlers <= 0 {
+		w.handlers = 32
+	}
+	if w.log == nil {
+		w.log = slog.New(slog.DiscardHandler)
+	}
+	if w.now == nil {
+		w.now = time.Now
+	}
+	if w.elapsed == nil {
+		w.elapsed = sinceBoot
+	}
+	return w
+}
+
+// How the loop waits.
+const (
+	waitMost    = time.Second            // one Wait for jobs
+	linger      = time.Millisecond       // how long a report waits for company while handlers are busy
+	firstPause  = 100 * time.Millisecond // after an error of the driver, doubled up to mostPause
+	mostPause   = 5 * time.Second
+	hardTime    = time.Second     // how long a hard stop waits for handlers to notice
+	partingTime = 5 * time.Second // for the last calls, when the driver does not answer
+)
+
+// Run works until graceful ends: then nothing more is claimed and it returns when the running handlers have ended. The end of
+// hard ends their contexts too and gives their jobs back at once. The error is that of the last report; jobs whose report
+// failed come back when the lease lapses.
+func (w *Worker) Run(graceful, hard context.Context) error {
+	// Calls of the driver and handlers outlive the graceful stop, for an answer that is given up may have been a claim.
+	working, stop := context.WithCancel(context.WithoutCancel(graceful))
+	defer stop()
+	claiming, stopClaiming := context.WithCancel(graceful)
+	defer stopClaiming()
+	defer context.AfterFunc(hard, func() { stopClaiming(); stop() })()
+	r := &run{
+		Worker: w, claiming: claiming, working: working,
+		due: make(chan error, 1), ended: make(chan outcome, w.handlers), kick: make(chan struct{}, 1),
+		held: make(map[uuid.UUID]queue.Claimed), panics: make(map[uuid.UUID]int), maybeDue: true,
+	}
+	var beside sync.WaitGroup
+	beside.Go(func() { r.every(working, queue.BeatEvery, r.beat) })
+	beside.Go(func() { r.every(claiming, queue.SweepEvery, r.sweep) })
+	r.loop()
+	stopClaiming()
+	r.drain()
+	stop()
+	beside.Wait()
+	return r.part()
+}
+
+// run is the state of one Run; but for the channels it belongs to the goroutine of the loop.
+type run struct {
+	*Worker
+	claiming, working context.Context //nolint:containedctx // their ends are what the loop waits for
+
+	due   chan error    // an answer of Wait
+	ended chan outcome  // of a handler; has room for all of them
+	kick  chan struct{} // a beat was refused
+
+	held     map[uuid.UUID]queue.Claimed // running, or ended and not yet reported
+	done     []outcome                   // ended and not yet reported
+	flushAt  <-chan time.Time            // when the first of done has lingered
+	busy     int                         // handlers at work
+	alone    *queue.Claimed              // waits to run alone
+	solo     bool                        // a job runs alone
+	waiting  bool                        // a Wait is under way
+	maybeDue bool                        // a claim may bring something
+	unsure   bool                        // what the driver did last is not known: state what is held
+	stated   time.Duration               // when that was last done
+	pause    time.Duration               // after the errors that the driver gave in a row
+	panics   map[uuid.UUID]int           // of jobs that are to come back
+}
+
+// loop claims and reports until claiming ends.
+func (r *run) loop() {
+	for r.claiming.Err() == nil {
+		err := r.step()
+		switch {
+		case err == nil:
+			if r.pause > 0 {
+				r.log.Info("queue answers again")
+			}
+			r.pause = 0
+		case errors.Is(err, queue.ErrLost):
+			r.lost()
+		default:
+			r.failed(err)
+		}
+	}
+}
+
+// step does the next thing: it registers, claims, or waits for something to happen.
+func (r *run) step() error {
+	switch l := r.current(); {
+	case l == nil:
+		if err := r.register(); err != nil {
+			return err
+		}
+	case l.over.Load():
+		return queue.ErrLost
+	}
+	if r.unsure || r.elapsed()-r.stated >= queue.HoldEvery {
+		if err := r.state(); err != nil {
+			return err
+		}
+	}
+	switch {
+	case r.alone != nil && r.busy == 0:
+		return r.runAlone()
+	case r.alone != nil || r.solo:
+		return r.await()
+	case len(r.done) > 0 && r.busy == 0, len(r.done) == 0 && r.maybeDue && r.busy < r.handlers:
+		return r.claim()
+	default:
+		return r.await()
+	}
+}
+
+// await waits until there is something to do: a handler has ended, or a job may be due.
+func (r *run) await() error {
+	shut := r.alone != nil || r.solo
+	if !shut && !r.waiting && !r.maybeDue {
+		r.waiting = true
+		go func() { r.due <- r.driver.Wait(r.claiming, r.names, waitMost) }()
+	}
+	select {
+	case o := <-r.ended:
+		r.end(o)
+	case err := <-r.due:
+		r.waiting = false
+		if err != nil && r.claiming.Err() == nil {
+			return fmt.Errorf("wait: %w", err)
+		}
+		r.maybeDue = true
+	case <-r.flushAt:
+		if shut {
+			return r.flush(r.working)
+		}
+		return r.claim()
+	case <-r.kick:
+	case <-r.claiming.Done():
+	}
+	return nil
+}
+
+// claim reports what has ended and claims for the handlers that are free.
+func (r *run) claim() error {
+	l := r.current()
+	mine, others := r.split(l)
+	free := r.handlers - r.busy
+	got, err := r.driver.Claim(r.working, queue.ClaimRequest{Worker: l.id, Most: free, Kinds: r.names, Done: results(mine)})
+	if err != nil && !errors.Is(err, queue.ErrLost) {
+		return fmt.Errorf("claim: %w", err)
+	}
+	r.reported(mine)
+	if err != nil {
+		return err
+	}
+	r.maybeDue = len(got) == free
+	r.begin(l, got)
+	return r.reportAs(r.working, others)
+}
+
+// state states which jobs are held. Only the loop claims, so nothing comes in between.
+func (r *run) state() error {
+	l := r.current()
+	var ids []uuid.UUID
+	for id, c := range r.held {
+		if c.Worker == l.id {
+			ids = append(ids, id)
+		}
+	}
+	if err := r.driver.Hold(r.working, l.id, ids); err != nil {
+		return fmt.Errorf("state what is held: %w", err)
+	}
+	r.maybeDue = r.maybeDue || r.unsure
+	r.unsure, r.stated = false, r.elapsed()
+	return nil
+}
+
+// failed logs the first error in a row and waits, longer each time, while handlers go on.
+func (r *run) failed(err error) {
+	if r.claiming.Err() != nil {
+		return
+	}
+	r.unsure, r.maybeDue = true, true
+	if r.pause == 0 {
+		r.log.Error("queue out of reach, trying again", "err", err)
+		r.pause = firstPause / 2
+	}
+	r.pause = min(2*r.pause, mostPause)
+	wait := time.NewTimer(r.pause)
+	defer wait.Stop()
+	for {
+		select {
+		case o := <-r.ended:
+			r.end(o)
+		case <-wait.C:
+			return
+		case <-r.claiming.Done():
+			return
+		}
+	}
+}
+
+// lost takes note that the lease has lapsed; the next step registers anew. Handlers at work are not disturbed.
+func (r *run) lost() {
+	l := r.current()
+	if l == nil {
+		return
+	}
+	l.end()
+	r.set(nil)
+	r.log.Warn("lease lapsed, going on under a new id", "worker", l.id)
+	if a := r.alone; a != nil { // not begun: it is another's now
+		r.alone = nil
+		delete(r.held, a.ID)
+	}
+	r.maybeDue = true
+}
+
+// drain waits for the handlers at work, reporting each as it ends.
+func (r *run) drain() {
+	if r.alone != nil {
+		r.giveBack(*r.alone)
+		r.alone = nil
+	}
+	r.flush(r.working) //nolint:errcheck // part does it again
+	late := (<-chan time.Time)(nil)
+	stopped := r.working.Done()
+	if r.waiting {
+		<-r.due // its context has ended
+	}
+	for r.busy > 0 {
+		select {
+		case o := <-r.ended:
+			r.end(o)
+			r.flush(r.working) //nolint:errcheck // part does it again
+		case <-stopped:
+			stopped, late = nil, time.After(hardTime)
+		case <-late:
+			return
+		}
+	}
+}
+
+// part reports what is left and unregisters: what is still held goes back uncounted.
+func (r *run) part() error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.working), partingTime)
+	defer cancel()
+	err := r.flush(ctx)
+	if errors.Is(err, queue.ErrLost) {
+		err = nil // what was reported counts where the claims still stood
+	}
+	l := r.current()
+	if l == nil {
+		return err
+	}
+	l.end()
+	r.set(nil)
+	if err := r.driver.Unregister(ctx, l.id); err != nil {
+		return fmt.Errorf("leave the queue: %w", err)
+	}
+	return err
+}
+
+func (w *Worker) describe(id uuid.UUID) queue.Worker {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown"
+	}
+	return queue.Worker{ID: id, Host: host, PID: os.Getpid(), Version: w.version, Handlers: w.handlers}
+}
