@@ -200,11 +200,11 @@ func sameShape(want, got any) bool {
 
 // within reports whether a path lies at or below one of the allowed ones. [*] in an allowed path stands for any index.
 func within(path string, allowed []string) bool {
-	any := regexp.MustCompile(`\[\d+\]`).ReplaceAllString(path, "[*]")
+	anyIndex := regexp.MustCompile(`\[\d+\]`).ReplaceAllString(path, "[*]")
 	for _, a := range allowed {
 		at := path
 		if strings.Contains(a, "[*]") {
-			at = any
+			at = anyIndex
 		}
 		if at == a || strings.HasPrefix(at, a+".") || strings.HasPrefix(at, a+"[") {
 			return true
