@@ -158,7 +158,7 @@ func (in *installation) stop(t *testing.T) {
 		}
 	case <-ctx.Done():
 		in.server.Process.Kill() //nolint:errcheck // reported below
-		<-in.exited //nolint:errcheck // it was killed
+		<-in.exited              //nolint:errcheck // it was killed
 		t.Errorf("otpost serve does not stop within 30 s of SIGTERM\n%s", in.log)
 	}
 	in.server = nil
