@@ -328,6 +328,25 @@ func TestGuardDelaysGrowAndEnd(t *testing.T) {
 	}
 }
 
+func TestGuardReturnsOneGuessAlone(t *testing.T) {
+	t.Parallel()
+	db, _ := open(t)
+	g := NewGuard(db)
+	ctx := context.Background()
+	for range freeFailures + 1 {
+		if err := g.Pay(ctx, "admin", "192.0.2.1"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := g.Return(ctx, "admin", "192.0.2.1"); err != nil {
+		t.Fatal(err)
+	}
+	if err := g.Pay(ctx, "admin", "192.0.2.1"); err != nil {
+		t.Errorf("the guess that was given back: %v", err)
+	}
+	wantFault(t, g.Pay(ctx, "admin", "192.0.2.1"), fault.BadCredentials, "try again")
+}
+
 func TestGuardCountsParallelGuesses(t *testing.T) {
 	t.Parallel()
 	db, _ := open(t)

@@ -68,6 +68,19 @@ func (g *Guard) Clear(ctx context.Context, name, client string) error {
 	return nil
 }
 
+// Return gives back one guess that was paid and not judged, by a fault of ours.
+func (g *Guard) Return(ctx context.Context, name, client string) error {
+	now := store.Millis(g.db.Now())
+	err := g.db.WriteLight(ctx, func(tx *store.Tx) error {
+		tx.Put(`UPDATE auth_failure SET count = count - 1, not_before_ms = $3 WHERE name = $1 AND client = $2 AND count > 0`, name, client, now)
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("give a password guess back: %w", err)
+	}
+	return nil
+}
+
 // delay returns how long nothing is looked at after so many wrong guesses.
 func delay(count int64) time.Duration {
 	if count <= freeFailures {
