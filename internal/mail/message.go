@@ -6,6 +6,9 @@ import (
 	"otpost/internal/smtp"
 )
 
+// Write is what a Journal is asked about, under the name that callers of this package use.
+type Write = smtp.Write
+
 // Message is one message to one recipient, with everything that its sending must keep to.
 type Message struct {
 	ID        string // the caller's name for it, told to the journal
