@@ -1,0 +1,106 @@
+package smtp
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/base64"
+	"strings"
+	"testing"
+	"unicode"
+	"unicode/utf8"
+
+	"pgregory.net/rapid"
+)
+
+func TestReplyTextHoldsNothingThatWasToBeRemoved(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		secret := rapid.StringMatching(`[0-9A-Za-z@.]{4,20}`).Draw(t, "secret")
+		before, after := rapid.String().Draw(t, "before"), rapid.String().Draw(t, "after")
+		text := rapid.SampledFrom([]string{
+			before + secret + after, before + strings.ToUpper(secret) + after, secret + secret,
+			before + base64.StdEncoding.EncodeToString([]byte(secret)) + after,
+			before + base64.StdEncoding.EncodeToString([]byte("\x00user\x00"+secret)),
+		}).Draw(t, "text")
+		got := Reply{text: text}.Text("other", secret)
+		lower := strings.ToLower(got)
+		if strings.Contains(lower, strings.ToLower(secret)) {
+			t.Fatalf("%q still holds the secret", got)
+		}
+		if len(secret) >= 7 && strings.Contains(got, encodings(secret)[0]) {
+			t.Fatalf("%q still holds its Base64", got)
+		}
+		if len(got) > 256 || !utf8.ValidString(got) || strings.ContainsFunc(got, unicode.IsControl) {
+			t.Fatalf("%q is no clean text", got)
+		}
+	})
+}
+
+func TestScrubFindsTracesInLongerBase64(t *testing.T) {
+	t.Parallel()
+	for _, before := range []string{"", "a", "ab", "abc", "Your code is "} {
+		encoded := base64.StdEncoding.EncodeToString([]byte(before + "48291357" + "!!"))
+		got := Scrub("content rejected: "+encoded, "48291357")
+		if !strings.Contains(got, removed) || len(got) > len("content rejected: "+encoded)-5 {
+			t.Errorf("behind %q: %q", before, got)
+		}
+	}
+}
+
+func TestScrubKeepsWhatNeedNotGo(t *testing.T) {
+	t.Parallel()
+	const text = "5.1.1 <alice@example.com>: Recipient address rejected: User unknown"
+	if got, want := Scrub(text, "Alice@Example.com", "", "482913"), "5.1.1 <***>: Recipient address rejected: User unknown"; got != want {
+		t.Fatalf("%q, want %q", got, want)
+	}
+}
+
+func TestScrubLeavesItsArgumentsAlone(t *testing.T) {
+	t.Parallel()
+	remove := []string{"a", "long enough", "b"}
+	Scrub("a long enough b", remove...)
+	if remove[0] != "a" || remove[1] != "long enough" || remove[2] != "b" {
+		t.Fatalf("%q", remove)
+	}
+}
+
+func TestEnhancedCodeIsTakenOffTheText(t *testing.T) {
+	t.Parallel()
+	for line, want := range map[string][2]string{
+		"550 5.1.1 no such user":   {"5.1.1", "no such user"},
+		"550 4.1.1 other class":    {"", "4.1.1 other class"},
+		"550 5.1 short":            {"", "5.1 short"},
+		"550 5.1.1234 long":        {"", "5.1.1234 long"},
+		"550 5.-1.1 sign":          {"", "5.-1.1 sign"},
+		"550-5.7.1 a\n550 5.7.1 b": {"5.7.1", "a b"},
+	} {
+		r, err := readReply(bufio.NewReaderSize(strings.NewReader(line+"\r\n"), longestLine))
+		if got := [2]string{r.Enhanced, r.Text()}; err != nil || got != want {
+			t.Errorf("%q: %q, %v, want %q", line, got, err, want)
+		}
+	}
+}
+
+func FuzzReadReply(f *testing.F) {
+	for _, s := range []string{"250 ok\r\n", "250-a\r\n250 b\r\n", "250\n", "250-a\r\n550 b\r\n", "334 \r\n", "554 5.7.1 \xff\x00\r\n", "99 x\r\n", "\r\n"} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, wire []byte) {
+		source := bytes.NewReader(wire)
+		r := bufio.NewReaderSize(source, longestLine)
+		reply, err := readReply(r)
+		if err != nil {
+			if reply != (Reply{}) {
+				t.Fatalf("half a reply: %+v", reply)
+			}
+			return
+		}
+		used := len(wire) - source.Len() - r.Buffered()
+		if reply.Code < 200 || reply.Code > 599 || used > longestLine*mostLines || !bytes.HasSuffix(wire[:used], []byte("\n")) {
+			t.Fatalf("code %d from %d bytes", reply.Code, used)
+		}
+		if text := reply.Text(); len(text) > longestText || !utf8.ValidString(text) || strings.ContainsFunc(text, unicode.IsControl) {
+			t.Fatalf("%q is no clean text", text)
+		}
+	})
+}
