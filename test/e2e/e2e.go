@@ -1,0 +1,80 @@
+// Package e2e starts the built programs as real processes.
+//
+// It is for the end-to-end tests (otpost/test) and the measurement of logins (otpost/bench/logins): a Site is an installation
+// in a temporary folder, a Process a running program, a Client speaks REST, a Sink is the mail server. Everything ends with
+// the test that made it. Nothing here knows what is inside otpost: it uses the command line, HTTP, SMTP, files and signals.
+package e2e
+
+import (
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"testing"
+	"time"
+)
+
+// Patience is how long a wait for something that must happen lasts before the test fails: much longer than it takes on two
+// busy cores.
+const Patience = 30 * time.Second
+
+// Programs are the built binaries.
+type Programs struct{ Dir string }
+
+// Path returns the file of a program.
+func (p Programs) Path(name string) string { return filepath.Join(p.Dir, name) }
+
+// Build builds the programs into dir, with CGO_ENABLED=0 as they are shipped.
+func Build(dir string) (Programs, error) {
+	root, err := Root()
+	if err != nil {
+		return Programs{}, err
+	}
+	build := exec.Command("go", "build", "-o", dir+string(os.PathSeparator), "./cmd/...")
+	build.Dir = root
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		return Programs{}, errors.New("go build: " + err.Error() + "\n" + string(out))
+	}
+	return Programs{dir}, nil
+}
+
+// Root returns the repository's folder: the one of this file's module.
+func Root() (string, error) {
+	_, file, _, ok := runtime.Caller(0)
+	if !ok {
+		return "", errors.New("the source of package e2e is not known")
+	}
+	return filepath.Abs(filepath.Join(filepath.Dir(file), "..", ".."))
+}
+
+// Missing skips the test because this machine lacks what it needs, and fails it instead where OTPOST_TEST_REQUIRE=all says
+// that nothing may be skipped.
+func Missing(t testing.TB, what string) {
+	t.Helper()
+	if os.Getenv("OTPOST_TEST_REQUIRE") == "all" {
+		t.Fatalf("missing: %s (OTPOST_TEST_REQUIRE=all: nothing may be skipped)", what)
+	}
+	t.Skipf("missing: %s", what)
+}
+
+// Eventually waits until ready returns true and fails the test when that takes longer than Patience.
+func Eventually(t testing.TB, what string, ready func() bool) {
+	t.Helper()
+	EventuallyIn(t, Patience, what, ready)
+}
+
+// EventuallyIn is Eventually with a time limit of its own.
+func EventuallyIn(t testing.TB, limit time.Duration, what string, ready func() bool) {
+	t.Helper()
+	end := time.Now().Add(limit)
+	look := time.NewTicker(5 * time.Millisecond) // what other processes do rings no bell here
+	defer look.Stop()
+	for !ready() {
+		if time.Now().After(end) {
+			t.Fatalf("waited %s in vain for: %s", limit, what)
+		}
+		<-look.C
+	}
+}

@@ -1,0 +1,158 @@
+// Package test runs the built programs end to end: as processes, over HTTP and SMTP, with files and signals.
+//
+// seed_test.go has a subtest for each row of what was asked for; crash_test.go and kill_test.go take the programs away in the
+// middle of their work; the others hold single promises. The tools are in test/e2e.
+package test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+
+	"otpost/test/e2e"
+)
+
+// programs are the built binaries, set by TestMain alone.
+var programs e2e.Programs
+
+func TestMain(m *testing.M) { os.Exit(run(m)) }
+
+func run(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "otpost-e2e-")
+	if err == nil {
+		defer os.RemoveAll(dir)
+		programs, err = e2e.Build(dir)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return m.Run()
+}
+
+// world is an installation with its server and a mail server that two definitions name: "queued" (the default) sends through
+// the job queue, "inline" in the request.
+type world struct {
+	*e2e.Site
+	server *e2e.Server
+	sink   *e2e.Sink
+}
+
+// newWorld starts an installation with the embedded queue.
+func newWorld(t *testing.T, serve ...string) *world {
+	t.Helper()
+	return startWorld(t, e2e.NewSite(t, programs, true), serve...)
+}
+
+func startWorld(t *testing.T, site *e2e.Site, serve ...string) *world {
+	t.Helper()
+	w := &world{Site: site, sink: e2e.NewSink(t, e2e.SinkOptions{})}
+	w.server = site.Serve(t, serve...)
+	w.server.SMTPServer(t, "queued", w.sink.Port, map[string]any{"enqueue_job": true})
+	w.server.SMTPServer(t, "inline", w.sink.Port, nil)
+	w.server.Set(t, "email.identifier", "queued")
+	return w
+}
+
+// restart ends the server by SIGTERM and starts it again.
+func (w *world) restart(t *testing.T, serve ...string) {
+	t.Helper()
+	w.server.Stop(t)
+	w.server = w.Serve(t, serve...)
+}
+
+// login is one login that waits for its mail.
+type login struct {
+	serial, pin, address, transaction string
+}
+
+// enrol makes a token and returns its login, to be begun. The PIN is the token's own.
+func (w *world) enrol(t *testing.T, serial string, more ...string) *login {
+	t.Helper()
+	l := &login{serial: serial, pin: "pin-" + strings.ToLower(serial), address: strings.ToLower(serial) + "@example.org"}
+	w.server.Enrol(t, l.serial, l.pin, l.address, more...)
+	return l
+}
+
+// begin gives the PIN and wants a challenge.
+func (l *login) begin(t *testing.T, c *e2e.Client) e2e.Answer {
+	t.Helper()
+	a := c.MustCheck(t, "CHALLENGE", l.serial, l.pin)
+	l.transaction = a.Detail.TransactionID
+	return a
+}
+
+// finish gives the code of a mail and wants to be accepted.
+func (l *login) finish(t *testing.T, c *e2e.Client, m e2e.Mail) {
+	t.Helper()
+	c.MustCheck(t, "ACCEPT", l.serial, m.Code(), "transaction_id", l.transaction)
+}
+
+// answered is what a request in the background came to.
+type answered struct {
+	answer e2e.Answer
+	err    error
+}
+
+// inBackground gives the PIN and returns at once.
+func (l *login) inBackground(ctx context.Context, c *e2e.Client) <-chan answered {
+	done := make(chan answered, 1)
+	go func() {
+		a, err := c.Check(ctx, l.serial, l.pin)
+		done <- answered{a, err}
+	}()
+	return done
+}
+
+// oneCopy waits for the login's first mail and wants it to be the only one.
+func (w *world) oneCopy(t *testing.T, l *login) e2e.Mail {
+	t.Helper()
+	m := w.sink.Mail(t, l.address, 1)
+	if n := len(w.sink.Mails(l.address)); n != 1 {
+		t.Fatalf("%s got %d copies, want 1", l.serial, n)
+	}
+	return m
+}
+
+// delivered waits until polltransaction says that the mail was sent.
+func (w *world) delivered(t *testing.T, l *login) {
+	t.Helper()
+	w.state(t, l, "sent")
+}
+
+// state waits until polltransaction tells this state of the login's mail.
+func (w *world) state(t *testing.T, l *login, want string) {
+	t.Helper()
+	last := ""
+	e2e.Eventually(t, l.serial+": delivery state "+want, func() bool {
+		if now := w.server.DeliveryState(t, l.transaction); now != last {
+			t.Logf("%s: %s", l.serial, now)
+			last = now
+		}
+		return last == want
+	})
+}
+
+// oneSentence wants a process to have said one line on standard error and returns it.
+func oneSentence(t *testing.T, p *e2e.Process) string {
+	t.Helper()
+	text := strings.TrimSpace(p.Err.String())
+	if text == "" || strings.Contains(text, "\n") {
+		t.Errorf("want one sentence on standard error, got:\n%s", text)
+	}
+	return text
+}
+
+// exits wants a command to end with a code and one sentence that has part in it.
+func exits(t *testing.T, want int, part string, c e2e.Command) {
+	t.Helper()
+	code, p := e2e.Run(t, c)
+	if code != want {
+		t.Errorf("%v: exit code %d, want %d\nstderr: %s", c.Args, code, want, p.Err)
+	}
+	if text := oneSentence(t, p); !strings.Contains(strings.ToLower(text), strings.ToLower(part)) {
+		t.Errorf("%v: %q does not say %q", c.Args, text, part)
+	}
+}
