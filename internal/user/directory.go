@@ -1,0 +1,141 @@
+package user
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+
+	"otpost/internal/pinhash"
+	"otpost/internal/store"
+)
+
+// Options of a Directory.
+type Options struct {
+	Types    map[string]Type   // by the name that the REST API gives them, "passwdresolver"
+	Verifier *pinhash.Verifier // spends the time of a password check where there is no user to check
+}
+
+// Directory keeps resolvers and realms and finds users through them. It is safe for concurrent use.
+type Directory struct {
+	db      *store.DB
+	options Options
+
+	mu     sync.Mutex
+	cached *catalogue
+}
+
+// New returns the directory of a database.
+func New(db *store.DB, o Options) *Directory { return &Directory{db: db, options: o} }
+
+// catalogue is all resolvers and realms at one moment; nobody changes it.
+type catalogue struct {
+	generation int64      // of the settings that it was made from
+	resolvers  []resolver // by id
+	realms     []Realm    // by id
+}
+
+// resolver is a definition with what reads its store; err says why there is none.
+type resolver struct {
+	Definition
+	reads Resolver
+	err   error
+}
+
+// catalogue returns what is stored now; it is read again only after a setting was changed.
+func (d *Directory) catalogue(ctx context.Context) (*catalogue, error) {
+	d.mu.Lock()
+	before := d.cached
+	d.mu.Unlock()
+	current := before
+	err := d.db.Read(ctx, func(r store.Reader) (err error) {
+		generation, err := readGeneration(r)
+		if err != nil || before != nil && before.generation == generation {
+			return err
+		}
+		current, err = d.load(r, generation, before)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read realms and resolvers: %w", err)
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.cached == nil || d.cached.generation < current.generation {
+		d.cached = current
+	}
+	return current, nil
+}
+
+// load reads the catalogue and keeps the resolvers of the one before whose definition is still the same, for they may hold
+// connections and contents.
+func (d *Directory) load(r store.Reader, generation int64, before *catalogue) (*catalogue, error) {
+	c := &catalogue{generation: generation}
+	definitions, err := readDefinitions(r)
+	if err != nil {
+		return nil, err
+	}
+	if c.realms, err = readRealms(r); err != nil {
+		return nil, err
+	}
+	for _, definition := range definitions {
+		c.resolvers = append(c.resolvers, d.open(definition, before))
+	}
+	return c, nil
+}
+
+func (d *Directory) open(definition Definition, before *catalogue) resolver {
+	if before != nil {
+		for _, old := range before.resolvers {
+			if old.ID == definition.ID && old.Name == definition.Name && old.Type == definition.Type &&
+				maps.Equal(old.Parameters, definition.Parameters) {
+				return old
+			}
+		}
+	}
+	opened := resolver{Definition: definition}
+	if open, ok := d.options.Types[definition.Type]; ok {
+		opened.reads, opened.err = open(definition.Name, definition.Parameters)
+	} else {
+		opened.err = errors.New("its type is not known to this version")
+	}
+	return opened
+}
+
+func (c *catalogue) realm(name string) (Realm, bool) {
+	i := slices.IndexFunc(c.realms, func(r Realm) bool { return r.Name == name })
+	if i < 0 {
+		return Realm{}, false
+	}
+	return c.realms[i], true
+}
+
+// resolver returns what reads the store of a resolver, ErrNotFound when there is none of this name.
+func (c *catalogue) resolver(name string) (Resolver, error) {
+	for _, r := range c.resolvers {
+		if r.Name == name {
+			if r.err != nil {
+				return nil, fmt.Errorf("open resolver %s: %w", name, r.err)
+			}
+			return r.reads, nil
+		}
+	}
+	return nil, ErrNotFound
+}
+
+func (c *catalogue) defaultRealm() string {
+	for _, r := range c.realms {
+		if r.Default {
+			return r.Name
+		}
+	}
+	return ""
+}
+
+// normal returns a realm's name as it is stored: lower case, "-" for spaces (testdata/rest/realm.json, "create bad name").
+func normal(realm string) string {
+	return strings.ReplaceAll(strings.ToLower(strings.TrimSpace(realm)), " ", "-")
+}

@@ -1,0 +1,185 @@
+// Package fileuser reads users from a file like /etc/passwd.
+//
+// It is privacyIDEA's passwdresolver: a line is login:hash:uid:gid:GECOS:home:shell, and the GECOS text is
+// "Given Surname,office,mobile,phone,email" (in this order by testdata/rest/user.json, "list realm1"). A changed file counts
+// at once, without a restart. Lines that cannot be read are passed over with one warning. Passwords are what crypt(3),
+// passlib or otpost wrote (package pinhash); a user without one cannot log in with it. The file is never written.
+package fileuser
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"sync"
+	"syscall"
+	"time"
+
+	"otpost/internal/pinhash"
+	"otpost/internal/user"
+)
+
+// Name is the type's name in the REST API.
+const Name = "passwdresolver"
+
+// parameter names the file; a relative name is under the folder of pi.cfg.
+const parameter = "fileName"
+
+// settled is the age below which a file is read again even if it looks the same: two changes within one tick of the file
+// system's clock cannot be told apart, and some tick in seconds.
+const settled = 2 * time.Second
+
+// Files opens what administrators may name (fileroot.Opener).
+type Files interface {
+	ReadFile(name string) ([]byte, error)
+	Stat(name string) (fs.FileInfo, error)
+}
+
+// Options of the resolvers. Files and Verifier are required.
+type Options struct {
+	Files    Files
+	Verifier *pinhash.Verifier
+	Now      func() time.Time // time.Now
+	Log      *slog.Logger     // discards
+}
+
+// resolver reads one file.
+type resolver struct {
+	Options
+	file string
+
+	mu      sync.Mutex
+	content *content
+}
+
+// New returns the type. A resolver without a file name is made, as recorded (testdata/rest/resolver.json, "create missing
+// filename"), and fails when it is used.
+func New(o Options) user.Type {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	return func(name string, parameters map[string]string) (user.Resolver, error) {
+		r := &resolver{Options: o, file: parameters[parameter]}
+		r.Log = o.Log.With("component", "fileuser", "resolver", name)
+		return r, nil
+	}
+}
+
+// Find implements user.Resolver.
+func (r *resolver) Find(_ context.Context, login string) (user.User, error) {
+	c, err := r.load()
+	if err != nil {
+		return user.User{}, err
+	}
+	return c.pick(c.byLogin, login)
+}
+
+// ByUID implements user.Resolver. Of several users with one UID it returns the first.
+func (r *resolver) ByUID(_ context.Context, uid string) (user.User, error) {
+	c, err := r.load()
+	if err != nil {
+		return user.User{}, err
+	}
+	return c.pick(c.byUID, uid)
+}
+
+// List implements user.Resolver. A pattern for email is compared with the whole GECOS text: in the recording ("list by email")
+// bob@* does not find bob@example.com.
+func (r *resolver) List(_ context.Context, f user.Filter) ([]user.User, error) {
+	c, err := r.load()
+	if err != nil {
+		return nil, err
+	}
+	list := []user.User{}
+	for _, entry := range c.entries {
+		seen := entry.user
+		seen.Email = seen.Description
+		if f.Match(seen) {
+			list = append(list, entry.user)
+		}
+	}
+	return list, nil
+}
+
+// CheckPassword implements user.Resolver. Users with a hash of unknown form count as users without a password; all of these
+// and unknown UIDs take as long as the costliest hash of the file.
+func (r *resolver) CheckPassword(ctx context.Context, uid string, p user.Password) (bool, error) {
+	c, err := r.load()
+	if err != nil {
+		return false, err
+	}
+	hash := ""
+	if i, ok := c.byUID[uid]; ok {
+		hash = c.entries[i].hash
+	}
+	if hash == "" || p.Plain == "" {
+		return false, r.Verifier.Dummy(ctx, p.Client, c.costliest, p.Plain.Reveal())
+	}
+	return r.Verifier.Verify(ctx, p.Client, hash, p.Plain.Reveal())
+}
+
+// load returns what the file holds now.
+func (r *resolver) load() (*content, error) {
+	if r.file == "" {
+		return nil, errors.New("the resolver has no parameter " + parameter)
+	}
+	info, err := r.Files.Stat(r.file)
+	if err != nil {
+		return nil, fmt.Errorf("look at the users' file: %w", err)
+	}
+	now := stampOf(info)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.content != nil && r.content.stamp == now && r.content.settled {
+		return r.content, nil
+	}
+	read := r.Now()
+	raw, err := r.Files.ReadFile(r.file)
+	if err != nil {
+		return nil, fmt.Errorf("read users: %w", err)
+	}
+	before := r.content
+	r.content = parse(raw)
+	r.content.stamp = now
+	r.content.settled = read.Sub(now.newest()) > settled
+	if before == nil || before.stamp != now {
+		r.warn(r.content)
+	}
+	return r.content, nil
+}
+
+func (r *resolver) warn(c *content) {
+	if c.malformed > 0 {
+		r.Log.Warn("lines of the users' file are malformed and were skipped", "lines", c.malformed, "first_line", c.firstMalformed)
+	}
+	if c.unknownHashes > 0 {
+		r.Log.Warn("users have a password hash that cannot be checked", "users", c.unknownHashes)
+	}
+}
+
+// stamp tells one state of a file from another.
+type stamp struct {
+	device, inode    uint64
+	size             int64
+	modified, change time.Time
+}
+
+func stampOf(info fs.FileInfo) stamp {
+	s := stamp{size: info.Size(), modified: info.ModTime()}
+	if system, ok := info.Sys().(*syscall.Stat_t); ok {
+		s.device, s.inode = uint64(system.Dev), system.Ino //nolint:unconvert // other widths on other machines
+		s.change = time.Unix(system.Ctim.Unix())
+	}
+	return s
+}
+
+func (s stamp) newest() time.Time {
+	if s.change.After(s.modified) {
+		return s.change
+	}
+	return s.modified
+}

@@ -1,0 +1,92 @@
+package fileuser
+
+import (
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"otpost/internal/pinhash"
+	"otpost/internal/user"
+)
+
+// content is what a file held; nobody changes it.
+type content struct {
+	stamp          stamp
+	settled        bool // the file was old enough when it was read
+	entries        []entry
+	byLogin, byUID map[string]int // place in entries
+	costliest      string         // the hash that takes longest to check; empty: there is none
+	malformed      int            // lines that were skipped
+	firstMalformed int            // number of the first of them, from 1
+	unknownHashes  int
+}
+
+type entry struct {
+	user user.User
+	hash string // empty: none that can be checked
+}
+
+func (c *content) pick(places map[string]int, key string) (user.User, error) {
+	i, ok := places[key]
+	if !ok {
+		return user.User{}, user.ErrNotFound
+	}
+	return c.entries[i].user, nil
+}
+
+// parse reads a file in UTF-8. Empty lines and lines that begin with # are none; a line needs five fields, a login of its own
+// and a UID.
+func parse(raw []byte) *content {
+	c := &content{byLogin: make(map[string]int), byUID: make(map[string]int)}
+	highest := time.Duration(-1)
+	for number, line := range strings.Split(string(raw), "\n") {
+		line = strings.TrimSuffix(line, "\r")
+		if strings.TrimSpace(line) == "" || strings.HasPrefix(line, "#") {
+			continue
+		}
+		e, ok := parseLine(line)
+		if _, taken := c.byLogin[e.user.Login]; !ok || taken {
+			c.malformed++
+			if c.malformed == 1 {
+				c.firstMalformed = number + 1
+			}
+			continue
+		}
+		cost, err := pinhash.Cost(e.hash)
+		switch {
+		case err != nil:
+			if strings.Trim(e.hash, "x*!") != "" { // those mean "no password here"
+				c.unknownHashes++
+			}
+			e.hash = ""
+		case cost > highest:
+			highest, c.costliest = cost, e.hash
+		}
+		c.add(e)
+	}
+	return c
+}
+
+func (c *content) add(e entry) {
+	place := len(c.entries)
+	c.entries = append(c.entries, e)
+	c.byLogin[e.user.Login] = place
+	if _, taken := c.byUID[e.user.UID]; !taken {
+		c.byUID[e.user.UID] = place
+	}
+}
+
+func parseLine(line string) (e entry, ok bool) {
+	fields := strings.Split(line, ":")
+	if len(fields) < 5 || fields[0] == "" || fields[2] == "" || !utf8.ValidString(line) || strings.ContainsRune(line, 0) {
+		return entry{}, false
+	}
+	gecos := fields[4]
+	parts := append(strings.Split(gecos, ","), "", "", "", "") // at least five
+	given, surname, _ := strings.Cut(strings.TrimSpace(parts[0]), " ")
+	return entry{hash: fields[1], user: user.User{
+		Login: fields[0], UID: fields[2], Description: gecos,
+		Givenname: given, Surname: strings.TrimSpace(surname),
+		Mobile: parts[2], Phone: parts[3], Email: parts[4],
+	}}, true
+}

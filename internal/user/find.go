@@ -1,0 +1,189 @@
+package user
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// Split takes a typed name apart. With splitAtSign "login@realm" and "realm\login" name the realm, if there is one of that
+// name: an address whose domain is no realm is a login name as it is. realm, when given, wins over what is in the name; when
+// no realm is named, it is the default realm, or empty when there is none.
+func (d *Directory) Split(ctx context.Context, name, realm string, splitAtSign bool) (login, realmName string, err error) {
+	c, err := d.catalogue(ctx)
+	if err != nil {
+		return "", "", err
+	}
+	login = strings.TrimSpace(name)
+	if splitAtSign {
+		login, realmName = c.split(login)
+	}
+	if realm != "" {
+		realmName = normal(realm)
+	}
+	if realmName == "" {
+		realmName = c.defaultRealm()
+	}
+	return login, realmName, nil
+}
+
+func (c *catalogue) split(name string) (login, realm string) {
+	if at := strings.LastIndexByte(name, '@'); at > 0 {
+		if r, ok := c.realm(normal(name[at+1:])); ok {
+			return name[:at], r.Name
+		}
+	}
+	if before, after, ok := strings.Cut(name, `\`); ok && after != "" {
+		if r, ok := c.realm(normal(before)); ok {
+			return after, r.Name
+		}
+	}
+	return name, ""
+}
+
+// DefaultRealm returns the name of the default realm, empty when there is none.
+func (d *Directory) DefaultRealm(ctx context.Context) (string, error) {
+	c, err := d.catalogue(ctx)
+	if err != nil {
+		return "", err
+	}
+	return c.defaultRealm(), nil
+}
+
+// Find returns the user of this login name in a realm: of its first resolver, by priority, that has one. ErrNotFound: neither
+// has, or there is no such realm. A resolver that cannot be read ends the search with its error.
+func (d *Directory) Find(ctx context.Context, login, realm string) (User, error) {
+	c, err := d.catalogue(ctx)
+	if err != nil {
+		return User{}, err
+	}
+	r, ok := c.realm(normal(realm))
+	if !ok || login == "" {
+		return User{}, ErrNotFound
+	}
+	for _, member := range r.Resolvers {
+		u, err := c.find(member.Name, func(r Resolver) (User, error) { return r.Find(ctx, login) })
+		if !errors.Is(err, ErrNotFound) {
+			u.Realm = r.Name
+			return u, err
+		}
+	}
+	return User{}, ErrNotFound
+}
+
+// ByUID returns the user whom a token's record names, without a realm. ErrNotFound: the resolver has or is none.
+func (d *Directory) ByUID(ctx context.Context, resolver, uid string) (User, error) {
+	c, err := d.catalogue(ctx)
+	if err != nil {
+		return User{}, err
+	}
+	return c.find(resolver, func(r Resolver) (User, error) { return r.ByUID(ctx, uid) })
+}
+
+func (c *catalogue) find(resolver string, ask func(Resolver) (User, error)) (User, error) {
+	reads, err := c.resolver(resolver)
+	if err != nil {
+		return User{}, err
+	}
+	u, err := ask(reads)
+	switch {
+	case errors.Is(err, ErrNotFound):
+		return User{}, ErrNotFound
+	case err != nil:
+		return User{}, fmt.Errorf("ask resolver %s: %w", resolver, err)
+	}
+	u.Resolver = resolver
+	return u, nil
+}
+
+// List returns the users that match, of one realm and one resolver or, where a name is empty, of all: realm by realm in the
+// order in which they were made, a user in two realms twice, as recorded (testdata/rest/user.json, "list no parameters").
+// Unknown realms and resolvers have no users. Never nil.
+func (d *Directory) List(ctx context.Context, realm, resolver string, f Filter) ([]User, error) {
+	c, err := d.catalogue(ctx)
+	if err != nil {
+		return nil, err
+	}
+	list := []User{}
+	for _, r := range c.realms {
+		if realm != "" && r.Name != normal(realm) {
+			continue
+		}
+		for _, member := range r.Resolvers {
+			if resolver != "" && member.Name != resolver {
+				continue
+			}
+			reads, err := c.resolver(member.Name)
+			if err != nil {
+				return nil, err
+			}
+			users, err := reads.List(ctx, f)
+			if err != nil {
+				return nil, fmt.Errorf("list users of resolver %s: %w", member.Name, err)
+			}
+			for _, u := range users {
+				u.Realm, u.Resolver = r.Name, member.Name
+				list = append(list, u)
+			}
+		}
+	}
+	return list, nil
+}
+
+// CheckPassword reports whether this is the user's password in his own store.
+func (d *Directory) CheckPassword(ctx context.Context, u User, p Password) (bool, error) {
+	c, err := d.catalogue(ctx)
+	if err != nil {
+		return false, err
+	}
+	reads, err := c.resolver(u.Resolver)
+	if err != nil {
+		return false, err
+	}
+	right, err := reads.CheckPassword(ctx, u.UID, p)
+	if err != nil {
+		return false, fmt.Errorf("check password in resolver %s: %w", u.Resolver, err)
+	}
+	return right, nil
+}
+
+// Authenticate returns the user of this login name in the realm if this is his password; ErrNotFound stands for an unknown
+// user, an unknown realm and a wrong password alike, and comes as late for the first two as for the third: the first resolver
+// of the realm is made to work.
+func (d *Directory) Authenticate(ctx context.Context, login, realm string, p Password) (User, error) {
+	u, err := d.Find(ctx, login, realm)
+	if errors.Is(err, ErrNotFound) {
+		if err := d.pretend(ctx, realm, p); err != nil {
+			return User{}, err
+		}
+		return User{}, ErrNotFound
+	}
+	if err != nil {
+		return User{}, err
+	}
+	right, err := d.CheckPassword(ctx, u, p)
+	switch {
+	case err != nil:
+		return User{}, err
+	case !right:
+		return User{}, ErrNotFound
+	}
+	return u, nil
+}
+
+// pretend spends the time of a password check.
+func (d *Directory) pretend(ctx context.Context, realm string, p Password) error {
+	c, err := d.catalogue(ctx)
+	if err != nil {
+		return err
+	}
+	if r, ok := c.realm(normal(realm)); ok && len(r.Resolvers) > 0 {
+		_, err := d.CheckPassword(ctx, User{Resolver: r.Resolvers[0].Name}, p)
+		return err
+	}
+	if d.options.Verifier == nil {
+		return nil
+	}
+	return d.options.Verifier.Dummy(ctx, p.Client, "", p.Plain.Reveal())
+}

@@ -1,0 +1,161 @@
+package user
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"slices"
+	"strings"
+
+	"otpost/internal/fault"
+	"otpost/internal/store"
+)
+
+// Definition is a resolver as it is stored. Parameters are those of privacyIDEA's resolver of that type, none of them empty.
+type Definition struct {
+	ID         int64
+	Name       string
+	Type       string
+	Parameters map[string]string
+}
+
+// Resolvers returns all definitions, by id; never nil.
+func (d *Directory) Resolvers(ctx context.Context) ([]Definition, error) {
+	c, err := d.catalogue(ctx)
+	if err != nil {
+		return nil, err
+	}
+	list := make([]Definition, 0, len(c.resolvers))
+	for _, r := range c.resolvers {
+		copied := r.Definition
+		copied.Parameters = maps.Clone(copied.Parameters)
+		list = append(list, copied)
+	}
+	return list, nil
+}
+
+// SaveResolver makes or changes the resolver of this name and returns its id. Of one that exists, parameters that are not
+// given stay as they are, an empty one is removed, and the type must be the same. Faults: 905.
+func (d *Directory) SaveResolver(ctx context.Context, definition Definition) (id int64, err error) {
+	if err := d.check(definition); err != nil {
+		return 0, err
+	}
+	err = d.db.Write(ctx, func(tx *store.Tx) error {
+		stored, err := readDefinition(tx, definition.Name)
+		switch {
+		case errors.Is(err, store.ErrNotFound):
+			stored = Definition{Name: definition.Name, Type: definition.Type, Parameters: map[string]string{}}
+			if stored.ID, err = nextID(tx, `SELECT COALESCE(MAX(id), 0) + 1 FROM resolver`); err != nil {
+				return err
+			}
+		case err != nil:
+			return err
+		case stored.Type != definition.Type:
+			return fault.Newf(fault.Parameter, "ERR905: The resolver '%s' exists and is of another type.", definition.Name)
+		}
+		maps.Copy(stored.Parameters, definition.Parameters)
+		maps.DeleteFunc(stored.Parameters, func(_, value string) bool { return value == "" })
+		id = stored.ID
+		return putDefinition(tx, stored)
+	})
+	if err != nil {
+		return 0, fmt.Errorf("save resolver: %w", err)
+	}
+	return id, nil
+}
+
+func (d *Directory) check(definition Definition) error {
+	switch {
+	case definition.Type == "":
+		return fault.Missing("type")
+	case d.options.Types[definition.Type] == nil:
+		return fault.Newf(fault.Parameter, "ERR905: There is no resolver type '%s'. This version has: %s.",
+			clean(definition.Type), strings.Join(slices.Sorted(maps.Keys(d.options.Types)), ", "))
+	case !isName(definition.Name):
+		return fault.New(fault.Parameter, "ERR905: The name of a resolver may hold the letters A to Z, digits, '.', '_' and '-' alone.")
+	}
+	if _, err := d.options.Types[definition.Type](definition.Name, definition.Parameters); err != nil {
+		return fault.Wrap(err, fault.Parameter, "ERR905: The parameters of the resolver are wrong.")
+	}
+	return nil
+}
+
+// DeleteResolver removes a resolver and returns its id, or -1 when there is none (recorded). Fault 302 while a realm holds it.
+func (d *Directory) DeleteResolver(ctx context.Context, name string) (id int64, err error) {
+	err = d.db.Write(ctx, func(tx *store.Tx) error {
+		stored, err := readDefinition(tx, name)
+		if errors.Is(err, store.ErrNotFound) {
+			id = -1
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		var realm string
+		err = tx.Get([]any{&realm}, `SELECT realm.name FROM realm JOIN realm_resolver ON realm_resolver.realm_id = realm.id
+			WHERE realm_resolver.resolver_id = $1 ORDER BY realm.id LIMIT 1`, stored.ID)
+		if err == nil {
+			return fault.Newf(fault.Config, "ERR302: The resolver '%s' is still contained in realm '%s'.", name, realm)
+		}
+		if !errors.Is(err, store.ErrNotFound) {
+			return err
+		}
+		tx.Put(`DELETE FROM resolver WHERE id = $1`, stored.ID)
+		changed(tx)
+		id = stored.ID
+		return nil
+	})
+	if err != nil {
+		return 0, fmt.Errorf("delete resolver: %w", err)
+	}
+	return id, nil
+}
+
+// TestResolver reads the users of a definition that need not be stored, and returns how many there are. Fault 905 says why it
+// cannot.
+func (d *Directory) TestResolver(ctx context.Context, definition Definition) (found int, err error) {
+	if definition.Name == "" {
+		definition.Name = "test"
+	}
+	if err := d.check(definition); err != nil {
+		return 0, err
+	}
+	reads, err := d.options.Types[definition.Type](definition.Name, definition.Parameters)
+	if err != nil {
+		return 0, fmt.Errorf("open resolver: %w", err)
+	}
+	users, err := reads.List(ctx, nil)
+	why := "its users cannot be read"
+	switch {
+	case err == nil:
+		return len(users), nil
+	case errors.Is(err, fs.ErrNotExist):
+		why = "there is no such file"
+	case errors.Is(err, fs.ErrPermission):
+		why = "the server may not read the file"
+	}
+	return 0, fault.Wrap(err, fault.Parameter, "ERR905: The resolver does not work: "+why+".")
+}
+
+// isName reports whether a name may be a resolver's or a realm's.
+func isName(name string) bool {
+	if name == "" || len(name) > 255 {
+		return false
+	}
+	for _, c := range name {
+		if !strings.ContainsRune("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-", c) {
+			return false
+		}
+	}
+	return true
+}
+
+// clean returns what a sentence may repeat of a foreign word.
+func clean(word string) string {
+	if isName(word) {
+		return word
+	}
+	return "?"
+}

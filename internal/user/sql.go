@@ -1,0 +1,126 @@
+package user
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"otpost/internal/fault"
+	"otpost/internal/store"
+)
+
+// changed raises the number by which every process sees that settings have changed.
+func changed(tx *store.Tx) { tx.Put(`UPDATE instance SET generation = generation + 1`) }
+
+func readGeneration(r store.Reader) (generation int64, err error) {
+	err = r.Get([]any{&generation}, `SELECT generation FROM instance`)
+	return generation, err
+}
+
+// nextID runs a query for the lowest id above all others: ids are small numbers in the API, not UUIDs.
+func nextID(tx *store.Tx, query string) (id int64, err error) {
+	err = tx.Get([]any{&id}, query)
+	return id, err
+}
+
+func readDefinitions(r store.Reader) (list []Definition, err error) {
+	err = r.Query(func(scan store.Scan) error {
+		one, err := scanDefinition(scan)
+		list = append(list, one)
+		return err
+	}, `SELECT id, name, type, data FROM resolver ORDER BY id`)
+	return list, err
+}
+
+// readDefinition returns store.ErrNotFound when there is no resolver of this name.
+func readDefinition(r store.Reader, name string) (Definition, error) {
+	return scanDefinition(func(dest ...any) error {
+		return r.Get(dest, `SELECT id, name, type, data FROM resolver WHERE name = $1`, name)
+	})
+}
+
+func scanDefinition(scan store.Scan) (one Definition, err error) {
+	var data string
+	if err := scan(&one.ID, &one.Name, &one.Type, &data); err != nil {
+		return one, err
+	}
+	if err := json.Unmarshal([]byte(data), &one.Parameters); err != nil {
+		return one, fmt.Errorf("parameters of resolver %s: %w", one.Name, err)
+	}
+	if one.Parameters == nil {
+		one.Parameters = map[string]string{}
+	}
+	return one, nil
+}
+
+func putDefinition(tx *store.Tx, one Definition) error {
+	data, err := json.Marshal(one.Parameters)
+	if err != nil {
+		return fmt.Errorf("encode parameters: %w", err)
+	}
+	tx.Put(`INSERT INTO resolver (id, name, type, data) VALUES ($1, $2, $3, $4)
+		ON CONFLICT (id) DO UPDATE SET data = excluded.data`, one.ID, one.Name, one.Type, string(data))
+	changed(tx)
+	return nil
+}
+
+func readRealms(r store.Reader) (list []Realm, err error) {
+	places := make(map[int64]int)
+	err = r.Query(func(scan store.Scan) error {
+		one := Realm{Resolvers: []Member{}}
+		var isDefault int64
+		if err := scan(&one.ID, &one.Name, &isDefault); err != nil {
+			return err
+		}
+		one.Default = isDefault == 1
+		places[one.ID] = len(list)
+		list = append(list, one)
+		return nil
+	}, `SELECT id, name, is_default FROM realm ORDER BY id`)
+	if err != nil {
+		return nil, err
+	}
+	err = r.Query(func(scan store.Scan) error {
+		var realm int64
+		var m Member
+		if err := scan(&realm, &m.Name, &m.Type, &m.Priority); err != nil {
+			return err
+		}
+		if place, ok := places[realm]; ok {
+			list[place].Resolvers = append(list[place].Resolvers, m)
+		}
+		return nil
+	}, `SELECT realm_resolver.realm_id, resolver.name, resolver.type, realm_resolver.priority
+		FROM realm_resolver JOIN resolver ON resolver.id = realm_resolver.resolver_id
+		ORDER BY realm_resolver.priority NULLS LAST, resolver.id`)
+	return list, err
+}
+
+// putRealm makes the realm if it is missing and replaces its members by those that have an id.
+func putRealm(tx *store.Tx, name string, members []Member, ids map[string]int64) error {
+	id, err := realmID(tx, name)
+	if fault.CodeOf(err) == fault.NotFound {
+		var others int64
+		if err := tx.Get([]any{&others}, `SELECT COUNT(*) FROM realm`); err != nil {
+			return err
+		}
+		if id, err = nextID(tx, `SELECT COALESCE(MAX(id), 0) + 1 FROM realm`); err != nil {
+			return err
+		}
+		first := 0
+		if others == 0 {
+			first = 1
+		}
+		tx.Put(`INSERT INTO realm (id, name, is_default) VALUES ($1, $2, $3)`, id, name, first)
+	} else if err != nil {
+		return err
+	}
+	tx.Put(`DELETE FROM realm_resolver WHERE realm_id = $1`, id)
+	for _, m := range members {
+		if resolver, ok := ids[m.Name]; ok {
+			tx.Put(`INSERT INTO realm_resolver (realm_id, resolver_id, priority) VALUES ($1, $2, $3)
+				ON CONFLICT (realm_id, resolver_id) DO UPDATE SET priority = excluded.priority`, id, resolver, m.Priority)
+		}
+	}
+	changed(tx)
+	return nil
+}
