@@ -1,0 +1,133 @@
+// Package login decides a login: user, tokens, PIN and codes in, accepted, rejected or challenged out.
+//
+// It promises the table of DESIGN.md section 11, row by row. A guess is paid for in a commit of its own before a PIN or code is
+// looked at, and settled in the one transaction that writes the decision: counters, ended and new challenges, the message and
+// its job, and the journal's row of an acceptance. A code is accepted once, however many answers come at the same time. What it
+// does not: send (delivery does), or render an answer (httpapi does).
+package login
+
+import (
+	"context"
+	"log/slog"
+	"strings"
+
+	"otpost/internal/delivery"
+	"otpost/internal/store"
+	"otpost/internal/system"
+	"otpost/internal/token"
+	"otpost/internal/user"
+)
+
+// Authentication is the decision, in the words of result.authentication.
+type Authentication string
+
+// The decisions.
+const (
+	Accept    Authentication = "ACCEPT"
+	Reject    Authentication = "REJECT"
+	Challenge Authentication = "CHALLENGE"
+)
+
+// Request is what a client asks. It has as many fields as the calls have parameters.
+type Request struct {
+	User          string // name or name@realm; or Serial
+	Realm         string // empty: the default one, or that of User
+	Resolver      string // empty: any
+	Serial        string
+	Pass          token.Text // PIN, PIN and code, or code; Check only
+	TransactionID string     // of the challenge that is answered ("transaction_id" or "state"); Check only
+	OTPOnly       bool       // Pass is a code without PIN; with Serial, Check only
+	Type          string     // only tokens of this type; Trigger only
+	Client        string     // address, for the journal and for the order of service
+	Action        string     // for the journal: "POST /validate/check"
+}
+
+// Result is the decision with everything that an answer and a journal need. It has as many fields as they show.
+type Result struct {
+	Authentication Authentication
+	Message        string     // detail.message; empty: there is none
+	Lists          bool       // detail carries messages, multi_challenge and transaction_ids, even empty ones
+	Messages       []string   // one for each token that should have challenged; nil unless Lists
+	Challenges     []Prompted // the challenges that were made; nil unless Lists. Trigger's value is their number
+	TransactionID  string     // of Challenges
+	Serial         string     // detail.serial; empty: it is not shown
+	Type           string     // detail.type; as Serial
+	OTPLen         int        // detail.otplen; 0: it is not shown
+	HideDetail     bool       // the answer has no detail at all
+	User           user.User  // zero: the token has none
+	Judged         []string   // serials of the tokens that it was about, for the journal
+	Recorded       bool       // the journal has its row already (an acceptance)
+}
+
+// Prompted is one challenge, as multi_challenge shows it.
+type Prompted struct {
+	Serial, Type, Message, TransactionID string
+}
+
+// The recorded sentences (testdata/rest/validate.json, token.json).
+const (
+	noTokens     = "The user has no tokens assigned"
+	disabled     = "Token is disabled"
+	notEnrolled  = "Token is not yet enrolled"
+	exceeded     = "Failcounter exceeded"
+	wrongPIN     = "wrong otp pin"
+	wrongCode    = "wrong otp value"
+	usedCode     = "wrong otp value. previous otp used again"
+	rightCode    = "matching 1 tokens"
+	rightAnswer  = "Found matching challenge"
+	wrongAnswer  = "Response did not match the challenge."
+	wrongAnswers = "Response did not match for %d tokens."
+)
+
+// Users finds who wants to log in.
+type Users interface {
+	Split(ctx context.Context, name, realm string, splitAtSign bool) (login, realmName string, err error)
+	Find(ctx context.Context, login, realm string) (user.User, error)
+	ByUID(ctx context.Context, resolver, uid string) (user.User, error)
+}
+
+// Options are what a Service needs. All but Log are required.
+type Options struct {
+	DB         *store.DB
+	Users      Users
+	Tokens     *token.Service
+	Settings   *system.Settings
+	Deliveries *delivery.Service
+	Log        *slog.Logger // discards
+}
+
+// Service decides logins. It is safe for concurrent use.
+type Service struct{ Options }
+
+// New returns a Service; it does no I/O.
+func New(o Options) *Service {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	return &Service{o}
+}
+
+// rejected returns a refusal with nothing but a sentence.
+func rejected(message string) Result { return Result{Authentication: Reject, Message: message} }
+
+// about adds what the answer shows of a token.
+func (r Result) about(t token.Token, otplen bool) Result {
+	r.Serial, r.Type = t.Serial, t.Type
+	if otplen {
+		r.OTPLen = t.OTPLen
+	}
+	return r
+}
+
+// joined returns the texts, each once, joined by ", ": the recorded form of detail.message for several challenges.
+func joined(texts []string) string {
+	seen := make(map[string]bool)
+	var once []string
+	for _, text := range texts {
+		if !seen[text] {
+			once = append(once, text)
+		}
+		seen[text] = true
+	}
+	return strings.Join(once, ", ")
+}

@@ -1,0 +1,55 @@
+package login
+
+import (
+	"context"
+	"errors"
+	"strings"
+
+	"otpost/internal/fault"
+	"otpost/internal/token"
+)
+
+// Trigger sends codes for all tokens of a user, or for one, on behalf of a service that is trusted with it: no PIN, no guess,
+// nothing paid (row 18). No usable token is a refusal, not an error. The errors are faults 904 and 905 and those of ours.
+func (s *Service) Trigger(ctx context.Context, r Request) (Result, error) {
+	sub, err := s.find(ctx, r, unknownToTrigger)
+	if f := (*fault.Error)(nil); errors.As(err, &f) && f.Code == fault.NotFound {
+		return Result{Authentication: Reject, Lists: true}, nil // no such serial
+	}
+	if err != nil {
+		return Result{}, err
+	}
+	result, err := s.trigger(ctx, r, sub)
+	result.User = sub.user
+	return result, err
+}
+
+func (s *Service) trigger(ctx context.Context, r Request, sub subject) (Result, error) {
+	var usable []token.Token
+	for _, t := range sub.tokens {
+		if t.Usable() && (r.Type == "" || strings.EqualFold(t.Type, r.Type)) {
+			usable = append(usable, t)
+		}
+	}
+	open := unlocked(usable)
+	switch {
+	case len(usable) == 0:
+		return Result{Authentication: Reject, Lists: true, Judged: token.Serials(sub.tokens)}, nil
+	case len(open) == 0:
+		return Result{Authentication: Reject, Lists: true, Message: exceeded, Messages: []string{exceeded}, Judged: token.Serials(usable)}, nil
+	}
+	d, err := s.challengeTokens(ctx, sub, open)
+	if err == nil {
+		err = s.commit(ctx, r, sub, &d)
+	}
+	if err != nil {
+		return Result{}, err
+	}
+	return s.dispatch(ctx, d).judged(token.Serials(open)), nil
+}
+
+// judged adds the serials of the tokens that a decision is about.
+func (r Result) judged(serials []string) Result {
+	r.Judged = serials
+	return r
+}

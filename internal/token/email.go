@@ -1,0 +1,91 @@
+package token
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"math/big"
+	"time"
+
+	"github.com/google/uuid"
+
+	"otpost/internal/challenge"
+	"otpost/internal/delivery"
+	"otpost/internal/secret"
+	"otpost/internal/store"
+	"otpost/internal/system"
+)
+
+// What the original sends and says without policies (testdata/rest/validate.json, "pin -> challenge"; mail_failure.json,
+// "pin: inline, SMTP down").
+const (
+	subject       = "Your OTP"
+	promptSent    = "Enter the OTP from the Email"
+	promptNotSent = "The PIN was correct, but the EMail could not be sent!"
+)
+
+// Draft is a code that is about to be sent: its challenge, the message that carries it, and what the user is told when it was
+// sent and when it was not.
+type Draft struct {
+	Serial        string
+	Type          string
+	DeliveryID    uuid.UUID
+	Challenge     challenge.Challenge
+	Message       delivery.Message
+	Sendable      bool // false: there is no address to send to; Message and Challenge are empty
+	PromptSent    string
+	PromptNotSent string
+}
+
+// Draft draws a code for a token that challenges. The code and its message live until the settings' validity is over. It fails
+// only by a fault of ours (user store, key file).
+func (s *Service) Draft(ctx context.Context, t Token, values system.Values, transactionID string) (Draft, error) {
+	d := Draft{Serial: t.Serial, Type: t.Type, PromptSent: promptSent, PromptNotSent: promptNotSent}
+	recipient, err := s.email(ctx, t)
+	if err != nil {
+		return d, err
+	}
+	if s.ValidAddress(recipient) != nil {
+		return d, nil
+	}
+	code, err := s.code(t.OTPLen)
+	if err != nil {
+		return d, err
+	}
+	now := s.DB.Now()
+	until := now.Add(values.EmailValidTime())
+	d.Sendable = true
+	d.DeliveryID = uuid.Must(uuid.NewV7()) // fails only without a random source, and crypto/rand ends the process then
+	d.Challenge = challenge.New(s.Keys, challenge.Code{
+		TransactionID: transactionID, Serial: t.Serial, DeliveryID: d.DeliveryID, Text: code, Created: now, ValidUntil: until,
+	})
+	d.Message = message(t, values, recipient, code, until)
+	return d, nil
+}
+
+func message(t Token, values system.Values, recipient string, code secret.Text, until time.Time) delivery.Message {
+	route := t.EmailIdentifier
+	if route == "" {
+		route = values.EmailIdentifier()
+	}
+	return delivery.Message{
+		Route: route, Recipient: recipient, Subject: subject, Body: code.Reveal(), Code: code.Reveal(), Serial: t.Serial, NotAfter: until,
+	}
+}
+
+// code draws n decimal digits, uniformly.
+func (s *Service) code(n int) (secret.Text, error) {
+	limit := new(big.Int).Exp(big.NewInt(10), big.NewInt(int64(n)), nil)
+	drawn, err := rand.Int(s.Rand, limit)
+	if err != nil {
+		return "", fmt.Errorf("draw code: %w", err)
+	}
+	return secret.Text(fmt.Sprintf("%0*d", n, drawn)), nil
+}
+
+// Challenged counts a challenge that the caller's transaction writes for a token, and reports whether it may: the token can
+// still be used.
+func Challenged(tx *store.Tx, serial string) (bool, error) {
+	return tx.Changed(`UPDATE token SET challenge_count = challenge_count + 1
+		WHERE serial = $1 AND active = 1 AND revoked = 0 AND rollout_state = $2 RETURNING serial`, serial, Enrolled)
+}

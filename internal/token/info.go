@@ -1,0 +1,118 @@
+package token
+
+import (
+	"context"
+	"strconv"
+	"time"
+
+	"otpost/internal/fault"
+	"otpost/internal/store"
+)
+
+// The forms of times in "info", as recorded ("list after the validate run", "lock: token list").
+const (
+	dateForm     = "2006-01-02T15:04:05-07:00"
+	lastAuthForm = "2006-01-02 15:04:05.000000-0700"
+	exceededForm = "2006-01-02T15:04-0700"
+)
+
+// The properties that the token itself manages.
+const (
+	keyEmail      = "email"
+	keyDynamic    = "dynamic_email"
+	keyIdentifier = "email.identifier"
+)
+
+// properties returns what "info" shows, in the order of the recorded key lists: what the token manages, then the free ones.
+// tokenkind and hashlib are the original's constants for these tokens.
+func (s *Service) properties(r store.Reader, t Token) ([]Property, error) {
+	var all []Property
+	managed := func(key, value string) {
+		if value != "" {
+			all = append(all, Property{Key: key, Value: value, Managed: true})
+		}
+	}
+	managed("assignment_date", date(t.Assigned, dateForm))
+	email, err := s.ownEmail(t)
+	if err != nil {
+		return nil, err
+	}
+	managed(keyEmail, email)
+	if t.DynamicEmail {
+		managed(keyDynamic, "True")
+	}
+	managed(keyIdentifier, t.EmailIdentifier)
+	managed("tokenkind", "software")
+	managed("hashlib", "sha1")
+	managed("creation_date", date(t.Created, dateForm))
+	managed("count_auth_success", positive(t.CountAuthSuccess))
+	managed("count_auth", positive(t.CountAuth))
+	managed("last_auth", date(t.LastAuth, lastAuthForm))
+	managed("failcounter_exceeded", date(t.FailCounterExceeded, exceededForm))
+	err = r.Query(func(scan store.Scan) error {
+		var p Property
+		err := scan(&p.Key, &p.Value)
+		all = append(all, p)
+		return err
+	}, `SELECT key, value FROM token_info WHERE serial = $1 ORDER BY key`, t.Serial)
+	return all, err
+}
+
+func date(t time.Time, form string) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.UTC().Format(form)
+}
+
+func positive(n int) string {
+	if n < 1 {
+		return ""
+	}
+	return strconv.Itoa(n)
+}
+
+// managed reports whether a property is one of those that the token keeps itself.
+func managedKey(key string) bool {
+	switch key {
+	case "assignment_date", keyEmail, keyDynamic, keyIdentifier, "tokenkind", "hashlib", "creation_date", "count_auth_success",
+		"count_auth", "last_auth", "failcounter_exceeded":
+		return true
+	}
+	return false
+}
+
+// checkInfo refuses properties that the token manages, with the recorded fault 303 (testdata/rest/mail_failure.json, "token
+// info email.identifier through /token/info"), and names or values that do not fit.
+func checkInfo(key, value string) error {
+	switch {
+	case key == "" || len(key) > 255 || !printable(key) || len(value) > 2000 || !printable(value):
+		return fault.New(fault.Parameter, "ERR905: A token info has a key of at most 255 and a value of at most 2000 bytes, each one line.")
+	case managedKey(key):
+		return fault.Newf(fault.Policy, "The token info key '%s' is managed by the token and can not be modified.", key)
+	}
+	return nil
+}
+
+// SetInfo sets a free property.
+func (s *Service) SetInfo(ctx context.Context, sel Selection, key, value string) error {
+	if err := checkInfo(key, value); err != nil {
+		return err
+	}
+	return s.change(ctx, sel, func(tx *store.Tx, t Token) error {
+		tx.Put(`INSERT INTO token_info (serial, key, value) VALUES ($1, $2, $3)
+			ON CONFLICT (serial, key) DO UPDATE SET value = excluded.value`, t.Serial, key, value)
+		return nil
+	})
+}
+
+// DeleteInfo removes a free property, if there is one of this name.
+func (s *Service) DeleteInfo(ctx context.Context, sel Selection, key string) error {
+	if err := checkInfo(key, ""); err != nil {
+		return err
+	}
+	return s.change(ctx, sel, func(tx *store.Tx, t Token) error {
+		tx.Put(`DELETE FROM token_info WHERE serial = $1 AND key = $2`, t.Serial, key)
+		return nil
+	})
+}
