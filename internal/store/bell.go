@@ -22,7 +22,7 @@ type bell struct {
 func newBell(path string) (*bell, error) {
 	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
-		return nil, fmt.Errorf("open the wake file: %w", err)
+		return nil, fmt.Errorf("open the wake file: %w", translate(err))
 	}
 	watcher, err := fsnotify.NewWatcher()
 	if err == nil {
@@ -45,8 +45,19 @@ func (b *bell) ring() {
 
 func (b *bell) listen() {
 	defer close(b.done)
-	for event := range b.watcher.Events {
-		if event.Has(fsnotify.Write) {
+	for {
+		select {
+		case event, open := <-b.watcher.Events:
+			if !open {
+				return
+			}
+			if event.Has(fsnotify.Write) {
+				b.wake()
+			}
+		case _, open := <-b.watcher.Errors: // events were lost; nobody reading it would stop the watcher
+			if !open {
+				return
+			}
 			b.wake()
 		}
 	}

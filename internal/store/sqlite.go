@@ -74,19 +74,27 @@ func checkFile(path string, create bool) error {
 
 // migrate checks that the database is ours and that its schema fits, and brings it up to date where it may.
 func migrate(ctx context.Context, o Options) error {
+	if fresh, err := checkOurs(ctx, o.Path); err != nil {
+		return err
+	} else if fresh && !o.Migrate {
+		return fmt.Errorf("%w: it is empty; run otpost setup, or otpost serve --migrate", ErrSchema)
+	}
+	if o.Migrate { // one process at a time
+		lock, err := openLock(o.Path)
+		if err != nil {
+			return err
+		}
+		defer lock.Close()
+		if err := lockFile(lock); err != nil {
+			return err
+		}
+	}
 	db, err := sql.Open("sqlite", dsn(o.Path, "synchronous(FULL)"))
 	if err != nil {
 		return err
 	}
 	defer db.Close()
 	db.SetMaxOpenConns(1)
-	fresh, err := checkOurs(ctx, o.Path)
-	if err != nil {
-		return err
-	}
-	if fresh && !o.Migrate {
-		return fmt.Errorf("%w: it is empty; run otpost setup, or otpost serve --migrate", ErrSchema)
-	}
 	sub, err := fs.Sub(migrations, "migrations/sqlite")
 	if err != nil {
 		return err
@@ -96,14 +104,15 @@ func migrate(ctx context.Context, o Options) error {
 		return fmt.Errorf("read migrations: %w", err)
 	}
 	if o.Migrate {
-		if err := apply(ctx, o, goose, db, fresh); err != nil {
+		if err := apply(ctx, o, goose, db); err != nil {
 			return err
 		}
 	}
 	return checkRange(ctx, goose, db)
 }
 
-func apply(ctx context.Context, o Options, provider *goose.Provider, db *sql.DB, fresh bool) error {
+// apply brings the schema up to date. A process that died half-way left whole steps behind, and perhaps no instance.
+func apply(ctx context.Context, o Options, provider *goose.Provider, db *sql.DB) error {
 	results, err := provider.Up(ctx)
 	if err != nil {
 		return fmt.Errorf("migrate: %w", translate(err))
@@ -111,17 +120,14 @@ func apply(ctx context.Context, o Options, provider *goose.Provider, db *sql.DB,
 	for _, r := range results {
 		o.Log.Info("migrated the database", "step", filepath.Base(r.Source.Path), "took_ms", r.Duration.Milliseconds())
 	}
-	if !fresh {
-		return nil
-	}
 	id := make([]byte, 8)
 	rand.Read(id)
 	host, err := os.Hostname()
 	if err != nil {
 		return fmt.Errorf("name this host: %w", err)
 	}
-	_, err = db.ExecContext(ctx, `INSERT INTO instance (id, host, created_ms, generation, oldest_program) VALUES ($1, $2, $3, 1, $4)`,
-		hex.EncodeToString(id), host, Millis(o.Now()), Program)
+	_, err = db.ExecContext(ctx, `INSERT INTO instance (id, host, created_ms, generation, oldest_program)
+		SELECT $1, $2, $3, 1, $4 WHERE NOT EXISTS (SELECT 1 FROM instance)`, hex.EncodeToString(id), host, Millis(o.Now()), Program)
 	return translate(err)
 }
 
@@ -131,7 +137,7 @@ func checkOurs(ctx context.Context, path string) (fresh bool, err error) {
 	if info, err := os.Stat(path); err != nil || info.Size() == 0 {
 		return true, nil
 	}
-	db, err := sql.Open("sqlite", "file:"+(&url.URL{Path: path}).EscapedPath()+"?mode=ro")
+	db, err := sql.Open("sqlite", "file:"+(&url.URL{Path: path}).EscapedPath()+"?mode=ro&_pragma=busy_timeout(5000)")
 	if err != nil {
 		return false, err
 	}
@@ -155,11 +161,15 @@ func checkOurs(ctx context.Context, path string) (fresh bool, err error) {
 	switch {
 	case tables["pidea_audit"] || tables["tokenrealm"] || tables["tokeninfo"]:
 		return false, fmt.Errorf("%w but privacyIDEA's, which otpost never writes: name another one in OTPOST_DATABASE_URI, so that one pi.cfg serves both", ErrForeign)
-	case tables["instance"] && tables["delivery"], len(tables) == 0:
-		return len(tables) == 0, nil
-	default:
+	case tables["instance"] && tables["delivery"]:
+		return false, nil
+	}
+	delete(tables, "goose_db_version") // all there is when a first migration was killed
+	delete(tables, "sqlite_sequence")
+	if len(tables) > 0 {
 		return false, ErrForeign
 	}
+	return true, nil
 }
 
 // checkRange refuses a schema that is older than the program's, or newer and closed to it.
@@ -172,8 +182,12 @@ func checkRange(ctx context.Context, provider *goose.Provider, db *sql.DB) error
 		return fmt.Errorf("%w: it is at step %d of %d; run otpost setup, or otpost serve --migrate", ErrSchema, current, target)
 	}
 	var oldest int64
-	if err := db.QueryRowContext(ctx, `SELECT oldest_program FROM instance`).Scan(&oldest); err != nil {
-		return fmt.Errorf("read the schema's range: %w", translate(err))
+	err = translate(db.QueryRowContext(ctx, `SELECT oldest_program FROM instance`).Scan(&oldest))
+	if errors.Is(err, ErrNotFound) {
+		return fmt.Errorf("%w: its setup was broken off; run otpost setup, or otpost serve --migrate", ErrSchema)
+	}
+	if err != nil {
+		return fmt.Errorf("read the schema's range: %w", err)
 	}
 	if oldest > Program {
 		return fmt.Errorf("%w: it was made by a newer otpost; install that version", ErrSchema)

@@ -5,7 +5,9 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io/fs"
 
+	"golang.org/x/sys/unix"
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
 )
@@ -144,8 +146,13 @@ func translate(err error) error {
 	if err == nil {
 		return nil
 	}
-	if errors.Is(err, sql.ErrNoRows) {
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
 		return ErrNotFound
+	case errors.Is(err, fs.ErrPermission), errors.Is(err, unix.EROFS): // of a side file
+		return errors.Join(ErrReadOnly, err)
+	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT):
+		return errors.Join(ErrFull, err)
 	}
 	var e *sqlite.Error
 	if !errors.As(err, &e) {

@@ -6,10 +6,9 @@ import (
 	"fmt"
 	"os"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"sync/atomic"
-
-	"golang.org/x/sys/unix"
 )
 
 // mostTogether bounds the closures of one commit, so that the first of them does not wait for ever.
@@ -24,7 +23,7 @@ type writer struct {
 	prepared map[string]*sql.Stmt
 	full     bool // synchronous=FULL is set
 	calls    chan *call
-	stopped  sync.Mutex // guards calls against a send after close
+	stopped  sync.RWMutex // guards calls against a send after close; senders do not wait for each other
 	closed   bool
 	done     chan struct{}
 }
@@ -46,16 +45,19 @@ const (
 )
 
 func newWriter(ctx context.Context, path string, b *bell) (*writer, error) {
-	lock, err := os.OpenFile(path+"-writer", os.O_CREATE|os.O_RDWR, 0o600)
+	lock, err := openLock(path)
 	if err != nil {
-		return nil, fmt.Errorf("open the writers' lock: %w", err)
+		return nil, err
 	}
 	db, err := sql.Open("sqlite", dsn(path, "synchronous(NORMAL)"))
 	if err != nil {
+		lock.Close() //nolint:errcheck // err is the one to tell
 		return nil, err
 	}
 	conn, err := db.Conn(ctx)
 	if err != nil {
+		lock.Close() //nolint:errcheck // err is the one to tell
+		db.Close()   //nolint:errcheck // likewise
 		return nil, fmt.Errorf("open the writing connection: %w", translate(err))
 	}
 	w := &writer{
@@ -92,8 +94,8 @@ func (w *writer) do(ctx context.Context, f func(tx *Tx) error, full bool) error 
 }
 
 func (w *writer) send(ctx context.Context, c *call) error {
-	w.stopped.Lock()
-	defer w.stopped.Unlock()
+	w.stopped.RLock()
+	defer w.stopped.RUnlock()
 	if w.closed {
 		return ErrClosed
 	}
@@ -124,11 +126,33 @@ func (w *writer) close() error {
 func (w *writer) run() {
 	defer close(w.done)
 	for first := range w.calls {
-		w.commit(w.gather(first))
+		w.commit(first)
 	}
 }
 
-// gather returns first and everything that waits behind it.
+// commit runs first and everything that waits behind it in one transaction and answers them. What waits is gathered once the
+// lock is ours: until then a caller may still give up.
+func (w *writer) commit(first *call) {
+	err := lockFile(w.lock)
+	calls := w.gather(first)
+	if err == nil {
+		if len(calls) > 0 {
+			err = w.transact(calls)
+		}
+		unlockFile(w.lock)
+	}
+	if err == nil && slices.ContainsFunc(calls, func(c *call) bool { return c.err == nil && c.tx.signal }) {
+		w.bell.ring()
+	}
+	for _, c := range calls {
+		if c.err == nil {
+			c.err = err
+		}
+		close(c.answer)
+	}
+}
+
+// gather returns first and everything that waits behind it, but for calls whose caller has given up.
 func (w *writer) gather(first *call) []*call {
 	calls := make([]*call, 0, 8)
 	take := func(c *call) {
@@ -151,28 +175,6 @@ func (w *writer) gather(first *call) []*call {
 	return calls
 }
 
-// commit runs the calls in one transaction and answers them.
-func (w *writer) commit(calls []*call) {
-	if len(calls) == 0 {
-		return
-	}
-	err := w.transact(calls)
-	if err == nil {
-		for _, c := range calls {
-			if c.err == nil && c.tx.signal {
-				w.bell.ring()
-				break
-			}
-		}
-	}
-	for _, c := range calls {
-		if c.err == nil {
-			c.err = err
-		}
-		close(c.answer)
-	}
-}
-
 func (w *writer) transact(calls []*call) (err error) {
 	full := false
 	for _, c := range calls {
@@ -181,7 +183,6 @@ func (w *writer) transact(calls []*call) (err error) {
 	if err := w.begin(full); err != nil {
 		return err
 	}
-	defer unix.Flock(int(w.lock.Fd()), unix.LOCK_UN) //nolint:errcheck // a lock that is held can be given back
 	for _, c := range calls {
 		if c.err = w.runOne(c); c.err == nil {
 			continue
@@ -199,23 +200,13 @@ func (w *writer) transact(calls []*call) (err error) {
 	return nil
 }
 
-// begin takes the lock of the file and begins a transaction of the wanted durability, which SQLite takes only outside one.
+// begin begins a transaction of the wanted durability, which SQLite takes only outside one.
 func (w *writer) begin(full bool) error {
-	for {
-		err := unix.Flock(int(w.lock.Fd()), unix.LOCK_EX)
-		if err == nil {
-			break
-		}
-		if err != unix.EINTR {
-			return fmt.Errorf("take the writers' lock: %w", err)
-		}
-	}
 	err := w.synchronous(full)
 	if err == nil {
 		err = w.exec("BEGIN IMMEDIATE")
 	}
 	if err != nil {
-		unix.Flock(int(w.lock.Fd()), unix.LOCK_UN) //nolint:errcheck // err is the one to tell
 		return fmt.Errorf("begin: %w", err)
 	}
 	return nil

@@ -3,9 +3,11 @@ package sqliteq_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -53,12 +55,46 @@ func opened(t *testing.T, dir string, now func() time.Time) (*store.DB, *sqliteq
 	return db, d
 }
 
+// bases gives each test of the suite one database, and each queue that it opens a name of its own: making a database is what
+// would take the time.
+type bases struct {
+	mu  sync.Mutex
+	all map[*testing.T]*base
+}
+
+type base struct {
+	db    *store.DB
+	clock func() time.Time // of the queue that was opened last; a test opens them one after the other
+	n     int
+}
+
+func (s *bases) open(t *testing.T, now func() time.Time) (queue.Driver, func()) {
+	t.Helper()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	b := s.all[t]
+	if b == nil {
+		b = &base{clock: now}
+		b.db, _ = opened(t, t.TempDir(), func() time.Time { return b.clock() })
+		s.all[t] = b
+	}
+	b.clock = now
+	b.n++
+	d, err := sqliteq.Open(b.db, sqliteq.Options{Queue: fmt.Sprintf("suite-%d", b.n)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d, func() {
+		if err := d.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 func TestDriverKeepsTheContract(t *testing.T) {
 	t.Parallel()
-	queuetest.Run(t, func(t *testing.T, now func() time.Time) (queue.Driver, func()) {
-		_, d, end := open(t, t.TempDir(), now)
-		return d, end
-	})
+	s := &bases{all: make(map[*testing.T]*base)}
+	queuetest.Run(t, s.open)
 }
 
 func job() queue.Job { return queue.Job{ID: uuid.Must(uuid.NewV7()), Kind: kind} }
