@@ -1,0 +1,10 @@
+// Command privacyidea-queue-huey is the worker under the name and with the options that privacyIDEA's manual gives it.
+package main
+
+import (
+	"os"
+
+	"otpost/internal/cli"
+)
+
+func main() { os.Exit(cli.Main("privacyidea-queue-huey", os.Args[1:])) }

@@ -1,0 +1,172 @@
+// Package app is the composition root: it wires the packages into one program and runs its parts.
+//
+// Open takes the resources (key file, database, queue), Serve answers requests, Work does the jobs, Setup makes a new
+// installation. Tests start the same values. Nothing else knows how the packages fit together.
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"os"
+	"path/filepath"
+
+	"otpost/internal/access"
+	"otpost/internal/audit"
+	"otpost/internal/challenge"
+	"otpost/internal/config"
+	"otpost/internal/delivery"
+	"otpost/internal/dial"
+	"otpost/internal/fileroot"
+	"otpost/internal/httpapi"
+	"otpost/internal/login"
+	"otpost/internal/mail"
+	"otpost/internal/pinhash"
+	"otpost/internal/queue"
+	"otpost/internal/queue/sqliteq"
+	"otpost/internal/secret"
+	"otpost/internal/store"
+	"otpost/internal/system"
+	"otpost/internal/token"
+	"otpost/internal/user"
+	"otpost/internal/user/fileuser"
+)
+
+// Version is this program's version; the REST API's envelope and `otpost version` tell it.
+const Version = "0.1.0"
+
+// Options are what Open needs.
+type Options struct {
+	Config   *config.Config
+	Migrate  bool         // bring the schema up to date, or make the database
+	Log      *slog.Logger // of the process
+	QueueLog *slog.Logger // of the outcomes of queued messages; nil: Log
+}
+
+// App is the program, wired. It is safe for concurrent use. It has a field for each part, hence their number.
+type App struct {
+	Administrators *access.Administrators // for `otpost admin`
+
+	config   *config.Config
+	log      *slog.Logger
+	queueLog *slog.Logger
+	db       *store.DB
+	dialer   *dial.Dialer
+	driver   queue.Driver // nil: no queue
+	servers  *mail.Servers
+	delivery *delivery.Service
+	handler  http.Handler
+}
+
+// Open opens what the configuration names. On an error nothing stays open.
+func Open(ctx context.Context, o Options) (*App, error) {
+	if o.QueueLog == nil {
+		o.QueueLog = o.Log
+	}
+	if o.Config.QueueClass == config.RedisQueue {
+		return nil, errors.New("PI_JOB_QUEUE_CLASS: the Redis queue comes with the next version; write 'embedded' to use the queue in the database")
+	}
+	keys, err := readKeys(o.Config)
+	if err != nil {
+		return nil, err
+	}
+	db, err := store.Open(ctx, store.Options{Path: o.Config.DatabaseURI.Path, Migrate: o.Migrate, Log: o.Log})
+	if err != nil {
+		return nil, err
+	}
+	a := &App{config: o.Config, log: o.Log, queueLog: o.QueueLog, db: db}
+	if err := a.wire(keys); err != nil {
+		db.Close() //nolint:errcheck // err is the one to tell
+		return nil, err
+	}
+	return a, nil
+}
+
+// Close closes the database, after Serve and Work have returned.
+func (a *App) Close() error { return a.db.Close() }
+
+// Handler returns the REST API, for tests that need no socket.
+func (a *App) Handler() http.Handler { return a.handler }
+
+// readKeys reads PI_ENCFILE.
+func readKeys(c *config.Config) (*secret.Keys, error) {
+	if c.EncFile == "" {
+		return nil, fmt.Errorf("%s: PI_ENCFILE is not set: it names the file with the keys, which otpost setup makes", c.Source)
+	}
+	if err := config.CheckKeyFile(c.EncFile); err != nil {
+		return nil, err
+	}
+	raw, err := os.ReadFile(c.EncFile)
+	if err != nil {
+		return nil, fmt.Errorf("PI_ENCFILE: %w", err)
+	}
+	keys, err := secret.NewKeys(raw)
+	if err != nil {
+		return nil, fmt.Errorf("PI_ENCFILE %s: %w", c.EncFile, err)
+	}
+	return keys, nil
+}
+
+// wire makes the services from the ground up; each gets only what it may know.
+func (a *App) wire(keys *secret.Keys) error {
+	c := a.config
+	if c.QueueClass == config.EmbeddedQueue {
+		driver, err := sqliteq.Open(a.db, sqliteq.Options{Queue: c.QueueName})
+		if err != nil {
+			return err
+		}
+		a.driver = driver
+	}
+	files := fileroot.New(fileroot.Options{Roots: c.FileRoots, Base: baseFolder(c), Deny: a.ownFiles()})
+	a.dialer = dial.New(dial.Options{})
+	passwords := pinhash.New(pinhash.Options{Params: pinhash.FromPasslib(nil, c.HashParams), CacheOff: !c.PINCache})
+	settings := system.New(a.db, keys)
+	users := user.New(a.db, user.Options{Verifier: passwords, Types: map[string]user.Type{
+		"passwdresolver": fileuser.New(fileuser.Options{Files: files, Verifier: passwords, Now: a.db.Now, Log: a.log}),
+	}})
+	a.servers = mail.NewServers(a.db, keys)
+	sender := mail.NewSender(mail.SenderOptions{Dial: a.dialer.DialContext, Lookup: a.dialer.Lookup, ReadFile: files.ReadFile})
+	a.delivery = delivery.New(delivery.Options{
+		DB: a.db, Keys: keys, Servers: a.servers, Sender: sender, Driver: a.driver, Log: a.log, Queue: a.queueLog,
+		OnOutcome: func(tx *store.Tx, o delivery.Outcome) error { return login.FollowOutcome(tx, a.db.Now(), o) },
+	})
+	tokens := token.New(token.Options{
+		DB: a.db, Keys: keys, Settings: settings, Users: users, PINs: passwords, Deliveries: a.delivery, ValidAddress: validAddress,
+	})
+	a.Administrators = access.NewAdministrators(a.db, peppered{passwords, c.Pepper})
+	a.handler = httpapi.New(httpapi.Deps{
+		Login:  login.New(login.Options{DB: a.db, Users: users, Tokens: tokens, Settings: settings, Deliveries: a.delivery, Log: a.log}),
+		Tokens: tokens, Users: users, Servers: a.servers, Delivery: a.delivery, Settings: settings, Queue: a.driver,
+		Administrators: a.Administrators, Guard: access.NewGuard(a.db), Journal: audit.New(a.db),
+		Sessions: access.NewSessions(a.db, access.Options{Key: secret.Text(c.SecretKey.Reveal()), SuperuserRealms: c.SuperuserRealms}),
+		Unanswered: func(ctx context.Context, transaction string) ([]challenge.Challenge, error) {
+			return challenge.Unanswered(ctx, a.db, transaction)
+		},
+		Challenges: func(ctx context.Context, f challenge.Filter) (challenge.Page, error) {
+			return challenge.List(ctx, a.db, f)
+		},
+	}, httpapi.Options{Version: Version, Node: c.Node, NodeID: a.db.Instance().ID, Now: a.db.Now, Log: a.log})
+	return nil
+}
+
+// validAddress is the rule for the addresses of tokens.
+func validAddress(address string) error {
+	_, err := mail.ParseAddress(address)
+	return err
+}
+
+// baseFolder is where file names without a folder are looked for: beside pi.cfg.
+func baseFolder(c *config.Config) string {
+	if len(c.Files) == 0 {
+		return ""
+	}
+	return filepath.Dir(c.Files[0])
+}
+
+// ownFiles are the files that REST must never name.
+func (a *App) ownFiles() []string {
+	c := a.config
+	return append([]string{a.db.Path(), c.EncFile, c.LogFile, c.QueueLogFile}, c.Files...)
+}

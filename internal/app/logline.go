@@ -1,0 +1,145 @@
+package app
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+)
+
+// lineHandler writes log records as privacyIDEA's worker does (recorded in docs/compatibility.md), so that a site's patterns
+// keep matching:
+//
+//	[2026-11-24 03:40:58,849][PID][THREAD][LEVEL][LOGGER:LINE] text key=value ...
+//
+// The time is local, THREAD is the component, LOGGER the package and LINE the line that logged. Values with spaces or quotes
+// are quoted, so that nothing from outside can begin a line of its own.
+type lineHandler struct {
+	out       *lockedWriter
+	level     slog.Leveler
+	component string
+	attrs     []byte // of With, written already
+	group     string // prefix of the keys: "a.b."
+}
+
+type lockedWriter struct {
+	mu sync.Mutex
+	w  io.Writer
+}
+
+// NewLog returns a logger that writes the worker's lines to w, from level on.
+func NewLog(w io.Writer, level slog.Leveler) *slog.Logger {
+	return slog.New(&lineHandler{out: &lockedWriter{w: w}, level: level, component: "main"})
+}
+
+// Enabled implements slog.Handler.
+func (h *lineHandler) Enabled(_ context.Context, l slog.Level) bool { return l >= h.level.Level() }
+
+// Handle implements slog.Handler.
+func (h *lineHandler) Handle(_ context.Context, r slog.Record) error {
+	var b bytes.Buffer
+	at := r.Time.Local()
+	fmt.Fprintf(&b, "[%s,%03d][%d][%s][%s][%s] %s", at.Format(time.DateTime), at.Nanosecond()/1_000_000, os.Getpid(), h.component,
+		levelName(r.Level), origin(r.PC), clean(r.Message))
+	b.Write(h.attrs)
+	r.Attrs(func(a slog.Attr) bool {
+		appendAttr(&b, h.group, a)
+		return true
+	})
+	b.WriteByte('\n')
+	h.out.mu.Lock()
+	defer h.out.mu.Unlock()
+	_, err := h.out.w.Write(b.Bytes())
+	return err
+}
+
+// WithAttrs implements slog.Handler. The attribute "component" becomes the line's THREAD.
+func (h *lineHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
+	c := *h
+	b := bytes.NewBuffer(bytes.Clone(h.attrs))
+	for _, a := range attrs {
+		if a.Key == "component" && h.group == "" {
+			c.component = clean(a.Value.String())
+			continue
+		}
+		appendAttr(b, h.group, a)
+	}
+	c.attrs = b.Bytes()
+	return &c
+}
+
+// WithGroup implements slog.Handler.
+func (h *lineHandler) WithGroup(name string) slog.Handler {
+	if name == "" {
+		return h
+	}
+	c := *h
+	c.group += name + "."
+	return &c
+}
+
+func appendAttr(b *bytes.Buffer, group string, a slog.Attr) {
+	v := a.Value.Resolve()
+	if a.Equal(slog.Attr{}) {
+		return
+	}
+	if v.Kind() == slog.KindGroup {
+		if a.Key != "" {
+			group += a.Key + "."
+		}
+		for _, member := range v.Group() {
+			appendAttr(b, group, member)
+		}
+		return
+	}
+	text := v.String()
+	if v.Kind() == slog.KindTime {
+		text = v.Time().UTC().Format("2006-01-02T15:04:05.000Z")
+	}
+	if text == "" || strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r == '"' || r == '=' || r == 0x7f }) {
+		text = strconv.Quote(text)
+	}
+	fmt.Fprintf(b, " %s%s=%s", group, a.Key, text)
+}
+
+// clean makes a text safe in the middle of a line.
+func clean(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f {
+			return ' '
+		}
+		return r
+	}, s)
+}
+
+// levelName returns the name of Python's logging, which the patterns of sites look for.
+func levelName(l slog.Level) string {
+	switch {
+	case l >= slog.LevelError:
+		return "ERROR"
+	case l >= slog.LevelWarn:
+		return "WARNING"
+	case l >= slog.LevelInfo:
+		return "INFO"
+	default:
+		return "DEBUG"
+	}
+}
+
+// origin returns "package:line" of the caller, as Python's "logger:line".
+func origin(pc uintptr) string {
+	frame, _ := runtime.CallersFrames([]uintptr{pc}).Next()
+	name := path.Base(frame.Function)
+	if i := strings.IndexByte(name, '.'); i >= 0 {
+		name = name[:i]
+	}
+	return "otpost." + name + ":" + strconv.Itoa(frame.Line)
+}

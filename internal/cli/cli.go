@@ -1,0 +1,119 @@
+// Package cli is the command line: a file per command, named like it.
+//
+// It reads arguments and configuration, calls app, and turns an error into one sentence on standard error and an exit code:
+// 0 done, 1 the command failed, 2 the command line was wrong. It decides nothing else.
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+
+	"otpost/internal/app"
+	"otpost/internal/config"
+)
+
+// hueyName is the name under which the program is the original's worker.
+const hueyName = "privacyidea-queue-huey"
+
+// commands are the commands of otpost. Their help texts are what an administrator reads first.
+type commands struct {
+	Setup   setupCommand   `cmd:"" help:"Make the configuration, the keys, the database and the first administrator."`
+	Serve   serveCommand   `cmd:"" help:"Run the server."`
+	Worker  workerCommand  `cmd:"" help:"Run a worker: it sends the messages that wait in the job queue."`
+	Admin   adminCommand   `cmd:"" help:"Manage the administrators of the REST API."`
+	Demo    demoCommand    `cmd:"" help:"Show one login from PIN to accepted code, inline and through the queue, in temporary files."`
+	Version versionCommand `cmd:"" help:"Print the version."`
+}
+
+// streams are where a command reads and writes; tests put their own in.
+type streams struct {
+	in       io.Reader
+	out, err io.Writer
+}
+
+// configFlag is the one way to name a configuration.
+type configFlag struct {
+	Config string `placeholder:"FILE" help:"Read this pi.cfg alone. Else ${default_config}, then the file that PRIVACYIDEA_CONFIGFILE names."`
+}
+
+// load reads the configuration and prints its warnings once.
+func (f configFlag) load(s streams) (*config.Config, error) {
+	c, err := config.Load(config.Options{File: f.Config, Env: os.Environ()})
+	if err != nil {
+		return nil, err
+	}
+	for _, w := range c.Warnings {
+		fmt.Fprintf(s.err, "warning: %s\n", w)
+	}
+	return c, nil
+}
+
+// Main runs the program under its name and returns its exit code.
+func Main(name string, args []string) int {
+	syscall.Umask(0o077) // nothing that otpost makes is for others
+	return run(context.Background(), name, args, streams{os.Stdin, os.Stdout, os.Stderr})
+}
+
+func run(ctx context.Context, name string, args []string, s streams) int {
+	var grammar any = &commands{}
+	description := "An authentication server whose slow work never holds a login back."
+	if name == hueyName {
+		grammar, description = &workerCommand{}, "The worker of otpost's job queue, as privacyIDEA's manual calls it."
+	}
+	exit := -1
+	parser, err := kong.New(grammar,
+		kong.Name(name), kong.Description(description), kong.UsageOnError(), kong.Writers(s.out, s.err),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true}), kong.Exit(func(code int) { exit = code }),
+		kong.Vars{"default_config": config.DefaultFile}, kong.ValueFormatter(helpWithDefault),
+		kong.BindTo(ctx, (*context.Context)(nil)), kong.Bind(s))
+	if err != nil {
+		fmt.Fprintf(s.err, "%s: %v\n", name, err)
+		return 1
+	}
+	parsed, err := parser.Parse(args)
+	if exit >= 0 { // help was printed
+		return exit
+	}
+	if err != nil {
+		fmt.Fprintf(s.err, "%s: %v (%s --help tells more)\n", name, err, name)
+		return 2
+	}
+	if err := parsed.Run(); err != nil {
+		var usage usageError
+		fmt.Fprintf(s.err, "%s: %v\n", name, err)
+		if errors.As(err, &usage) {
+			return 2
+		}
+		return 1
+	}
+	return 0
+}
+
+// helpWithDefault adds a flag's default to its help text.
+func helpWithDefault(v *kong.Value) string {
+	if v.HasDefault && v.Default != "" {
+		return v.Help + " Default: " + v.Default + "."
+	}
+	return v.Help
+}
+
+// usageError is a wrong command line that the parser cannot see.
+type usageError string
+
+// Error implements error.
+func (e usageError) Error() string { return string(e) }
+
+// versionCommand prints the version.
+type versionCommand struct{}
+
+// Run implements the command.
+func (versionCommand) Run(s streams) error {
+	_, err := fmt.Fprintln(s.out, "otpost "+app.Version)
+	return err
+}
