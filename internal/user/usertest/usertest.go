@@ -1,7 +1,7 @@
 // Package usertest is what every resolver promises.
 //
 // A resolver's test calls Run with a function that puts persons into a fresh store of its kind. What is compared are the
-// properties that the REST API shows; a resolver that cannot keep one of them leaves it out by Options.
+// properties that the REST API shows, but for the description, which each kind of store makes in its own way.
 package usertest
 
 import (
