@@ -1,0 +1,217 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+
+	"otpost/internal/config"
+	"otpost/internal/secret"
+)
+
+// Password is a secret.Text under the roof of app: what cli hands to Administrators and Setup.
+type Password = secret.Text
+
+// systemState is the folder of the database when the configuration lies in the system's place: /etc holds no state.
+const systemState = "/var/lib/otpost"
+
+// SetupOptions say what Setup makes.
+type SetupOptions struct {
+	Dir      string                   // folder of pi.cfg and the key file; made when it is missing
+	State    string                   // folder of the database; empty: Dir/state, and /var/lib/otpost beside /etc/privacyidea
+	Admin    string                   // name of the first administrator
+	Password func() (Password, error) // of him; called once, and only when there is no administrator yet
+	Queue    config.QueueClass        // NoQueue or EmbeddedQueue
+	Env      []string                 // NAME=value pairs, which a pi.cfg that is there may read
+	Log      *slog.Logger             // discards
+}
+
+// Installed is what Setup found and made.
+type Installed struct {
+	Config string // the pi.cfg, an absolute path
+	Queue  bool   // the configuration has a job queue
+	Things []Thing
+	Notes  []string // sentences on what was left as it is
+}
+
+// Thing is a part of an installation.
+type Thing struct {
+	What, Where string
+	Made        bool // by this call; else it was there
+}
+
+// setup is one run of Setup.
+type setup struct {
+	SetupOptions
+	configFile, keyFile, database string
+	made                          []string // files and folders of this run, in their order
+	report                        Installed
+}
+
+// Setup makes a new installation, or completes one: whatever is there stays as it is, byte for byte. On an error everything
+// that this call has made is removed again. It opens the database for writing, so it must run as the server's user.
+func Setup(ctx context.Context, o SetupOptions) (Installed, error) {
+	s := &setup{SetupOptions: o}
+	if s.Log == nil {
+		s.Log = slog.New(slog.DiscardHandler)
+	}
+	err := s.locate()
+	if err == nil {
+		err = s.run(ctx)
+	}
+	if err != nil {
+		s.undo()
+		return Installed{}, err
+	}
+	return s.report, nil
+}
+
+// locate finds where everything lies: a pi.cfg that is there says it.
+func (s *setup) locate() (err error) {
+	if s.Queue == config.RedisQueue {
+		return errors.New("the Redis queue comes with the next version: use the embedded one")
+	}
+	if s.Dir, err = filepath.Abs(s.Dir); err != nil {
+		return err
+	}
+	if s.State == "" {
+		s.State = filepath.Join(s.Dir, "state")
+		if s.Dir == filepath.Dir(config.DefaultFile) {
+			s.State = systemState
+		}
+	}
+	s.configFile = filepath.Join(s.Dir, filepath.Base(config.DefaultFile))
+	s.keyFile = filepath.Join(s.Dir, "enckey")
+	s.database = filepath.Join(s.State, "otpost.db")
+	s.report.Config = s.configFile
+	if !there(s.configFile) {
+		return nil
+	}
+	c, err := config.Load(config.Options{File: s.configFile, Env: s.Env})
+	if err != nil {
+		return err
+	}
+	s.keyFile, s.database = c.EncFile, c.DatabaseURI.Path
+	if s.Queue != config.NoQueue && c.QueueClass != s.Queue {
+		s.note("%s stays as it is: to turn the queue on, write PI_JOB_QUEUE_CLASS = '%s' into it", s.configFile, s.Queue)
+	}
+	return nil
+}
+
+// run makes what is missing. The configuration comes before the database: an administrator's password counts only with the
+// pepper it was hashed with.
+func (s *setup) run(ctx context.Context) error {
+	haveConfig, haveKey, haveDatabase := there(s.configFile), there(s.keyFile), there(s.database)
+	switch {
+	case haveDatabase && !haveKey:
+		return fmt.Errorf("the database %s is there and its key file %s is not: bring it back from your backup, a new one would not open what is stored", s.database, s.keyFile)
+	case haveDatabase && !haveConfig:
+		return fmt.Errorf("the database %s is there and its configuration %s is not: bring it back from your backup, for PI_PEPPER in it belongs to the passwords", s.database, s.configFile)
+	}
+	var password Password
+	if !haveDatabase { // asked for before the first write
+		var err error
+		if password, err = s.Password(); err != nil {
+			return err
+		}
+	}
+	if err := s.files(haveConfig, haveKey); err != nil {
+		return err
+	}
+	if err := s.folder(filepath.Dir(s.database)); err != nil {
+		return err
+	}
+	if !haveDatabase {
+		s.made = append(s.made, s.database)
+	}
+	return s.fill(ctx, password, !haveDatabase)
+}
+
+// files makes key file and configuration.
+func (s *setup) files(haveConfig, haveKey bool) error {
+	for _, folder := range []string{s.Dir, filepath.Dir(s.keyFile)} {
+		if err := s.folder(folder); err != nil {
+			return err
+		}
+	}
+	if !haveKey {
+		if err := s.write(s.keyFile, secret.NewKeyFile(), 0o400, nil); err != nil {
+			return err
+		}
+	}
+	s.thing("keys", s.keyFile, !haveKey)
+	if !haveConfig {
+		text, err := s.piCfg()
+		if err != nil {
+			return err
+		}
+		if err := s.write(s.configFile, text, 0o640, s.loads); err != nil {
+			return err
+		}
+	}
+	s.thing("configuration", s.configFile, !haveConfig)
+	return nil
+}
+
+// loads reports why a file is no usable configuration.
+func (s *setup) loads(file string) error {
+	_, err := config.Load(config.Options{File: file, Env: s.Env})
+	return err
+}
+
+// fill brings the database up to date and makes the first administrator.
+func (s *setup) fill(ctx context.Context, password Password, fresh bool) error {
+	c, err := config.Load(config.Options{File: s.configFile, Env: s.Env})
+	if err != nil {
+		return err
+	}
+	s.report.Queue = c.QueueClass != config.NoQueue
+	a, err := Open(ctx, Options{Config: c, Migrate: true, Log: s.Log})
+	if err != nil {
+		return err
+	}
+	err = s.administrator(ctx, a, password, fresh)
+	return errors.Join(err, a.Close())
+}
+
+func (s *setup) administrator(ctx context.Context, a *App, password Password, fresh bool) error {
+	s.thing("database", s.database, fresh)
+	known, err := a.Administrators.List(ctx)
+	if err != nil {
+		return err
+	}
+	for _, k := range known {
+		s.thing("administrator", k.Name, false)
+	}
+	if len(known) > 0 {
+		return nil
+	}
+	if !fresh {
+		if password, err = s.Password(); err != nil {
+			return err
+		}
+	}
+	if err := a.Administrators.Add(ctx, s.Admin, "", password); err != nil {
+		return err
+	}
+	s.thing("administrator", s.Admin, true)
+	return nil
+}
+
+func (s *setup) thing(what, where string, made bool) {
+	s.report.Things = append(s.report.Things, Thing{what, where, made})
+}
+
+func (s *setup) note(format string, args ...any) {
+	s.report.Notes = append(s.report.Notes, fmt.Sprintf(format, args...))
+}
+
+// there reports whether something has this name, a dangling link too: it is not ours to replace.
+func there(path string) bool {
+	_, err := os.Lstat(path)
+	return !errors.Is(err, fs.ErrNotExist)
+}

@@ -1,0 +1,124 @@
+package app
+
+import (
+	"bytes"
+	"crypto/rand"
+	_ "embed" // the template of pi.cfg
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"text/template"
+	"unicode"
+	"unicode/utf8"
+
+	"otpost/internal/config"
+)
+
+//go:embed pi.cfg.template
+var piCfgTemplate string
+
+// sideFiles are what the store and the queue put beside a database file.
+const sideFiles = "-*"
+
+// piCfg returns the text of a new configuration, with fresh secrets.
+func (s *setup) piCfg() ([]byte, error) {
+	for _, path := range []string{s.database, s.keyFile} {
+		if !utf8.ValidString(path) || strings.ContainsFunc(path, unicode.IsControl) || strings.Contains(path, "?") {
+			return nil, fmt.Errorf("%q cannot stand in a pi.cfg: choose a folder whose name is plain text without a question mark", path)
+		}
+	}
+	form, err := template.New("pi.cfg").Parse(piCfgTemplate)
+	if err != nil {
+		return nil, fmt.Errorf("read the template of pi.cfg: %w", err)
+	}
+	var text bytes.Buffer
+	err = form.Execute(&text, map[string]any{
+		"Database": python("sqlite:///" + s.database), "EncFile": python(s.keyFile),
+		"SecretKey": python(randomText()), "Pepper": python(randomText()), "Queue": s.Queue == config.EmbeddedQueue,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("fill the template of pi.cfg: %w", err)
+	}
+	return text.Bytes(), nil
+}
+
+// python returns a text as a literal of Python.
+func python(text string) string {
+	return "'" + strings.NewReplacer(`\`, `\\`, `'`, `\'`).Replace(text) + "'"
+}
+
+// randomText returns 32 random bytes as 43 characters.
+func randomText() string {
+	b := make([]byte, 32)
+	rand.Read(b) // never fails (crypto/rand)
+	return base64.RawURLEncoding.EncodeToString(b)
+}
+
+// folder makes a folder for its owner alone, with those above it; one that is there stays as it is.
+func (s *setup) folder(path string) error {
+	var missing []string
+	for p := path; !there(p); p = filepath.Dir(p) {
+		missing = append(missing, p)
+	}
+	for _, p := range slices.Backward(missing) {
+		if err := os.Mkdir(p, 0o700); err != nil {
+			return fmt.Errorf("make folder: %w", err)
+		}
+		s.made = append(s.made, p)
+	}
+	if info, err := os.Stat(path); err != nil {
+		return fmt.Errorf("folder: %w", err)
+	} else if !info.IsDir() {
+		return fmt.Errorf("%s is not a folder", path)
+	}
+	return nil
+}
+
+// write makes a file of this mode, complete or not at all, and never in the place of another. check, when given, sees it
+// under another name before.
+func (s *setup) write(path string, content []byte, mode fs.FileMode, check func(file string) error) error {
+	temporary := fmt.Sprintf("%s.%s.new", path, rand.Text())
+	file, err := os.OpenFile(temporary, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err != nil {
+		return fmt.Errorf("make file: %w", err)
+	}
+	defer os.Remove(temporary) //nolint:errcheck // its other name is the one that counts
+	_, err = file.Write(content)
+	err = errors.Join(err, file.Chmod(mode), file.Sync(), file.Close())
+	if err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	if check != nil {
+		if err := check(temporary); err != nil {
+			return err
+		}
+	}
+	if err := os.Link(temporary, path); err != nil { // fails where a rename would replace
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	s.made = append(s.made, path)
+	return nil
+}
+
+// undo removes what this run has made, the last first. A folder that holds something else stays.
+func (s *setup) undo() {
+	for _, path := range slices.Backward(s.made) {
+		if path == s.database {
+			beside, _ := filepath.Glob(globbed(path) + sideFiles)
+			for _, b := range beside {
+				os.Remove(b) //nolint:errcheck // the error that led here is the one to tell
+			}
+		}
+		os.Remove(path) //nolint:errcheck // likewise
+	}
+}
+
+// globbed returns a path as a pattern of filepath.Glob that matches it alone.
+func globbed(path string) string {
+	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(path)
+}

@@ -1,0 +1,113 @@
+package cli
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"otpost/internal/app"
+)
+
+// maxPassword bounds what is read, in bytes.
+const maxPassword = 1024
+
+// askPassword reads a new password: the first line of standard input when the flag says so, else from the terminal, twice and
+// without echo.
+func askPassword(s streams, prompt string, fromStdin bool) (app.Password, error) {
+	if fromStdin {
+		return readLine(s.in)
+	}
+	terminal, ok := s.in.(*os.File)
+	if !ok || !isTerminal(terminal) {
+		return "", usageError("standard input is no terminal to ask for the password: use --password-stdin")
+	}
+	first, err := askHidden(terminal, s.err, prompt+": ")
+	if err != nil {
+		return "", err
+	}
+	again, err := askHidden(terminal, s.err, "Once more: ")
+	if err != nil {
+		return "", err
+	}
+	if first != again {
+		return "", errors.New("the two passwords differ")
+	}
+	return first, nil
+}
+
+// askHidden asks once. A signal that ends the program meanwhile gives the terminal its echo back first.
+func askHidden(terminal *os.File, out io.Writer, prompt string) (app.Password, error) {
+	fd := int(terminal.Fd())
+	before, err := unix.IoctlGetTermios(fd, unix.TCGETS)
+	if err != nil {
+		return "", fmt.Errorf("read the terminal's settings: %w", err)
+	}
+	hidden := *before
+	hidden.Lflag &^= unix.ECHO
+	hidden.Lflag |= unix.ICANON | unix.ISIG
+	if err := unix.IoctlSetTermios(fd, unix.TCSETS, &hidden); err != nil {
+		return "", fmt.Errorf("turn the terminal's echo off: %w", err)
+	}
+	fmt.Fprint(out, prompt) // by then nothing that is typed is shown
+	defer func() {
+		unix.IoctlSetTermios(fd, unix.TCSETS, before) //nolint:errcheck // it took the other settings a moment ago
+		fmt.Fprintln(out)
+	}()
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	defer signal.Stop(signals)
+	type answer struct {
+		password app.Password
+		err      error
+	}
+	typed := make(chan answer, 1)
+	go func() { // after a signal it stays in its read until the program has ended
+		password, err := readLine(terminal)
+		typed <- answer{password, err}
+	}()
+	select {
+	case a := <-typed:
+		return a.password, a.err
+	case <-signals:
+		return "", errors.New("interrupted: nothing was changed")
+	}
+}
+
+// readLine reads one line byte by byte, so that nothing behind it is taken.
+func readLine(r io.Reader) (app.Password, error) {
+	line, err := bufio.NewReaderSize(io.LimitReader(oneByte{r}, maxPassword+1), 16).ReadString('\n')
+	if err != nil && !errors.Is(err, io.EOF) {
+		return "", fmt.Errorf("read password: %w", err)
+	}
+	line = strings.TrimSuffix(strings.TrimSuffix(line, "\n"), "\r")
+	switch {
+	case line == "":
+		return "", errors.New("the password is empty")
+	case len(line) >= maxPassword:
+		return "", fmt.Errorf("the password has more than %d bytes", maxPassword-1)
+	}
+	return app.Password(line), nil
+}
+
+// oneByte reads one byte at a time.
+type oneByte struct{ r io.Reader }
+
+// Read implements io.Reader.
+func (o oneByte) Read(p []byte) (int, error) {
+	if len(p) > 1 {
+		p = p[:1]
+	}
+	return o.r.Read(p)
+}
+
+func isTerminal(f *os.File) bool {
+	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
+	return err == nil
+}

@@ -1,0 +1,115 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"otpost/internal/app"
+	"otpost/internal/config"
+)
+
+// setupCommand makes an installation.
+type setupCommand struct {
+	Dir           string `placeholder:"DIR" help:"Put pi.cfg and the keys here, and the database into DIR/state. Only root may leave it out, while /etc/privacyidea is absent or empty: that is then the place, and the database goes to /var/lib/otpost."`
+	Admin         string `default:"admin" placeholder:"NAME" help:"Name of the first administrator."`
+	PasswordStdin bool   `help:"Read the administrator's password from standard input: its first line. Else it is asked for."`
+	Queue         string `placeholder:"KIND" help:"Turn the job queue on: embedded (in the database). Redis comes with the next version. Default: off."`
+}
+
+// Help is shown by otpost setup --help.
+func (setupCommand) Help() string {
+	return "Nothing that is there is changed: run it again to complete an installation. Run it as the user of the server."
+}
+
+// Run implements the command.
+func (c *setupCommand) Run(ctx context.Context, s streams) error {
+	dir, err := setupDir(c.Dir, filepath.Dir(config.DefaultFile), os.Geteuid())
+	if err != nil {
+		return err
+	}
+	class := config.QueueClass(c.Queue)
+	switch class {
+	case config.NoQueue, config.EmbeddedQueue:
+	case config.RedisQueue:
+		return usageError("--queue redis comes with the next version: use --queue embedded, which needs no server")
+	default:
+		return usageError(fmt.Sprintf("--queue %s: want embedded", c.Queue))
+	}
+	installed, err := app.Setup(ctx, app.SetupOptions{
+		Dir: dir, Admin: c.Admin, Queue: class, Env: os.Environ(), Log: warnings(s),
+		Password: func() (app.Password, error) {
+			return askPassword(s, "Password of the administrator "+c.Admin, c.PasswordStdin)
+		},
+	})
+	if err != nil {
+		return err
+	}
+	printInstalled(s, installed)
+	return nil
+}
+
+// setupDir returns the folder to set up: the system's own only for root, and only while nobody uses it.
+func setupDir(named, system string, uid int) (string, error) {
+	if named != "" {
+		return named, nil
+	}
+	if uid != 0 {
+		return "", usageError("--dir DIR is missing (only root may leave it out)")
+	}
+	entries, err := os.ReadDir(system)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return "", err
+	}
+	if len(entries) > 0 {
+		return "", usageError(fmt.Sprintf("--dir DIR is missing: %s is in use (--dir %s completes what is there)", system, system))
+	}
+	return system, nil
+}
+
+// printInstalled says what is there now and how to go on.
+func printInstalled(s streams, in app.Installed) {
+	for _, t := range in.Things {
+		state := "is there"
+		if t.Made {
+			state = "made"
+		}
+		fmt.Fprintf(s.out, "%-8s  %-13s  %s\n", state, t.What, t.Where)
+	}
+	for _, n := range in.Notes {
+		fmt.Fprintln(s.out, n)
+	}
+	file := shellWord(in.Config)
+	flag, worker := " --config "+file, "otpost worker --config "+file
+	if in.Config == config.DefaultFile {
+		flag, worker = "", "privacyidea-queue-huey"
+	}
+	admin := "admin"
+	for _, t := range in.Things {
+		if t.What == "administrator" {
+			admin = t.Where
+		}
+	}
+	fmt.Fprintf(s.out, "\nKeep a copy of the keys and of pi.cfg apart from the database.\n\nStart the server, as this user:\n  otpost serve%s\n", flag)
+	if in.Queue {
+		fmt.Fprintf(s.out, "It has 4 workers of its own. More of them, as this user:\n  %s\n", worker)
+	} else {
+		fmt.Fprintf(s.out, "The job queue is off: each mail leaves inside its request. To turn it on, take the # from\nPI_JOB_QUEUE_CLASS in %s and start the server again. A worker of its own is then:\n  %s\n", in.Config, worker)
+	}
+	fmt.Fprintf(s.out, "Look whether it answers:\n  curl -s http://127.0.0.1:8080/auth --data-urlencode username=%s --data-urlencode password=PASSWORD\n", shellWord(admin))
+}
+
+// shellWord quotes a text for a shell where it must be.
+func shellWord(text string) string {
+	plain := func(r rune) bool {
+		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("/._-@+:,", r)
+	}
+	if text != "" && strings.IndexFunc(text, func(r rune) bool { return !plain(r) }) < 0 {
+		return text
+	}
+	return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'"
+}
