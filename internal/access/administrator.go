@@ -136,21 +136,21 @@ func (a *Administrators) CheckPassword(ctx context.Context, name string, passwor
 	})
 	switch {
 	case errors.Is(err, store.ErrNotFound):
-		return false, busy(a.passwords.Dummy(ctx, client, "", password.Reveal()))
+		return false, Busy(a.passwords.Dummy(ctx, client, "", password.Reveal()))
 	case err != nil:
 		return false, fmt.Errorf("read administrator: %w", err)
 	}
 	ok, err := a.passwords.Verify(ctx, client, hash, password.Reveal())
-	return ok && err == nil, busy(err)
+	return ok && err == nil, Busy(err)
 }
 
-// busy gives the lack of a hashing slot its number.
-func busy(err error) error {
+// Busy gives the lack of a hashing slot (pinhash.ErrBusy) the number of fault 5003; other errors come back wrapped.
+func Busy(err error) error {
 	if errors.Is(err, pinhash.ErrBusy) {
 		return fault.Wrap(err, fault.Busy, "The server is busy. Please try again.")
 	}
 	if err != nil {
-		return fmt.Errorf("check password of an administrator: %w", err)
+		return fmt.Errorf("check password: %w", err)
 	}
 	return nil
 }

@@ -48,6 +48,11 @@ func (s *Sessions) Superuser(realm string) bool {
 	return realm != "" && slices.Contains(s.options.SuperuserRealms, strings.ToLower(realm))
 }
 
+// SuperuserRealms returns the realms whose users are administrators; never nil.
+func (s *Sessions) SuperuserRealms() []string {
+	return append([]string{}, s.options.SuperuserRealms...)
+}
+
 // claims are the original's, with issued_ms (milliseconds) added: a changed password ends the sessions from before it.
 type claims struct {
 	Username string   `json:"username"`

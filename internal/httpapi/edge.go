@@ -1,0 +1,208 @@
+package httpapi
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/netip"
+	"runtime/debug"
+	"strconv"
+	"time"
+
+	"otpost/internal/access"
+	"otpost/internal/audit"
+	"otpost/internal/fault"
+)
+
+// call is what the edge knows of a request while its handler runs. It belongs to the request's goroutine.
+type call struct {
+	route    *route
+	version  string
+	begun    time.Time
+	twice    bool // path values are decoded once more
+	params   Params
+	identity access.Identity // the zero value on open routes
+	client   string          // address
+	entry    audit.Entry     // handlers add what they learn
+	recorded bool            // login wrote the row in its own transaction
+}
+
+type callKey struct{}
+
+// callOf returns the call that the edge made for a request.
+func callOf(r *http.Request) *call { return r.Context().Value(callKey{}).(*call) }
+
+// paramsOf returns the request's parameters.
+func paramsOf(r *http.Request) Params { return callOf(r).params }
+
+// pathOf returns a value of the path, decoded like every other parameter.
+func pathOf(r *http.Request, name string) (string, error) {
+	text := r.PathValue(name)
+	if callOf(r).twice {
+		text = unescape(text)
+	}
+	if !acceptable(text) {
+		return "", wrong(name, "it must be valid UTF-8 without NUL")
+	}
+	return text, nil
+}
+
+// reply buffers an answer, so that a handler that fails in its middle leaves nothing half-written, and the audit row is
+// written before the answer leaves.
+type reply struct {
+	header http.Header
+	status int
+	body   bytes.Buffer
+}
+
+func newReply() *reply { return &reply{header: make(http.Header), status: http.StatusOK} }
+
+// Header implements http.ResponseWriter.
+func (b *reply) Header() http.Header { return b.header }
+
+// WriteHeader implements http.ResponseWriter.
+func (b *reply) WriteHeader(status int) { b.status = status }
+
+// Write implements http.ResponseWriter.
+func (b *reply) Write(p []byte) (int, error) { return b.body.Write(p) }
+
+// send writes the answer to the client. A client that is gone does not matter any more.
+func (b *reply) send(w http.ResponseWriter) {
+	header := w.Header()
+	for name, values := range b.header {
+		header[name] = values
+	}
+	header.Set("Cache-Control", "no-store")
+	header.Set("X-Content-Type-Options", "nosniff")
+	if b.status != http.StatusNoContent {
+		header.Set("Content-Length", strconv.Itoa(b.body.Len()))
+	}
+	w.WriteHeader(b.status)
+	w.Write(b.body.Bytes()) //nolint:errcheck // see above
+}
+
+// edge answers the requests of a route: the one place that recovers, audits, logs and writes.
+func (s *server) edge(rt *route) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		c := &call{route: rt, version: s.options.Version, begun: s.options.Now(), twice: decodesTwice(r.UserAgent()),
+			client: peer(r).String(), entry: audit.Entry{Action: rt.method + " " + rt.path}}
+		r = r.WithContext(context.WithValue(r.Context(), callKey{}, c))
+		out := newReply()
+		err := s.run(w, out, r)
+		if err != nil {
+			out = newReply()
+			s.refuse(out, c, err)
+		}
+		s.record(r, c, out.status, err)
+		s.tell(r, c, out.status, err)
+		out.send(w)
+	})
+}
+
+// run takes a request to its handler: who calls, with what, from where. A panic becomes an error.
+func (s *server) run(w http.ResponseWriter, out *reply, r *http.Request) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
+		}
+	}()
+	c := callOf(r)
+	if err := s.identify(r, c); err != nil {
+		return err
+	}
+	if c.params, err = decode(w, r); err != nil {
+		return err
+	}
+	if err := s.locate(r, c); err != nil {
+		return err
+	}
+	return c.route.handler(out, r)
+}
+
+// identify finds out who calls, where the route wants to know. PI-Authorization beats Authorization (recorded: auth.json).
+func (s *server) identify(r *http.Request, c *call) error {
+	if c.route.who == anyone {
+		return nil
+	}
+	header := r.Header.Get("PI-Authorization")
+	if header == "" {
+		header = r.Header.Get("Authorization")
+	}
+	id, err := s.Sessions.Verify(r.Context(), header)
+	if err != nil {
+		return err
+	}
+	c.identity = id
+	if id.Role == access.Admin {
+		c.entry.Administrator = id.Name
+	} else {
+		c.entry.Login, c.entry.Realm = id.Name, id.Realm
+	}
+	return id.Require(c.route.who.roles()...)
+}
+
+// locate finds the client's address: the peer's, unless OverrideAuthorizationClient lets the peer name another.
+func (s *server) locate(r *http.Request, c *call) error {
+	client := ""
+	if c.route.client {
+		client = c.params.Text("client")
+	}
+	hops := claimed(r, client)
+	if len(hops) > 0 {
+		values, err := s.Settings.Load(r.Context())
+		if err != nil {
+			return err
+		}
+		// A value that no longer parses lets nobody speak for others.
+		if paths, err := parseProxies(values.OverrideAuthorizationClient()); err == nil {
+			c.client = clientAddress(paths, append([]netip.Addr{peer(r)}, hops...)).String()
+		}
+	}
+	c.entry.Client = c.client
+	return nil
+}
+
+// refuse renders an error.
+func (s *server) refuse(out *reply, c *call, err error) {
+	status, code, message := public(err)
+	if code == fault.Busy {
+		out.Header().Set("Retry-After", "2")
+	}
+	if writeErr := writeJSON(out, status, failure(c, code, message)); writeErr != nil {
+		panic(writeErr) // texts and numbers always encode, and the buffer takes everything
+	}
+}
+
+// record writes the request's one row into the journal, unless login did so in the transaction that accepted. A journal that
+// cannot be written is told, and the answer leaves all the same: what it says has already happened.
+func (s *server) record(r *http.Request, c *call, status int, err error) {
+	if c.recorded || c.route.quiet {
+		return
+	}
+	e := c.entry
+	e.Client = c.client
+	e.Success = err == nil && e.Authentication != "REJECT" && status < http.StatusBadRequest
+	if err != nil {
+		_, _, e.Info = public(err)
+	}
+	// The client may have hung up; the row is written all the same.
+	if err := s.Journal.Record(context.WithoutCancel(r.Context()), e); err != nil {
+		s.log.Error("audit row not written", "err", err, "action", e.Action)
+	}
+}
+
+// tell logs what an operator should see: what was our fault as an error, hidden causes as information.
+func (s *server) tell(r *http.Request, c *call, status int, err error) {
+	var f *fault.Error
+	switch {
+	case err == nil:
+	case gone(r.Context(), err):
+		s.log.Debug("client hung up", "action", c.entry.Action, "client", c.client)
+	case status >= http.StatusInternalServerError:
+		s.log.Error("request failed", "action", c.entry.Action, "client", c.client, "err", err)
+	case errors.As(err, &f) && f.Err != nil:
+		s.log.Info("request refused", "action", c.entry.Action, "client", c.client, "err", err)
+	}
+}

@@ -1,0 +1,83 @@
+// Package httpapi is privacyIDEA's REST API.
+//
+// It promises: every request passes one decoder (decode.go), one table of routes with a right and a realm filter in each row
+// (routes.go) and one edge that answers, logs, writes the request's one audit row and survives a panic (edge.go); every error
+// number has its HTTP status in one table (errors.go); answers have the recorded envelope (envelope.go, testdata/rest). What it
+// does not: decide anything about a login, a token or a message, or know the database.
+package httpapi
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"otpost/internal/access"
+	"otpost/internal/audit"
+	"otpost/internal/challenge"
+	"otpost/internal/delivery"
+	"otpost/internal/login"
+	"otpost/internal/mail"
+	"otpost/internal/queue"
+	"otpost/internal/system"
+	"otpost/internal/token"
+	"otpost/internal/user"
+)
+
+// Login decides logins; it is login.Service, or a stand-in of a test.
+type Login interface {
+	Check(ctx context.Context, r login.Request) (login.Result, error)
+	Trigger(ctx context.Context, r login.Request) (login.Result, error)
+}
+
+// Deps are the services behind the API. All but Queue are required. There is one field per service.
+type Deps struct {
+	Login          Login
+	Tokens         *token.Service
+	Users          *user.Directory
+	Servers        *mail.Servers
+	Delivery       *delivery.Service
+	Settings       *system.Settings
+	Administrators *access.Administrators
+	Sessions       *access.Sessions
+	Guard          *access.Guard
+	Journal        *audit.Journal
+	Queue          queue.Driver // nil: no queue
+	// Unanswered returns the challenges of a transaction that nobody answered and nothing ended (challenge.Unanswered).
+	Unanswered func(ctx context.Context, transactionID string) ([]challenge.Challenge, error)
+	// Challenges lists open challenges (challenge.List).
+	Challenges func(ctx context.Context, f challenge.Filter) (challenge.Page, error)
+}
+
+// Options may stay zero.
+type Options struct {
+	Version string           // in every answer; "0"
+	Node    string           // PI_NODE: the name of this server in /system/nodes
+	NodeID  string           // what tells this installation from others: the database's instance id
+	Now     func() time.Time // time.Now
+	Log     *slog.Logger     // discards
+}
+
+// server is the API with its services.
+type server struct {
+	Deps
+	options Options
+	log     *slog.Logger
+	routes  []route
+}
+
+// New returns the API. A route that declares no right, no realm filter or no role is a mistake in this program: New panics.
+func New(d Deps, o Options) http.Handler {
+	if o.Version == "" {
+		o.Version = "0"
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	s := &server{Deps: d, options: o, log: o.Log.With("component", "httpapi")}
+	s.routes = s.table()
+	return s.mux()
+}

@@ -1,0 +1,60 @@
+package httpapi
+
+import (
+	"net/http"
+
+	"otpost/internal/access"
+	"otpost/internal/user"
+)
+
+func (s *server) userRoutes() []route {
+	return []route{
+		{method: "GET", path: "/user/{$}", who: session, right: "userlist", realms: byRealm, handler: s.users},
+		{method: "GET", path: "/realm/{$}", who: admins, right: "resolverread", realms: noRealm, handler: s.realms},
+		{method: "GET", path: "/realm/superuser", who: admins, right: "resolverread", realms: noRealm, handler: s.superuserRealms},
+		{method: "POST", path: "/realm/{realm}", who: admins, right: "resolverwrite", realms: noRealm, handler: s.saveRealm},
+		{method: "DELETE", path: "/realm/{realm}", who: admins, right: "resolverdelete", realms: noRealm, handler: s.deleteRealm},
+		{method: "GET", path: "/defaultrealm", who: admins, right: "resolverread", realms: noRealm, handler: s.defaultRealm},
+		{method: "DELETE", path: "/defaultrealm", who: admins, right: "resolverdelete", realms: noRealm, handler: s.clearDefaultRealm},
+		{method: "POST", path: "/defaultrealm/{realm}", who: admins, right: "resolverwrite", realms: noRealm, handler: s.setDefaultRealm},
+		{method: "GET", path: "/resolver/{$}", who: admins, right: "resolverread", realms: noRealm, handler: s.resolvers},
+		{method: "GET", path: "/resolver/{resolver}", who: admins, right: "resolverread", realms: noRealm, handler: s.resolver},
+		{method: "GET", path: "/resolver/{type}/default", who: admins, right: "resolverread", realms: noRealm, handler: s.resolverDefault},
+		{method: "POST", path: "/resolver/{resolver}", who: admins, right: "resolverwrite", realms: noRealm, handler: s.saveResolver},
+		{method: "DELETE", path: "/resolver/{resolver}", who: admins, right: "resolverdelete", realms: noRealm, handler: s.deleteResolver},
+		{method: "POST", path: "/resolver/test", who: admins, right: "resolverwrite", realms: noRealm, handler: s.testResolver},
+	}
+}
+
+// searchable are the properties that GET /user/ filters by; other parameters mean nothing to it.
+var searchable = []string{"username", "userid", "email", "givenname", "surname", "phone", "mobile", "description"} //nolint:gochecknoglobals // a constant table
+
+// users answers GET /user/. A user sees himself alone.
+func (s *server) users(w http.ResponseWriter, r *http.Request) error {
+	p := paramsOf(r)
+	var found []user.User
+	if id := callOf(r).identity; id.Role == access.User {
+		own, err := s.Users.Find(r.Context(), id.Name, id.Realm)
+		if err != nil {
+			return err
+		}
+		found = []user.User{own}
+	} else {
+		filter := user.Filter{}
+		for _, property := range searchable {
+			if pattern := p.Text(property); pattern != "" {
+				filter[property] = pattern
+			}
+		}
+		var err error
+		if found, err = s.Users.List(r.Context(), p.Text("realm"), p.Text("resolver"), filter); err != nil {
+			return err
+		}
+	}
+	list := make([]object, len(found))
+	for i, u := range found {
+		list[i] = object{"username": u.Login, "userid": u.UID, "realm": u.Realm, "resolver": u.Resolver, "givenname": u.Givenname,
+			"surname": u.Surname, "email": u.Email, "phone": u.Phone, "mobile": u.Mobile, "description": u.Description, "editable": u.Editable}
+	}
+	return answer(w, r, list)
+}

@@ -1,0 +1,166 @@
+package httpapi
+
+import (
+	"net/http"
+	"strings"
+
+	"otpost/internal/fault"
+	"otpost/internal/login"
+)
+
+func (s *server) validateRoutes() []route {
+	check := func(method, path string, h handler) route {
+		return route{method: method, path: path, who: anyone, right: open, realms: noRealm, handler: h, client: true}
+	}
+	trigger := func(method string) route {
+		return route{method: method, path: "/validate/triggerchallenge", who: admins, right: "triggerchallenge", realms: byRealm,
+			handler: s.trigger, empty: onAccess, client: true}
+	}
+	return []route{
+		check("GET", "/validate/check", s.check), check("POST", "/validate/check", s.check),
+		check("GET", "/validate/radiuscheck", s.radius), check("POST", "/validate/radiuscheck", s.radius),
+		check("GET", "/validate/polltransaction", s.poll), check("GET", "/validate/polltransaction/{transaction}", s.poll),
+		trigger("GET"), trigger("POST"),
+	}
+}
+
+// check answers /validate/check.
+func (s *server) check(w http.ResponseWriter, r *http.Request) error {
+	result, err := s.decide(r)
+	if err != nil {
+		return err
+	}
+	return succeed(w, r, success{authentication: string(result.Authentication),
+		value: result.Authentication == login.Accept, detail: detailOf(result)})
+}
+
+// radius answers /validate/radiuscheck: 204 for a login, 400 for everything else, no body (recorded: "radiuscheck ...").
+func (s *server) radius(w http.ResponseWriter, r *http.Request) error {
+	result, err := s.decide(r)
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	if result.Authentication == login.Accept {
+		w.WriteHeader(http.StatusNoContent)
+		return nil
+	}
+	w.WriteHeader(http.StatusBadRequest)
+	return nil
+}
+
+// decide asks login about the request's credentials.
+func (s *server) decide(r *http.Request) (login.Result, error) {
+	request, err := loginRequest(r)
+	if err != nil {
+		return login.Result{}, err
+	}
+	if !paramsOf(r).Has("pass") {
+		return login.Result{}, fault.Missing("pass")
+	}
+	request.Pass = paramsOf(r).Secret("pass")
+	result, err := s.Login.Check(r.Context(), request)
+	if err != nil {
+		return login.Result{}, err
+	}
+	learn(r, result)
+	callOf(r).entry.Authentication = string(result.Authentication)
+	return result, nil
+}
+
+// trigger answers /validate/triggerchallenge: the value is the number of challenges.
+func (s *server) trigger(w http.ResponseWriter, r *http.Request) error {
+	request, err := loginRequest(r)
+	if err != nil {
+		return err
+	}
+	result, err := s.Login.Trigger(r.Context(), request)
+	if err != nil {
+		return err
+	}
+	learn(r, result)
+	return succeed(w, r, success{authentication: string(result.Authentication),
+		value: len(result.Challenges), detail: detailOf(result)})
+}
+
+// loginRequest reads what names the user or token. FreeRADIUS sends state in the place of transaction_id and resConf for the
+// resolver (CLIENTS.md).
+func loginRequest(r *http.Request) (login.Request, error) {
+	p := paramsOf(r)
+	request := login.Request{User: p.Text("user"), Realm: p.Text("realm"), Resolver: p.Text("resolver"), Serial: p.Text("serial"),
+		TransactionID: p.Text("transaction_id"), OTPOnly: p.Bool("otponly"), Type: p.Text("type"),
+		Client: callOf(r).client, Action: callOf(r).entry.Action}
+	if request.Resolver == "" {
+		request.Resolver = p.Text("resConf")
+	}
+	if request.TransactionID == "" {
+		request.TransactionID = p.Text("state")
+	}
+	e := &callOf(r).entry
+	e.Login, e.Realm, e.Serial, e.TransactionID = request.User, request.Realm, request.Serial, request.TransactionID
+	if request.User == "" && request.Serial == "" {
+		return request, fault.New(fault.Parameter, "ERR905: You need to specify a serial, user or credential_id.")
+	}
+	return request, nil
+}
+
+// learn puts what login found out into the audit row.
+func learn(r *http.Request, result login.Result) {
+	c := callOf(r)
+	c.recorded = result.Recorded
+	c.entry.Info, c.entry.TokenType = result.Message, result.Type
+	if len(result.Judged) > 0 {
+		c.entry.Serial = strings.Join(result.Judged, ",")
+	}
+	if result.TransactionID != "" {
+		c.entry.TransactionID = result.TransactionID
+	}
+	if u := result.User; u.Login != "" {
+		c.entry.Login, c.entry.Realm, c.entry.Resolver = u.Login, u.Realm, u.Resolver
+	}
+}
+
+// interactive is the client mode of tokens whose code is typed.
+const interactive = "interactive"
+
+// detailOf renders a decision; nil where the answer has no detail (otponly). Lists that are shown are never nil.
+func detailOf(result login.Result) object {
+	if result.HideDetail {
+		return nil
+	}
+	detail := object{}
+	if result.Message != "" {
+		detail["message"] = result.Message
+	}
+	if result.Serial != "" {
+		detail["serial"] = result.Serial
+	}
+	if result.Type != "" {
+		detail["type"] = result.Type
+	}
+	if result.OTPLen != 0 {
+		detail["otplen"] = result.OTPLen
+	}
+	if result.Lists {
+		addChallenges(detail, result)
+	}
+	return detail
+}
+
+// addChallenges renders challenges, be there any or not. client_mode, serial and type at the top are those of the last one, as
+// recorded; attributes are left out, for PHP's clients die on them (CLIENTS.md, "What follows for the server", 6).
+func addChallenges(detail object, result login.Result) {
+	challenges := make([]object, len(result.Challenges))
+	transactions := make([]string, len(result.Challenges))
+	for i, c := range result.Challenges {
+		challenges[i] = object{"client_mode": interactive, "message": c.Message, "serial": c.Serial,
+			"transaction_id": c.TransactionID, "type": c.Type}
+		transactions[i] = c.TransactionID
+		detail["client_mode"], detail["serial"], detail["type"] = interactive, c.Serial, c.Type
+	}
+	if len(challenges) > 0 {
+		detail["preferred_client_mode"], detail["transaction_id"] = interactive, result.TransactionID
+	}
+	detail["messages"] = append([]string{}, result.Messages...)
+	detail["multi_challenge"], detail["transaction_ids"] = challenges, transactions
+}
