@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -42,7 +43,19 @@ type Options struct {
 // Opener opens files by Options. It keeps nothing open and is safe for concurrent use.
 type Opener struct {
 	options Options
+
+	mu     sync.Mutex
+	judged map[string]state // names that Stat was asked for, and what was let through under them
 }
+
+// state tells a file in one state from every other; a new name or another link to a file changes its ctime.
+type state struct {
+	device, inode uint64
+	change        syscall.Timespec
+}
+
+// maxJudged bounds what Stat remembers; administrators name a handful of files.
+const maxJudged = 1000
 
 // New returns an Opener.
 func New(o Options) *Opener {
@@ -60,7 +73,7 @@ func New(o Options) *Opener {
 		deny = append(deny, path)
 	}
 	o.Deny = deny
-	return &Opener{options: o}
+	return &Opener{options: o, judged: make(map[string]state)}
 }
 
 // ReadFile returns the content of the file, at most MaxBytes.
@@ -84,14 +97,55 @@ func (o *Opener) ReadFile(name string) ([]byte, error) {
 }
 
 // Stat returns size, time of change and identity (os.SameFile) of the file that ReadFile would read. It is cheap enough to ask
-// before each use of what was read before.
+// before each use of what was read before: a file that was let through under this name is not judged again until it changes.
 func (o *Opener) Stat(name string) (fs.FileInfo, error) {
+	if info := o.known(name); info != nil {
+		return info, nil
+	}
 	file, info, err := o.open(name)
 	if err != nil {
 		return nil, err
 	}
 	file.Close() //nolint:errcheck // nothing was written
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if len(o.judged) >= maxJudged {
+		clear(o.judged)
+	}
+	if now, ok := stateOf(info); ok {
+		o.judged[name] = now
+	}
 	return info, nil
+}
+
+// known returns nil unless the name leads to the very file that was let through, unchanged.
+func (o *Opener) known(name string) fs.FileInfo {
+	o.mu.Lock()
+	before, ok := o.judged[name]
+	o.mu.Unlock()
+	if !ok {
+		return nil
+	}
+	path, err := o.absolute(name)
+	if err != nil {
+		return nil
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil
+	}
+	if now, ok := stateOf(info); !ok || now != before {
+		return nil
+	}
+	return info
+}
+
+func stateOf(info fs.FileInfo) (state, bool) {
+	stat, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return state{}, false
+	}
+	return state{uint64(stat.Dev), stat.Ino, stat.Ctim}, true //nolint:unconvert // 32 bits on some machines
 }
 
 // open opens first and judges the open file, so that nothing can be put in its place in between.

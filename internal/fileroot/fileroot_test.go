@@ -155,3 +155,22 @@ func TestSizeIsBounded(t *testing.T) {
 	wantContent(t, fileroot.New(fileroot.Options{MaxBytes: 5}), name, "12345")
 	wantError(t, fileroot.New(fileroot.Options{MaxBytes: 4}), name, fileroot.ErrTooLarge)
 }
+
+func TestStatJudgesAgainWhatHasChanged(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	config := write(t, "SECRET_KEY", dir, "pi.cfg")
+	users := write(t, "users", dir, "users.passwd")
+	link := mustLink(t, os.Symlink, users, filepath.Join(dir, "link"))
+	o := fileroot.New(fileroot.Options{Deny: []string{config}})
+	for range 2 {
+		wantContent(t, o, link, "users")
+	}
+	if err := os.Remove(link); err != nil {
+		t.Fatal(err)
+	}
+	wantError(t, o, link, fs.ErrNotExist)
+	mustLink(t, os.Symlink, config, link)
+	wantError(t, o, link, fileroot.ErrDenied)
+	wantContent(t, o, users, "users")
+}
