@@ -20,6 +20,7 @@ import (
 	"otpost/internal/delivery"
 	"otpost/internal/login"
 	"otpost/internal/mail"
+	"otpost/internal/pinhash"
 	"otpost/internal/secret"
 	"otpost/internal/store"
 	"otpost/internal/system"
@@ -115,10 +116,14 @@ func newRig(t *testing.T) *rig {
 	if err := administrators.Add(ctx, "admin", "", "adminpw"); err != nil {
 		t.Fatal(err)
 	}
+	users := usersOf(t, db)
+	tokens := token.New(token.Options{DB: db, Keys: keys, Settings: r.settings, Users: users, Deliveries: r.delivery,
+		PINs:         pinhash.New(pinhash.Options{Params: pinhash.Params{Scheme: pinhash.PBKDF2SHA512, Rounds: 1}}),
+		ValidAddress: func(address string) error { _, err := mail.ParseAddress(address); return err }})
 	r.server = httptest.NewServer(New(Deps{
-		Login: r.login, Tokens: token.New(token.Options{DB: db, Keys: keys, Settings: r.settings, Deliveries: r.delivery}), Servers: r.servers,
+		Login: r.login, Tokens: tokens, Servers: r.servers,
 		Delivery: r.delivery, Settings: r.settings, Administrators: administrators, Sessions: r.sessions, Guard: access.NewGuard(db),
-		Journal: audit.New(db), Users: usersOf(t, db, keys),
+		Journal: audit.New(db), Users: users,
 		Unanswered: func(ctx context.Context, transaction string) ([]challenge.Challenge, error) {
 			return challenge.Unanswered(ctx, db, transaction)
 		},

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"testing"
 
-	"otpost/internal/secret"
 	"otpost/internal/store"
 	"otpost/internal/user"
 )
@@ -47,7 +46,7 @@ func (p people) CheckPassword(_ context.Context, uid string, typed user.Password
 }
 
 // usersOf returns a directory whose resolvers of type passwdresolver hold alice and bob.
-func usersOf(t *testing.T, db *store.DB, _ *secret.Keys) *user.Directory {
+func usersOf(t *testing.T, db *store.DB) *user.Directory {
 	t.Helper()
 	open := func(_ string, parameters map[string]string) (user.Resolver, error) {
 		if parameters["fileName"] == "refused" {
