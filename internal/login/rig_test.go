@@ -131,7 +131,7 @@ func (b *buffer) String() string {
 // rig is the whole of a login on a real database.
 type rig struct {
 	*login.Service
-	t          *testing.T
+	t          testing.TB
 	db         *store.DB
 	clock      *clock
 	tokens     *token.Service
@@ -148,7 +148,7 @@ const (
 )
 
 // newRig has alice with the token PIEM00007CCB (PIN pin1) and the mail server "inline".
-func newRig(t *testing.T) *rig {
+func newRig(t testing.TB) *rig {
 	t.Helper()
 	r := &rig{t: t, clock: &clock{t: time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)}, post: &post{}, log: &buffer{}}
 	db, err := store.Open(t.Context(), store.Options{Path: filepath.Join(t.TempDir(), "otpost.db"), Migrate: true, Now: r.clock.now})

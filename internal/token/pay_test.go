@@ -226,7 +226,7 @@ func TestTurnsInOppositeOrderDoNotBlock(t *testing.T) {
 						t.Error(err)
 						return
 					}
-					time.Sleep(time.Millisecond)
+					<-time.After(time.Millisecond)
 					release()
 				})
 			}
