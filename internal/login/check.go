@@ -129,4 +129,3 @@ func (s *Service) guess(ctx context.Context, c candidates) (decision, error) {
 	}
 	return d, err
 }
-
