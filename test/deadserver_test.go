@@ -44,9 +44,14 @@ func TestDeadMailServerQueued(t *testing.T) {
 		states[state] = true
 		return state == "not_sent"
 	})
+	if w.server.Poll(t, l.transaction).Detail.ChallengeStatus != "pending" {
+		t.Error("the challenge is not pending any more, although its time is not over")
+	}
 	if len(states) != 2 || !states["on_its_way"] {
 		t.Errorf("polltransaction told %v, want on_its_way and then not_sent", states)
 	}
+	w.server.Stop(t)
+	worker.Stop(t) // nothing more is written after it
 	log := w.Read(worker.Log)
 	lines := e2e.LinesWith(log, "ERROR")
 	if len(lines) != 1 {
@@ -59,9 +64,6 @@ func TestDeadMailServerQueued(t *testing.T) {
 	}
 	if len(e2e.LinesWith(log, "WARNING")) == 0 {
 		t.Errorf("no WARNING while it was tried again:\n%s", log)
-	}
-	if w.server.Poll(t, l.transaction).Detail.ChallengeStatus != "pending" {
-		t.Error("the challenge is not pending any more, although its time is not over")
 	}
 }
 

@@ -345,9 +345,10 @@ func seedQueueLog(t *testing.T) {
 	refused.begin(t, w.server.Client)
 	w.state(t, refused, "not_sent")
 	later.begin(t, w.server.Client)
-	later.finish(t, w.server.Client, w.oneCopy(t, later))
 	w.delivered(t, later)
+	later.finish(t, w.server.Client, w.oneCopy(t, later))
 
+	e2e.Eventually(t, "the line of the mail that came last", func() bool { return strings.Contains(w.Read(worker.Log), "state=accepted") })
 	log := w.Read(worker.Log)
 	wantLine := func(level, serial string, parts ...string) {
 		t.Helper()

@@ -57,7 +57,7 @@ func TestStartThatCannotBeSaysWhy(t *testing.T) {
 		}},
 		{"key file that everybody can read", "enckey", mode("enckey", 0o644)},
 		{"key file that is too short", "enckey", file("enckey", strings.Repeat("k", 95))},
-		{"key file that is a folder", "enckey", func(t *testing.T, s *e2e.Site) {
+		{"key file that is a folder", "not a regular file", func(t *testing.T, s *e2e.Site) {
 			s.Append(t, fmt.Sprintf("PI_ENCFILE = '%s'\n", filepath.Join(s.Dir, "state")))
 		}},
 		{"f-string in pi.cfg", "pi.cfg:", lines("A = f'x'\n")},
@@ -69,7 +69,10 @@ func TestStartThatCannotBeSaysWhy(t *testing.T) {
 		{"unknown queue class", "PI_JOB_QUEUE_CLASS", lines("PI_JOB_QUEUE_CLASS = 'carrier.pigeon'\n")},
 		{"Redis queue", "next version", lines("PI_JOB_QUEUE_CLASS = 'privacyidea.lib.queues.huey_queue.HueyQueue'\n")},
 		{"database of another server", "OTPOST_DATABASE_URI", lines("OTPOST_DATABASE_URI = 'mysql+pymysql://u:p@h/db'\n")},
-		{"database that is not there", "setup", lines("OTPOST_DATABASE_URI = 'sqlite:////nosuch-folder/x.db'\n")},
+		{"database that is not there", "otpost setup", func(t *testing.T, s *e2e.Site) {
+			s.Append(t, fmt.Sprintf("OTPOST_DATABASE_URI = 'sqlite:///%s/nosuch.db'\n", s.Dir))
+		}},
+		{"database in a folder that is not there", "/nosuch-folder/x.db", lines("OTPOST_DATABASE_URI = 'sqlite:////nosuch-folder/x.db'\n")},
 		{"database that is none", "database", file("state/otpost.db", strings.Repeat("no database ", 1000))},
 		{"log in a folder that is not there", "PI_LOGFILE", lines("PI_LOGFILE = '/nosuch-folder/x.log'\n")},
 	}
