@@ -224,12 +224,14 @@ func (d *demo) login(ctx context.Context) (time.Duration, error) {
 // stay keeps the server up until a signal comes.
 func (d *demo) stay(ctx context.Context) error {
 	fmt.Fprintf(d.out, `
-The server stays up until Ctrl-C; then everything is removed. Try it: the PIN first,
-then the code of the mail that appears here, with the transaction_id of the answer.
+The server stays up until Ctrl-C; then everything is removed. Try it: the PIN
+first, then the code of the mail that appears here, with the transaction_id of
+the answer as ID.
 
-  curl -s %[1]s/validate/check -d user=alice -d pass=%[2]s
-  curl -s %[1]s/validate/polltransaction -G -d transaction_id=TRANSACTION_ID
-  curl -s %[1]s/validate/check -d user=alice -d transaction_id=TRANSACTION_ID -d pass=CODE
+  URL=%s/validate
+  curl -s $URL/check -d user=alice -d pass=%s
+  curl -s $URL/polltransaction -G -d transaction_id=ID
+  curl -s $URL/check -d user=alice -d transaction_id=ID -d pass=CODE
 `, d.rest.base, demoPIN)
 	for {
 		mails, err := d.mails.Wait(ctx, d.seen+1)

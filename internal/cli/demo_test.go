@@ -67,11 +67,7 @@ func TestDemoShowsBothLoginsAccepted(t *testing.T) {
 	if n := strings.Count(out, "-> ACCEPT"); n != 2 {
 		t.Errorf("%d codes accepted, want 2\n%s", n, out)
 	}
-	for line := range strings.Lines(out) {
-		if n := utf8.RuneCountInString(strings.TrimRight(line, "\n")); n > 80 {
-			t.Errorf("a line has %d columns: %s", n, line)
-		}
-	}
+	narrow(t, out)
 }
 
 func TestDemoThatIsInterruptedLeavesNothingBehind(t *testing.T) {
@@ -79,11 +75,23 @@ func TestDemoThatIsInterruptedLeavesNothingBehind(t *testing.T) {
 	if code != 1 || !strings.Contains(out, "interrupted") {
 		t.Errorf("exit code %d\n%s", code, out)
 	}
+	narrow(t, out)
 }
 
 func TestDemoStaysUntilItIsInterrupted(t *testing.T) {
 	code, out := runDemo(t, "pass=CODE", "--stay")
-	if code != 0 || !strings.Contains(out, "curl -s http://127.0.0.1:") {
+	if code != 0 || !strings.Contains(out, "URL=http://127.0.0.1:") {
 		t.Errorf("exit code %d\n%s", code, out)
+	}
+	narrow(t, out)
+}
+
+// narrow checks that nothing is wider than a terminal.
+func narrow(t *testing.T, out string) {
+	t.Helper()
+	for line := range strings.Lines(out) {
+		if n := utf8.RuneCountInString(strings.TrimRight(line, "\n")); n > 80 {
+			t.Errorf("a line has %d columns: %s", n, line)
+		}
 	}
 }
