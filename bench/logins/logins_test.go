@@ -54,6 +54,7 @@ type result struct {
 	answers, mails  []time.Duration
 	accepted        time.Duration // time for the codes of all logins
 	server, workers int           // KiB at the highest so far
+	cpu             time.Duration // of server and worker together, for PIN and mail
 }
 
 func TestLogins(t *testing.T) {
@@ -138,6 +139,7 @@ func (b *bench) measure(t *testing.T, number int, r run) result {
 	transactions := make([]string, r.logins)
 	var out result
 	out.answers = make([]time.Duration, r.logins)
+	used := b.used(t)
 	start := time.Now()
 	each(t, r.logins, func(ctx context.Context, i int) error {
 		serial, pin, _ := name(i)
@@ -152,6 +154,7 @@ func (b *bench) measure(t *testing.T, number int, r run) result {
 	out.took = time.Since(start)
 	e2e.EventuallyIn(t, 2*time.Minute, "all mails", func() bool { return b.sink.Count() >= before+r.logins })
 	out.allMails = time.Since(start)
+	out.cpu = b.used(t) - used
 	b.delay.Store(0)
 
 	mails := map[string]e2e.Mail{}
@@ -182,6 +185,28 @@ func (b *bench) measure(t *testing.T, number int, r run) result {
 	slices.Sort(out.answers)
 	slices.Sort(out.mails)
 	return out
+}
+
+// used returns the processor time that server and worker have taken so far.
+func (b *bench) used(t *testing.T) time.Duration {
+	t.Helper()
+	const tick = 10 * time.Millisecond // USER_HZ is 100 on every Linux port of Go
+	var sum time.Duration
+	for _, pid := range []int{b.server.PID(), b.worker.PID()} {
+		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+		if err != nil {
+			t.Fatal(err)
+		}
+		fields := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+1:])) // from field 3 on (proc(5))
+		for _, field := range fields[11:13] {                                               // utime and stime
+			n, err := strconv.Atoi(field)
+			if err != nil {
+				t.Fatal(err)
+			}
+			sum += time.Duration(n) * tick
+		}
+	}
+	return sum
 }
 
 var highWater = regexp.MustCompile(`VmHWM:\s+(\d+) kB`)
@@ -216,14 +241,14 @@ func table(runs []run, results []result) string {
 	ms := func(d time.Duration) string { return fmt.Sprintf("%.1f", float64(d)/float64(time.Millisecond)) }
 	rate := func(n int, d time.Duration) string { return fmt.Sprintf("%.0f", float64(n)/d.Seconds()) }
 	fmt.Fprintf(&b, "%d processors, %s %s/%s, %d clients\n\n", runtime.NumCPU(), runtime.Version(), runtime.GOOS, runtime.GOARCH, clients)
-	b.WriteString("| run | logins | answers/s | mails/s | codes/s | answer p50 ms | p99 | request to mail p50 ms | p99 | server MiB | worker MiB |\n")
-	b.WriteString("|---|---|---|---|---|---|---|---|---|---|---|\n")
+	b.WriteString("| run | logins | answers/s | mails/s | codes/s | answer p50 ms | p99 | request to mail p50 ms | p99 | CPU ms a login | server MiB | worker MiB |\n")
+	b.WriteString("|---|---|---|---|---|---|---|---|---|---|---|---|\n")
 	for i, r := range runs {
 		o := results[i]
-		fmt.Fprintf(&b, "| %s | %d | %s | %s | %s | %s | %s | %s | %s | %d | %d |\n", r.name, r.logins,
+		fmt.Fprintf(&b, "| %s | %d | %s | %s | %s | %s | %s | %s | %s | %s | %d | %d |\n", r.name, r.logins,
 			rate(r.logins, o.took), rate(r.logins, o.allMails), rate(r.logins, o.accepted),
 			ms(quantile(o.answers, 0.5)), ms(quantile(o.answers, 0.99)), ms(quantile(o.mails, 0.5)), ms(quantile(o.mails, 0.99)),
-			o.server/1024, o.workers/1024)
+			ms(o.cpu/time.Duration(r.logins)), o.server/1024, o.workers/1024)
 	}
 	ratio := func(what string, over, under time.Duration) {
 		fmt.Fprintf(&b, "\n%s: %.2f", what, float64(over)/float64(max(under, 1)))
