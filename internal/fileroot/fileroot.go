@@ -245,8 +245,8 @@ func (o *Opener) judge(file *os.File, info fs.FileInfo, name string) error {
 // isDenied reports whether the file at path is the denied one, belongs to it by its name, or is a hard link to one of those.
 // Both the denied name and the one that it leads to count: SQLite puts its side files beside the latter.
 func isDenied(path string, info fs.FileInfo, denied string) bool {
-	named := filepath.Join(real(filepath.Dir(denied)), filepath.Base(denied))
-	target := real(denied)
+	named := filepath.Join(resolved(filepath.Dir(denied)), filepath.Base(denied))
+	target := resolved(denied)
 	if strings.HasPrefix(path, named) || strings.HasPrefix(path, target) {
 		return true
 	}
@@ -281,10 +281,10 @@ func within(path, folder string) bool {
 	return path == folder || strings.HasPrefix(path, strings.TrimSuffix(folder, "/")+"/")
 }
 
-// real returns the path without links, or the path itself when it cannot be followed.
-func real(path string) string {
-	if resolved, err := filepath.EvalSymlinks(path); err == nil {
-		return resolved
+// resolved returns the path without links, or the path itself when it cannot be followed.
+func resolved(path string) string {
+	if target, err := filepath.EvalSymlinks(path); err == nil {
+		return target
 	}
 	return path
 }

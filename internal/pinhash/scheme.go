@@ -44,7 +44,7 @@ const (
 )
 
 // schemes are the known forms: RFC 9106 and the PHC string format; passlib's modular crypt forms; crypt(5) of libxcrypt.
-var schemes = []scheme{
+var schemes = []scheme{ //nolint:gochecknoglobals // compiled once, changed by nobody
 	{form(`\$argon2(?:id|i|d)\$v=19\$m=` + number + `,t=` + number + `,p=` + number + `\$` + base64Part + `\$` + base64Part),
 		argon2.Decode, argon2Cost},
 	{form(`\$pbkdf2(?:-sha1|-sha256|-sha512)?\$` + number + `\$` + adaptedPart + `*\$` + adaptedPart + `+`),

@@ -183,6 +183,7 @@ func TestNoSlotIsLostOrDoubled(t *testing.T) {
 				}()
 			}
 			time.Sleep(time.Hour) // everybody has left, nobody is known any more
+			synctest.Wait()
 			if s.free != n || len(s.lines) > 0 || len(s.strangers)+len(s.friends) > 0 {
 				t.Errorf("%d of %d free, %d lines", s.free, n, len(s.lines))
 			}

@@ -18,7 +18,7 @@ type Options struct {
 	Slots     *Slots           // default: as many as processors
 	CacheOff  bool             // remember nothing
 	CacheTTL  time.Duration    // how long a right plain text is remembered; default 10 minutes
-	CacheSize int              // how many are; default 100 000 (about 15 MB)
+	CacheSize int              // how many are; default 100 000 (about 20 MB)
 	Now       func() time.Time // time.Now
 	Rand      io.Reader        // of salts; default crypto/rand
 }

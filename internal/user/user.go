@@ -14,7 +14,7 @@ import (
 	"otpost/internal/secret"
 )
 
-// ErrNotFound: no such user, or no such realm or resolver to look in.
+// ErrNotFound says that there is no such user, or no such realm or resolver to look in.
 var ErrNotFound = errors.New("no such user")
 
 // User is one person in one store. Realm is the realm that was searched, empty after ByUID; texts may be empty.
