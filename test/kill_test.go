@@ -13,35 +13,34 @@ import (
 	"otpost/test/e2e"
 )
 
-// TestKillLoop kills worker or server with -9 at random moments while logins come in, and starts it again. No login that was
-// answered with a challenge loses its mail, no mail comes after its code's end, and a mail comes once but for kills that hit
-// the moment between dot and outcome. OTPOST_SOAK=n makes n rounds of it.
+// TestKillLoop kills worker, server or both with -9 at random moments while logins come in, and starts them again. No login
+// that was answered with a challenge loses its mail; a mail comes once but for kills that hit the moment between dot and
+// outcome, and then twice. OTPOST_SOAK=n makes n rounds of it.
 func TestKillLoop(t *testing.T) {
 	t.Parallel()
 	rounds := 10
 	if n, err := strconv.Atoi(os.Getenv("OTPOST_SOAK")); err == nil && n > 0 {
 		rounds = n
 	}
-	w := newWorld(t, "--workers", "0")
-	w.sink.Use(func(e2e.Stage, e2e.Mail) error {
-		<-time.After(rand.N(15 * time.Millisecond)) // so that kills hit every stage
-		return nil
-	})
-	k := &killLoop{world: w, worker: w.Worker(t), ids: map[string]bool{}}
-	for round := range rounds {
-		k.round(t, round)
-	}
-	w.settled(t)
-	copies, extra := map[int]int{}, 0
-	for _, l := range k.expected {
-		n := len(w.sink.Mails(l.address))
-		copies[n]++
-		extra += n - 1
-	}
-	t.Logf("%d kills (%d of the server), %d of %d logins answered, mails by their number of copies: %v",
-		rounds, k.serverKills, len(k.expected), rounds*loginsPerRound, copies)
-	if extra > rounds*32 {
-		t.Errorf("%d extra copies: more than there can have been messages in flight", extra)
+	for _, c := range []struct {
+		name, workers string
+	}{{"external worker", "0"}, {"workers in the server", "4"}} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			k := &killLoop{world: newWorld(t, "--workers", c.workers), workers: c.workers, ids: map[string]bool{}}
+			k.sink.Use(func(e2e.Stage, e2e.Mail) error {
+				<-time.After(rand.N(15 * time.Millisecond)) // so that kills hit every stage
+				return nil
+			})
+			if k.workers == "0" {
+				k.worker = k.Worker(t)
+			}
+			for round := range rounds {
+				k.round(t, round)
+			}
+			k.settled(t)
+			k.report(t, rounds)
+		})
 	}
 }
 
@@ -49,10 +48,47 @@ const loginsPerRound = 12
 
 type killLoop struct {
 	*world
-	worker      *e2e.Worker
+	workers     string      // in the server
+	worker      *e2e.Worker // the external one; nil when the server has its own
 	serverKills int
+	workerKills int
 	expected    []*login
 	ids         map[string]bool
+}
+
+// kill takes what this round is about and starts it again.
+func (k *killLoop) kill(t *testing.T, round int) {
+	t.Helper()
+	server := k.worker == nil || round%4 >= 2
+	worker := k.worker != nil && round%4 != 2
+	if server {
+		k.serverKills++
+		k.server.Kill()
+	}
+	if worker {
+		k.workerKills++
+		k.worker.Kill()
+		k.worker = k.Worker(t)
+	}
+	if server {
+		k.server = k.Serve(t, "--workers", k.workers)
+	}
+}
+
+// report counts the copies at the end, when nothing is on its way any more.
+func (k *killLoop) report(t *testing.T, rounds int) {
+	t.Helper()
+	copies, extra := map[int]int{}, 0
+	for _, l := range k.expected {
+		n := len(k.sink.Mails(l.address))
+		copies[n]++
+		extra += n - 1
+	}
+	t.Logf("%d rounds (%d kills of the server, %d of the worker), %d of %d logins answered, mails by their number of copies: %v",
+		rounds, k.serverKills, k.workerKills, len(k.expected), rounds*loginsPerRound, copies)
+	if kills := k.serverKills + k.workerKills; extra > 4*kills {
+		t.Errorf("%d second copies after %d kills: more than the messages that were under way", extra, kills)
+	}
 }
 
 // round lets logins come in, kills in the middle of them, starts again, and wants what was promised.
@@ -77,14 +113,7 @@ func (k *killLoop) round(t *testing.T, round int) {
 		})
 	}
 	<-time.After(rand.N(span))
-	if round%3 == 2 {
-		k.serverKills++
-		k.server.Kill()
-		k.server = k.Serve(t, "--workers", "0")
-	} else {
-		k.worker.Kill()
-		k.worker = k.Worker(t)
-	}
+	k.kill(t, round)
 	all.Wait()
 	for _, l := range logins {
 		if transaction, ok := answered.Load(l); ok {
