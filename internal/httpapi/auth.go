@@ -14,7 +14,7 @@ import (
 func (s *server) authRoutes() []route {
 	return []route{
 		{method: "POST", path: "/auth", who: anyone, right: open, realms: noRealm, handler: s.auth, empty: onAccess, client: true},
-		{method: "GET", path: "/auth/rights", who: session, right: "rights", realms: noRealm, handler: s.rights, empty: onAccess},
+		{method: "GET", path: "/auth/rights", who: session, right: signedIn, realms: noRealm, handler: s.rights, empty: onAccess},
 	}
 }
 
@@ -113,12 +113,13 @@ func (s *server) welcome(w http.ResponseWriter, r *http.Request, id access.Ident
 	}})
 }
 
-// rightsOf returns the rights that a role has here, by the table of routes, sorted.
+// rightsOf returns the rights that a role has here, by the table of routes, sorted. A user sees his own tokens without a right.
 func (s *server) rightsOf(role access.Role) []string {
 	rights := []string{}
 	for i := range s.routes {
 		rt := &s.routes[i]
-		if rt.right != open && slices.Contains(rt.who.roles(), role) {
+		needless := rt.right == open || rt.right == signedIn || (role == access.User && rt.right == "tokenlist")
+		if !needless && slices.Contains(rt.who.roles(), role) {
 			rights = append(rights, rt.right)
 		}
 	}

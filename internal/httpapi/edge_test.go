@@ -10,7 +10,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"otpost/internal/access"
 	"otpost/internal/fault"
 	"otpost/internal/login"
 )
@@ -342,5 +341,4 @@ func TestUserSeesNothingOfAdministration(t *testing.T) {
 		r.want(g, http.StatusUnauthorized, 4306, "['admin']")
 		r.want(r.do(rt.method, path, "", nil), http.StatusUnauthorized, 4033, "Missing")
 	}
-	_ = access.User
 }

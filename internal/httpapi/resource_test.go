@@ -196,7 +196,8 @@ func TestUserLogsInWithThePasswordOfTheStore(t *testing.T) {
 	} {
 		g := r.do("POST", "/auth", "", form)
 		value, _ := g.value().(map[string]any)
-		if g.status != http.StatusOK || value["role"] != "user" || value["realm"] != "realm1" || value["username"] != "alice" {
+		if g.status != http.StatusOK || value["role"] != "user" || value["realm"] != "realm1" || value["username"] != "alice" ||
+			!cmp.Equal([]any{"userlist"}, value["rights"]) {
 			t.Errorf("%v: %d %s", form, g.status, g.raw)
 		}
 	}

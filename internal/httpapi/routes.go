@@ -43,8 +43,11 @@ const (
 	onAccess             // on all errors about who calls
 )
 
-// open is the right of routes that need none.
-const open = "open"
+// What stands in the place of a right where none is needed.
+const (
+	open     = "open"      // anyone may call
+	signedIn = "signed in" // a session is enough
+)
 
 // handler answers a request or returns the error to answer with.
 type handler func(http.ResponseWriter, *http.Request) error
@@ -54,7 +57,7 @@ type route struct {
 	method  string
 	path    string // a pattern of net/http's ServeMux
 	who     who
-	right   string // privacyIDEA's name of the right, or open
+	right   string // privacyIDEA's name of the right, or open, or signedIn
 	realms  realmFilter
 	handler handler
 	empty   emptyDetail
