@@ -8,7 +8,6 @@ package inbox
 import (
 	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
 	"io"
 	"log"
@@ -61,10 +60,11 @@ type Message struct {
 
 // Inbox is a running server. It is safe for concurrent use.
 type Inbox struct {
-	options Options
-	address net.Addr
-	server  *smtp.Server
-	served  chan struct{}
+	options  Options
+	listener net.Listener
+	server   *smtp.Server
+	closing  chan struct{} // closed by Close
+	served   chan struct{} // closed when nothing is accepted any more
 
 	mu       sync.Mutex
 	messages []Message
@@ -89,7 +89,7 @@ func Open(o Options) (*Inbox, error) {
 		l.Close() //nolint:errcheck // nothing was accepted
 		return nil, fmt.Errorf("open inbox: %s is not on loopback", l.Addr())
 	}
-	i := &Inbox{options: o, address: l.Addr(), served: make(chan struct{}), arrived: make(chan struct{})}
+	i := &Inbox{options: o, listener: l, closing: make(chan struct{}), served: make(chan struct{}), arrived: make(chan struct{})}
 	s := smtp.NewServer(smtp.BackendFunc(i.session))
 	s.Domain, s.AllowInsecureAuth, s.EnableSMTPUTF8 = "inbox.example", true, true
 	s.ReadTimeout, s.WriteTimeout, s.MaxMessageBytes = idleTime, idleTime, mostSize
@@ -111,18 +111,17 @@ func Open(o Options) (*Inbox, error) {
 }
 
 // Addr returns host:port.
-func (i *Inbox) Addr() string { return i.address.String() }
+func (i *Inbox) Addr() string { return i.listener.Addr().String() }
 
 // Port returns the port of Addr.
-func (i *Inbox) Port() int { return i.address.(*net.TCPAddr).Port }
+func (i *Inbox) Port() int { return i.listener.Addr().(*net.TCPAddr).Port }
 
-// Close ends all connections.
+// Close ends all connections. It is called once.
 func (i *Inbox) Close() error {
+	close(i.closing)
 	err := i.server.Close()
+	i.listener.Close() //nolint:errcheck // the server closes it too, unless it had not begun to serve
 	<-i.served
-	if errors.Is(err, smtp.ErrServerClosed) {
-		return nil
-	}
 	return err
 }
 

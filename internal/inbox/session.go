@@ -108,7 +108,7 @@ func (s *session) Data(r io.Reader) error {
 		defer wait.Stop()
 		select {
 		case <-wait.C:
-		case <-s.inbox.served:
+		case <-s.inbox.closing:
 		}
 	}
 	if err := s.refused(AtDot, s.to[0]); err != nil {

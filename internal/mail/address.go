@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/mail"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -42,12 +43,12 @@ func ParseAddress(s string) (Address, error) {
 // forbidden reports whether r is no atext (RFC 5322 section 3.2.3, RFC 6532).
 func forbidden(r rune) bool {
 	switch {
-	case r >= 0xa0:
-		return r == utf8.RuneError || r == 0x2028 || r == 0x2029
+	case r >= 0x80:
+		return r == utf8.RuneError || !unicode.IsPrint(r) // no space, control, or sign without a shape
 	case r >= 'a' && r <= 'z', r >= 'A' && r <= 'Z', r >= '0' && r <= '9':
 		return false
 	}
-	return !strings.ContainsRune("!#$%&'*+-/=?^_`{|}~", r) || r >= 0x80
+	return !strings.ContainsRune("!#$%&'*+-/=?^_`{|}~", r)
 }
 
 // String returns local@domain.

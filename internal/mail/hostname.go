@@ -55,18 +55,21 @@ func fullName(ctx context.Context) string {
 	return ""
 }
 
-// isFullName reports whether s is a host name with a domain, in letters, digits and hyphens, and not localhost.
+// isFullName reports whether s is a host name with a domain, and not localhost.
 func isFullName(s string) bool {
 	lower := strings.ToLower(s)
-	if len(s) > 253 || !strings.Contains(s, ".") || lower == "localhost" || strings.HasPrefix(lower, "localhost.") {
-		return false
-	}
-	for label := range strings.SplitSeq(lower, ".") {
-		if label == "" || strings.Trim(label, "-") != label || strings.Trim(label, "abcdefghijklmnopqrstuvwxyz0123456789-") != "" {
+	return isHostName(s) && strings.Contains(s, ".") && !strings.HasPrefix(lower, "localhost.") && !strings.Contains(s, "_") &&
+		strings.Trim(s, "0123456789.") != "" // an address is no name
+}
+
+// isHostName reports whether s can be looked up: labels of letters, digits, hyphens and (as some sites have it) underscores.
+func isHostName(s string) bool {
+	for label := range strings.SplitSeq(strings.ToLower(s), ".") {
+		if label == "" || strings.Trim(label, "-") != label || strings.Trim(label, "abcdefghijklmnopqrstuvwxyz0123456789-_") != "" {
 			return false
 		}
 	}
-	return strings.Trim(lower, "0123456789.") != "" // an address is no name
+	return len(s) <= 253
 }
 
 // isLiteral reports whether s is an address literal (RFC 5321 section 4.1.3), such as [192.0.2.1] or [IPv6:2001:db8::1].

@@ -80,7 +80,21 @@ func text(s string) string {
 	if plainText(s) {
 		return s
 	}
-	return mime.QEncoding.Encode("utf-8", s)
+	if encoded := mime.QEncoding.Encode("utf-8", s); encoded != s {
+		return encoded
+	}
+	return encodeASCII(s)
+}
+
+// encodeASCII returns encoded words for what the standard library leaves as it is: words that are too long, spaces at the ends,
+// and what only looks like an encoded word.
+func encodeASCII(s string) string {
+	const most = 45 // bytes, 60 characters of base64: a word has at most 75 with its marks (RFC 2047 section 2)
+	var words []string
+	for b := []byte(s); len(b) > 0; b = b[min(most, len(b)):] {
+		words = append(words, "=?utf-8?b?"+base64.StdEncoding.EncodeToString(b[:min(most, len(b))])+"?=")
+	}
+	return strings.Join(words, " ")
 }
 
 // plainText reports whether s can stand in a header as it is.

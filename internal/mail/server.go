@@ -7,6 +7,7 @@ package mail
 import (
 	"fmt"
 	"net"
+	"net/netip"
 	"strconv"
 	"strings"
 	"time"
@@ -70,7 +71,7 @@ func (s Server) Endpoint() (Endpoint, error) {
 			host, port = strings.Trim(strings.TrimSuffix(rest, "/"), "[]"), strconv.Itoa(defaultPort(e.Implicit))
 		}
 		n, err := strconv.Atoi(port)
-		if err != nil {
+		if err != nil || n < 1 {
 			return e, fmt.Errorf("server: %q is no port", port)
 		}
 		e.Host, e.Port = host, n
@@ -81,7 +82,7 @@ func (s Server) Endpoint() (Endpoint, error) {
 	if e.Port < 1 || e.Port > 65535 {
 		return e, fmt.Errorf("port: %d is none, write 1 to 65535", e.Port)
 	}
-	if e.Host == "" || strings.ContainsAny(e.Host, " \t\r\n/@") {
+	if _, err := netip.ParseAddr(e.Host); err != nil && !isHostName(e.Host) {
 		return e, fmt.Errorf("server: write a host name or address, or smtp://host:port")
 	}
 	return e, nil
