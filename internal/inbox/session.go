@@ -109,6 +109,7 @@ func (s *session) Data(r io.Reader) error {
 		select {
 		case <-wait.C:
 		case <-s.inbox.closing:
+			return s.conn.Conn().Close()
 		}
 	}
 	if err := s.refused(AtDot, s.to[0]); err != nil {

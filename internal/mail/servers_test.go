@@ -1,0 +1,265 @@
+package mail_test
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"otpost/internal/fault"
+	"otpost/internal/mail"
+	"otpost/internal/secret"
+	"otpost/internal/store"
+)
+
+func newServers(t *testing.T) (*mail.Servers, *store.DB) {
+	t.Helper()
+	db, err := store.Open(t.Context(), store.Options{Path: filepath.Join(t.TempDir(), "otpost.db"), Migrate: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := db.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	keys, err := secret.NewKeys(secret.NewKeyFile())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return mail.NewServers(db, keys), db
+}
+
+// full has something in every field.
+func full() mail.Server {
+	return mail.Server{
+		Identifier: "full", Server: "127.0.0.1", Port: 15025, Username: "mailuser", Password: "mailpw", Sender: "Example IT <pi@example.com>", TLS: true,
+		Description: "every field ü\nsecond line", Timeout: 7 * time.Second, EnqueueJob: true, SMIME: true, DontSendOnError: true, PrivateKey: "smime.key",
+		PrivateKeyPassword: "keypw", Certificate: "smime.pem", TLSVerify: true, CAFile: "/etc/ca.pem", EHLOName: "mail.example.com",
+	}
+}
+
+func save(t *testing.T, s *mail.Servers, one mail.Server) (cleared bool) {
+	t.Helper()
+	cleared, err := s.Save(t.Context(), one)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cleared
+}
+
+func load(t *testing.T, s *mail.Servers, identifier string) mail.Server {
+	t.Helper()
+	one, err := s.Server(t.Context(), identifier)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return one
+}
+
+func TestEveryFieldIsKept(t *testing.T) {
+	t.Parallel()
+	s, _ := newServers(t)
+	if save(t, s, full()) {
+		t.Error("a secret was cleared")
+	}
+	if diff := cmp.Diff(full(), load(t, s, "full")); diff != "" {
+		t.Fatal(diff)
+	}
+	save(t, s, mail.Server{Identifier: "a b", Server: "h"})
+	all, err := s.List(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	listed := full()
+	listed.Password, listed.PrivateKeyPassword = "", ""
+	want := []mail.Server{{Identifier: "a b", Server: "h", Port: 25, Timeout: 10 * time.Second}, listed}
+	if diff := cmp.Diff(want, all); diff != "" {
+		t.Fatal(diff)
+	}
+}
+
+func TestEmptyListIsNotNil(t *testing.T) {
+	t.Parallel()
+	s, _ := newServers(t)
+	if all, err := s.List(t.Context()); err != nil || all == nil || len(all) != 0 {
+		t.Fatalf("%v, %v", all, err)
+	}
+}
+
+func TestCensoredKeepsThePasswordOfTheSameTarget(t *testing.T) {
+	t.Parallel()
+	s, _ := newServers(t)
+	save(t, s, full())
+	again := full()
+	again.Password, again.PrivateKeyPassword, again.Description = mail.Censored, mail.Censored, "second"
+	if save(t, s, again) {
+		t.Error("a secret was cleared")
+	}
+	if got := load(t, s, "full"); got.Password != "mailpw" || got.PrivateKeyPassword != "keypw" || got.Description != "second" {
+		t.Fatal("a secret or the description was lost")
+	}
+}
+
+func TestAnotherTargetClearsThePasswordAndSaysSo(t *testing.T) {
+	t.Parallel()
+	s, _ := newServers(t)
+	for name, change := range map[string]func(*mail.Server){
+		"server":     func(m *mail.Server) { m.Server = "evil.example" },
+		"port":       func(m *mail.Server) { m.Port = 26 },
+		"username":   func(m *mail.Server) { m.Username = "other" },
+		"tls":        func(m *mail.Server) { m.TLS = false },
+		"tls_verify": func(m *mail.Server) { m.TLSVerify = false },
+	} {
+		for _, given := range []secret.Text{mail.Censored, ""} {
+			save(t, s, full())
+			other := full()
+			other.Password = given
+			change(&other)
+			if form, err := s.Complete(t.Context(), other); given == mail.Censored && fault.CodeOf(err) != fault.Parameter {
+				t.Errorf("%s: the test mail would use the stored password at %s: %v", name, form.Server, err)
+			}
+			if !save(t, s, other) {
+				t.Errorf("%s changed, password %v: not said that the secret is cleared", name, given)
+			}
+			if got := load(t, s, "full"); got.Password != "" {
+				t.Errorf("%s changed: the password went with it", name)
+			}
+		}
+	}
+}
+
+func TestSavingWithoutAPasswordForgetsIt(t *testing.T) {
+	t.Parallel()
+	s, _ := newServers(t)
+	save(t, s, full())
+	bare := full()
+	bare.Password, bare.PrivateKeyPassword = "", ""
+	if save(t, s, bare) {
+		t.Error("said to be cleared by another target")
+	}
+	if got := load(t, s, "full"); got.Password != "" || got.PrivateKeyPassword != "" {
+		t.Fatal("a secret stayed")
+	}
+}
+
+func TestAnotherKeyFileClearsItsPassword(t *testing.T) {
+	t.Parallel()
+	s, _ := newServers(t)
+	save(t, s, full())
+	other := full()
+	other.Password, other.PrivateKeyPassword, other.PrivateKey = mail.Censored, mail.Censored, "other.key"
+	save(t, s, other)
+	if got := load(t, s, "full"); got.Password != "mailpw" || got.PrivateKeyPassword != "" {
+		t.Fatal("the key's password went with another key, or the server's did not stay")
+	}
+}
+
+func TestTestMailUsesTheStoredPasswordForTheSavedTarget(t *testing.T) {
+	t.Parallel()
+	s, _ := newServers(t)
+	form := full()
+	form.Password, form.Description = mail.Censored, "not saved"
+	if _, err := s.Complete(t.Context(), form); fault.CodeOf(err) != fault.Parameter {
+		t.Fatalf("nothing is stored: %v", err)
+	}
+	save(t, s, full())
+	got, err := s.Complete(t.Context(), form)
+	if err != nil || got.Password != "mailpw" || got.Description != "not saved" {
+		t.Fatalf("%v", err)
+	}
+	form.Password = "typed"
+	if got, err = s.Complete(t.Context(), form); err != nil || got.Password != "typed" {
+		t.Fatalf("%v", err)
+	}
+}
+
+func TestDeletedServerIsGone(t *testing.T) {
+	t.Parallel()
+	s, _ := newServers(t)
+	save(t, s, full())
+	if err := s.Delete(t.Context(), "full"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Server(t.Context(), "full"); !errors.Is(err, store.ErrNotFound) {
+		t.Fatalf("%v, want ErrNotFound", err)
+	}
+	if err := s.Delete(t.Context(), "full"); fault.CodeOf(err) != fault.NotFound {
+		t.Fatalf("%v, want 601", err)
+	}
+}
+
+func TestRowWhoseTargetWasChangedBehindOurBackDoesNotOpen(t *testing.T) {
+	t.Parallel()
+	s, db := newServers(t)
+	save(t, s, full())
+	err := db.Write(t.Context(), func(tx *store.Tx) error {
+		tx.Put(`UPDATE smtp_server SET server = 'evil.example'`)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Server(t.Context(), "full"); !errors.Is(err, secret.ErrSealed) {
+		t.Fatalf("%v, want ErrSealed", err)
+	}
+}
+
+func TestSecretsDoNotStandInTheDatabase(t *testing.T) {
+	t.Parallel()
+	s, db := newServers(t)
+	save(t, s, full())
+	err := db.Read(t.Context(), func(r store.Reader) error {
+		return r.Query(func(scan store.Scan) error {
+			var a, b []byte
+			if err := scan(&a, &b); err != nil {
+				return err
+			}
+			if len(a) == 0 || strings.Contains(string(a), "mailpw") || strings.Contains(string(b), "keypw") {
+				t.Error("a secret is not sealed")
+			}
+			return nil
+		}, `SELECT password_sealed, private_key_password_sealed FROM smtp_server`)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if out := fmt.Sprintf("%v %+v", load(t, s, "full"), full()); strings.Contains(out, "mailpw") || strings.Contains(out, "keypw") {
+		t.Error("a secret prints")
+	}
+}
+
+func TestUselessDefinitionIsRefusedWithItsField(t *testing.T) {
+	t.Parallel()
+	s, _ := newServers(t)
+	for field, change := range map[string]func(*mail.Server){
+		"server":     func(m *mail.Server) { m.Server = "" },
+		"scheme":     func(m *mail.Server) { m.Server = "http://x" },
+		"port":       func(m *mail.Server) { m.Port = 70000 },
+		"identifier": func(m *mail.Server) { m.Identifier = "a\r\nBcc: b" },
+		"sender":     func(m *mail.Server) { m.Sender = "pi@example.com\r\nBcc: b" },
+		"address":    func(m *mail.Server) { m.Sender = "pi@example.com, b@example.com" },
+		"username":   func(m *mail.Server) { m.Username = "a\x00b" },
+		"timeout":    func(m *mail.Server) { m.Timeout = -time.Second },
+		"ehlo_name":  func(m *mail.Server) { m.EHLOName = "localhost" },
+		"longer":     func(m *mail.Server) { m.Description = strings.Repeat("x", 3000) },
+	} {
+		bad := full()
+		change(&bad)
+		if _, err := s.Save(t.Context(), bad); fault.CodeOf(err) != fault.Parameter || !strings.Contains(err.Error(), field) {
+			t.Errorf("%s: %v, want a 905 that names it", field, err)
+		}
+		if _, err := s.Complete(t.Context(), bad); fault.CodeOf(err) != fault.Parameter {
+			t.Errorf("%s: %v, want a 905 for the test mail too", field, err)
+		}
+	}
+	for _, name := range []string{"[192.0.2.1]", "[IPv6:2001:db8::1]", ""} {
+		good := full()
+		good.EHLOName = name
+		save(t, s, good)
+	}
+}
