@@ -27,14 +27,18 @@ func dsn(path string, pragmas ...string) string {
 	return "file:" + (&url.URL{Path: path}).EscapedPath() + "?" + q.Encode()
 }
 
-// openReaders returns a pool of connections that cannot write.
+// mostReaders is how many Reads run at once: SQLite reads on as many processors as there are, and each connection costs memory.
+const mostReaders = 8
+
+// openReaders returns a pool of connections that cannot write: one for each Read, and one on which a Read that holds its own
+// prepares a new statement. Without it, Reads that began together would each wait for another's connection for ever.
 func openReaders(path string) (*sql.DB, error) {
 	db, err := sql.Open("sqlite", dsn(path, "query_only(1)"))
 	if err != nil {
 		return nil, err
 	}
-	db.SetMaxOpenConns(8)
-	db.SetMaxIdleConns(8)
+	db.SetMaxOpenConns(mostReaders + 1)
+	db.SetMaxIdleConns(mostReaders + 1)
 	return db, nil
 }
 
