@@ -54,13 +54,11 @@ func (s *Sender) Send(ctx context.Context, server Server, m Message) Result {
 		o.EHLOName = s.options.EHLOName(ctx)
 	}
 	session, err := smtp.Open(ctx, o)
-	defer session.Close()
-	var outcome smtp.Outcome
 	if err != nil {
-		outcome = unopened(err)
-	} else {
-		outcome = session.Send(ctx, letter)
+		return result(unopened(err), session.Phases(), secrets(server, m))
 	}
+	defer session.Close()
+	outcome := session.Send(ctx, letter)
 	return result(outcome, session.Phases(), secrets(server, m))
 }
 

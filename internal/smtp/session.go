@@ -50,8 +50,8 @@ var (
 	errBadGreeting = errors.New("the server's greeting is no SMTP reply")
 )
 
-// Open connects, tries every address of the host in turn, and authenticates. An error is an *Error with the phase. The end of
-// ctx closes the connection.
+// Open connects, tries every address of the host in turn, and authenticates. An error is an *Error with the phase; the session
+// that comes with it is closed and only tells its Phases. The end of ctx closes the connection.
 func Open(ctx context.Context, o Options) (*Session, error) {
 	s := &Session{begun: time.Now()}
 	c, err := s.connect(ctx, o)

@@ -50,9 +50,9 @@ func certificate(t *testing.T) (server, client *tls.Config) {
 func failure(t *testing.T, o smtp.Options) *smtp.Error {
 	t.Helper()
 	s, err := smtp.Open(t.Context(), o)
-	defer s.Close()
 	var e *smtp.Error
 	if !errors.As(err, &e) {
+		s.Close()
 		t.Fatalf("%v, want an *smtp.Error", err)
 	}
 	return e
