@@ -59,6 +59,36 @@ func TestMatchRemembersWhatIsRight(t *testing.T) {
 	})
 }
 
+// Were only the right plain text answered, a full house would tell it from the wrong ones, and for nothing.
+func TestWithoutSlotsWrongIsToldAsRightIs(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		v, count := counted(Options{Slots: NewSlots(1, nil)})
+		if i, err := match(t.Context(), v, "1234", "1234"); i != 0 || err != nil {
+			t.Fatalf("first: %d, %v", i, err)
+		}
+		busy, err := v.slots.Acquire(t.Context(), "other")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer busy(false)
+		for range 2 { // a wrong one changes nothing
+			if i, err := match(t.Context(), v, "1234", "9999123456", "9999"); i != -1 || err != nil {
+				t.Errorf("wrong: %d, %v", i, err)
+			}
+			if i, err := match(t.Context(), v, "1234", "1234123456", "1234"); i != 1 || err != nil {
+				t.Errorf("right: %d, %v", i, err)
+			}
+		}
+		if i, err := match(t.Context(), v, "5678", "5678"); i != -1 || !errors.Is(err, ErrBusy) {
+			t.Errorf("a hash that is not remembered: %d, %v", i, err)
+		}
+		if count.Load() != 1 {
+			t.Errorf("%d computations", count.Load())
+		}
+	})
+}
+
 func TestMatchForgetsWhatIsWrong(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
