@@ -79,13 +79,17 @@ func TestManyProcessesShareOneDatabase(t *testing.T) {
 	for i := range logins {
 		logins[i] = w.enrol(t, fmt.Sprintf("SHARED%d", i))
 	}
-	got := together(t, len(logins), func(i int) (e2e.Answer, error) {
-		a, err := w.server.Check(t.Context(), logins[i].serial, logins[i].pin)
-		logins[i].transaction = a.Detail.TransactionID
-		return a, err
-	})
-	if got["CHALLENGE"] != len(logins) {
-		t.Fatalf("%d logins came to %v", len(logins), got)
+	const atOnce = 8 // more would wait for a hashing slot longer than a login may, on a busy machine
+	for i := 0; i < len(logins); i += atOnce {
+		got := together(t, atOnce, func(n int) (e2e.Answer, error) {
+			l := logins[i+n]
+			a, err := w.server.Check(t.Context(), l.serial, l.pin)
+			l.transaction = a.Detail.TransactionID
+			return a, err
+		})
+		if got["CHALLENGE"] != atOnce {
+			t.Fatalf("%d logins came to %v", atOnce, got)
+		}
 	}
 	for _, l := range logins {
 		w.delivered(t, l)
