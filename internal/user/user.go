@@ -52,6 +52,12 @@ type Resolver interface {
 	CheckPassword(ctx context.Context, uid string, p Password) (bool, error)
 }
 
+// Checked is a Resolver that can say, before it is kept, which of its parameters can never work.
+type Checked interface {
+	// Check returns fault 905 with a sentence that names the parameter, nil when the store may work one day.
+	Check(ctx context.Context) error
+}
+
 // Type makes a resolver from its parameters, which are those of privacyIDEA's resolver of that type. It does no I/O.
 type Type func(name string, parameters map[string]string) (Resolver, error)
 
