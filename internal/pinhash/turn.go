@@ -13,12 +13,12 @@ type Turn struct {
 	release func(right bool) // nil: no slot
 }
 
-// Begin takes a slot unless all guesses are Known; for as long as the hashes are remembered nobody waits. It fails with
+// Begin takes a slot unless all of the hashes that will be matched are Known; for as long as the hashes are remembered nobody waits. It fails with
 // ErrBusy or the context's error. Should a computation be needed all the same (the cache forgot in between), the Turn's methods
 // wait for a slot then.
-func (v *Verifier) Begin(ctx context.Context, peer string, guesses ...Guess) (*Turn, error) {
+func (v *Verifier) Begin(ctx context.Context, peer string, hashes ...string) (*Turn, error) {
 	t := v.turn(peer)
-	if v.Known(guesses...) {
+	if v.Known(hashes...) {
 		return t, nil
 	}
 	if err := t.acquire(ctx); err != nil {

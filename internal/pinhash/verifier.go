@@ -101,17 +101,11 @@ func (v *Verifier) Dummy(ctx context.Context, peer, like, plain string) error {
 	return t.Dummy(ctx, like, plain)
 }
 
-// Guess is a stored hash and the plain texts that may be behind it, at most one of which can be right.
-type Guess struct {
-	Hash   string
-	Plains []string
-}
-
 // Known reports whether the plain text of each of the hashes is remembered, that is whether Match will need no computation for
-// them. The guesses' own plain texts make no difference.
-func (v *Verifier) Known(guesses ...Guess) bool {
-	for _, g := range guesses {
-		if v.cache == nil || !v.cache.has(v.mark(g.Hash)) {
+// them, whatever was typed.
+func (v *Verifier) Known(hashes ...string) bool {
+	for _, hash := range hashes {
+		if v.cache == nil || !v.cache.has(v.mark(hash)) {
 			return false
 		}
 	}
