@@ -15,8 +15,7 @@ import (
 	"otpost/internal/token"
 )
 
-// mostOpen is how many challenges of a token stay open with email.concurrent_challenges, the new one included (DESIGN.md
-// section 11).
+// mostOpen is how many challenges of a token stay open with email.concurrent_challenges, the new one included.
 const mostOpen = 5
 
 // decision is what was found and what shall be written for it.

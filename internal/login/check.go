@@ -8,7 +8,7 @@ import (
 	"otpost/internal/token"
 )
 
-// Check decides what a client has sent for a user or a token (rows 1 to 17 and 19 of DESIGN.md section 11). A Result is a
+// Check decides what a client has sent for a user or a token (rows 1 to 17 and 19 of docs/login.md). A Result is a
 // decision, also a refusal; an error is a fault for the client (904, 905, 601, 1007, 503) or one of ours, and then nothing was
 // counted. When the client goes away in between, the guess stays paid.
 func (s *Service) Check(ctx context.Context, r Request) (Result, error) {

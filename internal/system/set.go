@@ -12,7 +12,7 @@ import (
 	"otpost/internal/store"
 )
 
-// The limits of SECURITY.md section 1: a code that lives longer can be guessed longer.
+// The limits that docs/security.md promises: a code that lives longer, or a token that locks later, can be guessed more often.
 const (
 	MostValidTime = 600 * time.Second
 	MostFailCount = 100

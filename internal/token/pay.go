@@ -53,7 +53,7 @@ func (s *Service) Pay(ctx context.Context, serials ...string) ([]Guess, error) {
 	return paid, nil
 }
 
-// Verdict says what becomes of a paid guess (DESIGN.md section 11, columns counter and count_auth).
+// Verdict says what becomes of a paid guess (docs/login.md, the column "fail counter" and what stands below on count_auth).
 type Verdict int
 
 // The verdicts.
