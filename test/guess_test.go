@@ -102,3 +102,29 @@ func TestOneCodeIsAcceptedOnce(t *testing.T) {
 		}
 	}
 }
+
+// TestTwoServersShareTheirGuesses gives wrong and right answers to two servers of one database at once: what counts is in the
+// database, not in a process.
+func TestTwoServersShareTheirGuesses(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	servers := []*e2e.Server{w.server, w.Serve(t)}
+	for round := range 5 {
+		l := w.enrol(t, fmt.Sprintf("TWICE%d", round))
+		w.server.Must(t, "POST", "/token/set", map[string]any{"serial": l.serial, "max_failcount": 50})
+		l.begin(t, servers[round%2].Client)
+		m := w.sink.Mail(t, l.address, 1)
+		got := together(t, 20, func(i int) (e2e.Answer, error) {
+			return servers[i%2].Check(t.Context(), l.serial, wrong(m.Code(), i), "transaction_id", l.transaction)
+		})
+		if n := w.server.Failcount(t, l.serial); got["REJECT"] != 20 || n != 20 {
+			t.Errorf("round %d: 20 wrong answers came to %v and a fail counter of %d", round, got, n)
+		}
+		got = together(t, 8, func(i int) (e2e.Answer, error) {
+			return servers[i%2].Check(t.Context(), l.serial, m.Code(), "transaction_id", l.transaction)
+		})
+		if got["ACCEPT"] != 1 || got["REJECT"] != 7 {
+			t.Errorf("round %d: 8 clients with one code came to %v", round, got)
+		}
+	}
+}
