@@ -134,7 +134,7 @@ func (r *relay) enqueueLost(ctx context.Context) error {
 		err := tx.Query(func(scan store.Scan) error {
 			var id uuid.UUID
 			var notAfter time.Time
-			if err := scan(&id, millis{&notAfter}); err != nil {
+			if err := scan(&id, store.Moment{To: &notAfter}); err != nil {
 				return err
 			}
 			lost = append(lost, job(id, notAfter, now))

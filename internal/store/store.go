@@ -151,9 +151,3 @@ func (db *DB) Read(ctx context.Context, f func(r Reader) error) error {
 // Subscribe returns a channel that gets a value after every commit with a Signal, of this process or another one (at most
 // 25 ms late), and a function that ends it. The channel holds one value: look for everything that is new after each.
 func (db *DB) Subscribe() (<-chan struct{}, func()) { return db.bell.subscribe() }
-
-// Millis returns t as it is stored: milliseconds since 1970, UTC.
-func Millis(t time.Time) int64 { return t.UnixMilli() }
-
-// Time is the inverse of Millis.
-func Time(ms int64) time.Time { return time.UnixMilli(ms).UTC() }
