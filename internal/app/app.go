@@ -1,4 +1,4 @@
-// Package app is the composition root: it wires the packages into one program and runs its parts.
+// Package app wires the packages into one program and runs its parts.
 //
 // Open takes the resources (key file, database, queue), Serve answers requests, Work does the jobs, Setup makes a new
 // installation. Tests start the same values. Nothing else knows how the packages fit together.
@@ -93,9 +93,6 @@ func (a *App) Close() error {
 	}
 	return errors.Join(err, a.db.Close())
 }
-
-// Handler returns the REST API, for tests that need no socket.
-func (a *App) Handler() http.Handler { return a.handler }
 
 // readKeys reads PI_ENCFILE.
 func readKeys(c *config.Config) (*secret.Keys, error) {

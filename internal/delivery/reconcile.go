@@ -105,6 +105,7 @@ func (r *relay) endOverdue(ctx context.Context) error {
 	return nil
 }
 
+// endOne ends one delivery, unless somebody else has changed it since it was read.
 func (r *relay) endOne(ctx context.Context, d row) error {
 	c := expire(d)
 	if d.state == Sending {

@@ -18,7 +18,8 @@ type Sender interface {
 	Send(ctx context.Context, server mail.Server, m mail.Message) mail.Result
 }
 
-// handling is one go at a delivery, by a worker, by the request (once) or by nobody but the relay.
+// handling is one go at a delivery, by a worker or by the request (once). It has a field for everything that its steps tell each
+// other.
 type handling struct {
 	s     *Service
 	id    uuid.UUID

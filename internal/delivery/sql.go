@@ -10,7 +10,7 @@ import (
 	"otpost/internal/store"
 )
 
-// row is a delivery as it stands in the database.
+// row is a delivery as it stands in the database. It has as many fields as the table has columns that a handling needs.
 type row struct {
 	id        uuid.UUID
 	channel   string
@@ -75,10 +75,10 @@ func (d *row) columns() []any {
 
 // insert writes a new delivery.
 func insert(tx *store.Tx, p Prepared) {
-	tx.Put(`INSERT INTO delivery (id, channel, route, sealed, recipient_mac, recipient, serial, via, not_after_ms, state, reason, epoch,
+	tx.Put(`INSERT INTO delivery (id, channel, route, sealed, recipient, serial, via, not_after_ms, state, reason, epoch,
 		owner, own_until_ms, unsure, attempts, next_try_ms, relayed_ms, message_id, created_ms, updated_ms)
-		VALUES ($1, 'mail', $2, $3, $4, $5, $6, $7, $8, 'queued', '', 1, '', 0, 0, 0, $9, 0, $10, $9, $9)`,
-		p.id[:], p.route, p.sealed, p.recipientMAC, p.recipient, p.serial, string(p.via), store.Millis(p.notAfter),
+		VALUES ($1, 'mail', $2, $3, $4, $5, $6, $7, 'queued', '', 1, '', 0, 0, 0, $8, 0, $9, $8, $8)`,
+		p.id[:], p.route, p.sealed, p.recipient, p.serial, string(p.via), store.Millis(p.notAfter),
 		store.Millis(p.created), p.messageID)
 }
 

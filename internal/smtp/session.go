@@ -17,18 +17,17 @@ import (
 
 // Options say which server to talk to and how. Dial is required, and Lookup for a host that is no address.
 type Options struct {
-	Host          string // name or address; the certificate must be for it
-	Port          int
-	Implicit      bool        // TLS from the first byte
-	STARTTLS      bool        // and nothing before it
-	TLS           *tls.Config // roots and whether to verify; ServerName and MinVersion are set here
-	Username      string      // empty: no AUTH
-	Password      string
-	PlaintextAuth bool          // send the password without TLS to other hosts than this one
-	EHLOName      string        // empty: the address literal of this end of the connection
-	Timeout       time.Duration // of each phase; at least one millisecond
-	Lookup        func(ctx context.Context, host string) ([]netip.Addr, error)
-	Dial          func(ctx context.Context, network, address string) (net.Conn, error)
+	Host     string // name or address; the certificate must be for it
+	Port     int
+	Implicit bool        // TLS from the first byte
+	STARTTLS bool        // and nothing before it
+	TLS      *tls.Config // roots and whether to verify; ServerName and MinVersion are set here
+	Username string      // empty: no AUTH
+	Password string
+	EHLOName string        // empty: the address literal of this end of the connection
+	Timeout  time.Duration // of each phase; at least one millisecond
+	Lookup   func(ctx context.Context, host string) ([]netip.Addr, error)
+	Dial     func(ctx context.Context, network, address string) (net.Conn, error)
 }
 
 // Session is an open, authenticated connection. It is for one goroutine.
@@ -199,7 +198,7 @@ func (s *Session) authenticate(o Options) error {
 		return nil
 	}
 	_, secured := s.c.Conn.(*tls.Conn)
-	if !secured && !o.PlaintextAuth && !s.remote.IsLoopback() {
+	if !secured && !s.remote.IsLoopback() {
 		return s.fail(PhaseAuth, ErrPlaintext)
 	}
 	mechanism := s.mechanism(o)
