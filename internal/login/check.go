@@ -22,7 +22,7 @@ func (s *Service) Check(ctx context.Context, r Request) (Result, error) {
 	}
 	result := s.dispatch(ctx, done)
 	result.User = sub.user
-	result.HideDetail = r.OTPOnly && r.Serial != ""
+	result.HideDetail = r.otponly()
 	return result, nil
 }
 
@@ -96,6 +96,7 @@ func (s *Service) candidates(ctx context.Context, r Request, sub subject) (candi
 	return c, "", nil
 }
 
+// otponly reports whether a code alone was sent (row 17).
 func (r Request) otponly() bool { return r.OTPOnly && r.Serial != "" }
 
 // guess takes the hashing slot, the payment, and then looks. A fault of ours gives the payment back (row 19); a client that

@@ -38,7 +38,7 @@ func (s *Service) trigger(ctx context.Context, r Request, sub subject) (Result, 
 	case len(open) == 0:
 		return Result{Authentication: Reject, Lists: true, Message: exceeded, Messages: []string{exceeded}, Judged: token.Serials(usable)}, nil
 	}
-	d, err := s.challengeTokens(ctx, sub, open)
+	d, err := s.challenge(ctx, sub, open)
 	if err == nil {
 		err = s.commit(ctx, r, sub, &d)
 	}
