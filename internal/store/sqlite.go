@@ -42,8 +42,20 @@ func openReaders(path string) (*sql.DB, error) {
 	return db, nil
 }
 
-// networkFileSystems are those on which SQLite's locks do not hold (statfs magic numbers of Linux).
-var networkFileSystems = map[int64]string{0x6969: "NFS", 0x517b: "SMB", 0xfe534d42: "SMB", 0xff534d42: "CIFS", 0x5346414f: "AFS"}
+// networkFileSystem names a file system on which SQLite's locks do not hold, by its magic number of statfs; else empty.
+func networkFileSystem(magic uint32) string {
+	switch magic {
+	case unix.NFS_SUPER_MAGIC:
+		return "NFS"
+	case unix.SMB_SUPER_MAGIC, unix.SMB2_SUPER_MAGIC:
+		return "SMB"
+	case unix.CIFS_SUPER_MAGIC:
+		return "CIFS"
+	case unix.AFS_SUPER_MAGIC, unix.AFS_FS_MAGIC:
+		return "AFS"
+	}
+	return ""
+}
 
 // checkFile refuses a file of another user, on a network file system, or that is missing and not to be made.
 func checkFile(path string, create bool) error {
@@ -51,7 +63,7 @@ func checkFile(path string, create bool) error {
 	if err := unix.Statfs(filepath.Dir(path), &st); err != nil {
 		return fmt.Errorf("database %s: folder: %w", path, err)
 	}
-	if name, ok := networkFileSystems[int64(st.Type)&0xffffffff]; ok {
+	if name := networkFileSystem(uint32(st.Type)); name != "" {
 		return fmt.Errorf("database %s lies on a network file system (%s), where SQLite's locks do not hold: move it to a local disk", path, name)
 	}
 	info, err := os.Stat(path)
