@@ -1,7 +1,7 @@
 // Package audit is the journal of what was asked and decided.
 //
 // It promises: one row per entry, and an entry that is put into a caller's transaction stands or falls with it. What it does
-// not: hold a PIN, a code or a password; callers never hand one in. Rows are chained and searched in a later package.
+// not: hold a PIN, a code or a password; callers never hand one in. Rows are neither chained nor searched yet.
 //
 // Three callers write: httpapi's edge one row per request (Record), login the row of an ACCEPT in the transaction that accepts,
 // delivery one row per outcome (both Put).

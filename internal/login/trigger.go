@@ -24,6 +24,7 @@ func (s *Service) Trigger(ctx context.Context, r Request) (Result, error) {
 	return result, err
 }
 
+// trigger decides for a subject that was found.
 func (s *Service) trigger(ctx context.Context, r Request, sub subject) (Result, error) {
 	var usable []token.Token
 	for _, t := range sub.tokens {
