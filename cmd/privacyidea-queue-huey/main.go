@@ -1,6 +1,6 @@
-// Command privacyidea-queue-huey is the worker under its old name.
+// Command privacyidea-queue-huey is the worker under privacyIDEA's name.
 //
-// Name and options are those that privacyIDEA's manual gives it.
+// Its options are those that privacyIDEA's manual gives it.
 package main
 
 import (
