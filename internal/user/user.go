@@ -1,4 +1,4 @@
-// Package user is users, the realms they belong to and the resolvers they come from.
+// Package user finds users in realms and their resolvers.
 //
 // A resolver reads a store of users that belongs to somebody else; a realm is a named list of resolvers; Directory keeps both
 // and finds users through them. It promises: a name finds the user of the first resolver of the realm that has it, in the
