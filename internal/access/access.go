@@ -1,8 +1,9 @@
 // Package access says who may call.
 //
-// It holds administrators, sessions and the delay after wrong passwords. It promises: a session of a deleted administrator, or from before the last change of his password, is void; role and name
-// are taken from the session, and whether they still hold is looked up for every request; wrong passwords at /auth are paid for
-// before they are checked. What it does not: decide about single rights (policies come later), and check users' passwords.
+// It holds administrators, sessions and the delay after wrong passwords. It promises: a session whose owner is gone, or is from
+// before the last change of his password, is void, of local administrators and of realms alike; role and name are taken from the
+// session, and whether they still hold is looked up for every request; wrong passwords at /auth are paid for before they are
+// checked. What it does not: decide about single rights (policies come later), and check users' passwords.
 package access
 
 import (
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"otpost/internal/fault"
+	"otpost/internal/secret"
 )
 
 // Role is what a caller is.
@@ -26,7 +28,8 @@ type Identity struct {
 	Name  string
 	Realm string // of a user, or of an administrator out of a realm (SUPERUSER_REALM); empty for a local administrator
 	Role  Role
-	Since time.Time // when the password was looked at; zero: now. A change of it after that ends the session
+	Since time.Time   // when the password was looked at; zero: now. A change of it after that ends the session
+	Mark  secret.Text // of a realm: what Users.Mark said before the password was looked at. Another mark ends the session
 }
 
 // Local reports whether the identity is an administrator of the table administrator.

@@ -74,6 +74,23 @@ func TestCheckPasswordWithoutSlotIsBusy(t *testing.T) {
 	}
 }
 
+// users is a user store in which everybody is known, by the mark "first" but where another stands beside his name.
+type users map[string]secret.Text
+
+func (u users) Mark(_ context.Context, login, _ string) (secret.Text, error) {
+	if mark, ok := u[login]; ok {
+		return mark, nil
+	}
+	return "first", nil
+}
+
+// nobodies must not be asked.
+type nobodies struct{}
+
+func (nobodies) Mark(context.Context, string, string) (secret.Text, error) {
+	return "", errors.New("the user store was asked about a local administrator")
+}
+
 func open(t *testing.T) (*store.DB, *clock) {
 	t.Helper()
 	c := &clock{at: time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)}
@@ -143,7 +160,7 @@ func TestSessionNamesItsOwner(t *testing.T) {
 	t.Parallel()
 	db, _ := open(t)
 	s := sessions(db)
-	for _, id := range []Identity{{Name: "alice", Realm: "realm1", Role: User}, {Name: "root", Realm: "adminrealm", Role: Admin}} {
+	for _, id := range []Identity{{Name: "alice", Realm: "realm1", Role: User, Mark: "first"}, {Name: "root", Realm: "adminrealm", Role: Admin, Mark: "first"}} {
 		token, expires, err := s.Issue(id, []string{"enable"})
 		if err != nil {
 			t.Fatal(err)
@@ -151,7 +168,7 @@ func TestSessionNamesItsOwner(t *testing.T) {
 		if got := expires.Sub(db.Now()); got > Lifetime || got < Lifetime-time.Second {
 			t.Errorf("expires in %v", got)
 		}
-		got, err := s.Verify(context.Background(), token)
+		got, err := s.Verify(context.Background(), token, users{})
 		if err != nil || got.Name != id.Name || got.Realm != id.Realm || got.Role != id.Role {
 			t.Errorf("Verify = %v, %v, want %v", got, err, id)
 		}
@@ -170,7 +187,7 @@ func TestSessionEndsWithPasswordAndAdministrator(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.Verify(ctx, token); err != nil {
+	if _, err := s.Verify(ctx, token, nobodies{}); err != nil {
 		t.Fatalf("fresh session: %v", err)
 	}
 	looked := db.Now()
@@ -178,25 +195,25 @@ func TestSessionEndsWithPasswordAndAdministrator(t *testing.T) {
 	if err := a.SetPassword(ctx, "admin", "second"); err != nil {
 		t.Fatal(err)
 	}
-	_, err = s.Verify(ctx, token)
+	_, err = s.Verify(ctx, token, nobodies{})
 	wantFault(t, err, fault.InvalidToken, "the session has ended")
 	late, _, err := s.Issue(Identity{Name: "admin", Role: Admin, Since: looked}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = s.Verify(ctx, late)
+	_, err = s.Verify(ctx, late, nobodies{})
 	wantFault(t, err, fault.InvalidToken, "the session has ended")
 	fresh, _, err := s.Issue(Identity{Name: "admin", Role: Admin}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.Verify(ctx, fresh); err != nil {
+	if _, err := s.Verify(ctx, fresh, nobodies{}); err != nil {
 		t.Errorf("session with the new password: %v", err)
 	}
 	if err := a.Delete(ctx, "admin"); err != nil {
 		t.Fatal(err)
 	}
-	_, err = s.Verify(ctx, fresh)
+	_, err = s.Verify(ctx, fresh, nobodies{})
 	wantFault(t, err, fault.InvalidToken, "the session has ended")
 }
 
@@ -207,8 +224,36 @@ func TestSessionOfFormerSuperuserRealmIsVoid(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = sessions(db).Verify(context.Background(), token)
+	_, err = sessions(db).Verify(context.Background(), token, users{})
 	wantFault(t, err, fault.InvalidToken, "no realm of administrators")
+	token, _, err = NewSessions(db, Options{Key: sessions(db).options.Key}).Issue(Identity{Name: "root", Realm: "adminrealm", Role: User, Mark: "first"}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = sessions(db).Verify(context.Background(), token, users{})
+	wantFault(t, err, fault.InvalidToken, "has become one of administrators")
+}
+
+func TestSessionOfARealmEndsWithItsMark(t *testing.T) {
+	t.Parallel()
+	db, _ := open(t)
+	s := sessions(db)
+	for _, id := range []Identity{
+		{Name: "alice", Realm: "realm1", Role: User, Mark: "first"}, {Name: "alice", Realm: "adminrealm", Role: Admin, Mark: "first"},
+		{Name: "alice", Realm: "realm1", Role: User}, // nobody said who she is
+	} {
+		token, _, err := s.Issue(id, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if payload, err := base64.RawURLEncoding.DecodeString(strings.Split(token, ".")[1]); err != nil || strings.Contains(string(payload), "first") {
+			t.Errorf("the token shows the mark: %v", err)
+		}
+		for _, mark := range []secret.Text{"second", ""} {
+			_, err = s.Verify(t.Context(), token, users{"alice": mark})
+			wantFault(t, err, fault.InvalidToken, "the session has ended")
+		}
+	}
 }
 
 // The texts are those of testdata/rest/errors.json and auth.json.
@@ -217,7 +262,7 @@ func TestVerifyRefusesWithTheRecordedTexts(t *testing.T) {
 	db, c := open(t)
 	s := sessions(db)
 	ctx := context.Background()
-	id := Identity{Name: "alice", Realm: "realm1", Role: User}
+	id := Identity{Name: "alice", Realm: "realm1", Role: User, Mark: "first"}
 	token, _, err := s.Issue(id, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -250,11 +295,11 @@ func TestVerifyRefusesWithTheRecordedTexts(t *testing.T) {
 		{endless, fault.InvalidToken, start},
 		{"..", fault.InvalidToken, start},
 	} {
-		_, err := s.Verify(ctx, one.header)
+		_, err := s.Verify(ctx, one.header, users{})
 		wantFault(t, err, one.code, one.text)
 	}
 	c.advance(Lifetime + time.Second)
-	_, err = s.Verify(ctx, token)
+	_, err = s.Verify(ctx, token, nobodies{})
 	wantFault(t, err, fault.ExpiredToken, "Authentication failure. Your token has expired: Signature has expired")
 }
 
@@ -265,7 +310,7 @@ func TestPayloadSurvivesThePlainBase64Alphabet(t *testing.T) {
 	s := sessions(db)
 	rapid.Check(t, func(t *rapid.T) {
 		name := rapid.OneOf(rapid.String(), rapid.StringOfN(rapid.RuneFrom([]rune("a>?~\x7fü€😀")), 1, 30, -1)).Draw(t, "name")
-		id := Identity{Name: name, Realm: "realm1", Role: User}
+		id := Identity{Name: name, Realm: "realm1", Role: User, Mark: "first"}
 		token, _, err := s.Issue(id, []string{name})
 		if err != nil {
 			t.Fatal(err)
@@ -278,7 +323,7 @@ func TestPayloadSurvivesThePlainBase64Alphabet(t *testing.T) {
 		if i := strings.IndexFunc(string(decoded), func(r rune) bool { return r > 0x7e }); i >= 0 {
 			t.Fatalf("payload of %q is not ASCII at %d", name, i)
 		}
-		if got, err := s.Verify(context.Background(), token); err != nil || got.Name != name {
+		if got, err := s.Verify(context.Background(), token, users{}); err != nil || got.Name != name {
 			t.Fatalf("Verify = %q, %v, want %q", got.Name, err, name)
 		}
 	})

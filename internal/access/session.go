@@ -3,7 +3,9 @@ package access
 import (
 	"bytes"
 	"context"
+	"crypto/hmac"
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
@@ -53,7 +55,13 @@ func (s *Sessions) SuperuserRealms() []string {
 	return append([]string{}, s.options.SuperuserRealms...)
 }
 
-// claims are the original's, with issued_ms (milliseconds) added: a changed password ends the sessions from before it.
+// Users says what sessions of realms rest on; it is user.Directory.
+type Users interface {
+	// Mark returns a text that changes with the user and with his password; empty when there is none of this name.
+	Mark(ctx context.Context, login, realm string) (secret.Text, error)
+}
+
+// claims are the original's, with issued_ms (milliseconds) and mark added: a changed password ends the sessions from before it.
 type claims struct {
 	Username string   `json:"username"`
 	Realm    string   `json:"realm"`
@@ -62,7 +70,8 @@ type claims struct {
 	Authtype string   `json:"authtype"`
 	Expires  int64    `json:"exp"`
 	Issued   int64    `json:"issued_ms"`
-	Rights   []string `json:"rights"` // decoration: what a caller may do is looked up for every request
+	Mark     string   `json:"mark,omitempty"` // of a realm: HMAC of what Users.Mark said, in hex
+	Rights   []string `json:"rights"`         // decoration: what a caller may do is looked up for every request
 }
 
 // Issue returns a session token for an identity and when it ends (whole seconds).
@@ -76,6 +85,9 @@ func (s *Sessions) Issue(id Identity, rights []string) (token string, expires ti
 	}
 	c := claims{Username: id.Name, Realm: id.Realm, Nonce: hex.EncodeToString(nonce), Role: id.Role, Authtype: "password",
 		Expires: expires.Unix(), Issued: store.Millis(id.Since), Rights: append([]string{}, rights...)}
+	if id.Realm != "" {
+		c.Mark = s.mark(id.Mark)
+	}
 	token, err = jwt.NewWithClaims(jwt.SigningMethodHS256, asciiClaims{c}).SignedString([]byte(s.options.Key.Reveal()))
 	if err != nil {
 		return "", time.Time{}, fmt.Errorf("sign session token: %w", err)
@@ -84,8 +96,9 @@ func (s *Sessions) Issue(id Identity, rights []string) (token string, expires ti
 }
 
 // Verify returns whose session token the header holds. Its faults and their texts are recorded in testdata/rest/errors.json
-// and auth.json: 4033 none, 4304 unreadable, forged or void, 4305 too old. A prefix such as Bearer is refused, as recorded.
-func (s *Sessions) Verify(ctx context.Context, header string) (Identity, error) {
+// and auth.json: 4033 none, 4304 unreadable, forged or void, 4305 too old. A prefix such as Bearer is refused, as recorded. users
+// knows the realms; an error of it is returned as it is.
+func (s *Sessions) Verify(ctx context.Context, header string, users Users) (Identity, error) {
 	if header == "" {
 		return Identity{}, fault.New(fault.MissingToken, "Authentication failure. Missing Authorization header.")
 	}
@@ -103,20 +116,42 @@ func (s *Sessions) Verify(ctx context.Context, header string) (Identity, error) 
 		return Identity{}, invalid(err, "the token is not one of ours")
 	}
 	id := Identity{Name: c.Username, Realm: c.Realm, Role: c.Role, Since: store.Time(c.Issued)}
+	if id.Realm != "" {
+		return id, s.holdsInRealm(ctx, id, c.Mark, users)
+	}
 	return id, s.holds(ctx, id, c.Issued)
 }
 
-// holds returns nil when the identity still is what its session says.
-func (s *Sessions) holds(ctx context.Context, id Identity, issued int64) error {
+// mark returns what stands in a token for a mark. No signed text of a JWT begins like it, for it has a space.
+func (s *Sessions) mark(of secret.Text) string {
+	mac := hmac.New(sha256.New, []byte(s.options.Key.Reveal()))
+	mac.Write([]byte("session mark " + of.Reveal()))
+	return hex.EncodeToString(mac.Sum(nil))
+}
+
+// holdsInRealm returns nil when the realm still has this user, with this role and this password.
+func (s *Sessions) holdsInRealm(ctx context.Context, id Identity, mark string, users Users) error {
 	switch {
-	case id.Role == User && id.Realm != "":
-		return nil
-	case id.Role == Admin && id.Realm != "":
-		if s.Superuser(id.Realm) {
-			return nil
-		}
+	case id.Role == Admin && !s.Superuser(id.Realm):
 		return invalid(nil, "the realm is no realm of administrators any more")
-	case id.Role != Admin:
+	case id.Role == User && s.Superuser(id.Realm):
+		return invalid(nil, "the realm has become one of administrators")
+	case id.Role != Admin && id.Role != User:
+		return invalid(nil, "the token is not one of ours")
+	}
+	now, err := users.Mark(ctx, id.Name, id.Realm)
+	if err != nil {
+		return fmt.Errorf("look the session's user up: %w", err)
+	}
+	if now == "" || !hmac.Equal([]byte(mark), []byte(s.mark(now))) {
+		return ended(nil)
+	}
+	return nil
+}
+
+// holds returns nil when there is such a local administrator, and his password is older than the session.
+func (s *Sessions) holds(ctx context.Context, id Identity, issued int64) error {
+	if id.Role != Admin {
 		return invalid(nil, "the token is not one of ours")
 	}
 	var changed int64
@@ -124,13 +159,15 @@ func (s *Sessions) holds(ctx context.Context, id Identity, issued int64) error {
 		return r.Get([]any{&changed}, `SELECT password_changed_ms FROM administrator WHERE name = $1`, id.Name)
 	})
 	if errors.Is(err, store.ErrNotFound) || (err == nil && issued < changed) {
-		return invalid(err, "the session has ended")
+		return ended(err)
 	}
 	if err != nil {
 		return fmt.Errorf("read administrator: %w", err)
 	}
 	return nil
 }
+
+func ended(cause error) error { return invalid(cause, "the session has ended") }
 
 func invalid(cause error, reason string) error {
 	return fault.Wrap(cause, fault.InvalidToken, "Authentication failure. Error decoding the Authorization token: "+reason)

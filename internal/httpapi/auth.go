@@ -68,6 +68,10 @@ func (s *server) recognise(r *http.Request, name string, p Params) (access.Ident
 	if err != nil {
 		return access.Identity{}, err
 	}
+	mark, err := s.Users.Mark(ctx, login, realm) // before the password is looked at: one that changes meanwhile ends the session
+	if err != nil {
+		return access.Identity{}, err
+	}
 	u, err := s.Users.Authenticate(ctx, login, realm, user.Password{Plain: p.Secret("password"), Client: c.client})
 	if errors.Is(err, user.ErrNotFound) {
 		return access.Identity{}, badCredentials(err)
@@ -76,7 +80,7 @@ func (s *server) recognise(r *http.Request, name string, p Params) (access.Ident
 		return access.Identity{}, access.Busy(err)
 	}
 	c.entry.Resolver = u.Resolver
-	id := access.Identity{Name: u.Login, Realm: u.Realm, Role: access.User, Since: looked}
+	id := access.Identity{Name: u.Login, Realm: u.Realm, Role: access.User, Since: looked, Mark: mark}
 	if s.Sessions.Superuser(u.Realm) {
 		id.Role = access.Admin
 	}

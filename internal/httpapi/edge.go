@@ -130,7 +130,7 @@ func (s *server) identify(r *http.Request, c *call) error {
 	if header == "" {
 		header = r.Header.Get("Authorization")
 	}
-	id, err := s.Sessions.Verify(r.Context(), header)
+	id, err := s.Sessions.Verify(r.Context(), header, s.Users)
 	if err != nil {
 		return err
 	}

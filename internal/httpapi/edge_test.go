@@ -68,6 +68,8 @@ func TestPathsAndMethodsAnswerAsRecorded(t *testing.T) {
 func TestRolesAnswerWithTheRecordedTexts(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
+	r.makeRealm("pw", "realm1")
+	alice := r.signIn("alice", "realm1")
 	const role = "Authentication failure. You do not have the necessary role (['admin']) to access this resource!"
 	for _, one := range []struct {
 		method, path, session string
@@ -77,10 +79,10 @@ func TestRolesAnswerWithTheRecordedTexts(t *testing.T) {
 	}{
 		{"GET", "/token/", "", 4033, "Missing Authorization header.", false},
 		{"GET", "/token/", "garbage", 4304, "Not enough segments", false},
-		{"GET", "/smtpserver/", r.alice, 4306, role, false},
-		{"POST", "/system/setConfig", r.alice, 4306, role, true},
+		{"GET", "/smtpserver/", alice, 4306, role, false},
+		{"POST", "/system/setConfig", alice, 4306, role, true},
 		{"POST", "/validate/triggerchallenge", "", 4033, "Missing Authorization header.", true},
-		{"POST", "/validate/triggerchallenge", r.alice, 4306, role, true},
+		{"POST", "/validate/triggerchallenge", alice, 4306, role, true},
 		{"GET", "/auth/rights", "", 4033, "Missing Authorization header.", true},
 	} {
 		g := r.do(one.method, one.path, one.session, nil)
@@ -332,12 +334,14 @@ func TestAuthSlowsGuessing(t *testing.T) {
 func TestUserSeesNothingOfAdministration(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
+	r.makeRealm("pw", "realm1")
+	alice := r.signIn("alice", "realm1")
 	for _, rt := range (&server{}).table() {
 		if rt.who != admins {
 			continue
 		}
 		path := strings.NewReplacer("{$}", "", "{serial}", "S", "{key}", "k", "{identifier}", "i", "{realm}", "r", "{resolver}", "p").Replace(rt.path)
-		g := r.do(rt.method, path, r.alice, nil)
+		g := r.do(rt.method, path, alice, nil)
 		r.want(g, http.StatusUnauthorized, 4306, "['admin']")
 		r.want(r.do(rt.method, path, "", nil), http.StatusUnauthorized, 4033, "Missing")
 	}

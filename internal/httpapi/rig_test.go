@@ -94,7 +94,6 @@ type rig struct {
 	servers  *mail.Servers
 	delivery *delivery.Service
 	admin    string // a session of the administrator "admin", password "adminpw"
-	alice    string // a session of the user alice of realm1
 }
 
 func newRig(t *testing.T) *rig {
@@ -111,7 +110,7 @@ func newRig(t *testing.T) *rig {
 	}
 	r := &rig{t: t, db: db, keys: keys, login: &fakeLogin{}, log: &logBuffer{}, settings: system.New(db, keys), servers: mail.NewServers(db, keys)}
 	r.delivery = delivery.New(delivery.Options{DB: db, Keys: keys, Servers: r.servers})
-	r.sessions = access.NewSessions(db, access.Options{Key: "0123456789abcdef0123456789abcdef"})
+	r.sessions = access.NewSessions(db, access.Options{Key: "0123456789abcdef0123456789abcdef", SuperuserRealms: []string{"admins"}})
 	administrators := access.NewAdministrators(db, plainPasswords{})
 	if err := administrators.Add(ctx, "admin", "", "adminpw"); err != nil {
 		t.Fatal(err)
@@ -133,7 +132,6 @@ func newRig(t *testing.T) *rig {
 	}, Options{Version: "9.9", Node: "testnode", NodeID: "0011", Log: slog.New(slog.NewTextHandler(r.log, &slog.HandlerOptions{Level: slog.LevelDebug}))}))
 	t.Cleanup(r.server.Close)
 	r.admin = r.session(access.Identity{Name: "admin", Role: access.Admin})
-	r.alice = r.session(access.Identity{Name: "alice", Realm: "realm1", Role: access.User})
 	return r
 }
 
@@ -142,6 +140,27 @@ func (r *rig) session(id access.Identity) string {
 	session, _, err := r.sessions.Issue(id, nil)
 	if err != nil {
 		r.t.Fatal(err)
+	}
+	return session
+}
+
+// makeRealm makes a resolver with alice and bob, and a realm with it alone.
+func (r *rig) makeRealm(resolver, realm string) {
+	r.t.Helper()
+	r.do("POST", "/resolver/"+resolver, r.admin, object{"type": "passwdresolver", "fileName": "users.passwd"})
+	if g := r.do("POST", "/realm/"+realm, r.admin, object{"resolvers": resolver}); g.status != http.StatusOK {
+		r.t.Fatalf("realm: %s", g.raw)
+	}
+}
+
+// signIn returns a session of a user of makeRealm.
+func (r *rig) signIn(login, realm string) string {
+	r.t.Helper()
+	g := r.do("POST", "/auth", "", url.Values{"username": {login}, "realm": {realm}, "password": {"userpw"}})
+	value, _ := g.value().(map[string]any)
+	session, _ := value["token"].(string)
+	if session == "" {
+		r.t.Fatalf("sign in: %s", g.raw)
 	}
 	return session
 }

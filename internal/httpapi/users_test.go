@@ -1,38 +1,44 @@
 package httpapi
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"net/http"
+	"slices"
 	"testing"
 
+	"otpost/internal/secret"
 	"otpost/internal/store"
 	"otpost/internal/user"
 )
 
-// people is a store of users in memory; every password is "userpw".
-type people []user.User
+// people is a store of users in memory, all with one password.
+type people struct {
+	list     []user.User
+	password secret.Text
+}
 
-func (p people) Find(_ context.Context, login string) (user.User, error) {
-	for _, u := range p {
-		if u.Login == login {
+func (p people) pick(fits func(user.User) bool) (user.User, error) {
+	for _, u := range p.list {
+		if fits(u) {
 			return u, nil
 		}
 	}
 	return user.User{}, user.ErrNotFound
 }
 
+func (p people) Find(_ context.Context, login string) (user.User, error) {
+	return p.pick(func(u user.User) bool { return u.Login == login })
+}
+
 func (p people) ByUID(_ context.Context, uid string) (user.User, error) {
-	for _, u := range p {
-		if u.UID == uid {
-			return u, nil
-		}
-	}
-	return user.User{}, user.ErrNotFound
+	return p.pick(func(u user.User) bool { return u.UID == uid })
 }
 
 func (p people) List(_ context.Context, f user.Filter) ([]user.User, error) {
 	found := []user.User{}
-	for _, u := range p {
+	for _, u := range p.list {
 		if f.Match(u) {
 			found = append(found, u)
 		}
@@ -40,19 +46,72 @@ func (p people) List(_ context.Context, f user.Filter) ([]user.User, error) {
 	return found, nil
 }
 
-func (p people) CheckPassword(_ context.Context, uid string, typed user.Password) (bool, error) {
-	_, err := p.ByUID(context.Background(), uid)
-	return err == nil && typed.Plain == "userpw", nil
+func (p people) CheckPassword(ctx context.Context, uid string, typed user.Password) (bool, error) {
+	_, err := p.ByUID(ctx, uid)
+	return err == nil && typed.Plain == p.password, nil
 }
 
-// usersOf returns a directory whose resolvers of type passwdresolver hold alice and bob.
+func (p people) PasswordMark(context.Context, string) (secret.Text, error) { return p.password, nil }
+
+// usersOf returns a directory whose resolvers of type passwdresolver hold alice and bob; the parameter "without" leaves one of
+// them out, "password" is their password, else "userpw".
 func usersOf(t *testing.T, db *store.DB) *user.Directory {
 	t.Helper()
 	open := func(_ string, parameters map[string]string) (user.Resolver, error) {
 		if parameters["fileName"] == "refused" {
 			return nil, errors.New("refused")
 		}
-		return people{{Login: "alice", UID: "1000", Email: "alice@example.com"}, {Login: "bob", UID: "1001"}}, nil
+		list := []user.User{{Login: "alice", UID: "1000", Email: "alice@example.com"}, {Login: "bob", UID: "1001"}}
+		list = slices.DeleteFunc(list, func(u user.User) bool { return u.Login == parameters["without"] })
+		return people{list, secret.Text(cmp.Or(parameters["password"], "userpw"))}, nil
 	}
 	return user.New(db, user.Options{Types: map[string]user.Type{"passwdresolver": open}})
+}
+
+// A session of a realm's user, be he an administrator or not, rests on what the resolver says at each request.
+func TestSessionOfARealmEndsWithWhatItRestsOn(t *testing.T) {
+	t.Parallel()
+	for _, realm := range []string{"realm1", "admins"} {
+		for name, act := range map[string]struct {
+			method, path string
+			body         any
+		}{
+			"password": {"POST", "/resolver/pw", object{"type": "passwdresolver", "password": "another"}},
+			"user":     {"POST", "/resolver/pw", object{"type": "passwdresolver", "without": "alice"}},
+			"realm":    {"DELETE", "/realm/" + realm, nil},
+			"resolver": {"POST", "/realm/" + realm, object{"resolvers": "pw2"}},
+		} {
+			t.Run(realm+" "+name, func(t *testing.T) {
+				t.Parallel()
+				r := newRig(t)
+				r.makeRealm("pw", realm)
+				r.do("POST", "/resolver/pw2", r.admin, object{"type": "passwdresolver"})
+				session := r.signIn("alice", realm)
+				paths := []string{"/token/", "/user/", "/auth/rights"}
+				for _, path := range paths {
+					if g := r.do("GET", path, session, nil); g.status != http.StatusOK {
+						t.Fatalf("%s before: %d %s", path, g.status, g.raw)
+					}
+				}
+				if g := r.do(act.method, act.path, r.admin, act.body); g.status != http.StatusOK {
+					t.Fatalf("act: %s", g.raw)
+				}
+				for _, path := range paths {
+					r.want(r.do("GET", path, session, nil), http.StatusUnauthorized, 4304, "the session has ended")
+				}
+			})
+		}
+	}
+}
+
+func TestSessionOfARealmOutlivesOtherChanges(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.makeRealm("pw", "realm1")
+	session := r.signIn("alice", "realm1")
+	r.do("POST", "/resolver/pw", r.admin, object{"type": "passwdresolver", "without": "bob"})
+	r.do("POST", "/realm/realm1", r.admin, object{"resolvers": "pw", "priority.pw": 7})
+	if g := r.do("GET", "/token/", session, nil); g.status != http.StatusOK {
+		t.Errorf("answer: %d %s", g.status, g.raw)
+	}
 }

@@ -526,3 +526,42 @@ func TestMatchPatternFindsWhatTheStarsLeaveOut(t *testing.T) {
 		}
 	})
 }
+
+// PasswordMark implements user.Marked: the password is the login, so that it never changes.
+func (m memory) PasswordMark(ctx context.Context, uid string) (secret.Text, error) {
+	u, err := m.ByUID(ctx, uid)
+	if errors.Is(err, user.ErrNotFound) {
+		return "", nil
+	}
+	return secret.Text(u.Login), err
+}
+
+func TestMarkChangesWithWhoIsMeant(t *testing.T) {
+	t.Parallel()
+	h := newHome(t)
+	h.resolver("a", "alice")
+	h.resolver("b", "alice bob")
+	h.realm("realm1", "a", "b")
+	mark := func(login, realm string) secret.Text {
+		m, err := h.Mark(t.Context(), login, realm)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return m
+	}
+	alice, bob := mark("alice", "realm1"), mark("bob", "realm1")
+	if alice == "" || alice == bob || mark("alice", "realm1") != alice {
+		t.Error("users must have marks of their own that stay")
+	}
+	if mark("nosuch", "realm1") != "" || mark("alice", "nosuch") != "" {
+		t.Error("nobody has a mark")
+	}
+	h.realm("realm1", "b")
+	if m := mark("alice", "realm1"); m == alice || m == "" {
+		t.Error("alice of another resolver is somebody else")
+	}
+	h.resolver("b", "bob broken")
+	if m, err := h.Mark(t.Context(), "bob", "realm1"); !errors.Is(err, errBroken) || m != "" {
+		t.Errorf("a broken store: %d bytes, %v", len(m), err)
+	}
+}

@@ -8,6 +8,7 @@ import (
 
 	"otpost/internal/fault"
 	"otpost/internal/pinhash"
+	"otpost/internal/secret"
 )
 
 // Split takes a typed name apart. With splitAtSign "login@realm" and "realm\login" name the realm, if there is one of that
@@ -149,6 +150,36 @@ func (d *Directory) CheckPassword(ctx context.Context, u User, p Password) (bool
 		return false, fmt.Errorf("check password in resolver %s: %w", u.Resolver, busy(err))
 	}
 	return right, nil
+}
+
+// Mark returns a text that changes when this login name in the realm means somebody else, and, where the resolver is Marked, when
+// his password changes; empty when there is no such user or realm. It must not be shown.
+func (d *Directory) Mark(ctx context.Context, login, realm string) (secret.Text, error) {
+	u, err := d.Find(ctx, login, realm)
+	if errors.Is(err, ErrNotFound) {
+		return "", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	c, err := d.catalogue(ctx)
+	if err != nil {
+		return "", err
+	}
+	reads, err := c.resolver(u.Resolver)
+	if errors.Is(err, ErrNotFound) { // it was deleted a moment ago
+		return "", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	var password secret.Text
+	if marked, ok := reads.(Marked); ok {
+		if password, err = marked.PasswordMark(ctx, u.UID); err != nil {
+			return "", fmt.Errorf("read the password's mark in resolver %s: %w", u.Resolver, err)
+		}
+	}
+	return secret.Text(fmt.Sprintf("%q %q %q", u.Resolver, u.UID, password.Reveal())), nil
 }
 
 // busy turns "no slot in time" into the fault that tells the client to come again.

@@ -58,6 +58,13 @@ type Checked interface {
 	Check(ctx context.Context) error
 }
 
+// Marked is a Resolver that can tell a user's password from the one before it.
+type Marked interface {
+	// PasswordMark returns a text that is another one after every change of the user's password. It is as secret as the
+	// password's hash; empty for a user without a password and for an unknown UID.
+	PasswordMark(ctx context.Context, uid string) (secret.Text, error)
+}
+
 // Type makes a resolver from its parameters, which are those of privacyIDEA's resolver of that type. It does no I/O.
 type Type func(name string, parameters map[string]string) (Resolver, error)
 

@@ -18,6 +18,7 @@ import (
 
 	"otpost/internal/fault"
 	"otpost/internal/pinhash"
+	"otpost/internal/secret"
 	"otpost/internal/user"
 )
 
@@ -132,6 +133,18 @@ func (r *resolver) CheckPassword(ctx context.Context, uid string, p user.Passwor
 		return false, r.Verifier.Dummy(ctx, p.Client, c.costliest, p.Plain.Reveal())
 	}
 	return r.Verifier.Verify(ctx, p.Client, hash, p.Plain.Reveal())
+}
+
+// PasswordMark implements user.Marked: it is the stored hash.
+func (r *resolver) PasswordMark(_ context.Context, uid string) (secret.Text, error) {
+	c, err := r.load()
+	if err != nil {
+		return "", err
+	}
+	if i, ok := c.byUID[uid]; ok {
+		return secret.Text(c.entries[i].hash), nil
+	}
+	return "", nil
 }
 
 // load returns what the file holds now.

@@ -315,3 +315,36 @@ func TestUnknownUsersTakeTheCostliestHashOfTheFile(t *testing.T) {
 		t.Error("the wrong ones may in")
 	}
 }
+
+func TestPasswordMarkFollowsThePassword(t *testing.T) {
+	t.Parallel()
+	v := pinhash.New(pinhash.Options{Params: cheap()})
+	line := func(uid, plain string) string {
+		hash, err := v.Hash(t.Context(), "", plain)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return "alice:" + hash + ":" + uid + ":100:Alice:/:"
+	}
+	first := line("1000", "one")
+	p := newPlace(t, first)
+	mark := func(uid string) secret.Text {
+		m, err := p.Resolver.(user.Marked).PasswordMark(t.Context(), uid) //nolint:forcetypeassert // a test
+		if err != nil {
+			t.Fatal(err)
+		}
+		return m
+	}
+	before := mark("1000")
+	if before == "" || mark("1000") != before || mark("nosuch") != "" {
+		t.Error("the mark must be there, stay while the password does, and be empty for nobody")
+	}
+	p.write(line("1000", "two"))
+	if after := mark("1000"); after == before || after == "" {
+		t.Error("another password has the same mark, or none")
+	}
+	p.write("alice:x:1000:100:Alice:/:")
+	if mark("1000") != "" {
+		t.Error("a user without a password has a mark")
+	}
+}
