@@ -55,6 +55,60 @@ func TestScrubKeepsWhatNeedNotGo(t *testing.T) {
 	}
 }
 
+// A server that quotes the mail may break it anywhere.
+func TestScrubFindsWhatIsTornApart(t *testing.T) {
+	t.Parallel()
+	for wire, want := range map[string]string{
+		"550-rejected 035\r\n550 354":           "rejected ***",
+		"550-rejected 035\r\n550 5.7.1 354":     "rejected ***",
+		"550 code 035\x01354 found":             "code *** found",
+		"550 code 0 3 5 - 3 5 4 found":          "code *** found",
+		"550 code 035.354, found":               "code ***, found",
+		"550-no alice@exam\r\n550 ple.com here": "no *** here",
+		"550 no al\x00ice@example\x7f.com here": "no *** here",
+		"550 at 035 or 354 or 1035 or 3540":     "at 035 or 354 or 1035 or 3540",
+		"550 MDM1\x01MzU0 " + "quoted":          "*** quoted",
+	} {
+		r, err := readReply(bufio.NewReaderSize(strings.NewReader(wire+"\r\n"), longestLine))
+		if got := r.Text("alice@example.com", "035354"); err != nil || got != want {
+			t.Errorf("%q: %q, %v, want %q", wire, got, err, want)
+		}
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		code := rapid.StringMatching(`[0-9]{6,8}`).Draw(t, "code")
+		torn := ""
+		for _, digit := range code {
+			torn += string(digit) + rapid.StringMatching(`[ \n\r\t\x00-\x1f.,:/_-]{0,2}`).Draw(t, "between")
+		}
+		text := strings.Map(func(r rune) rune {
+			if r < '0' || r > '9' {
+				return -1
+			}
+			return r
+		}, Scrub("x"+torn+"y", code))
+		if strings.Contains(text, code) {
+			t.Fatal("the digits are still there")
+		}
+	})
+}
+
+// A user name of one letter is in half of all words.
+func TestScrubTakesShortStringsAsWordsOnly(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		"dial tcp: connection refused":      "dial tcp: connection refused",
+		"user e, password tc":               "user ***, password ***",
+		"E: bad credentials (tc)":           "***: bad credentials (***)",
+		"auth PLAIN AGUAdGM= for ZQ":        "auth PLAIN ***= for ***",
+		"the zquare":                        "the zquare",
+		"notice: cpno is wrong, tcp not so": "notice: *** is wrong, tcp not so",
+	} {
+		if got := Scrub(text, "e", "tc", "cpno", "\x00e\x00tc"); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}
+
 func TestScrubLeavesItsArgumentsAlone(t *testing.T) {
 	t.Parallel()
 	remove := []string{"a", "long enough", "b"}

@@ -5,32 +5,64 @@ import (
 	"slices"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 )
 
 const (
 	longestText   = 256 // bytes that are kept of a reply
-	shortestTrace = 6   // characters of Base64 that still tell a string apart from chance
+	shortestTrace = 6   // characters of Base64, or letters, that still tell a string apart from chance
+	shortestPart  = 4   // characters that are looked for inside of words
 	removed       = "***"
 )
 
-// Scrub is what Reply.Text does, for other texts that come from outside. Letters are compared without regard to ASCII case. The
-// Base64 of a string is found at the end, at the beginning and in the middle of a longer Base64 text too.
+// trace is a string that must not be seen, and how it is looked for: as words of their own, or anywhere, with or without
+// something between its characters.
+type trace struct {
+	text    string
+	word    bool
+	between func(rune) bool
+}
+
+// Scrub is what Reply.Text does, for other texts that come from outside. Letters are compared without regard to ASCII case. A
+// string is found across spaces, line ends and control characters too, and one of digits across everything that is no letter or
+// digit; one of fewer than 4 characters only as a word of its own, for it is in half of all words. The Base64 of a string is
+// found at the end, at the beginning and in the middle of a longer Base64 text too.
 func Scrub(text string, remove ...string) string {
 	text = printable(text)
-	var traces []string
+	var traces []trace
 	for _, s := range remove {
-		traces = append(traces, printable(s))
-		traces = append(traces, encodings(s)...)
+		traces = append(traces, plainTrace(printable(s)))
+		for _, e := range encodings(s) {
+			traces = append(traces, trace{e, len(e) < shortestTrace, isSpace})
+		}
 	}
-	slices.SortFunc(traces, func(a, b string) int { return len(b) - len(a) }) // the longest first: one may hold another
-	for _, s := range traces {
-		text = replaceFold(text, s)
+	slices.SortFunc(traces, func(a, b trace) int { return len(b.text) - len(a.text) }) // the longest first: one may hold another
+	for _, t := range traces {
+		text = t.cutFrom(text)
 	}
 	if len(text) > longestText {
 		text = strings.ToValidUTF8(text[:longestText], "")
 	}
 	return text
 }
+
+// plainTrace says how a secret is looked for that stands as it is.
+func plainTrace(s string) trace {
+	t := trace{s, utf8.RuneCountInString(s) < shortestPart, isSpace}
+	switch {
+	case !strings.ContainsFunc(s, func(r rune) bool { return r < '0' || r > '9' }):
+		t.between = isMark
+	case len(s) < shortestTrace && !strings.ContainsFunc(s, isNoLetter):
+		t.between = func(rune) bool { return false } // "tcp not" holds "cpno"
+	}
+	return t
+}
+
+func isSpace(r rune) bool { return r == ' ' }
+
+func isMark(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) }
+
+func isNoLetter(r rune) bool { return !unicode.IsLetter(r) }
 
 // printable returns s as valid UTF-8 in one line: whatever does not print is a space, and there are no two of them.
 func printable(s string) string {
@@ -61,29 +93,55 @@ func encodings(s string) []string {
 	return all
 }
 
-// replaceFold replaces s in text whatever the case of its ASCII letters is.
-func replaceFold(text, s string) string {
-	if s == "" {
+// cutFrom returns text with a sign in the place of each trace.
+func (t trace) cutFrom(text string) string {
+	between := t.between
+	if t.word {
+		between = func(rune) bool { return false }
+	}
+	want, _ := dense(t.text, between)
+	if want == "" {
 		return text
 	}
-	lower, want := lowerASCII(text), lowerASCII(s) // byte for byte, so that places in one are places in the other
+	all, at := dense(text, between)
 	var b strings.Builder
+	kept, from := 0, 0 // so much of text is in b, so much of all was searched
 	for {
-		i := strings.Index(lower, want)
+		i := strings.Index(all[from:], want)
 		if i < 0 {
-			return b.String() + text
+			return b.String() + text[kept:]
 		}
-		b.WriteString(text[:i] + removed)
-		text, lower = text[i+len(want):], lower[i+len(want):]
+		first, end := at[from+i], at[from+i+len(want)-1]+1
+		from += i + len(want)
+		if t.word && !alone(text, first, end) {
+			continue
+		}
+		b.WriteString(text[kept:first] + removed)
+		kept = end
 	}
 }
 
-func lowerASCII(s string) string {
-	b := []byte(s)
-	for i, c := range b {
-		if c >= 'A' && c <= 'Z' {
-			b[i] = c + 'a' - 'A'
+// alone reports whether text[first:end] has no letter or digit beside it.
+func alone(text string, first, end int) bool {
+	before, _ := utf8.DecodeLastRuneInString(text[:first])
+	after, _ := utf8.DecodeRuneInString(text[end:])
+	return isMark(before) && isMark(after)
+}
+
+// dense returns s with ASCII letters in lower case and without what stands between, and where in s each of its bytes was.
+func dense(s string, between func(rune) bool) (string, []int) {
+	b, at := make([]byte, 0, len(s)), make([]int, 0, len(s))
+	for i, r := range s {
+		if between(r) {
+			continue
+		}
+		for j := range utf8.RuneLen(r) {
+			c := s[i+j]
+			if c >= 'A' && c <= 'Z' {
+				c += 'a' - 'A'
+			}
+			b, at = append(b, c), append(at, i+j)
 		}
 	}
-	return string(b)
+	return string(b), at
 }
