@@ -159,18 +159,27 @@ func TestDecodeLimitsTheBody(t *testing.T) {
 
 func TestParamsReadTypes(t *testing.T) {
 	t.Parallel()
-	p, err := parse("", jsonType, `{"t1":true,"t2":1,"t3":"True","t4":"1","t5":"TRUE","f1":"yes","f2":"on","f3":0,"f4":false,"n":"15025","bad":"abc","real":1.5}`, "")
+	p, err := parse("", jsonType, `{"t1":true,"t2":1,"t3":"True","t4":"1","t5":"TRUE","t6":"yes","t7":" On ","f1":"No","f2":"off","f3":0,"f4":false,
+		"f5":"False","empty":"","odd1":"2","odd2":"enabled","odd3":"ja","odd4":1.0,"n":"15025","bad":"abc","real":1.5}`, "")
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"t1", "t2", "t3", "t4", "t5"} {
-		if !p.Bool(name) {
-			t.Errorf("%s reads false", name)
+	for name, want := range map[string]bool{"t1": true, "t2": true, "t3": true, "t4": true, "t5": true, "t6": true, "t7": true,
+		"f1": false, "f2": false, "f3": false, "f4": false, "f5": false} {
+		if yes, err := p.Bool(name, !want); yes != want || err != nil {
+			t.Errorf("%s reads %v, %v", name, yes, err)
 		}
 	}
-	for _, name := range []string{"f1", "f2", "f3", "f4", "absent"} {
-		if p.Bool(name) {
-			t.Errorf("%s reads true", name)
+	for _, name := range []string{"absent", "empty"} {
+		for _, want := range []bool{true, false} {
+			if yes, err := p.Bool(name, want); yes != want || err != nil {
+				t.Errorf("%s reads %v, %v", name, yes, err)
+			}
+		}
+	}
+	for _, name := range []string{"odd1", "odd2", "odd3", "odd4"} {
+		if _, err := p.Bool(name, false); fault.CodeOf(err) != fault.Parameter || !strings.Contains(err.Error(), name) {
+			t.Errorf("%s: %v, want 905 with its name", name, err)
 		}
 	}
 	if n, err := p.Int("n", 25, 1, 65535); n != 15025 || err != nil {
@@ -259,7 +268,7 @@ func FuzzParams(f *testing.F) {
 			if _, err := p.Int(name, 0, 0, 10); err != nil && !errors.As(err, &f) {
 				t.Fatalf("Int: %v", err)
 			}
-			p.Bool(name)
+			p.Bool(name, false) //nolint:errcheck // it must not panic
 		}
 	})
 }

@@ -7,6 +7,7 @@ import (
 
 	"otpost/internal/fault"
 	"otpost/internal/secret"
+	"otpost/internal/system"
 )
 
 // Params are the parameters of a request, from path, query and body, every name once, in exact case. Texts are valid UTF-8
@@ -47,9 +48,19 @@ func (p Params) Required(name string) (string, error) {
 	return "", fault.Missing(name)
 }
 
-// Bool reports whether a parameter means yes: 1 or true in any case. Everything else, "yes" and "on" too, means no (recorded:
-// smtpserver.json, "create enqueue_job odd values").
-func (p Params) Bool(name string) bool { return truth(p.Text(name)) }
+// Bool returns a parameter of yes or no (system.Bool); absent or empty: the default. Else fault 905: a switch that is written in
+// another way must not turn into the opposite.
+func (p Params) Bool(name string, absent bool) (bool, error) {
+	text := p.Text(name)
+	if strings.TrimSpace(text) == "" {
+		return absent, nil
+	}
+	yes, ok := system.Bool(text)
+	if !ok {
+		return false, wrong(name, "write true or false")
+	}
+	return yes, nil
+}
 
 // Int returns a parameter as a number from least to most; absent or empty: the default. Else fault 905.
 func (p Params) Int(name string, absent, least, most int) (int, error) {
@@ -93,10 +104,4 @@ func (p Params) All() map[string]string {
 		all[name] = v.text
 	}
 	return all
-}
-
-// truth reports whether a text means yes.
-func truth(text string) bool {
-	text = strings.ToLower(strings.TrimSpace(text))
-	return text == "1" || text == "true"
 }

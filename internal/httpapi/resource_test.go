@@ -38,6 +38,15 @@ func TestSystemAnswersAsRecorded(t *testing.T) {
 		t.Errorf("random: %s", got.raw)
 	}
 	r.want(r.do("POST", "/system/setConfig", r.admin, object{"email.validtime": "601"}), http.StatusBadRequest, 905, "email.validtime")
+	r.want(r.do("POST", "/system/setConfig", r.admin, object{"email.concurrent_challenges": "maybe"}), http.StatusBadRequest, 905, "email.concurrent_challenges")
+	for _, one := range []struct{ method, path, name string }{{"GET", "/validate/check", "otponly"}, {"POST", "/token/init", "dynamic_email"},
+		{"GET", "/token/", "active"}, {"GET", "/token/", "assigned"}} {
+		query := "?user=alice&serial=S&pass=x&type=email&email=a@example.com&" + one.name + "=perhaps"
+		if one.name == "dynamic_email" {
+			query = "?type=email&email=a@example.com&dynamic_email=perhaps"
+		}
+		r.want(r.do(one.method, one.path+query, r.admin, nil), http.StatusBadRequest, 905, one.name)
+	}
 }
 
 // Recorded: smtpserver.json, "create ...", "list", "delete ...".
@@ -49,7 +58,7 @@ func TestServerFormAnswersAsRecorded(t *testing.T) {
 			"description": "every field ü", "timeout": 7, "enqueue_job": false, "dont_send_on_error": true},
 		"fullform": url.Values{"server": {"127.0.0.1"}, "port": {"15025"}, "tls": {"1"}, "timeout": {"7"}, "enqueue_job": {"1"}, "dont_send_on_error": {"true"}},
 		"bad0":     object{"server": "h", "timeout": 0},
-		"odd":      object{"server": "h", "enqueue_job": "yes", "tls": "on"},
+		"odd":      object{"server": "h", "enqueue_job": "yes", "tls": "on", "tls_verify": "on"},
 		"a%20b":    object{"server": "smtps://mail.example.com:465", "tls_verify": false, "ca_file": "/etc/ca.pem", "ehlo_name": "otp.example.com"},
 	} {
 		if g := r.do("POST", "/smtpserver/"+path, r.admin, form); g.status != 200 || g.value() != true {
@@ -68,7 +77,7 @@ func TestServerFormAnswersAsRecorded(t *testing.T) {
 		{"full", "port", 15025.0}, {"full", "tls", true}, {"full", "timeout", 7.0}, {"full", "enqueue_job", false}, {"full", "password", "__CENSORED__"},
 		{"full", "private_key_password", "__CENSORED__"}, {"full", "description", "every field ü"}, {"full", "tls_verify", true},
 		{"fullform", "tls", true}, {"fullform", "enqueue_job", true}, {"fullform", "dont_send_on_error", true},
-		{"bad0", "timeout", 10.0}, {"bad0", "port", 25.0}, {"odd", "enqueue_job", false}, {"odd", "tls", false},
+		{"bad0", "timeout", 10.0}, {"bad0", "port", 25.0}, {"odd", "enqueue_job", true}, {"odd", "tls", true}, {"odd", "tls_verify", true},
 		{"a b", "tls_verify", false}, {"a b", "ca_file", "/etc/ca.pem"}, {"a b", "ehlo_name", "otp.example.com"},
 	} {
 		if got := field(one.identifier, one.name); got != one.want {
@@ -92,6 +101,11 @@ func TestServerFormRefusesWhatCannotBeUsed(t *testing.T) {
 		"header in server":    {"server": "h\r\nx"},
 		"header in ehlo_name": {"server": "h", "ehlo_name": "a\r\nMAIL FROM:<x>"},
 		"scheme":              {"server": "http://h:25"},
+		"tls":                 {"server": "h", "tls": "starttls"},
+		"tls_verify":          {"server": "h", "tls_verify": "always"},
+		"enqueue_job":         {"server": "h", "enqueue_job": "2"},
+		"smime":               {"server": "h", "smime": "enabled"},
+		"dont_send_on_error":  {"server": "h", "dont_send_on_error": "x"},
 	} {
 		g := r.do("POST", "/smtpserver/x", r.admin, form)
 		if code, _ := g.problem(); g.status != http.StatusBadRequest || code != 905 {

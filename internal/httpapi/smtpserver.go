@@ -75,7 +75,7 @@ func (s *server) deleteServer(w http.ResponseWriter, r *http.Request) error {
 }
 
 // serverForm reads the fields of a definition. A port or time-out of 0 is the default (recorded: smtpserver.json, "create timeout
-// zero"); "yes" and "on" mean no, as recorded; tls_verify is on unless it is switched off.
+// zero"); tls_verify is on unless it is switched off.
 func serverForm(identifier string, p Params) (mail.Server, error) {
 	if _, err := p.Required("server"); err != nil {
 		return mail.Server{}, err
@@ -88,17 +88,25 @@ func serverForm(identifier string, p Params) (mail.Server, error) {
 	if err != nil {
 		return mail.Server{}, err
 	}
-	verify := true
-	if p.Text("tls_verify") != "" {
-		verify = p.Bool("tls_verify")
-	}
-	return mail.Server{
+	form := mail.Server{
 		Identifier: identifier, Server: p.Text("server"), Port: port, Username: p.Text("username"), Password: p.Secret("password"),
-		Sender: p.Text("sender"), TLS: p.Bool("tls"), Description: p.Text("description"), Timeout: timeout,
-		EnqueueJob: p.Bool("enqueue_job"), SMIME: p.Bool("smime"), DontSendOnError: p.Bool("dont_send_on_error"),
+		Sender: p.Text("sender"), Description: p.Text("description"), Timeout: timeout,
 		PrivateKey: p.Text("private_key"), PrivateKeyPassword: p.Secret("private_key_password"), Certificate: p.Text("certificate"),
-		TLSVerify: verify, CAFile: p.Text("ca_file"), EHLOName: p.Text("ehlo_name"),
-	}, nil
+		CAFile: p.Text("ca_file"), EHLOName: p.Text("ehlo_name"),
+	}
+	for _, one := range []struct {
+		name   string
+		field  *bool
+		absent bool
+	}{
+		{"tls", &form.TLS, false}, {"tls_verify", &form.TLSVerify, true}, {"enqueue_job", &form.EnqueueJob, false}, {"smime", &form.SMIME, false},
+		{"dont_send_on_error", &form.DontSendOnError, false},
+	} {
+		if *one.field, err = p.Bool(one.name, one.absent); err != nil {
+			return mail.Server{}, err
+		}
+	}
+	return form, nil
 }
 
 // The test mail's texts, as recorded (smtpserver.json, "test inline ok").

@@ -139,12 +139,16 @@ func (s *server) initToken(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	dynamic, err := p.Bool("dynamic_email", false)
+	if err != nil {
+		return err
+	}
 	kind := p.Text("type")
 	if kind == "" {
 		kind = "hotp" // the original's default
 	}
 	t, err := s.Tokens.Init(r.Context(), token.Enrolment{
-		Type: kind, Serial: p.Text("serial"), Email: p.Text("email"), DynamicEmail: p.Bool("dynamic_email"),
+		Type: kind, Serial: p.Text("serial"), Email: p.Text("email"), DynamicEmail: dynamic,
 		EmailIdentifier: p.Text("email.identifier"), PIN: pinOf(p, "pin"), OTPLen: digits, Description: optional(p, "description"), Owner: owner,
 	})
 	if err != nil {

@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"net/http"
+	"strings"
 
 	"otpost/internal/access"
 	"otpost/internal/challenge"
@@ -25,7 +26,13 @@ func (s *server) tokens(w http.ResponseWriter, r *http.Request) error {
 	}
 	f := token.Filter{Serial: p.Text("serial"), Type: p.Text("type"), Description: p.Text("description"), Resolver: p.Text("resolver"),
 		RolloutState: p.Text("rollout_state"), SortBy: p.Text("sortby"), Descending: p.Text("sortdir") == "desc", Page: page, PageSize: size,
-		Active: optionalBool(p, "active"), Assigned: optionalBool(p, "assigned")}
+	}
+	if f.Active, err = optionalBool(p, "active"); err != nil {
+		return err
+	}
+	if f.Assigned, err = optionalBool(p, "assigned"); err != nil {
+		return err
+	}
 	if f.Realm = p.Text("tokenrealm"); f.Realm == "" && p.Text("user") == "" {
 		f.Realm = p.Text("realm")
 	}
@@ -52,12 +59,12 @@ func (s *server) tokens(w http.ResponseWriter, r *http.Request) error {
 }
 
 // optionalBool returns a parameter as yes or no, or nil when it was not given.
-func optionalBool(p Params, name string) *bool {
-	if p.Text(name) == "" {
-		return nil
+func optionalBool(p Params, name string) (*bool, error) {
+	if strings.TrimSpace(p.Text(name)) == "" {
+		return nil, nil
 	}
-	yes := p.Bool(name)
-	return &yes
+	yes, err := p.Bool(name, false)
+	return &yes, err
 }
 
 func pageOrNull(n int) any {

@@ -88,7 +88,7 @@ func (s *server) trigger(w http.ResponseWriter, r *http.Request) error {
 func loginRequest(r *http.Request) (login.Request, error) {
 	p := paramsOf(r)
 	request := login.Request{User: p.Text("user"), Realm: p.Text("realm"), Resolver: p.Text("resolver"), Serial: p.Text("serial"),
-		TransactionID: p.Text("transaction_id"), OTPOnly: p.Bool("otponly"), Type: p.Text("type"),
+		TransactionID: p.Text("transaction_id"), Type: p.Text("type"),
 		Client: callOf(r).client, Action: callOf(r).entry.Action}
 	if request.Resolver == "" {
 		request.Resolver = p.Text("resConf")
@@ -101,7 +101,9 @@ func loginRequest(r *http.Request) (login.Request, error) {
 	if request.User == "" && request.Serial == "" {
 		return request, fault.New(fault.Parameter, "ERR905: You need to specify a serial, user or credential_id.")
 	}
-	return request, nil
+	var err error
+	request.OTPOnly, err = p.Bool("otponly", false)
+	return request, err
 }
 
 // learn puts what login found out into the audit row.

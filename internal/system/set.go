@@ -140,6 +140,10 @@ func check(one Setting) error {
 		return checkNumber(one, 4, 10)
 	case DefaultSyncWindow, DefaultCountWindow:
 		return checkNumber(one, 1, 1_000_000)
+	case EmailConcurrent, PrependPIN, SplitAtSign, IncFailCountOnFalsePIN, DefaultResetFailCount:
+		if _, ok := Bool(one.Value); !ok && strings.TrimSpace(one.Value) != "" {
+			return &ValueError{Key: one.Key, Reason: "the value must be True or False"}
+		}
 	}
 	return nil
 }

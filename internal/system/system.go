@@ -131,16 +131,29 @@ func (v Values) number(key string, absent, most int) int {
 	return min(max(n, 1), most)
 }
 
+// flag returns a setting of yes or no. An empty one means no; one that is neither (by another program) counts as absent.
 func (v Values) flag(key string, absent bool) bool {
 	value, ok := v.stored[key]
 	if !ok {
 		return absent
 	}
-	return True(value)
+	if strings.TrimSpace(value) == "" {
+		return false
+	}
+	if yes, ok := Bool(value); ok {
+		return yes
+	}
+	return absent
 }
 
-// True reports whether a text means yes in privacyIDEA: 1 or true in any case. Everything else means no.
-func True(text string) bool {
-	text = strings.ToLower(strings.TrimSpace(text))
-	return text == "1" || text == "true"
+// Bool reads a text that means yes (1, true, yes, on) or no (0, false, no, off), in any case and with spaces around; ok is false
+// for every other one, the empty one too.
+func Bool(text string) (yes, ok bool) {
+	switch strings.ToLower(strings.TrimSpace(text)) {
+	case "1", "true", "yes", "on":
+		return true, true
+	case "0", "false", "no", "off":
+		return false, true
+	}
+	return false, false
 }

@@ -124,6 +124,8 @@ func TestSetRefusesWhatNoMethodCouldUse(t *testing.T) {
 	s, _ := open(t)
 	for _, one := range []Setting{
 		{Key: EmailValidTime, Value: "601"}, {Key: EmailValidTime, Value: "0"}, {Key: EmailValidTime, Value: "soon"},
+		{Key: EmailConcurrent, Value: "maybe"}, {Key: PrependPIN, Value: "2"}, {Key: SplitAtSign, Value: "enabled"},
+		{Key: IncFailCountOnFalsePIN, Value: "x"}, {Key: DefaultResetFailCount, Value: "-1"},
 		{Key: DefaultMaxFailCount, Value: "101"}, {Key: DefaultOTPLen, Value: "3"}, {Key: "__timestamp__", Value: "1"}, {Key: "", Value: "1"},
 	} {
 		_, err := s.Set(context.Background(), Setting{Key: "good", Value: "1"}, one)
@@ -137,5 +139,18 @@ func TestSetRefusesWhatNoMethodCouldUse(t *testing.T) {
 	}
 	if _, err := s.Set(context.Background(), Setting{Key: EmailValidTime, Value: "600"}); err != nil {
 		t.Errorf("600 s: %v", err)
+	}
+}
+
+func TestSwitchesMeanWhatIsWritten(t *testing.T) {
+	t.Parallel()
+	s, _ := open(t)
+	for text, want := range map[string]bool{"1": true, "true": true, "Yes": true, "ON": true, "0": false, "False": false, "no": false, "off": false, "": false} {
+		if _, err := s.Set(t.Context(), Setting{Key: EmailConcurrent, Value: text}, Setting{Key: PrependPIN, Value: text}); err != nil {
+			t.Fatalf("%q: %v", text, err)
+		}
+		if v := load(t, s); v.EmailConcurrent() != want || v.PrependPIN() != want {
+			t.Errorf("%q reads %v and %v", text, v.EmailConcurrent(), v.PrependPIN())
+		}
 	}
 }
