@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -81,6 +83,11 @@ func (l *logBuffer) String() string {
 	return l.b.String()
 }
 
+// unreachable is a sender that reaches no mail server.
+func unreachable() *mail.Sender {
+	return mail.NewSender(mail.SenderOptions{Dial: func(context.Context, string, string) (net.Conn, error) { return nil, errors.New("refused") }})
+}
+
 // rig is the API over a database in a temporary file, with a stand-in for login.
 type rig struct {
 	t        *testing.T
@@ -109,7 +116,7 @@ func newRig(t *testing.T) *rig {
 		t.Fatal(err)
 	}
 	r := &rig{t: t, db: db, keys: keys, login: &fakeLogin{}, log: &logBuffer{}, settings: system.New(db, keys), servers: mail.NewServers(db, keys)}
-	r.delivery = delivery.New(delivery.Options{DB: db, Keys: keys, Servers: r.servers})
+	r.delivery = delivery.New(delivery.Options{DB: db, Keys: keys, Servers: r.servers, Sender: unreachable()})
 	r.sessions = access.NewSessions(db, access.Options{Key: "0123456789abcdef0123456789abcdef", SuperuserRealms: []string{"admins"}})
 	administrators := access.NewAdministrators(db, plainPasswords{})
 	if err := administrators.Add(ctx, "admin", "", "adminpw"); err != nil {

@@ -1,12 +1,15 @@
 package httpapi
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"time"
 
 	"otpost/internal/delivery"
+	"otpost/internal/fault"
 	"otpost/internal/mail"
+	"otpost/internal/secret"
 )
 
 func (s *server) serverRoutes() []route {
@@ -38,7 +41,7 @@ func (s *server) servers(w http.ResponseWriter, r *http.Request) error {
 }
 
 // saveServer answers POST /smtpserver/<identifier>: what the form leaves out is reset to its default. When a stored password is
-// gone because its target changed, the answer says so.
+// gone because its target changed, or certificates will not be verified, the answer says so.
 func (s *server) saveServer(w http.ResponseWriter, r *http.Request) error {
 	identifier, err := pathOf(r, "identifier")
 	if err != nil {
@@ -53,12 +56,24 @@ func (s *server) saveServer(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	a := success{value: true}
+	detail := object{}
 	if cleared {
-		a.detail = object{"secret_cleared": true,
-			"message": "The stored password was cleared, because server, port, username, tls or tls_verify changed. Type it again."}
+		detail["secret_cleared"] = true
+		detail["message"] = "The stored password was cleared, because server, port, username, tls or tls_verify changed. Type it again."
 	}
-	return succeed(w, r, a)
+	if !form.TLSVerify {
+		s.warnUnverified(form)
+		detail["warning"] = "tls_verify is off: whoever stands between this server and the mail server can read the mails, the codes in them and the password."
+	}
+	if len(detail) == 0 {
+		return answer(w, r, true)
+	}
+	return succeed(w, r, success{value: true, detail: detail})
+}
+
+// warnUnverified tells the log that any certificate will do.
+func (s *server) warnUnverified(form mail.Server) {
+	s.log.Warn("certificates of the mail server are not verified", "route", form.Identifier)
 }
 
 // deleteServer answers DELETE /smtpserver/<identifier>.
@@ -135,8 +150,15 @@ func (s *server) testServer(w http.ResponseWriter, r *http.Request) error {
 		return wrong("recipient", "it is no address that mail can be sent to")
 	}
 	complete, err := s.Servers.Complete(r.Context(), form)
+	if errors.Is(err, secret.ErrSealed) {
+		return fault.Wrap(err, fault.Parameter,
+			"ERR905: The stored password does not open: it was saved with another key file (PI_ENCFILE). Type it again and save the server.")
+	}
 	if err != nil {
 		return err
+	}
+	if !complete.TLSVerify {
+		s.warnUnverified(complete)
 	}
 	story, err := s.Delivery.Test(r.Context(), complete, recipient, testSubject, fmt.Sprintf(testBody, identifier))
 	if err != nil {
@@ -153,7 +175,14 @@ func (s *server) testServer(w http.ResponseWriter, r *http.Request) error {
 // storyOf renders what became of a message. The recipient is masked and the replies are scrubbed already.
 func storyOf(story delivery.Story) object {
 	attempts := make([]object, len(story.Attempts))
-	message := "The mail was not sent: " + string(story.State)
+	message := "The mail was not sent: "
+	switch {
+	case story.State == delivery.Unknown:
+		message = "The mail may have been sent: "
+	case !story.State.Final():
+		message = "Whether the mail is sent is not known yet: "
+	}
+	message += string(story.State)
 	if story.Reason != "" {
 		message += " (" + string(story.Reason) + ")"
 	}
