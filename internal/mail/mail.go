@@ -25,7 +25,7 @@ type Message struct {
 	ReplyTo   string // empty: the sender
 	Date      time.Time
 
-	NotAfter time.Time    // the dot is written before it or not at all
+	NotAfter time.Time    // the dot is written before it or not at all; no phase before the dot outlasts it
 	ReplyBy  time.Time    // how long the reply to the dot is awaited
 	Journal  smtp.Journal // asked before envelope and dot
 	MayWrite func() error // asked once more between the journal's yes to the dot and its writing; nil: always

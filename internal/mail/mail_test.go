@@ -351,3 +351,42 @@ func TestAddressBeyondASCIIGoesByMeansOfSMTPUTF8(t *testing.T) {
 		t.Fatalf("to %q, header %q", got.To, got.Header("To"))
 	}
 }
+
+func TestCodeIsNoEnhancedStatus(t *testing.T) {
+	t.Parallel()
+	in := newInbox(t, inbox.Options{Refuse: func(inbox.Step, string) *inbox.Refusal {
+		return &inbox.Refusal{Code: 550, Enhanced: [3]int{5, 482, 913}, Text: "no"}
+	}})
+	m := message()
+	m.Secrets = []string{"482913"}
+	if r := newSender(mail.SenderOptions{}).Send(t.Context(), serverAt(in), m); r.Class != mail.Permanent || r.Enhanced != "5.***" {
+		t.Fatalf("%+v", r)
+	}
+}
+
+func TestShortUserNameLeavesTheTextReadable(t *testing.T) {
+	t.Parallel()
+	server := mail.Server{Identifier: "s", Server: "127.0.0.1", Port: 1, Sender: "pi@example.com", Timeout: 5 * time.Second, Username: "e", Password: "p"}
+	r := newSender(mail.SenderOptions{}).Send(t.Context(), server, message())
+	if !strings.Contains(r.Text, "dial tcp 127.0.0.1:1: connect: connection refused") {
+		t.Fatalf("%q", r.Text)
+	}
+}
+
+// The server takes the connection and says nothing, and its time-out is longer than the life of the message.
+func TestNoPhaseBeforeTheDotOutlastsTheMessage(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	server := serverAt(newInbox(t, inbox.Options{}))
+	server.Port, server.Timeout = l.Addr().(*net.TCPAddr).Port, time.Minute
+	m := message()
+	m.NotAfter = time.Now().Add(200 * time.Millisecond)
+	r := newSender(mail.SenderOptions{}).Send(t.Context(), server, m)
+	if late := time.Since(m.NotAfter); r.Class != mail.Unreachable || r.Phase != smtp.PhaseConnect || late < 0 || late > 5*time.Second {
+		t.Fatalf("%s after the end: %+v", late, r)
+	}
+}

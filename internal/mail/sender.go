@@ -40,7 +40,7 @@ func NewSender(o SenderOptions) *Sender {
 }
 
 // Send brings m to the server s by a connection of its own and says what happened. It blocks for at most the server's time-out
-// in each phase, and for the reply to the dot until m.ReplyBy. The end of ctx closes the connection at once.
+// in each phase, before the dot no longer than m.NotAfter, and for the reply to the dot until m.ReplyBy. The end of ctx closes the connection at once.
 func (s *Sender) Send(ctx context.Context, server Server, m Message) Result {
 	o, letter, err := s.prepare(server, m)
 	if err != nil {
@@ -55,11 +55,11 @@ func (s *Sender) Send(ctx context.Context, server Server, m Message) Result {
 	}
 	session, err := smtp.Open(ctx, o)
 	if err != nil {
-		return result(unopened(err), session.Phases(), secrets(server, m))
+		return result(unopened(err), session.Phases(), server, m)
 	}
 	defer session.Close()
 	outcome := session.Send(ctx, letter)
-	return result(outcome, session.Phases(), secrets(server, m))
+	return result(outcome, session.Phases(), server, m)
 }
 
 // impossible is a reason why no connection is tried.
@@ -83,6 +83,7 @@ func (s *Sender) prepare(server Server, m Message) (smtp.Options, smtp.Letter, e
 	if err != nil {
 		return smtp.Options{}, none, err
 	}
+	o.NotAfter = m.NotAfter
 	return o, smtp.Letter{
 		ID: m.ID, From: h.sender.String(), To: h.recipient.String(), UTF8: !h.sender.ASCII() || !h.recipient.ASCII() || !h.replyTo.ASCII(),
 		Content:  compose(h, m),
@@ -165,10 +166,12 @@ func secrets(server Server, m Message) []string {
 	return remove
 }
 
-// result says in the words of this package how a session ended, without the strings to remove.
-func result(o smtp.Outcome, phases []smtp.PhaseTime, remove []string) Result {
+// result says in the words of this package how a session ended, without the strings that must not be seen.
+func result(o smtp.Outcome, phases []smtp.PhaseTime, server Server, m Message) Result {
+	remove := secrets(server, m)
 	r := Result{
-		Class: classify(o), Phase: o.Phase, Code: o.Reply.Code, Enhanced: o.Reply.Enhanced, Text: o.Reply.Text(remove...),
+		Class: classify(o), Phase: o.Phase, Code: o.Reply.Code, Text: o.Reply.Text(remove...),
+		Enhanced:   smtp.Scrub(o.Reply.Enhanced, m.Secrets...), // 5.482.913 may be a code
 		DotWritten: o.DotWritten, Phases: phases,
 	}
 	if r.Class == Unwanted {

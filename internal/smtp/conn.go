@@ -29,17 +29,18 @@ var (
 // conn reads replies and writes commands under deadlines. It is for one goroutine.
 type conn struct {
 	net.Conn
-	r       *bufio.Reader
-	timeout time.Duration
-	ctx     context.Context //nolint:containedctx // of the session: its end closes the connection
+	r        *bufio.Reader
+	timeout  time.Duration
+	notAfter time.Time       // the end of the phases before a dot; zero: none
+	ctx      context.Context //nolint:containedctx // of the session: its end closes the connection
 }
 
-func newConn(ctx context.Context, c net.Conn, timeout time.Duration) *conn {
-	return &conn{Conn: c, r: bufio.NewReaderSize(c, longestLine), timeout: timeout, ctx: ctx}
+func newConn(ctx context.Context, c net.Conn, o Options) *conn {
+	return &conn{Conn: c, r: bufio.NewReaderSize(c, longestLine), timeout: o.Timeout, notAfter: o.NotAfter, ctx: ctx}
 }
 
-// arm begins a phase: it may take the time-out, and no longer than the session's context.
-func (c *conn) arm() { c.armUntil(time.Now().Add(c.timeout)) }
+// arm begins a phase before the dot: it may take the time-out, and no longer than the message lives or the session's context.
+func (c *conn) arm() { c.armUntil(earlier(time.Now().Add(c.timeout), c.notAfter)) }
 
 func (c *conn) armUntil(t time.Time) {
 	if d, ok := c.ctx.Deadline(); ok && d.Before(t) {

@@ -26,6 +26,7 @@ type Options struct {
 	Password string
 	EHLOName string        // empty: the address literal of this end of the connection
 	Timeout  time.Duration // of each phase; at least one millisecond
+	NotAfter time.Time     // no phase before the first message outlasts it; zero: no end
 	Lookup   func(ctx context.Context, host string) ([]netip.Addr, error)
 	Dial     func(ctx context.Context, network, address string) (net.Conn, error)
 }
@@ -61,7 +62,7 @@ func Open(ctx context.Context, o Options) (*Session, error) {
 		o.EHLOName = literal(c.LocalAddr())
 	}
 	s.undo = context.AfterFunc(ctx, func() { c.Close() }) //nolint:errcheck // its reads and writes fail then
-	s.c = newConn(ctx, c, o.Timeout)
+	s.c = newConn(ctx, c, o)
 	if err := s.greet(o); err != nil {
 		s.abort()
 		return s, err
@@ -90,7 +91,7 @@ func (s *Session) fail(p Phase, err error) error {
 }
 
 func (s *Session) connect(ctx context.Context, o Options) (net.Conn, error) {
-	ctx, cancel := context.WithTimeout(ctx, o.Timeout)
+	ctx, cancel := context.WithDeadline(ctx, earlier(time.Now().Add(o.Timeout), o.NotAfter))
 	defer cancel()
 	addresses, err := s.resolve(ctx, o)
 	if err != nil {

@@ -14,7 +14,7 @@ type Letter struct {
 	From, To string
 	UTF8     bool      // an address needs SMTPUTF8 (RFC 6531)
 	Content  []byte    // header and body; lines end in CRLF, none is longer than 998 bytes
-	NotAfter time.Time // no dot from then on; zero: no end
+	NotAfter time.Time // no dot from then on, and no phase before it outlasts it; zero: no end
 	ReplyBy  time.Time // how long the reply to the dot is awaited; zero: the session's time-out
 	Journal  Journal
 	MayWrite func() error // the last question before the dot; nil: yes
@@ -75,7 +75,7 @@ func (s *Session) envelope(ctx context.Context, l Letter) Outcome {
 	if err := l.Journal.BeforeWrite(ctx, Write{Envelopes: []string{l.ID}}); err != nil {
 		return Outcome{Phase: PhaseMail, Err: err, Refused: true}
 	}
-	s.begun = time.Now()
+	s.begun, s.c.notAfter = time.Now(), l.NotAfter
 	_, together := s.ext["PIPELINING"]
 	if together {
 		s.c.arm()
@@ -122,7 +122,7 @@ func (s *Session) content(ctx context.Context, l Letter) Outcome {
 		return Outcome{Phase: PhaseData, Err: errors.New("the message's time is over"), Late: true}
 	}
 	s.begun = now
-	s.c.armUntil(earlier(now.Add(s.c.timeout), l.NotAfter))
+	s.c.arm()
 	if n, err := s.c.Write(data); err != nil {
 		// As long as a part of the last line is missing, the server cannot have taken the message.
 		o := s.lost(PhaseData, err)
@@ -132,10 +132,9 @@ func (s *Session) content(ctx context.Context, l Letter) Outcome {
 	}
 	s.end(PhaseData)
 	if l.ReplyBy.IsZero() {
-		s.c.arm()
-	} else {
-		s.c.armUntil(l.ReplyBy)
+		l.ReplyBy = time.Now().Add(s.c.timeout)
 	}
+	s.c.armUntil(l.ReplyBy)
 	r, err := s.c.only()
 	if err != nil && r.Code == 0 {
 		o := s.lost(PhaseReply, err)

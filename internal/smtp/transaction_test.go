@@ -158,6 +158,26 @@ func TestSilentServerEndsThePhaseAfterItsTime(t *testing.T) {
 	}
 }
 
+// The phases' time-out is 5 s, the life is short.
+func TestNoPhaseBeforeTheDotOutlastsTheLetter(t *testing.T) {
+	t.Parallel()
+	for phase, steps := range map[smtp.Phase][]step{
+		smtp.PhaseMail: join(greeting, ehlo, step{"MAIL", silent}),
+		smtp.PhaseData: join(greeting, ehlo, mailOK, rcptOK, step{"DATA", silent}),
+	} {
+		t.Run(string(phase), func(t *testing.T) {
+			t.Parallel()
+			session := open(t, play(t, nil, steps...).options())
+			l := letter(journal{})
+			l.NotAfter = time.Now().Add(200 * time.Millisecond)
+			o := session.Send(t.Context(), l)
+			if late := time.Since(l.NotAfter); o.Phase != phase || o.Err == nil || o.DotWritten || late < 0 || late > 3*time.Second {
+				t.Fatalf("%s after the end: %+v", late, o)
+			}
+		})
+	}
+}
+
 func TestReplyToTheDotIsAwaitedUntilItsOwnDeadline(t *testing.T) {
 	t.Parallel()
 	s := play(t, nil, greeting, ehlo, mailOK, rcptOK, dataOK, step{".", silent})
@@ -200,7 +220,10 @@ func TestNothingIsWrittenWhenTheTimeEndsBehindTheJournal(t *testing.T) {
 	t.Parallel()
 	for name, change := range map[string]func(*smtp.Letter){
 		"asked":    func(l *smtp.Letter) { l.MayWrite = func() error { return errors.New("the lease has lapsed") } },
-		"the time": func(l *smtp.Letter) { l.NotAfter = time.Now().Add(-time.Nanosecond) },
+		"the time": func(l *smtp.Letter) {
+			l.NotAfter = time.Now().Add(time.Second)
+			l.Journal = journal{beforeDot: func() { <-time.After(time.Until(l.NotAfter)) }}
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
