@@ -184,7 +184,10 @@ func (s *server) record(r *http.Request, c *call, status int, err error) {
 	e := c.entry
 	e.Client = c.client
 	e.Success = err == nil && e.Authentication != "REJECT" && status < http.StatusBadRequest
-	if err != nil {
+	switch {
+	case gone(r.Context(), err):
+		e.Info = "the client went away"
+	case err != nil:
 		_, _, e.Info = public(err)
 	}
 	// The client may have hung up; the row is written all the same.

@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"net/url"
@@ -177,6 +178,33 @@ func TestOneAuditRowPerRequest(t *testing.T) {
 	}
 	if n := r.count(`administrator = 'admin' AND success = 1`); n != 1 {
 		t.Errorf("rows of the administrator: %d", n)
+	}
+}
+
+func TestClientThatHangsUpIsNoFaultOfOurs(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.login.hang = make(chan struct{})
+	ctx, hangUp := context.WithCancel(t.Context())
+	go func() {
+		<-r.login.hang
+		hangUp()
+	}()
+	request, err := http.NewRequestWithContext(ctx, "GET", r.server.URL+"/validate/check?user=alice&pass=x", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err == nil {
+		response.Body.Close()
+		t.Fatal("there was an answer")
+	}
+	r.server.Close() // waits for the request's end
+	if n := r.count(`success = 0 AND login = 'alice' AND info = 'the client went away'`); n != 1 || r.count(`1 = 1`) != 1 {
+		t.Errorf("rows: %d", n)
+	}
+	if strings.Contains(r.log.String(), "level=ERROR") {
+		t.Errorf("log: %s", r.log)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -36,14 +37,20 @@ type fakeLogin struct {
 	result login.Result
 	err    error
 	do     func()
+	hang   chan struct{} // closed when a request has come, which is then answered when its client is gone
 }
 
-func (f *fakeLogin) Check(_ context.Context, r login.Request) (login.Result, error) {
+func (f *fakeLogin) Check(ctx context.Context, r login.Request) (login.Result, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.asked = r
 	if f.do != nil {
 		f.do()
+	}
+	if f.hang != nil {
+		close(f.hang)
+		<-ctx.Done()
+		return f.result, fmt.Errorf("check: %w", ctx.Err())
 	}
 	return f.result, f.err
 }
