@@ -156,6 +156,23 @@ func TestAddRefusesWhatNobodyCouldLogInWith(t *testing.T) {
 	}
 }
 
+func TestPasswordsThatNobodyCouldSendAreRefused(t *testing.T) {
+	t.Parallel()
+	db, _ := open(t)
+	a := NewAdministrators(db, plainPasswords{})
+	if err := a.Add(t.Context(), "admin", "", "first"); err != nil {
+		t.Fatal(err)
+	}
+	for _, password := range []secret.Text{"a\x00b", "a\xffb", "a\nb", "\u0085"} {
+		if err := a.Add(t.Context(), "other", "", password); err == nil || !strings.Contains(err.Error(), "control characters") {
+			t.Errorf("Add: %v", err)
+		}
+		if err := a.SetPassword(t.Context(), "admin", password); err == nil || !strings.Contains(err.Error(), "control characters") {
+			t.Errorf("SetPassword: %v", err)
+		}
+	}
+}
+
 func TestSessionNamesItsOwner(t *testing.T) {
 	t.Parallel()
 	db, _ := open(t)

@@ -159,6 +159,9 @@ func (a *Administrators) hash(ctx context.Context, password secret.Text) (string
 	if password == "" {
 		return "", errors.New("the password of an administrator must not be empty")
 	}
+	if plain := password.Reveal(); !utf8.ValidString(plain) || strings.ContainsFunc(plain, unicode.IsControl) {
+		return "", errors.New("the password of an administrator must be valid UTF-8 without control characters")
+	}
 	hash, err := a.passwords.Hash(ctx, administration, password.Reveal())
 	if err != nil {
 		return "", fmt.Errorf("hash password: %w", err)

@@ -164,3 +164,17 @@ func TestPasswordLineTakesNothingBehindIt(t *testing.T) {
 		t.Errorf("%q is left, want all that stands behind the line", rest)
 	}
 }
+
+func TestPasswordsThatNobodyCouldTypeAreRefused(t *testing.T) {
+	t.Parallel()
+	file := box(t)
+	for name, password := range map[string]string{"nul": "a\x00b", "utf8": "a\xffb", "control": "a\x1bb"} {
+		for _, args := range [][]string{
+			{"admin", "add", "--config", file, name}, {"admin", "password", "--config", file, "admin"}, {"setup", "--dir", filepath.Join(t.TempDir(), name)},
+		} {
+			command(t, password+"\n", append(args, "--password-stdin")...).want(t, 1, "control characters")
+		}
+	}
+	command(t, "", "admin", "list", "--config", file).want(t, 0, "admin ")
+	command(t, "pässwörd with spaces\n", "admin", "add", "--config", file, "good", "--password-stdin").want(t, 0, "added good")
+}

@@ -9,6 +9,8 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
+	"unicode"
+	"unicode/utf8"
 
 	"golang.org/x/sys/unix"
 
@@ -92,6 +94,8 @@ func readLine(r io.Reader) (app.Password, error) {
 		return "", errors.New("the password is empty")
 	case len(line) >= maxPassword:
 		return "", fmt.Errorf("the password has more than %d bytes", maxPassword-1)
+	case !utf8.ValidString(line) || strings.ContainsFunc(line, unicode.IsControl):
+		return "", errors.New("the password must be valid UTF-8 without control characters: nobody could log in with it")
 	}
 	return app.Password(line), nil
 }
