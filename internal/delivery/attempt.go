@@ -42,7 +42,9 @@ func (h *handling) writeAttempt(tx *store.Tx, d row, r mail.Result) error {
 	}
 	number := h.number
 	if d.state != Sending {
-		number = d.attempts + 1
+		if number, err = nextAttempt(tx, d.id); err != nil {
+			return err
+		}
 		tx.Put(`INSERT INTO attempt (delivery_id, number, route, owner, started_ms, class, phase, phases, reply_code, enhanced, text)
 			VALUES ($1, $2, $3, $4, $5, '', '', '[]', 0, '', '')`,
 			d.id[:], number, d.route, h.owner, store.Millis(h.begun))
@@ -53,13 +55,27 @@ func (h *handling) writeAttempt(tx *store.Tx, d row, r mail.Result) error {
 	return nil
 }
 
-// lateReply is row 18: the delivery went on without this handling, so the reply goes onto the attempt alone.
-func (h *handling) lateReply(ctx context.Context, r mail.Result) error {
-	if h.number == 0 {
-		return nil
+// nextAttempt returns the number of an attempt that did not come to its dot.
+func nextAttempt(r store.Reader, id uuid.UUID) (number int, err error) {
+	err = r.Get([]any{&number}, `SELECT coalesce(max(number), 0) + 1 FROM attempt WHERE delivery_id = $1`, id[:])
+	if err != nil {
+		return 0, fmt.Errorf("number attempt: %w", err)
 	}
+	return number, nil
+}
+
+// lateReply is row 18: the delivery went on without this handling, so the reply goes onto the attempt alone. An attempt without
+// a dot is added when the delivery has its end; before that another is at it, whose attempts are counted.
+func (h *handling) lateReply(ctx context.Context, r mail.Result) error {
 	return h.s.DB.Write(ctx, func(tx *store.Tx) error {
-		return h.writeAttempt(tx, row{id: h.id, state: Sending}, r)
+		if h.number > 0 {
+			return h.writeAttempt(tx, row{id: h.id, state: Sending}, r)
+		}
+		d, err := load(tx, h.id)
+		if err != nil || !d.state.Final() {
+			return err
+		}
+		return h.writeAttempt(tx, d, r)
 	})
 }
 

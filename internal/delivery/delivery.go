@@ -39,7 +39,7 @@ type Reason string
 
 // The reasons.
 const (
-	Answered   Reason = "answered"   // dropped: the challenge was answered
+	Answered   Reason = "answered"   // dropped: the challenge was answered; unknown: so the message had come
 	Superseded Reason = "superseded" // dropped: a newer challenge took its place
 	Disabled   Reason = "disabled"   // dropped: the token was disabled or deleted
 	Cancelled  Reason = "cancelled"  // dropped: the token was enrolled anew, or went to another user

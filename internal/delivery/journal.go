@@ -63,7 +63,10 @@ func (h *handling) commitDot(ctx context.Context) error {
 		case why != "":
 			return drop(d, why), nil
 		case !now.Before(d.notAfter):
-			return expire(d), nil
+			h.said = mail.Result{Class: mail.Late, Phase: "data"}
+			tried := d
+			tried.attempts++
+			return expire(tried), h.writeAttempt(tx, d, h.said)
 		}
 		refused = false
 		h.beginAttempt(tx, d, now)

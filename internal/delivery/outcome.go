@@ -32,6 +32,9 @@ func (h *handling) step(ctx context.Context, decide func(tx *store.Tx, d row) (c
 			return errStale
 		}
 		next, err := decide(tx, now)
+		if err == nil {
+			next, err = arrived(tx, now, next)
+		}
 		if err != nil {
 			return err
 		}

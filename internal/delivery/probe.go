@@ -11,11 +11,15 @@ import (
 	"otpost/internal/store"
 )
 
-// testMargin is how much longer than the server's time-out a test mail may take: the way through the queue.
-const testMargin = 10 * time.Second
+// testMargin is how much longer than the server's time-out a test mail may take: the way through the queue; testGrace is for the
+// outcome to be written after that.
+const (
+	testMargin = 10 * time.Second
+	testGrace  = time.Second
+)
 
 // Test sends a message by a server that need not be saved, on the way that its messages take: by a worker when the server is
-// set to use the queue. It waits for the end, at most the server's time-out and 10 s, and tells the story; a story whose state is
+// set to use the queue. It waits for the end, at most the server's time-out and 11 s, and tells the story; a story whose state is
 // not final was interrupted by the end of the wait or of ctx.
 func (s *Service) Test(ctx context.Context, server mail.Server, recipient, subject, body string) (Story, error) {
 	id, err := uuid.NewV7()
@@ -39,7 +43,7 @@ func (s *Service) Test(ctx context.Context, server mail.Server, recipient, subje
 		return Story{}, fmt.Errorf("put the test mail into the outbox: %w", err)
 	}
 	s.Dispatch(ctx, ticket)
-	return s.await(ctx, id, wait, signals)
+	return s.await(ctx, id, wait+testGrace, signals)
 }
 
 // await reads the story again after each signal, and each second, until it has its end.

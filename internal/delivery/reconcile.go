@@ -16,6 +16,7 @@ import (
 const (
 	relayEvery = time.Second         // how often the relay looks
 	relayLease = 5 * time.Second     // how long a relay that died holds the others up
+	relayGrace = 2 * time.Second     // whoever is at a delivery writes its end first, with what the server said
 	relayAfter = 2 * time.Second     // a row that the queue should have taken is enqueued again after so long
 	relayAgain = 5 * time.Second     // and not more often than so
 	relayBatch = 500                 // rows of one transaction
@@ -87,11 +88,12 @@ func (r *relay) hold(ctx context.Context) (ours bool, err error) {
 
 // endOverdue is rows 15 and 16, whatever the queue knows.
 func (r *relay) endOverdue(ctx context.Context) error {
-	now := store.Millis(r.DB.Now())
+	now := r.DB.Now()
 	var overdue []row
 	err := r.DB.Read(ctx, func(rd store.Reader) (err error) {
 		overdue, err = loadAll(rd, `state IN ('queued', 'deferred', 'sending') AND not_after_ms <= $1
-			AND (state <> 'sending' OR own_until_ms <= $1) ORDER BY not_after_ms LIMIT $2`, now, relayBatch)
+			AND CASE state WHEN 'sending' THEN own_until_ms <= $1 ELSE not_after_ms <= $2 END ORDER BY not_after_ms LIMIT $3`,
+			store.Millis(now), store.Millis(now.Add(-relayGrace)), relayBatch)
 		return err
 	})
 	if err != nil || len(overdue) == 0 {
@@ -111,7 +113,12 @@ func (r *relay) endOne(ctx context.Context, d row) error {
 	if d.state == Sending {
 		c = giveUp(d)
 	}
-	err := r.DB.Write(ctx, func(tx *store.Tx) error { return r.apply(tx, d, c) })
+	err := r.DB.Write(ctx, func(tx *store.Tx) (err error) {
+		if c, err = arrived(tx, d, c); err != nil {
+			return err
+		}
+		return r.apply(tx, d, c)
+	})
 	if errors.Is(err, errStale) {
 		return nil
 	}

@@ -47,6 +47,7 @@ type server struct {
 
 type attempt struct {
 	before   mail.Class // "" : the dot is reached
+	early    func()     // between the envelope's yes and what happens before the dot
 	atDot    func()     // between the dot's commit and its writing
 	afterDot func()     // between the dot's writing and the outcome
 	reply    mail.Class // to the dot
@@ -75,6 +76,9 @@ func (s *server) Send(ctx context.Context, _ mail.Server, m mail.Message) mail.R
 	a := s.next()
 	if err := m.Journal.BeforeWrite(ctx, smtp.Write{Envelopes: []string{m.ID}}); err != nil {
 		return mail.Result{Class: mail.Unwanted, Err: err}
+	}
+	if a.early != nil {
+		a.early()
 	}
 	if a.before != "" {
 		return mail.Result{Class: a.before, Phase: smtp.PhaseRcpt, Code: a.code, Text: a.text}

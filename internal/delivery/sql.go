@@ -103,6 +103,16 @@ func unwanted(r store.Reader, id uuid.UUID) (Reason, error) {
 	return why, nil
 }
 
+// answered reports whether a code that a delivery carried was answered.
+func answered(r store.Reader, id uuid.UUID) (bool, error) {
+	var n int
+	err := r.Get([]any{&n}, `SELECT count(*) FROM waiter WHERE delivery_id = $1 AND ended = $2`, id[:], string(Answered))
+	if err != nil {
+		return false, fmt.Errorf("count answers: %w", err)
+	}
+	return n > 0, nil
+}
+
 // change is what a row of the state table writes. Zero times are written as 0.
 type change struct {
 	state    State

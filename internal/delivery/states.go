@@ -1,6 +1,10 @@
 package delivery
 
-import "time"
+import (
+	"time"
+
+	"otpost/internal/store"
+)
 
 // This file is the table of docs/states.md: one function a row, from a delivery as it stands to what is written. Each is called
 // inside the transaction that writes; the guards (epoch, owner, lease) are the caller's (send.go, journal.go, reconcile.go).
@@ -62,9 +66,13 @@ func drop(d row, why Reason) change { return end(d, unsureOr(d, Dropped), why) }
 // expire is rows 6 and 15: the time is over, nothing is on the wire.
 func expire(d row) change { return end(d, unsureOr(d, Expired), TooLate) }
 
-// deferBeforeDot is row 7: no connection, or 4xx before the dot. The attempt counts.
+// deferBeforeDot is row 7: no connection, or 4xx before the dot. The attempt counts. One that its message's end has ended is
+// expired.
 func (h *handling) deferBeforeDot(d row, now time.Time) change {
 	d.attempts++
+	if !now.Before(d.notAfter) {
+		return expire(d)
+	}
 	return h.again(d, now, Failed)
 }
 
@@ -111,6 +119,18 @@ func takeOver(d row, now time.Time) change {
 		return end(d, Unknown, LostOwner)
 	}
 	return wait(d, now)
+}
+
+// arrived is part of every row that ends in unknown: when the code was answered, the message came to somebody.
+func arrived(r store.Reader, d row, c change) (change, error) {
+	if c.state != Unknown {
+		return c, nil
+	}
+	answered, err := answered(r, d.id)
+	if answered {
+		c.reason = Answered
+	}
+	return c, err
 }
 
 // giveUp is row 16: the dot's owner did not report, and the time is over.

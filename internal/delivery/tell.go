@@ -8,7 +8,7 @@ import (
 )
 
 // tell writes the one log line of an outcome: ERROR when the mail will not be sent, WARN when it is tried again, INFO when it
-// was accepted or nobody waits for it any more. Whoever wrote the state calls it.
+// was accepted, its code was answered or nobody waits for it any more. Whoever wrote the state calls it.
 func (s *Service) tell(log *slog.Logger, d row, c change, r mail.Result) {
 	level, message := slog.LevelError, "mail not sent"
 	switch c.state {
@@ -20,6 +20,9 @@ func (s *Service) tell(log *slog.Logger, d row, c change, r mail.Result) {
 		level, message = slog.LevelWarn, "mail deferred"
 	case Unknown:
 		message = "mail may not have been sent"
+		if c.reason == Answered {
+			level, message = slog.LevelInfo, "mail sent, for its code was answered"
+		}
 	}
 	args := []any{"state", string(c.state), "server", d.route, "recipient", d.recipient, "serial", d.serial, "delivery", d.id, "attempt", c.attempts}
 	if c.reason != "" {
