@@ -179,27 +179,30 @@ func TestSignalWakesAnotherProcess(t *testing.T) {
 	wait(t, cmd)
 }
 
-// playReadOnly opens a database that this user may only read; root becomes nobody first.
+// playReadOnly opens a database that this user may not write, or beside which he may make no files; root becomes nobody first.
 func playReadOnly(path string) error {
 	if os.Geteuid() == 0 {
 		if err := errors.Join(syscall.Setgid(65534), syscall.Setuid(65534)); err != nil {
 			return err
 		}
 	}
-	db, err := store.Open(context.Background(), store.Options{Path: path, Migrate: true})
-	if err == nil {
-		err = db.Write(context.Background(), func(tx *store.Tx) error { put(tx, "a", "x"); return nil })
-		err = errors.Join(err, db.Close())
-	}
-	if !errors.Is(err, store.ErrReadOnly) {
-		return fmt.Errorf("error %w, want ErrReadOnly", err)
+	for _, migrate := range []bool{true, false} {
+		db, err := store.Open(context.Background(), store.Options{Path: path, Migrate: migrate})
+		if err == nil {
+			db.Close() //nolint:errcheck // the test has failed
+		}
+		if !errors.Is(err, store.ErrReadOnly) || !strings.Contains(err.Error(), "chmod u+") || strings.Contains(err.Error(), "\n") {
+			return fmt.Errorf("error %w, want one sentence of ErrReadOnly with what to do", err)
+		}
 	}
 	return nil
 }
 
 func TestReadOnlyDatabaseSaysSo(t *testing.T) {
 	t.Parallel()
-	for _, folder := range []os.FileMode{0o555, 0o755} {
+	for _, mode := range []struct{ database, beside, folder os.FileMode }{
+		{0o444, 0o444, 0o555}, {0o444, 0o444, 0o755}, {0o400, 0o600, 0o700}, {0o600, 0o600, 0o500},
+	} {
 		dir, err := os.MkdirTemp("", "store") // t.TempDir is closed to nobody
 		if err != nil {
 			t.Fatal(err)
@@ -209,12 +212,15 @@ func TestReadOnlyDatabaseSaysSo(t *testing.T) {
 		open(t, path)
 		before := contents(t, dir)
 		for name := range before {
-			file := filepath.Join(dir, name)
-			if err := errors.Join(os.Chmod(file, 0o444), own(file)); err != nil {
+			file, allowed := filepath.Join(dir, name), mode.beside
+			if name == "otpost.db" {
+				allowed = mode.database
+			}
+			if err := errors.Join(os.Chmod(file, allowed), own(file)); err != nil {
 				t.Fatal(err)
 			}
 		}
-		if err := errors.Join(own(dir), os.Chmod(dir, folder)); err != nil {
+		if err := errors.Join(own(dir), os.Chmod(dir, mode.folder)); err != nil {
 			t.Fatal(err)
 		}
 		cmd := process(t, "readonly", path)

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"database/sql"
@@ -88,12 +89,37 @@ func checkFile(path string, create bool) error {
 	return nil
 }
 
+// checkWritable refuses a database that this process may not write, or beside which it may make no files as SQLite must: nothing
+// else would say so before the first login. It is for a file that is ours.
+func checkWritable(path string) error {
+	err := unix.Faccessat(unix.AT_FDCWD, path, unix.W_OK, unix.AT_EACCESS)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%w for this user (uid %d): chmod u+w %s", translate(err), os.Geteuid(), path)
+	}
+	folder := filepath.Dir(path)
+	probe, err := os.CreateTemp(folder, filepath.Base(path)+"-probe-*")
+	if err = translate(err); errors.Is(err, ErrReadOnly) { // a full disk says so in use, and passes
+		return fmt.Errorf("%w for this user (uid %d), who may make no files beside it: chmod u+wx %s", ErrReadOnly, os.Geteuid(), folder)
+	}
+	if err != nil {
+		return nil
+	}
+	return errors.Join(probe.Close(), os.Remove(probe.Name()))
+}
+
 // migrate checks that the database is ours and that its schema fits, and brings it up to date where it may.
 func migrate(ctx context.Context, o Options) error {
-	if fresh, err := checkOurs(ctx, o.Path); err != nil {
+	fresh, err := checkOurs(ctx, o.Path)
+	if errors.Is(err, ErrReadOnly) { // not even to be read, without its side files
+		err = cmp.Or(checkWritable(o.Path), err)
+	}
+	if err != nil {
 		return err
 	} else if fresh && !o.Migrate {
 		return fmt.Errorf("%w: it is empty; run otpost setup, or otpost serve --migrate", ErrSchema)
+	}
+	if err := checkWritable(o.Path); err != nil {
+		return err
 	}
 	if o.Migrate { // one process at a time
 		lock, err := openLock(o.Path)

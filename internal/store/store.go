@@ -57,7 +57,7 @@ type Instance struct {
 	Host string // where setup ran
 }
 
-// Open opens the database and checks owner, file system, kind and schema. It never writes to a database that is not ours
+// Open opens the database and checks owner, file system, kind, schema and that it can be written (ErrReadOnly). It never writes to a database that is not ours
 // (ErrForeign) or whose schema is outside the range of this program (ErrSchema).
 func Open(ctx context.Context, o Options) (*DB, error) {
 	if o.Now == nil {
@@ -91,7 +91,22 @@ func (db *DB) open(ctx context.Context) (err error) {
 	if db.bell, err = newBell(db.options.Path + "-wake"); err != nil {
 		return err
 	}
-	db.writer, err = newWriter(ctx, db.options.Path, db.bell)
+	if db.writer, err = newWriter(ctx, db.options.Path, db.bell); err != nil {
+		return err
+	}
+	return db.probe(ctx)
+}
+
+// probe writes what is there already, so that a database that cannot be written stops the start. A full disk does not: it may
+// have room again.
+func (db *DB) probe(ctx context.Context) error {
+	err := db.WriteLight(ctx, func(tx *Tx) error {
+		tx.Put(`UPDATE instance SET generation = generation`)
+		return nil
+	})
+	if errors.Is(err, ErrFull) {
+		return nil
+	}
 	return err
 }
 
