@@ -48,18 +48,27 @@ type Thing struct {
 type setup struct {
 	SetupOptions
 	configFile, keyFile, database string
-	made                          []string // files and folders of this run, in their order
+	locks                         []*os.File // folders that are this run's alone
+	made                          []made     // files and folders of this run, in their order
 	report                        Installed
 }
 
 // Setup makes a new installation, or completes one: whatever is there stays as it is, byte for byte. On an error everything
-// that this call has made is removed again. It opens the database for writing, so it must run as the server's user.
+// that this call has made is removed again, and nothing else. While another Setup is at work in its folders it is refused. It
+// opens the database for writing, so it must run as the server's user.
 func Setup(ctx context.Context, o SetupOptions) (Installed, error) {
 	s := &setup{SetupOptions: o}
 	if s.Log == nil {
 		s.Log = slog.New(slog.DiscardHandler)
 	}
+	defer s.unlock()
 	err := s.locate()
+	if err == nil {
+		err = s.alone(s.Dir)
+	}
+	if err == nil {
+		err = s.adopt()
+	}
 	if err == nil {
 		err = s.run(ctx)
 	}
@@ -70,7 +79,7 @@ func Setup(ctx context.Context, o SetupOptions) (Installed, error) {
 	return s.report, nil
 }
 
-// locate finds where everything lies: a pi.cfg that is there says it.
+// locate says where everything lies that is new.
 func (s *setup) locate() (err error) {
 	if s.Queue == config.RedisQueue {
 		return errors.New("the Redis queue comes with the next version: use the embedded one")
@@ -88,6 +97,11 @@ func (s *setup) locate() (err error) {
 	s.keyFile = filepath.Join(s.Dir, "enckey")
 	s.database = filepath.Join(s.State, "otpost.db")
 	s.report.Config = s.configFile
+	return nil
+}
+
+// adopt takes over what a pi.cfg says that is there.
+func (s *setup) adopt() error {
 	if !there(s.configFile) {
 		return nil
 	}
@@ -113,7 +127,7 @@ func (s *setup) run(ctx context.Context) error {
 		return fmt.Errorf("the database %s is there and its configuration %s is not: bring it back from your backup, for PI_PEPPER in it belongs to the passwords", s.database, s.configFile)
 	}
 	var password Password
-	if !haveDatabase { // asked for before the first write
+	if !haveDatabase { // asked for before the first file is made
 		var err error
 		if password, err = s.Password(); err != nil {
 			return err
@@ -122,11 +136,13 @@ func (s *setup) run(ctx context.Context) error {
 	if err := s.files(haveConfig, haveKey); err != nil {
 		return err
 	}
-	if err := s.folder(filepath.Dir(s.database)); err != nil {
+	if err := s.alone(filepath.Dir(s.database)); err != nil {
 		return err
 	}
 	if !haveDatabase {
-		s.made = append(s.made, s.database)
+		if err := s.emptyDatabase(); err != nil {
+			return err
+		}
 	}
 	return s.fill(ctx, password, !haveDatabase)
 }

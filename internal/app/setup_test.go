@@ -1,12 +1,14 @@
 package app
 
 import (
+	"context"
 	"errors"
 	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -228,6 +230,108 @@ func TestSetupLeavesNothingBehindAfterAnError(t *testing.T) {
 			}
 			if diff := cmp.Diff(before, contents(t, top)); diff != "" {
 				t.Error(diff)
+			}
+		})
+	}
+}
+
+// Another setup begins while the first one waits for its password: it is told so, and neither takes anything from the other.
+func TestSecondSetupAtOnceIsRefused(t *testing.T) {
+	t.Parallel()
+	for name, begin := range map[string]func(t *testing.T, dir string){
+		"new folder": func(*testing.T, string) {},
+		"database missing": func(t *testing.T, dir string) {
+			install(t, dir)
+			if err := os.RemoveAll(filepath.Join(dir, "state")); err != nil {
+				t.Fatal(err)
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dir := filepath.Join(t.TempDir(), "box")
+			begin(t, dir)
+			var second error
+			ctx, cancel := context.WithCancel(t.Context())
+			first := func() (Password, error) {
+				_, second = Setup(t.Context(), SetupOptions{Dir: dir, Admin: "second", Password: fixed})
+				cancel() // the first one fails after all
+				return fixed()
+			}
+			if _, err := Setup(ctx, SetupOptions{Dir: dir, Admin: "first", Password: first}); err == nil {
+				t.Error("no error")
+			}
+			if second == nil && !there(filepath.Join(dir, "state", "otpost.db")) {
+				t.Fatal("the first one has removed the database of the second one")
+			}
+			if second == nil || !strings.Contains(second.Error(), "another otpost setup") {
+				t.Errorf("second setup: %v", second)
+			}
+			install(t, dir) // nobody is at it any more
+		})
+	}
+}
+
+// Setups that begin together: at least one makes the installation, and what it made is there.
+func TestSetupsTogetherLeaveOneInstallation(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "box")
+	var all sync.WaitGroup
+	made := make(chan Installed, 8)
+	for range cap(made) {
+		all.Go(func() {
+			in, err := Setup(t.Context(), SetupOptions{Dir: dir, Admin: "admin", Password: fixed})
+			switch {
+			case err == nil:
+				made <- in
+			case !strings.Contains(err.Error(), "another otpost setup"):
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	close(made)
+	if len(made) == 0 {
+		t.Fatal("nobody has made it")
+	}
+	for in := range made {
+		c, err := config.Load(config.Options{File: in.Config})
+		if err != nil {
+			t.Fatal(err)
+		}
+		a, err := Open(t.Context(), Options{Config: c, Log: slog.New(slog.DiscardHandler)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := a.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// A file that somebody else puts there meanwhile is not ours to remove.
+func TestSetupRemovesNothingOfOthers(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"state/otpost.db", "enckey", "pi.cfg"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			file := filepath.Join(dir, name)
+			meanwhile := func() (Password, error) {
+				err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o700), os.WriteFile(file, []byte("of others"), 0o600))
+				return "of-a-test-only", err
+			}
+			if _, err := Setup(t.Context(), SetupOptions{Dir: dir, Admin: "admin", Password: meanwhile}); err == nil {
+				t.Error("no error")
+			}
+			content, err := os.ReadFile(file)
+			if err != nil || string(content) != "of others" {
+				t.Errorf("%d bytes, %v", len(content), err)
+			}
+			for path := range contents(t, dir) {
+				if path != dir && path != file && path != filepath.Dir(file) {
+					t.Errorf("%s was left behind", path)
+				}
 			}
 		})
 	}

@@ -25,6 +25,14 @@ var piCfgTemplate string
 // sideFiles are what the store and the queue put beside a database file.
 const sideFiles = "-*"
 
+// made is a file or folder that a run of Setup has made.
+type made struct {
+	path     string
+	info     fs.FileInfo // which one it is: the name may be another's by now
+	database bool
+	beside   []string // the database's side files that were there before
+}
+
 // piCfg returns the text of a new configuration, with fresh secrets.
 func (s *setup) piCfg() ([]byte, error) {
 	for _, path := range []string{s.database, s.keyFile} {
@@ -66,10 +74,18 @@ func (s *setup) folder(path string) error {
 		missing = append(missing, p)
 	}
 	for _, p := range slices.Backward(missing) {
-		if err := os.Mkdir(p, 0o700); err != nil {
+		err := os.Mkdir(p, 0o700)
+		if errors.Is(err, fs.ErrExist) {
+			continue // another was faster: it is his
+		}
+		if err != nil {
 			return fmt.Errorf("make folder: %w", err)
 		}
-		s.made = append(s.made, p)
+		info, err := os.Lstat(p)
+		if err != nil {
+			return fmt.Errorf("make folder: %w", err)
+		}
+		s.made = append(s.made, made{path: p, info: info})
 	}
 	if info, err := os.Stat(path); err != nil {
 		return fmt.Errorf("folder: %w", err)
@@ -89,7 +105,8 @@ func (s *setup) write(path string, content []byte, mode fs.FileMode, check func(
 	}
 	defer os.Remove(temporary) //nolint:errcheck // its other name is the one that counts
 	_, err = file.Write(content)
-	err = errors.Join(err, file.Chmod(mode), file.Sync(), file.Close())
+	info, failed := file.Stat()
+	err = errors.Join(err, failed, file.Chmod(mode), file.Sync(), file.Close())
 	if err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
@@ -101,20 +118,40 @@ func (s *setup) write(path string, content []byte, mode fs.FileMode, check func(
 	if err := os.Link(temporary, path); err != nil { // fails where a rename would replace
 		return fmt.Errorf("write %s: %w", path, err)
 	}
-	s.made = append(s.made, path)
+	s.made = append(s.made, made{path: path, info: info})
+	return nil
+}
+
+// emptyDatabase makes the file that the store then fills, so that it is known to be this run's.
+func (s *setup) emptyDatabase() error {
+	beside, _ := filepath.Glob(globbed(s.database) + sideFiles)
+	file, err := os.OpenFile(s.database, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
+	if err != nil {
+		return fmt.Errorf("make database: %w", err)
+	}
+	info, err := file.Stat()
+	if err = errors.Join(err, file.Close()); err != nil {
+		return fmt.Errorf("make database: %w", err)
+	}
+	s.made = append(s.made, made{path: s.database, info: info, database: true, beside: beside})
 	return nil
 }
 
 // undo removes what this run has made, the last first. A folder that holds something else stays.
 func (s *setup) undo() {
-	for _, path := range slices.Backward(s.made) {
-		if path == s.database {
-			beside, _ := filepath.Glob(globbed(path) + sideFiles)
+	for _, m := range slices.Backward(s.made) {
+		if now, err := os.Lstat(m.path); err != nil || !os.SameFile(now, m.info) {
+			continue // another has put his there
+		}
+		if m.database {
+			beside, _ := filepath.Glob(globbed(m.path) + sideFiles)
 			for _, b := range beside {
-				os.Remove(b) //nolint:errcheck // the error that led here is the one to tell
+				if !slices.Contains(m.beside, b) {
+					os.Remove(b) //nolint:errcheck // the error that led here is the one to tell
+				}
 			}
 		}
-		os.Remove(path) //nolint:errcheck // likewise
+		os.Remove(m.path) //nolint:errcheck // likewise
 	}
 }
 
