@@ -37,6 +37,9 @@ import (
 // Version is this program's version; the REST API's envelope and `otpost version` tell it.
 const Version = "0.1.0"
 
+// queueLog begins the names of the logs that workers write where they are started.
+const queueLog = "privacyidea-queue.log"
+
 // Options are what Open needs.
 type Options struct {
 	Config   *config.Config
@@ -123,7 +126,9 @@ func (a *App) wire(keys *secret.Keys) error {
 		}
 		a.driver, a.embedded = driver, driver
 	}
-	files := fileroot.New(fileroot.Options{Roots: c.FileRoots, Base: baseFolder(c), Deny: a.ownFiles()})
+	files := fileroot.New(fileroot.Options{
+		Roots: c.FileRoots, Base: baseFolder(c), Deny: a.ownFiles(), DenyNames: []string{queueLog}, Streams: []*os.File{os.Stdout, os.Stderr},
+	})
 	a.dialer = dial.New(dial.Options{})
 	passwords := pinhash.New(pinhash.Options{Params: pinhash.FromPasslib(nil, c.HashParams), CacheOff: !c.PINCache})
 	settings := system.New(a.db, keys)

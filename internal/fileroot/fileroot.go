@@ -36,6 +36,11 @@ type Options struct {
 	// Deny are files that are never given out ("" counts for nothing), and neither is any other file of their folder whose name begins with
 	// theirs (a database's -wal, a log's .1, a configuration's .bak), or what lies under them. They need not exist.
 	Deny []string
+	// DenyNames are beginnings of names: a file that is called so is not given out, whatever its folder is.
+	DenyNames []string
+	// Streams are open files of this process, such as standard error. One that is a regular file counts as denied, also after it
+	// was renamed; nil counts for nothing.
+	Streams []*os.File
 	// MaxBytes is the largest file that is read; 0: 16 MiB.
 	MaxBytes int64
 }
@@ -71,6 +76,14 @@ func New(o Options) *Opener {
 			path = absolute
 		}
 		deny = append(deny, path)
+	}
+	for _, stream := range o.Streams {
+		if info, err := stream.Stat(); err != nil || !info.Mode().IsRegular() {
+			continue
+		}
+		if path, err := nameOf(stream); err == nil {
+			deny = append(deny, path)
+		}
 	}
 	o.Deny = deny
 	return &Opener{options: o, judged: make(map[string]state)}
@@ -225,7 +238,7 @@ func (o *Opener) judge(file *os.File, info fs.FileInfo, name string) error {
 	if system.Type == unix.PROC_SUPER_MAGIC || system.Type == unix.SYSFS_MAGIC {
 		return refuse(name, ErrDenied)
 	}
-	path, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", file.Fd())) // where it really is, links resolved
+	path, err := nameOf(file)
 	if err != nil {
 		return refuse(name, err)
 	}
@@ -234,12 +247,35 @@ func (o *Opener) judge(file *os.File, info fs.FileInfo, name string) error {
 			return refuse(name, ErrDenied)
 		}
 	}
-	for _, denied := range o.options.Deny {
-		if isDenied(path, info, denied) {
-			return refuse(name, ErrDenied)
-		}
+	if o.isOwn(path, info) {
+		return refuse(name, ErrDenied)
 	}
 	return nil
+}
+
+// isOwn reports whether the file at path is one that Options denies.
+func (o *Opener) isOwn(path string, info fs.FileInfo) bool {
+	for _, beginning := range o.options.DenyNames {
+		if strings.HasPrefix(filepath.Base(path), beginning) {
+			return true
+		}
+	}
+	for _, stream := range o.options.Streams {
+		if open, err := stream.Stat(); err == nil && os.SameFile(open, info) {
+			return true
+		}
+	}
+	for _, denied := range o.options.Deny {
+		if isDenied(path, info, denied) {
+			return true
+		}
+	}
+	return false
+}
+
+// nameOf returns where an open file really is, links resolved.
+func nameOf(file *os.File) (string, error) {
+	return os.Readlink(fmt.Sprintf("/proc/self/fd/%d", file.Fd()))
 }
 
 // isDenied reports whether the file at path is the denied one, belongs to it by its name, or is a hard link to one of those.

@@ -95,6 +95,47 @@ func TestDeniedFilesAreRefusedUnderEveryName(t *testing.T) {
 	wantError(t, o, write(t, "log", dir, "later.log.1"), fileroot.ErrDenied)
 }
 
+// The log may be standard error that a shell has led to a file.
+func TestOpenStreamsAreRefusedUnderEveryName(t *testing.T) {
+	t.Parallel()
+	dir, elsewhere := t.TempDir(), t.TempDir()
+	log := write(t, "log", dir, "server.log")
+	users := write(t, "users", dir, "users.passwd")
+	stream, err := os.Open(log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stream.Close()
+	pipe, _, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pipe.Close()
+	o := fileroot.New(fileroot.Options{Streams: []*os.File{stream, pipe, nil}})
+	for _, name := range []string{
+		log, write(t, "log", dir, "server.log.1"),
+		mustLink(t, os.Symlink, log, filepath.Join(elsewhere, "link")), mustLink(t, os.Link, log, filepath.Join(elsewhere, "hard")),
+	} {
+		wantError(t, o, name, fileroot.ErrDenied)
+	}
+	if err := os.Rename(log, filepath.Join(elsewhere, "moved")); err != nil {
+		t.Fatal(err)
+	}
+	wantError(t, o, filepath.Join(elsewhere, "moved"), fileroot.ErrDenied)
+	wantContent(t, o, users, "users")
+}
+
+func TestFilesOfADeniedNameAreRefusedInEveryFolder(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	o := fileroot.New(fileroot.Options{DenyNames: []string{"queue.log"}})
+	log := write(t, "log", dir, "queue.log")
+	for _, name := range []string{log, write(t, "log", dir, "a", "queue.log.1.gz"), mustLink(t, os.Symlink, log, filepath.Join(dir, "link"))} {
+		wantError(t, o, name, fileroot.ErrDenied)
+	}
+	wantContent(t, o, write(t, "users", dir, "my queue.log"), "users")
+}
+
 func TestDeniedLinkDeniesWhatItLeadsTo(t *testing.T) {
 	t.Parallel()
 	dir, elsewhere := t.TempDir(), t.TempDir()
