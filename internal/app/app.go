@@ -103,15 +103,15 @@ func readKeys(c *config.Config) (*secret.Keys, error) {
 		return nil, fmt.Errorf("%s: PI_ENCFILE is not set: it names the file with the keys, which otpost setup makes", c.Source)
 	}
 	if err := config.CheckKeyFile(c.EncFile); err != nil {
-		return nil, err
+		return nil, c.AboutEncFile(err)
 	}
 	raw, err := os.ReadFile(c.EncFile)
 	if err != nil {
-		return nil, fmt.Errorf("PI_ENCFILE: %w", err)
+		return nil, c.AboutEncFile(err)
 	}
 	keys, err := secret.NewKeys(raw)
 	if err != nil {
-		return nil, fmt.Errorf("PI_ENCFILE %s: %w", c.EncFile, err)
+		return nil, c.AboutEncFile(err)
 	}
 	return keys, nil
 }

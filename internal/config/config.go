@@ -55,6 +55,8 @@ type Config struct {
 	FileRoots       []string       // OTPOST_FILE_ROOTS, absolute paths; nil: everywhere but in the files that otpost keeps for itself
 	PINCache        bool           // OTPOST_PIN_CACHE
 
+	encFileAt Position // where PI_ENCFILE stands
+
 	Warnings []string // sentences for the log of the start, one line each
 }
 

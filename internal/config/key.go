@@ -138,12 +138,35 @@ func readEncFile(c *Config, v value) (err error) {
 	if c.EncFile, err = v.text(); err != nil {
 		return err
 	}
+	c.encFileAt = v.at
 	c.keepPrivate(c.EncFile)
 	// A file that is missing is told by who opens it: otpost setup is about to make it.
 	if err := CheckKeyFile(c.EncFile); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return inFile(v.at, v.key, err)
+		return c.AboutEncFile(err)
 	}
 	return nil
+}
+
+// AboutEncFile returns an error that the reading of the key file met as *Error, with the place where the file is named.
+func (c *Config) AboutEncFile(err error) error {
+	e := &Error{Position: c.encFileAt, Key: "PI_ENCFILE"}
+	var p problem
+	var path *fs.PathError
+	switch {
+	case errors.As(err, &p):
+		e.Message, e.Hint = p.message, p.hint
+	case errors.Is(err, fs.ErrNotExist):
+		e.Message = c.EncFile + " does not exist"
+		e.Hint = "bring it back from your backup; otpost setup makes one for a new installation"
+	case errors.As(err, &path):
+		e.Message = fmt.Sprintf("%s: %v", c.EncFile, path.Err)
+		if errors.Is(err, fs.ErrPermission) {
+			e.Hint = "run it as the owner of the file"
+		}
+	default:
+		e.Message = fmt.Sprintf("%s: %v", c.EncFile, err)
+	}
+	return e
 }
 
 func readSuperuserRealms(c *Config, v value) error {

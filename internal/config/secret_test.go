@@ -92,6 +92,29 @@ func TestKeyFileThatOthersCanReadStopsTheStart(t *testing.T) {
 	}
 }
 
+// Like every other setting: where it stands, its name, and what to do.
+func TestKeyFileErrorsNamePlaceAndSetting(t *testing.T) {
+	t.Parallel()
+	c, err := Load(Options{File: write(t, "pi.cfg", minimal)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, missing := os.Stat(c.EncFile)
+	for _, x := range []struct {
+		err  error
+		want string
+	}{
+		{missing, "pi.cfg:3:1: PI_ENCFILE: /nowhere/enckey does not exist: bring it back from your backup; otpost setup makes one for a new installation"},
+		{&fs.PathError{Op: "open", Path: c.EncFile, Err: fs.ErrPermission}, "pi.cfg:3:1: PI_ENCFILE: /nowhere/enckey: permission denied: run it as the owner of the file"},
+		{errors.New("too short"), "pi.cfg:3:1: PI_ENCFILE: /nowhere/enckey: too short"},
+		{problem{"it is a folder", "name a file"}, "pi.cfg:3:1: PI_ENCFILE: it is a folder: name a file"},
+	} {
+		if got := c.AboutEncFile(x.err); !strings.HasSuffix(got.Error(), x.want) {
+			t.Errorf("%v, want %s", got, x.want)
+		}
+	}
+}
+
 func TestTwinFileHoldsTheSecret(t *testing.T) {
 	t.Parallel()
 	file := write(t, "key", "a-secret-key-from-a-file-of-its-own\r\n")
