@@ -219,7 +219,7 @@ func TestRefusedDotSendsNothingOfTheContent(t *testing.T) {
 func TestNothingIsWrittenWhenTheTimeEndsBehindTheJournal(t *testing.T) {
 	t.Parallel()
 	for name, change := range map[string]func(*smtp.Letter){
-		"asked":    func(l *smtp.Letter) { l.MayWrite = func() error { return errors.New("the lease has lapsed") } },
+		"asked": func(l *smtp.Letter) { l.MayWrite = func() error { return errors.New("the lease has lapsed") } },
 		"the time": func(l *smtp.Letter) {
 			l.NotAfter = time.Now().Add(time.Second)
 			l.Journal = journal{beforeDot: func() { <-time.After(time.Until(l.NotAfter)) }}
