@@ -141,12 +141,15 @@ func (h *handling) settle(ctx context.Context, r mail.Result) error {
 // writeOutcome writes the outcome, and again while it is this handling's to write: an outcome that is lost (a full disk) would
 // send a second copy of what a server has taken. Before the dot nothing is lost, and one try is enough.
 func (h *handling) writeOutcome(ctx context.Context, stopped <-chan struct{}, r mail.Result) (written bool, err error) {
-	for {
+	for tries := 1; ; tries++ {
 		written, err = h.step(ctx, func(tx *store.Tx, d row) (change, error) {
 			return h.judge(d, r), h.writeAttempt(tx, d, r)
 		})
 		if err == nil || h.number == 0 || !h.s.DB.Now().Before(h.ownUntil) {
 			return written, err
+		}
+		if tries == 1 {
+			h.log.Warn("outcome not written yet, tried again until it is", "delivery", h.id, "until", h.ownUntil, "err", err)
 		}
 		select {
 		case <-time.After(outcomeAgain):
