@@ -268,8 +268,8 @@ func TestWriteOfTheContentEndsWithTheLetter(t *testing.T) {
 	options := (&script{listener: l}).options()
 	options.Timeout = time.Minute
 	big := letter(journal{})
-	big.Content = bytes.Repeat([]byte(strings.Repeat("x", 900)+"\r\n"), 40_000)
-	big.NotAfter = time.Now().Add(400 * time.Millisecond)
+	big.Content = bytes.Repeat([]byte(strings.Repeat("x", 900)+"\r\n"), 15_000)
+	big.NotAfter = time.Now().Add(1500 * time.Millisecond)
 	begun := time.Now()
 	o := open(t, options).Send(t.Context(), big)
 	if !o.Late || o.DotWritten || time.Since(begun) > 10*time.Second {
