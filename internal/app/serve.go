@@ -13,15 +13,8 @@ import (
 
 	"otpost/internal/challenge"
 	"otpost/internal/config"
-	"otpost/internal/delivery"
-	"otpost/internal/queue"
 	"otpost/internal/store"
-	"otpost/internal/worker"
 )
-
-// handlersPerWorker is how many messages one worker (-w 1) has in flight: waiting for a mail server costs nothing but a
-// connection.
-const handlersPerWorker = 32
 
 // drainTime is how long a stop waits for the requests that are being answered.
 const drainTime = 30 * time.Second
@@ -99,22 +92,22 @@ func (a *App) tend(background, hard context.Context, n int) error {
 	parts.Go(func() { a.relay(background, n > 0) })
 	var err error
 	if n > 0 {
-		err = a.work(background, hard, n)
+		err = a.work(background, hard, Crew{Workers: n})
 	}
 	parts.Wait()
 	return err
 }
 
-// Work runs n workers and the relay until graceful ends; see Serve for the two ends.
-func (a *App) Work(graceful, hard context.Context, n int) error {
+// Work runs a crew and the relay until graceful ends; see Serve for the two ends.
+func (a *App) Work(graceful, hard context.Context, c Crew) error {
 	if a.driver == nil {
 		return errors.New("there is no job queue to work on")
 	}
-	a.queueLog.Info("worker started", "pid", os.Getpid(), "workers", n, "queue", a.config.QueueName, "version", Version)
+	a.queueLog.Info("worker started", "pid", os.Getpid(), "workers", c.Workers, "queue", a.config.QueueName, "version", Version)
 	var parts sync.WaitGroup
 	relay, stop := context.WithCancel(context.WithoutCancel(graceful))
 	parts.Go(func() { a.relay(relay, true) })
-	err := a.work(graceful, hard, n)
+	err := a.work(graceful, hard, c)
 	stop()
 	parts.Wait()
 	a.queueLog.Info("worker stopped", "pid", os.Getpid())
@@ -134,18 +127,6 @@ func (a *App) relay(ctx context.Context, worker bool) {
 	if err := a.delivery.Relay(ctx, stand); err != nil {
 		a.log.Error("relay ended", "err", err)
 	}
-}
-
-// work runs n workers as one: their handlers share a lease.
-func (a *App) work(graceful, hard context.Context, n int) error {
-	deliver := func(ctx context.Context, c queue.Claimed) queue.Result {
-		return a.delivery.Handle(ctx, c, func() bool { return worker.MayStart(ctx) })
-	}
-	w := worker.New(worker.Options{
-		Driver: a.driver, Kinds: []worker.Kind{{Name: delivery.Kind, Run: deliver}}, Handlers: handlersPerWorker * n,
-		Log: a.queueLog.With("component", "worker"), Now: a.db.Now, Version: Version,
-	})
-	return w.Run(graceful, hard)
 }
 
 // eachMinute deletes challenges that ended, and warns when mails wait and no worker is seen.
