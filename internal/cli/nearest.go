@@ -29,14 +29,18 @@ func withNearest(err error, flags []*kong.Flag) string {
 }
 
 // nearest returns the option that is most like a name: for a letter the same in the other case, or an option that begins with
-// it; for a word the one with the fewest letters to change. Empty: nothing is like it.
+// it; for a word one that begins with it, else the one with the fewest letters to change. Empty: nothing is like it.
 func nearest(dashes, name string, flags []*kong.Flag) string {
 	best, least := "", -1
 	for _, f := range flags {
 		switch {
 		case f.Hidden:
 		case dashes == "--":
-			if d := distance(name, f.Name); least < 0 || d < least {
+			d := distance(name, f.Name)
+			if strings.HasPrefix(f.Name, name) {
+				d = 0
+			}
+			if least < 0 || d < least {
 				best, least = "--"+f.Name, d
 			}
 		case f.Short != 0 && strings.EqualFold(string(f.Short), name):
