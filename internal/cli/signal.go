@@ -24,9 +24,7 @@ type stopRules struct {
 func listen(ctx context.Context, rules stopRules, reopen func()) (stops, func()) {
 	graceful, stop := context.WithCancel(ctx)
 	hard, kill := context.WithCancel(ctx)
-	if rules.most != nil {
-		context.AfterFunc(graceful, func() { time.AfterFunc(*rules.most, kill) })
-	}
+	rules.bound(graceful, kill)
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
 	done := make(chan struct{})
@@ -53,6 +51,14 @@ func listen(ctx context.Context, rules stopRules, reopen func()) (stops, func())
 	}
 }
 
+// bound calls kill when a graceful stop has taken its time.
+func (r stopRules) bound(graceful context.Context, kill func()) {
+	if r.most != nil {
+		context.AfterFunc(graceful, func() { time.AfterFunc(*r.most, kill) })
+	}
+}
+
+// isGraceful reports whether a signal stops gracefully.
 func (r stopRules) isGraceful(s os.Signal) bool {
 	switch r.graceful {
 	case "INT":
