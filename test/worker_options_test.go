@@ -252,7 +252,7 @@ func TestShutdownTimeoutGivesBack(t *testing.T) {
 	l := w.stalled(t, "TIMEOUT")
 	begun := time.Now()
 	o.Stop(t)
-	if took := time.Since(begun); took < 500*time.Millisecond || took > 8*time.Second {
+	if took := time.Since(begun); took < 500*time.Millisecond || took > 4*time.Second {
 		t.Errorf("the stop took %s", took)
 	}
 	w.sendAfterAll(t, l)
@@ -271,7 +271,7 @@ func TestOtherSignalStopsAtOnce(t *testing.T) {
 			l := w.stalled(t, "SIGNAL")
 			o.Signal(t, c.other)
 			begun := time.Now()
-			if code := o.Wait(t); code != 0 || time.Since(begun) > 8*time.Second {
+			if code := o.Wait(t); code != 0 || time.Since(begun) > 4*time.Second {
 				t.Errorf("exit code %d after %s", code, time.Since(begun))
 			}
 			w.sendAfterAll(t, l)

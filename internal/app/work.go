@@ -22,26 +22,25 @@ type Crew struct {
 // work runs the workers as one: their handlers share a lease. With MaxTasks a new lease takes over as soon as the old one has
 // begun its last job, so that no job waits for the slowest of the old ones. Not more than two overlap.
 func (a *App) work(graceful, hard context.Context, c Crew) error {
-	var before <-chan error // the end of the worker that was replaced
+	before := make(chan error, 1) // the end of the worker that was replaced
+	before <- nil
 	for {
 		spent, ended := make(chan struct{}), make(chan error, 1)
 		w := a.newWorker(c, func() { close(spent) })
 		go func() { ended <- w.Run(graceful, hard) }()
-		var err error
 		select {
 		case <-spent:
-		case err = <-ended:
+		case err := <-ended:
+			ended <- err
 		}
-		if before != nil {
-			err = errors.Join(err, <-before)
-		}
+		gone := <-before
 		select {
-		case <-spent: // ended may have been as quick
+		case <-spent: // whether or not ended was as quick
 		default:
-			return err
+			return errors.Join(gone, <-ended)
 		}
-		if err != nil {
-			a.queueLog.Error("worker did not leave the queue as it should", "err", err)
+		if gone != nil {
+			a.queueLog.Error("worker did not leave the queue as it should", "err", gone)
 		}
 		a.queueLog.Info("worker replaced", "after_jobs", c.MaxTasks*c.Workers)
 		before = ended
