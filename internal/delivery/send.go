@@ -20,6 +20,10 @@ type Sender interface {
 
 // handling is one go at a delivery, by a worker or by the request (once). It has a field for everything that its steps tell each
 // other.
+//
+// It begins with result = done. Whatever looks or writes (look, step) then says in result what becomes of the job: a final state
+// leaves it done, a waiting one makes it come back at its next try, a row that another has changed makes it come back soon. So
+// every way out of run may simply return, and only an error overrules result (Handle).
 type handling struct {
 	s     *Service
 	id    uuid.UUID
@@ -32,6 +36,7 @@ type handling struct {
 	epoch    int64 // of the row as this handling knows it
 	notAfter time.Time
 	number   int           // of the attempt, once its dot is committed
+	ownUntil time.Time     // until then its outcome is this handling's to write
 	begun    time.Time     // when the attempt began
 	wait     time.Duration // for the reply to the dot
 	said     mail.Result   // by the server, once it has
@@ -47,7 +52,7 @@ func (s *Service) Handle(ctx context.Context, c queue.Claimed, fresh func() bool
 		if ctx.Err() != nil {
 			h.result.Action = queue.Release // row 17
 		} else {
-			h.log.Error("delivery interrupted, tried again", "delivery", c.ID, "err", err)
+			h.log.Warn("delivery interrupted, tried again", "delivery", c.ID, "err", err)
 			h.later(s.DB.Now().Add(time.Second))
 		}
 	}
