@@ -57,7 +57,7 @@ type Listed struct {
 type Operator interface {
 	// Status counts the jobs of the queue.
 	Status(ctx context.Context) (Status, error)
-	// List returns the jobs that a filter names, by state (in the order of States), then by RunAt, then by id; nil when there
-	// is none. Where Most cuts off, what is first in that order stays.
+	// List returns the jobs that a filter names, by state (in the order of States), then by RunAt, then by id; dead ones may
+	// come in the order in which they died. It is nil when there is none. Where Most cuts off, what is first in that order stays.
 	List(ctx context.Context, f Filter) ([]Listed, error)
 }
