@@ -75,7 +75,7 @@ var rooms = map[string]string{
 	"github.com/pressly/goose":            "store",
 	"github.com/wneessen/go-mail":         "mail smtp",
 	"go.starlark.net":                     "config",
-	"golang.org/x/sys":                    "app cli config fileroot queue/sqliteq store worker",
+	"golang.org/x/sys":                    "app cli config fileroot queue store worker",
 	"modernc.org/sqlite":                  "store",
 	"github.com/redis/rueidis":            "queue/redisq",
 	"github.com/go-ldap/ldap":             "user/ldapuser",
