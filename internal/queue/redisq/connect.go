@@ -5,10 +5,12 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/redis/rueidis"
@@ -89,7 +91,7 @@ func (d *Driver) client(ctx context.Context) (rueidis.Client, error) {
 func (d *Driver) connect(a *attempt) {
 	client, err := rueidis.NewClient(d.target.option)
 	if err != nil {
-		err = d.explain(err)
+		client, err = nil, d.explain(err) // the client that comes with an error has not been checked
 	} else if err = d.check(client); err != nil {
 		client.Close()
 		client = nil
@@ -293,12 +295,21 @@ func (d *Driver) explain(err error) error {
 		return d.refuse("it speaks no TLS: write redis:// for rediss:// in PI_JOB_QUEUE_URL, or give its TLS port")
 	case errors.As(err, &untrusted):
 		return d.refuse("its certificate is not trusted (%w): name the authority with ?ssl_ca_certs=FILE", untrusted.Err)
+	case errors.Is(err, errHandshake):
+		return fmt.Errorf("redis at %s: %w: it does not answer the TLS handshake (a port without TLS wants redis://)", d.target.address, ErrAway)
+	case d.target.option.TLSConfig == nil && !d.line.connected() && (errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET)):
+		return fmt.Errorf("redis at %s: %w: it ends the connection (a port with TLS wants rediss://): %w", d.target.address, ErrAway, err)
 	case errors.As(err, &network) && network.Timeout(), errors.Is(err, context.DeadlineExceeded):
 		return fmt.Errorf("redis at %s: %w: it does not answer: %w", d.target.address, ErrAway, err)
-	case strings.HasPrefix(err.Error(), "unknown message type"):
-		return d.refuse("it speaks another protocol: a port with TLS wants rediss://")
 	}
 	return fmt.Errorf("redis at %s: %w: %w: %w", d.target.address, ErrAway, errConnection, err)
+}
+
+// connected reports whether there has been a connection.
+func (l *line) connected() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.client != nil
 }
 
 func (l *line) isClosed() bool {

@@ -290,7 +290,7 @@ func TestNothingStaysOfADoneJob(t *testing.T) {
 	if err := d.Unregister(t.Context(), w); err != nil {
 		t.Fatal(err)
 	}
-	for _, left := range s.cli("EVAL "+strings.ReplaceAll("return#redis.call('KEYS','*job*')+#redis.call('KEYS','*ready*')+#redis.call('KEYS','*held*')", " ", "")+" 0") {
+	for _, left := range s.cli("EVAL " + strings.ReplaceAll("return#redis.call('KEYS','*job*')+#redis.call('KEYS','*ready*')+#redis.call('KEYS','*held*')", " ", "") + " 0") {
 		if !strings.Contains(left, "0") {
 			t.Errorf("keys left: %s", left)
 		}

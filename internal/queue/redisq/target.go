@@ -87,6 +87,7 @@ func parseURL(url string) (*target, error) {
 		if t.option.TLSConfig, err = tlsConfig(l); err != nil {
 			return nil, err
 		}
+		t.option.DialCtxFn = handshake
 		fallthrough
 	default:
 		t.address = net.JoinHostPort(l.host, strconv.Itoa(l.port))
@@ -98,11 +99,14 @@ func parseURL(url string) (*target, error) {
 // name refuses options that redis-py does not know for this kind of URL, and names those without effect.
 func (t *target) name(l *location) error {
 	idle, acting := without(), with()
+	numbers := []string{"socket_read_size", "max_connections", "health_check_interval", "protocol"} // or redis-py refuses them
 	for _, name := range slices.Sorted(maps.Keys(l.options)) {
 		reason, known := idle[name]
 		switch {
 		case strings.HasPrefix(name, "ssl_") && l.scheme != "rediss":
 			return urlError("option %q is for rediss:// only", name)
+		case known && slices.Contains(numbers, name) && !isNumber(l.options[name]):
+			return urlError("the value of option %s is no number", name)
 		case known:
 			t.warnings = append(t.warnings, name+" is without effect: "+reason)
 		case !slices.Contains(acting, name), name == "path" && l.scheme != "unix", (name == "host" || name == "port") && l.scheme == "unix":
@@ -112,12 +116,39 @@ func (t *target) name(l *location) error {
 	return nil
 }
 
+func isNumber(s string) bool {
+	_, ok := pyInt(s)
+	return ok
+}
+
 // socket makes the connection one to a Unix socket.
 func (t *target) socket(path string) {
 	t.address = path
 	t.option.DialCtxFn = func(ctx context.Context, path string, d *net.Dialer, _ *tls.Config) (net.Conn, error) {
 		return d.DialContext(ctx, "unix", path)
 	}
+}
+
+// errHandshake says that a server that was reached does not answer the TLS handshake.
+var errHandshake = errors.New("no answer to the TLS handshake")
+
+// handshake connects with TLS. A server without it may take what it is sent for the beginning of a command and wait for more.
+func handshake(ctx context.Context, address string, d *net.Dialer, c *tls.Config) (net.Conn, error) {
+	plain, err := d.DialContext(ctx, "tcp", address)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, d.Timeout)
+	defer cancel()
+	conn := tls.Client(plain, c)
+	if err := conn.HandshakeContext(ctx); err != nil {
+		plain.Close() //nolint:errcheck // err is the one to tell
+		if ctx.Err() != nil {
+			err = errors.Join(errHandshake, err)
+		}
+		return nil, err
+	}
+	return conn, nil
 }
 
 // tlsConfig makes the ssl_ options of a URL into Go's. Certificates are verified against the system's authorities and those that
