@@ -23,7 +23,7 @@ func ParseURL(url string) (l Location, err error) {
 	o := t.option
 	l = Location{
 		Address: t.address, DB: o.SelectDB, User: o.Username, Password: o.Password, Warnings: t.warnings, CallTime: t.callTime,
-		DialTime: o.Dialer.Timeout, Socket: o.DialCtxFn != nil, Client: o.ClientName,
+		DialTime: o.Dialer.Timeout, Socket: t.unix, Client: o.ClientName,
 	}
 	if c := o.TLSConfig; c != nil {
 		l.TLS, l.MinVersion, l.ServerName = true, c.MinVersion, c.ServerName

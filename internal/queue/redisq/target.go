@@ -20,6 +20,7 @@ import (
 // target is a URL made into a connection.
 type target struct {
 	address  string // for people: without user and password
+	unix     bool   // it is the path of a socket
 	option   rueidis.ClientOption
 	callTime time.Duration // of a script call
 	warnings []string      // options without effect, each with its reason
@@ -123,7 +124,7 @@ func isNumber(s string) bool {
 
 // socket makes the connection one to a Unix socket.
 func (t *target) socket(path string) {
-	t.address = path
+	t.address, t.unix = path, true
 	t.option.DialCtxFn = func(ctx context.Context, path string, d *net.Dialer, _ *tls.Config) (net.Conn, error) {
 		return d.DialContext(ctx, "unix", path)
 	}
