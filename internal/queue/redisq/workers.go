@@ -171,8 +171,7 @@ func (d *Driver) judge(name, text rueidis.RedisMessage, lapsed bool) (deadWorker
 	}
 	if w.lock = d.locks.Try(id); w.lock == nil && !lapsed {
 		d.locks.Watch(id, func(l *queue.DeadLock) {
-			w.lock = l
-			d.takeBack(context.Background(), w) //nolint:errcheck // the next sweep does it again
+			d.takeBack(context.Background(), deadWorker{id: key, lock: l}) //nolint:errcheck // the next sweep does it again
 		})
 	}
 	return w, lapsed || w.lock != nil

@@ -131,8 +131,7 @@ func (d *Driver) findDead(ctx context.Context) ([]deadWorker, error) {
 			dead = append(dead, w)
 		case peer:
 			d.locks.Watch(w.id, func(l *queue.DeadLock) {
-				w.lock = l
-				d.takeBack(context.Background(), w) //nolint:errcheck // the next sweep does it again
+				d.takeBack(context.Background(), deadWorker{id: w.id, lock: l}) //nolint:errcheck // the next sweep does it again
 			})
 		}
 	}
