@@ -13,6 +13,7 @@ package redisq
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"strconv"
@@ -59,6 +60,9 @@ func queueName(name string) bool {
 func Open(o Options) (*Driver, error) {
 	if !queueName(o.Queue) {
 		return nil, fmt.Errorf("queue name %q: use 1 to 64 of a-z, 0-9, _ and -", o.Queue)
+	}
+	if o.LockDir == "" {
+		return nil, errors.New("no folder for the workers' lock files")
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)

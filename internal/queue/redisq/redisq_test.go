@@ -37,7 +37,7 @@ func TestMain(m *testing.M) {
 
 // server is a redis-server of a test's own.
 type server struct {
-	t    *testing.T
+	t    testing.TB
 	dir  string
 	port int
 	args []string
@@ -45,7 +45,7 @@ type server struct {
 }
 
 // serve starts a redis-server; args are added to its own.
-func serve(t *testing.T, args ...string) *server {
+func serve(t testing.TB, args ...string) *server {
 	t.Helper()
 	if _, err := exec.LookPath("redis-server"); err != nil {
 		if os.Getenv("OTPOST_TEST_REQUIRE") == "all" {
@@ -64,7 +64,7 @@ func serve(t *testing.T, args ...string) *server {
 	return s
 }
 
-func freePort(t *testing.T) int {
+func freePort(t testing.TB) int {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -452,6 +452,40 @@ func TestFullRedisGoesOn(t *testing.T) {
 	}
 	if got := claim(t, d, w, 10); len(got) != 1 || got[0].ID != refused.ID {
 		t.Fatalf("claimed %+v", got)
+	}
+}
+
+// A Redis that hangs costs a caller no more than its context; what it gave goes in when Redis goes on.
+func TestHungRedisHoldsNobodyBack(t *testing.T) {
+	t.Parallel()
+	s := serve(t)
+	d := open(t, s)
+	w := register(t, d)
+	s.cmd.Process.Signal(syscall.SIGSTOP)
+	var all sync.WaitGroup
+	var refused atomic.Int64
+	for range 20 {
+		all.Go(func() {
+			ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
+			defer cancel()
+			if errors.Is(d.Enqueue(ctx, job()), context.DeadlineExceeded) {
+				refused.Add(1)
+			}
+		})
+	}
+	all.Wait()
+	s.cmd.Process.Signal(syscall.SIGCONT)
+	if refused.Load() != 20 {
+		t.Errorf("%d of 20 calls ended with their context", refused.Load())
+	}
+	enqueue(t, d, 1)
+	for n := 0; n < 21; {
+		if err := d.Wait(t.Context(), []string{kind}, time.Minute); err != nil {
+			t.Fatal(err)
+		}
+		got := claim(t, d, w, 100)
+		n += len(got)
+		report(t, d, w, got...)
 	}
 }
 

@@ -2,8 +2,11 @@ package redisq_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"net"
 	"os"
+	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -29,8 +32,9 @@ type meaning struct {
 	MinVersion     uint16 `json:"min_version"`
 }
 
-func TestURLsMeanWhatRedisPySays(t *testing.T) {
-	t.Parallel()
+// meanings reads them all.
+func meanings(t *testing.T) []meaning {
+	t.Helper()
 	text, err := os.ReadFile("testdata/redispy.json")
 	if err != nil {
 		t.Fatal(err)
@@ -42,7 +46,12 @@ func TestURLsMeanWhatRedisPySays(t *testing.T) {
 	if len(data.URLs) < 100 {
 		t.Fatalf("only %d URLs", len(data.URLs))
 	}
-	for _, m := range data.URLs {
+	return data.URLs
+}
+
+func TestURLsMeanWhatRedisPySays(t *testing.T) {
+	t.Parallel()
+	for _, m := range meanings(t) {
 		got, err := redisq.ParseURL(m.URL)
 		if (err != nil) != m.Refused {
 			t.Errorf("%s: error %v, redis-py refuses it: %t", m.URL, err, m.Refused)
@@ -73,6 +82,64 @@ func compare(t *testing.T, m meaning, got redisq.Location) {
 		if c.want != nil && c.got != time.Duration(*c.want*float64(time.Second)) {
 			t.Errorf("%s: time %s, redis-py means %g s", m.URL, c.got, *c.want)
 		}
+	}
+}
+
+// words are what the manual says of a URL.
+func (m meaning) words() string {
+	if m.Refused {
+		return "refused"
+	}
+	s := fmt.Sprintf("`%s` port %d", m.Host, m.Port)
+	if m.Path != "" {
+		s = "socket `" + m.Path + "`"
+	}
+	s += fmt.Sprintf(", database %d", m.DB)
+	for _, part := range []struct {
+		given bool
+		text  string
+	}{
+		{m.User != "", "user `" + m.User + "`"},
+		{m.Password != "", "password `" + m.Password + "`"},
+		{m.Timeout != nil, "an answer within " + seconds(m.Timeout)},
+		{m.ConnectTimeout != nil, "a connection within " + seconds(m.ConnectTimeout)},
+		{m.TLS && m.Name, "TLS"},
+		{m.TLS && m.Chain && !m.Name, "TLS, whatever name the certificate has"},
+		{m.TLS && !m.Chain, "TLS without verification"},
+		{m.MinVersion > 0, fmt.Sprintf("at least TLS 1.%d", m.MinVersion-0x0301)},
+	} {
+		if part.given {
+			s += ", " + part.text
+		}
+	}
+	return s
+}
+
+func seconds(n *float64) string {
+	if n == nil {
+		return ""
+	}
+	return fmt.Sprintf("%g s", *n)
+}
+
+func TestManualSaysWhatURLsMean(t *testing.T) {
+	t.Parallel()
+	manual, err := os.ReadFile("../../../docs/configuration.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows := 0
+	for _, row := range regexp.MustCompile("(?m)^\\| `((?:rediss?|unix)://[^`]*)` \\| (.*) \\|$").FindAllStringSubmatch(string(manual), -1) {
+		rows++
+		i := slices.IndexFunc(meanings(t), func(m meaning) bool { return m.URL == row[1] })
+		if i < 0 {
+			t.Errorf("%s was not asked of redis-py", row[1])
+		} else if want := meanings(t)[i].words(); row[2] != want {
+			t.Errorf("%s: %q, want %q", row[1], row[2], want)
+		}
+	}
+	if rows < 20 {
+		t.Errorf("the manual has %d rows", rows)
 	}
 }
 
