@@ -231,10 +231,10 @@ func (d *Driver) checkMemory(ctx context.Context, client rueidis.Client) error {
 // bindFunction claims the queue for "INSTANCE HOST" and returns who else has it; nil: nobody.
 const bindFunction = `
 local function bind(owner)
-  local is = redis.call('GET', P .. 'bound')
+  local is = call('GET', P .. 'bound')
   if owner == '' then return nil end
   if is and string.match(is, '^%S*') ~= string.match(owner, '^%S*') then return is end
-  if is ~= owner then redis.call('SET', P .. 'bound', owner) end
+  if is ~= owner then call('SET', P .. 'bound', owner) end
   return nil
 end
 `

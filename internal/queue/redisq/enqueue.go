@@ -24,9 +24,9 @@ for i = 2, #ARGV, 6 do
   local id = ARGV[i]
   local known = load(id)
   if not known or known.state == 'd' then
-    schedule(id, {prio = ARGV[i + 2], created = int(now), token = 0, crashes = 0, swept = '-', kind = ARGV[i + 1], payload = ARGV[i + 5]},
+    schedule(id, {prio = ARGV[i + 2], created = int(now), token = '0', crashes = '0', swept = '-', kind = ARGV[i + 1], payload = ARGV[i + 5]},
       tonumber(ARGV[i + 3]), tonumber(ARGV[i + 4]))
-    if redis.call('ZREM', P .. 'dead', id) == 1 then redis.call('HDEL', P .. 'why', id) end
+    if call('ZREM', P .. 'dead', id) == 1 then call('HDEL', P .. 'why', id) end
   end
 end
 return {}

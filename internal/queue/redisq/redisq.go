@@ -98,8 +98,7 @@ func (d *Driver) Close() error {
 // Claims. ARGV: clock, worker, most, 1 = lowest priority first, number of kinds, kinds ..., number of results, then for each: id,
 // token, action, run_at, not_after, reason (times 0: none). It reports, promotes what is due (500 of a kind at most), and leases.
 // Of ids without a ready record at most 2,000 are passed over in one call. The answer: 1 or 0 = the lease stands, ids that went
-// to the dead letters because nobody can read them, and for each claim id, kind, priority, run_at, not_after, token, verdict,
-// crashes, swept owner, payload.
+// to the dead letters because nobody can read them, and for each claim id, verdict, record.
 //
 // The mark is left where others may find work: jobs that are ready, or due within the second after which they look by themselves.
 const claimScript = `
@@ -109,60 +108,65 @@ for i = 1, tonumber(ARGV[5]) do kinds[i] = ARGV[at]; at = at + 1 end
 local living = alive(worker)
 at = at + 1
 for _ = 1, tonumber(ARGV[at - 1]) do
-  local id, token, action = ARGV[at], tonumber(ARGV[at + 1]), ARGV[at + 2]
-  local r = load(id)
-  if r and r.state == 'l' and r.worker == worker and r.token == token then
-    redis.call('SREM', held, id)
-    if action == '0' then redis.call('HDEL', bucket(id), id)
-    elseif action == '1' then
-      local not_after = tonumber(ARGV[at + 4])
-      if not_after == 0 then not_after = r.not_after end
-      schedule(id, r, tonumber(ARGV[at + 3]), not_after)
-    elseif action == '2' then ready(id, r)
-    else bury(id, r, ARGV[at + 5]) end
+  local id, action = ARGV[at], ARGV[at + 2]
+  if call('HGET', held, id) == ARGV[at + 1] then
+    call('HDEL', held, id)
+    if action == '0' then call('HDEL', bucket(id), id)
+    else
+      local r = load(id)
+      if not r or r.state ~= 'l' or r.worker ~= worker then
+      elseif action == '1' then
+        local not_after = tonumber(ARGV[at + 4])
+        if not_after == 0 then not_after = tonumber(r.not_after) end
+        schedule(id, r, tonumber(ARGV[at + 3]), not_after)
+      elseif action == '2' then ready(id, r)
+      else bury(id, r, ARGV[at + 5]) end
+    end
   end
   at = at + 6
 end
 if not living then return {0} end
-local bad, got, ids = {}, {}, {}
+local bad, got, leased = {}, {}, {}
 local function aside(id) bury(id, nil, 'nobody can read the record'); bad[#bad + 1] = id end
 for _, kind in ipairs(kinds) do
   if most == 0 then break end
   local key = P .. 'sched:' .. kind
-  for _, id in ipairs(redis.call('ZRANGEBYSCORE', key, '-inf', int(now), 'LIMIT', 0, 500)) do
+  for _, id in ipairs(call('ZRANGEBYSCORE', key, '-inf', int(now), 'LIMIT', 0, 500)) do
     local r, corrupt = load(id)
-    redis.call('ZREM', key, id)
+    call('ZREM', key, id)
     if corrupt then aside(id) elseif r and r.state == 's' and r.kind == kind then ready(id, r) end
   end
 end
-local seq = tonumber(redis.call('GET', P .. 'seq') or 0) or 0
+local seq = tonumber(call('GET', P .. 'seq') or 0) or 0
 if seq < us or seq > 9e15 then seq = us end
+local count = 0
 local function lease(id, r)
-  local verdict = 0
-  if r.crashes >= CRASHES_POISON then verdict = 2 elseif r.not_after > 0 and r.not_after <= now then verdict = 1 end
+  local verdict, ends = '0', tonumber(r.not_after)
+  if tonumber(r.crashes) >= CRASHES_POISON then verdict = '2' elseif ends > 0 and ends <= now then verdict = '1' end
   seq = seq + 1
-  r.state = 'l'; r.worker = worker; r.token = seq
-  save(id, r)
-  ids[#ids + 1] = id
-  for _, v in ipairs({id, r.kind, r.prio, int(r.run_at), int(r.not_after), int(seq), int(verdict), int(r.crashes), r.swept, r.payload}) do
-    got[#got + 1] = v
-  end
+  count = count + 1
+  r.state = 'l'; r.worker = worker; r.token = int(seq)
+  leased[#leased + 1] = id
+  leased[#leased + 1] = r.token
+  got[#got + 1] = id
+  got[#got + 1] = verdict
+  got[#got + 1] = save(id, r)
 end
 local function older(a, b) return a[2] < b[2] or (a[2] == b[2] and a[1] < b[1]) end
 local looked = 0
 for n = 0, 3 do
   local prio = n
   if lowest then prio = 3 - n end
-  while #ids < most and looked < 2000 do
+  while count < most and looked < 2000 do
     local list, gone = {}, {}
     for _, kind in ipairs(kinds) do
-      local page = redis.call('ZRANGE', P .. 'ready:' .. kind .. ':' .. prio, 0, math.min(most - #ids, 500) - 1, 'WITHSCORES')
+      local page = call('ZRANGE', P .. 'ready:' .. kind .. ':' .. prio, 0, math.min(most - count, 500) - 1, 'WITHSCORES')
       for i = 1, #page, 2 do list[#list + 1] = {page[i], tonumber(page[i + 1]), kind} end
     end
     if #list == 0 then break end
     if #kinds > 1 then table.sort(list, older) end
     for _, c in ipairs(list) do
-      if #ids == most then break end
+      if count == most then break end
       local id, kind = c[1], c[3]
       local r, corrupt = load(id)
       looked = looked + 1
@@ -170,21 +174,18 @@ for n = 0, 3 do
       table.insert(gone[kind], id)
       if corrupt then aside(id) elseif r and r.state == 'r' and r.kind == kind then lease(id, r) end
     end
-    for kind, list in pairs(gone) do redis.call('ZREM', P .. 'ready:' .. kind .. ':' .. prio, unpack(list)) end
+    for kind, list in pairs(gone) do call('ZREM', P .. 'ready:' .. kind .. ':' .. prio, unpack(list)) end
   end
 end
-for i = 1, #ids, 500 do redis.call('SADD', held, unpack(ids, i, math.min(i + 499, #ids))) end
-if #ids > 0 then redis.call('SET', P .. 'seq', int(seq)) end
+for i = 1, #leased, 1000 do call('HSET', held, unpack(leased, i, math.min(i + 999, #leased))) end
+if count > 0 then call('SET', P .. 'seq', int(seq)) end
 for _, kind in ipairs(kinds) do
   local k = P .. 'ready:' .. kind .. ':'
-  local first = redis.call('ZRANGE', P .. 'sched:' .. kind, 0, 0, 'WITHSCORES')
-  if redis.call('EXISTS', k .. 0, k .. 1, k .. 2, k .. 3) > 0 or (first[2] and tonumber(first[2]) < now + 1000) then wake(kind) end
+  local first = call('ZRANGE', P .. 'sched:' .. kind, 0, 0, 'WITHSCORES')
+  if call('EXISTS', k .. 0, k .. 1, k .. 2, k .. 3) > 0 or (first[2] and tonumber(first[2]) < now + 1000) then wake(kind) end
 end
 return {1, bad, got}
 `
-
-// claimFields is how many values the script answers for a claim.
-const claimFields = 10
 
 // Claim implements queue.Driver.
 func (d *Driver) Claim(ctx context.Context, req queue.ClaimRequest) ([]queue.Claimed, error) {
@@ -222,35 +223,51 @@ func (d *Driver) Claim(ctx context.Context, req queue.ClaimRequest) ([]queue.Cla
 	return got, nil
 }
 
-// claimed reads the claims out of the script's answer.
+// claimed reads the claims out of the script's answer: id, verdict, record.
 func claimed(worker uuid.UUID, m rueidis.RedisMessage) ([]queue.Claimed, error) {
-	fields, err := m.AsStrSlice()
+	answer, err := m.AsStrSlice()
 	if err != nil {
 		return nil, err
 	}
 	var all []queue.Claimed
-	for ; len(fields) >= claimFields; fields = fields[claimFields:] {
-		c := queue.Claimed{Worker: worker}
-		if c.ID, err = uuid.Parse(fields[0]); err != nil {
+	for ; len(answer) >= 3; answer = answer[3:] {
+		c, err := parseRecord(answer[2])
+		if err != nil {
 			return nil, err // the script has checked it
 		}
-		var n [6]int64 // priority, run_at, not_after, token, verdict, crashes
-		for i := range n {
-			if n[i], err = strconv.ParseInt(fields[2+i], 10, 64); err != nil {
-				return nil, err
-			}
+		verdict, err1 := strconv.Atoi(answer[1])
+		id, err2 := uuid.Parse(answer[0])
+		if err := errors.Join(err1, err2); err != nil {
+			return nil, err
 		}
-		c.Kind, c.Priority, c.RunAt, c.NotAfter = fields[1], queue.Priority(n[0]), timeOf(n[1]), timeOf(n[2])
-		c.Token, c.Verdict, c.Crashes = n[3], queue.Verdict(n[4]), int(n[5])
-		if swept, err := uuid.Parse(fields[8]); err == nil {
-			c.SweptOwner = swept
-		}
-		if fields[9] != "" {
-			c.Payload = []byte(fields[9])
-		}
+		c.Worker, c.Verdict, c.ID = worker, queue.Verdict(verdict), id
 		all = append(all, c)
 	}
 	return all, nil
+}
+
+// parseRecord reads a record (script.go).
+func parseRecord(record string) (c queue.Claimed, err error) {
+	head, payload, _ := strings.Cut(record, "\n")
+	f := strings.Split(head, " ")
+	if len(f) != 11 {
+		return c, fmt.Errorf("a record of %d fields", len(f))
+	}
+	var n [8]int64 // version, -, priority, run_at, not_after, created, token, crashes
+	for _, i := range []int{2, 3, 4, 6, 7} {
+		if n[i], err = strconv.ParseInt(f[i], 10, 64); err != nil {
+			return c, err
+		}
+	}
+	c.Kind, c.Priority, c.RunAt, c.NotAfter = f[10], queue.Priority(n[2]), timeOf(n[3]), timeOf(n[4])
+	c.Token, c.Crashes = n[6], int(n[7])
+	if swept, err := uuid.Parse(f[9]); err == nil {
+		c.SweptOwner = swept
+	}
+	if payload != "" {
+		c.Payload = []byte(payload)
+	}
+	return c, nil
 }
 
 // Report implements queue.Driver.
@@ -265,9 +282,9 @@ local worker = ARGV[2]
 if not alive(worker) then return {0} end
 local has = {}
 for i = 3, #ARGV do has[ARGV[i]] = true end
-for _, id in ipairs(redis.call('SMEMBERS', P .. 'held:' .. worker)) do
+for _, id in ipairs(call('HKEYS', P .. 'held:' .. worker)) do
   if not has[id] then
-    redis.call('SREM', P .. 'held:' .. worker, id)
+    call('HDEL', P .. 'held:' .. worker, id)
     giveBack(id, worker, false)
   end
 end

@@ -26,12 +26,12 @@ import (
 )
 
 // bind opens and binds the queue "test" at a URL, and returns what was logged meanwhile.
-func bind(t *testing.T, url string) (error, string) {
+func bind(t *testing.T, url string) (string, error) {
 	t.Helper()
 	var log bytes.Buffer
 	d := openAs(t, redisq.Options{URL: url, Queue: "test", LockDir: t.TempDir(), Log: slog.New(slog.NewTextHandler(&log, nil))})
 	err := d.Bind(t.Context(), "00112233aabbccdd", "host-a")
-	return err, log.String()
+	return log.String(), err
 }
 
 // refuses fails unless the error says what is wanted, is no ErrAway, and tells no password.
@@ -45,18 +45,18 @@ func refuses(t *testing.T, err error, want string) {
 func TestEvictionPolicyIsRefused(t *testing.T) {
 	t.Parallel()
 	for _, policy := range []string{"allkeys-lru", "volatile-ttl"} {
-		err, _ := bind(t, serve(t, "--maxmemory-policy", policy).url())
+		_, err := bind(t, serve(t, "--maxmemory-policy", policy).url())
 		refuses(t, err, policy)
 	}
 }
 
 func TestWhatRedisKeepsIsWarnedAbout(t *testing.T) {
 	t.Parallel()
-	err, log := bind(t, serve(t).url())
+	log, err := bind(t, serve(t).url())
 	if err != nil || !strings.Contains(log, "no append-only file") {
 		t.Errorf("without AOF: %v, %s", err, log)
 	}
-	err, log = bind(t, serve(t, "--appendonly", "yes").url())
+	log, err = bind(t, serve(t, "--appendonly", "yes").url())
 	if err != nil || log != "" {
 		t.Errorf("with AOF: %v, %s", err, log)
 	}
@@ -68,7 +68,7 @@ func TestUserWithoutDangerousCommandsDoes(t *testing.T) {
 	s := serve(t)
 	s.do("ACL", "SETUSER", "queue", "on", ">topsecret", "+@all", "-@dangerous", "~otpost:{test}:*")
 	url := fmt.Sprintf("redis://queue:topsecret@127.0.0.1:%d", s.port)
-	err, log := bind(t, url)
+	log, err := bind(t, url)
 	if err != nil || !strings.Contains(log, "does not tell its configuration") || strings.Contains(log, "topsecret") {
 		t.Fatalf("%v, %s", err, log)
 	}
@@ -86,7 +86,7 @@ func TestUserWithoutDangerousCommandsDoes(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.do("ACL", "SETUSER", "other", "on", ">topsecret", "+@all", "~other:*")
-	err, _ = bind(t, fmt.Sprintf("redis://other:topsecret@127.0.0.1:%d", s.port))
+	_, err = bind(t, fmt.Sprintf("redis://other:topsecret@127.0.0.1:%d", s.port))
 	refuses(t, err, "its user may not")
 }
 
@@ -94,18 +94,18 @@ func TestWrongPasswordAndDatabaseAreRefused(t *testing.T) {
 	t.Parallel()
 	s := serve(t, "--requirepass", "right^%", "--databases", "4")
 	at := fmt.Sprintf("127.0.0.1:%d", s.port)
-	err, _ := bind(t, "redis://:topsecret@"+at)
+	_, err := bind(t, "redis://:topsecret@"+at)
 	refuses(t, err, "user or password is wrong")
-	err, _ = bind(t, "redis://nobody:topsecret@"+at)
+	_, err = bind(t, "redis://nobody:topsecret@"+at)
 	refuses(t, err, "user or password is wrong")
-	err, _ = bind(t, "redis://"+at)
+	_, err = bind(t, "redis://"+at)
 	refuses(t, err, "asks for a password")
-	err, _ = bind(t, "redis://:right^%@"+at+"/9")
+	_, err = bind(t, "redis://:right^%@"+at+"/9")
 	refuses(t, err, "no such database")
-	if err, _ := bind(t, "redis://:right^%@"+at+"/3"); err != nil {
+	if _, err := bind(t, "redis://:right^%@"+at+"/3"); err != nil {
 		t.Error(err)
 	}
-	if err, _ := bind(t, "unix://:right^%@"+filepath.Join(s.dir, "socket")+"?db=2"); err != nil {
+	if _, err := bind(t, "unix://:right^%@"+filepath.Join(s.dir, "socket")+"?db=2"); err != nil {
 		t.Error(err)
 	}
 }
@@ -115,7 +115,7 @@ func TestKeysOfSomebodyElseAreRefused(t *testing.T) {
 	s := serve(t)
 	for _, key := range []string{"otpost:{test}:job:7", "otpost:{test}:workers", "otpost:{test}:bound"} {
 		s.do("LPUSH", key, "x")
-		err, _ := bind(t, s.url())
+		_, err := bind(t, s.url())
 		refuses(t, err, "choose another PI_JOB_QUEUE_NAME")
 		s.do("DEL", key)
 	}
@@ -144,10 +144,10 @@ func TestQueueBelongsToOneDatabase(t *testing.T) {
 
 func TestServerThatIsNoneForAQueueIsRefused(t *testing.T) {
 	t.Parallel()
-	err, _ := bind(t, serve(t, "--cluster-enabled", "yes", "--cluster-port", strconv.Itoa(freePort(t))).url())
+	_, err := bind(t, serve(t, "--cluster-enabled", "yes", "--cluster-port", strconv.Itoa(freePort(t))).url())
 	refuses(t, err, "cluster")
 	s := serve(t, "--replicaof", fmt.Sprintf("127.0.0.1 %d", freePort(t)))
-	if err, _ := bind(t, s.url()); !errors.Is(err, redisq.ErrAway) || !strings.Contains(err.Error(), "replica") {
+	if _, err := bind(t, s.url()); !errors.Is(err, redisq.ErrAway) || !strings.Contains(err.Error(), "replica") {
 		t.Errorf("a replica: %v", err)
 	}
 }
@@ -204,7 +204,7 @@ func TestOldRedisIsRefused(t *testing.T) {
 		"%3\r\n+server\r\n+redis\r\n+version\r\n+6.0.16\r\n+proto\r\n:3\r\n",
 		"-ERR unknown command `HELLO`, with args beginning with: \r\n",
 	} {
-		err, _ := bind(t, scripted(t, hello))
+		_, err := bind(t, scripted(t, hello))
 		refuses(t, err, "6.2")
 	}
 }
@@ -253,7 +253,7 @@ func TestTLSIsVerified(t *testing.T) {
 		"rediss://localhost:" + port:                                                                             "not trusted",
 		"rediss://localhost:" + port + "?ssl_check_hostname=no":                                                  "not trusted",
 	} {
-		err, _ := bind(t, url)
+		_, err := bind(t, url)
 		if want == "" {
 			if err != nil {
 				t.Errorf("%s: %v", url, err)
@@ -262,10 +262,10 @@ func TestTLSIsVerified(t *testing.T) {
 		}
 		refuses(t, err, want)
 	}
-	if err, _ := bind(t, fmt.Sprintf("rediss://localhost:%d?socket_connect_timeout=0.3", s.port)); err == nil || !strings.Contains(err.Error(), "without TLS wants redis://") && !strings.Contains(err.Error(), "speaks no TLS") {
+	if _, err := bind(t, fmt.Sprintf("rediss://localhost:%d?socket_connect_timeout=0.3", s.port)); err == nil || !strings.Contains(err.Error(), "without TLS wants redis://") && !strings.Contains(err.Error(), "speaks no TLS") {
 		t.Errorf("TLS to a port without it: %v", err)
 	}
-	if err, _ := bind(t, "redis://localhost:"+port); err == nil || !strings.Contains(err.Error(), "rediss://") {
+	if _, err := bind(t, "redis://localhost:"+port); err == nil || !strings.Contains(err.Error(), "rediss://") {
 		t.Errorf("without TLS to a port with it: %v", err)
 	}
 }
@@ -273,7 +273,7 @@ func TestTLSIsVerified(t *testing.T) {
 func TestNoRedisIsAway(t *testing.T) {
 	t.Parallel()
 	for _, url := range []string{fmt.Sprintf("redis://127.0.0.1:%d", freePort(t)), "unix:///nonexistent/socket", "redis://nonexistent.invalid"} {
-		if err, _ := bind(t, url); !errors.Is(err, redisq.ErrAway) {
+		if _, err := bind(t, url); !errors.Is(err, redisq.ErrAway) {
 			t.Errorf("%s: %v, want ErrAway", url, err)
 		}
 	}

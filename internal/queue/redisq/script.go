@@ -20,7 +20,7 @@ import (
 //	mark:KIND          ZSET  one member: something may be due; whoever pops it looks
 //	workers            ZSET  worker -> end of its lease
 //	info               HASH  worker -> "STARTED JSON": what it said when it registered
-//	held:WORKER        SET   ids that it holds
+//	held:WORKER        HASH  id -> token of the claim, for what it holds
 //	dead, why          ZSET  id -> since when it is kept aside; HASH id -> reason
 //	seq                the highest claim token
 //	swept              "LAST QUIET": when somebody last looked for dead workers, and until when lapsed ones are left alone
@@ -38,66 +38,72 @@ const mostDead = 10_000
 //
 // load(id) returns the record's fields; nil and true when there is one that nobody can read, or the id is none.
 const library = `
-local P = string.sub(KEYS[1], 1, -8)
-local t = redis.call('TIME')
+local call, find, sub = redis.call, string.find, string.sub
+local P = sub(KEYS[1], 1, -8)
+local t = call('TIME')
 local real = t[1] * 1000 + math.floor(t[2] / 1000)
 local now, us = real, t[1] * 1000000 + t[2]
 if ARGV[1] ~= '' then now = tonumber(ARGV[1]); us = now * 1000 end
 local function int(n) return string.format('%.0f', n) end
-local function bucket(id) return P .. 'job:' .. (tonumber(string.sub(id, -2), 16) or 0) % 64 end
+local function bucket(id) return P .. 'job:' .. (tonumber(sub(id, -2), 16) or 0) % 64 end
 local x4 = '%x%x%x%x'
 local uuid = '^' .. x4 .. x4 .. '%-' .. x4 .. '%-' .. x4 .. '%-' .. x4 .. '%-' .. x4 .. x4 .. x4 .. '$'
 local function load(id)
-  local raw = redis.call('HGET', bucket(id), id)
+  local raw = call('HGET', bucket(id), id)
   if not raw then return nil, false end
   local _, e, state, prio, run_at, not_after, created, token, crashes, worker, swept, kind =
-    string.find(raw, '^1 ([rsld]) ([0-3]) (%d+) (%d+) (%d+) (%d+) (%d+) (%S+) (%S+) (%S+)\n')
-  if not e or not string.find(id, uuid) or string.find(id, '%u') or #created > 15 then return nil, true end
-  local r = {state = state, prio = prio, run_at = tonumber(run_at), not_after = tonumber(not_after), created = created,
-    token = tonumber(token), crashes = tonumber(crashes), worker = worker, swept = swept, kind = kind, payload = string.sub(raw, e + 1)}
-  if math.max(r.run_at, r.not_after, r.token) > 9e15 or r.crashes > 1e6 then return nil, true end
-  return r, false
+    find(raw, '^1 ([rsld]) ([0-3]) (%d+) (%d+) (%d+) (%d+) (%d+) (%S+) (%S+) (%S+)\n')
+  if not e or #run_at > 15 or #not_after > 15 or #created > 15 or #token > 16 or #crashes > 6 or not find(id, uuid) or find(id, '%u') then
+    return nil, true
+  end
+  return {state = state, prio = prio, run_at = run_at, not_after = not_after, created = created, token = token, crashes = crashes,
+    worker = worker, swept = swept, kind = kind, payload = sub(raw, e + 1)}, false
 end
 local function save(id, r)
-  redis.call('HSET', bucket(id), id, table.concat({'1', r.state, r.prio, int(r.run_at), int(r.not_after), r.created, int(r.token),
-    int(r.crashes), r.worker, r.swept, r.kind}, ' ') .. '\n' .. r.payload)
+  local raw = '1 ' .. r.state .. ' ' .. r.prio .. ' ' .. r.run_at .. ' ' .. r.not_after .. ' ' .. r.created .. ' ' .. r.token .. ' ' ..
+    r.crashes .. ' ' .. r.worker .. ' ' .. r.swept .. ' ' .. r.kind .. '\n' .. r.payload
+  call('HSET', bucket(id), id, raw)
+  return raw
 end
-local function wake(kind) redis.call('ZADD', P .. 'mark:' .. kind, 0, 'due') end
+local marked = {}
+local function wake(kind)
+  if not marked[kind] then call('ZADD', P .. 'mark:' .. kind, 0, 'due'); marked[kind] = true end
+end
 local function ready(id, r)
   r.state = 'r'; r.worker = '-'
   save(id, r)
-  redis.call('ZADD', P .. 'ready:' .. r.kind .. ':' .. r.prio, int(r.run_at), id)
+  call('ZADD', P .. 'ready:' .. r.kind .. ':' .. r.prio, r.run_at, id)
   wake(r.kind)
 end
 local function schedule(id, r, run_at, not_after)
   if run_at == 0 then run_at = now end
   if not_after > 0 and run_at > not_after then run_at = not_after end
-  r.run_at = run_at; r.not_after = not_after
+  r.run_at = int(run_at); r.not_after = int(not_after)
   if run_at <= now then return ready(id, r) end
   r.state = 's'; r.worker = '-'
   save(id, r)
   local key = P .. 'sched:' .. r.kind
-  redis.call('ZADD', key, int(run_at), id)
-  if redis.call('ZRANGE', key, 0, 0)[1] == id then wake(r.kind) end
+  call('ZADD', key, r.run_at, id)
+  if call('ZRANGE', key, 0, 0)[1] == id then wake(r.kind) end
 end
 local function bury(id, r, reason)
   if r then r.state = 'd'; r.worker = '-'; save(id, r) end
-  redis.call('ZADD', P .. 'dead', int(now), id)
-  redis.call('HSET', P .. 'why', id, reason)
-  if redis.call('ZCARD', P .. 'dead') > MOST_DEAD then
-    local old = redis.call('ZPOPMIN', P .. 'dead')[1]
-    redis.call('HDEL', bucket(old), old)
-    redis.call('HDEL', P .. 'why', old)
+  call('ZADD', P .. 'dead', int(now), id)
+  call('HSET', P .. 'why', id, reason)
+  if call('ZCARD', P .. 'dead') > MOST_DEAD then
+    local old = call('ZPOPMIN', P .. 'dead')[1]
+    call('HDEL', bucket(old), old)
+    call('HDEL', P .. 'why', old)
   end
 end
 local function alive(worker)
-  local ends = redis.call('ZSCORE', KEYS[1], worker)
+  local ends = call('ZSCORE', KEYS[1], worker)
   return ends and tonumber(ends) > now
 end
 local function giveBack(id, worker, crashed)
   local r = load(id)
   if not r or r.state ~= 'l' or r.worker ~= worker then return 0 end
-  if crashed then r.crashes = r.crashes + 1; r.swept = worker end
+  if crashed then r.crashes = int(r.crashes + 1); r.swept = worker end
   ready(id, r)
   return 1
 end

@@ -20,8 +20,8 @@ const lookScript = `
 local least = -1
 for i = 2, #ARGV do
   local k = P .. 'ready:' .. ARGV[i] .. ':'
-  if redis.call('EXISTS', k .. 0, k .. 1, k .. 2, k .. 3) > 0 then return {0} end
-  local first = redis.call('ZRANGE', P .. 'sched:' .. ARGV[i], 0, 0, 'WITHSCORES')
+  if call('EXISTS', k .. 0, k .. 1, k .. 2, k .. 3) > 0 then return {0} end
+  local first = call('ZRANGE', P .. 'sched:' .. ARGV[i], 0, 0, 'WITHSCORES')
   if first[2] then
     local left = math.max(tonumber(first[2]) - now, 0)
     if least < 0 or left < least then least = left end

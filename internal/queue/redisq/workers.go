@@ -35,8 +35,8 @@ type said struct {
 const registerScript = `
 local other = bind(ARGV[2])
 if other then return {other} end
-redis.call('HSET', P .. 'info', ARGV[3], int(now) .. ' ' .. ARGV[4])
-redis.call('ZADD', KEYS[1], int(now + LEASE), ARGV[3])
+call('HSET', P .. 'info', ARGV[3], int(now) .. ' ' .. ARGV[4])
+call('ZADD', KEYS[1], int(now + LEASE), ARGV[3])
 return {}
 `
 
@@ -77,10 +77,10 @@ func (d *Driver) register(ctx context.Context, worker uuid.UUID, text string) er
 
 // Leaves. ARGV: clock, worker. The answer is empty.
 const leaveScript = `
-redis.call('ZREM', KEYS[1], ARGV[2])
-redis.call('HDEL', P .. 'info', ARGV[2])
-for _, id in ipairs(redis.call('SMEMBERS', P .. 'held:' .. ARGV[2])) do giveBack(id, ARGV[2], false) end
-redis.call('UNLINK', P .. 'held:' .. ARGV[2])
+call('ZREM', KEYS[1], ARGV[2])
+call('HDEL', P .. 'info', ARGV[2])
+for _, id in ipairs(call('HKEYS', P .. 'held:' .. ARGV[2])) do giveBack(id, ARGV[2], false) end
+call('UNLINK', P .. 'held:' .. ARGV[2])
 return {}
 `
 
@@ -96,7 +96,7 @@ func (d *Driver) Unregister(ctx context.Context, worker uuid.UUID) error {
 // Beats. ARGV: clock, worker. The answer: 1 or 0 = the lease stood.
 const beatScript = `
 if not alive(ARGV[2]) then return {0} end
-redis.call('ZADD', KEYS[1], int(now + LEASE), ARGV[2])
+call('ZADD', KEYS[1], int(now + LEASE), ARGV[2])
 return {1}
 `
 
@@ -110,17 +110,17 @@ func (d *Driver) Beat(ctx context.Context, worker uuid.UUID) error {
 // nobody could beat either. That time is measured by Redis' own clock, in tests too. The answer: 1 = they are left alone, then
 // for each worker its id, 1 = its lease has lapsed, what it said.
 const sweepScript = `
-local last, quiet = string.match(redis.call('GET', P .. 'swept') or '', '^(%d+) (%d+)$')
+local last, quiet = string.match(call('GET', P .. 'swept') or '', '^(%d+) (%d+)$')
 last = tonumber(last) or real
 quiet = math.min(tonumber(quiet) or 0, real + LEASE)
 if real - last > GAP then quiet = real + LEASE end
-redis.call('SET', P .. 'swept', int(real) .. ' ' .. int(quiet))
+call('SET', P .. 'swept', int(real) .. ' ' .. int(quiet))
 local answer = {quiet > real and 1 or 0}
-for i, v in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1, 'WITHSCORES')) do
+for i, v in ipairs(call('ZRANGE', KEYS[1], 0, -1, 'WITHSCORES')) do
   if i % 2 == 1 then answer[#answer + 1] = v
   else
     answer[#answer + 1] = tonumber(v) <= now and 1 or 0
-    answer[#answer + 1] = redis.call('HGET', P .. 'info', answer[#answer - 1]) or ''
+    answer[#answer + 1] = call('HGET', P .. 'info', answer[#answer - 1]) or ''
   end
 end
 return answer
@@ -180,12 +180,12 @@ func (d *Driver) judge(name, text rueidis.RedisMessage, lapsed bool) (deadWorker
 // Takes a dead worker's jobs back. ARGV: clock, worker, 1 = whatever its lease says. The answer: how many.
 const takeBackScript = `
 local worker, n = ARGV[2], 0
-local ends = redis.call('ZSCORE', KEYS[1], worker)
+local ends = call('ZSCORE', KEYS[1], worker)
 if not ends or (ARGV[3] ~= '1' and tonumber(ends) > now) then return {0} end
-redis.call('ZREM', KEYS[1], worker)
-redis.call('HDEL', P .. 'info', worker)
-for _, id in ipairs(redis.call('SMEMBERS', P .. 'held:' .. worker)) do n = n + giveBack(id, worker, true) end
-redis.call('UNLINK', P .. 'held:' .. worker)
+call('ZREM', KEYS[1], worker)
+call('HDEL', P .. 'info', worker)
+for _, id in ipairs(call('HKEYS', P .. 'held:' .. worker)) do n = n + giveBack(id, worker, true) end
+call('UNLINK', P .. 'held:' .. worker)
 return {n}
 `
 
@@ -213,9 +213,9 @@ func (d *Driver) takeBack(ctx context.Context, w deadWorker) (int, error) {
 // Lists the workers whose lease stands. ARGV: clock. The answer, for each: id, end of the lease, what it said.
 const workersScript = `
 local answer = {}
-for i, v in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '(' .. int(now), '+inf', 'WITHSCORES')) do
+for i, v in ipairs(call('ZRANGEBYSCORE', KEYS[1], '(' .. int(now), '+inf', 'WITHSCORES')) do
   answer[#answer + 1] = v
-  if i % 2 == 0 then answer[#answer + 1] = redis.call('HGET', P .. 'info', answer[#answer - 1]) or '' end
+  if i % 2 == 0 then answer[#answer + 1] = call('HGET', P .. 'info', answer[#answer - 1]) or '' end
 end
 return answer
 `
