@@ -106,25 +106,30 @@ local worker, most, lowest, at = ARGV[2], tonumber(ARGV[3]), ARGV[4] == '1', 6
 local held, kinds = P .. 'held:' .. worker, {}
 for i = 1, tonumber(ARGV[5]) do kinds[i] = ARGV[at]; at = at + 1 end
 local living = alive(worker)
+local results, over = tonumber(ARGV[at]), {}
 at = at + 1
-for _ = 1, tonumber(ARGV[at - 1]) do
-  local id, action = ARGV[at], ARGV[at + 2]
-  if call('HGET', held, id) == ARGV[at + 1] then
-    call('HDEL', held, id)
-    if action == '0' then call('HDEL', bucket(id), id)
-    else
-      local r = load(id)
-      if not r or r.state ~= 'l' or r.worker ~= worker then
-      elseif action == '1' then
-        local not_after = tonumber(ARGV[at + 4])
-        if not_after == 0 then not_after = tonumber(r.not_after) end
-        schedule(id, r, tonumber(ARGV[at + 3]), not_after)
-      elseif action == '2' then ready(id, r)
-      else bury(id, r, ARGV[at + 5]) end
+for first = 0, results - 1, 1000 do
+  local ids = {}
+  for i = first, math.min(first + 1000, results) - 1 do ids[#ids + 1] = ARGV[at + 6 * i] end
+  for i, token in ipairs(call('HMGET', held, unpack(ids))) do
+    local id, a = ids[i], at + 6 * (first + i - 1)
+    if token == ARGV[a + 1] and not over[id] then
+      local action, r = ARGV[a + 2], nil
+      over[id] = true
+      over[#over + 1] = id
+      if action == '0' then call('HDEL', bucket(id), id) else r = load(id) end
+      if r and r.state == 'l' and r.worker == worker then
+        if action == '1' then
+          local not_after = tonumber(ARGV[a + 4])
+          if not_after == 0 then not_after = tonumber(r.not_after) end
+          schedule(id, r, tonumber(ARGV[a + 3]), not_after)
+        elseif action == '2' then ready(id, r)
+        else bury(id, r, ARGV[a + 5]) end
+      end
     end
   end
-  at = at + 6
 end
+for i = 1, #over, 1000 do call('HDEL', held, unpack(over, i, math.min(i + 999, #over))) end
 if not living then return {0} end
 local bad, got, leased = {}, {}, {}
 local function aside(id) bury(id, nil, 'nobody can read the record'); bad[#bad + 1] = id end

@@ -350,6 +350,25 @@ func TestRestartOfRedisKeepsTheJobs(t *testing.T) {
 	report(t, d, w, append(got, held[0])...)
 }
 
+// The connection that blocks is another one, and is made again, too.
+func TestWaitGoesOnAfterARestart(t *testing.T) {
+	t.Parallel()
+	s := serve(t)
+	d, peer := open(t, s), open(t, s)
+	wait := func(most time.Duration) error { return d.Wait(t.Context(), []string{kind}, most) }
+	if err := wait(10 * time.Millisecond); err != nil {
+		t.Fatal(err)
+	}
+	s.kill()
+	s.start()
+	woken := make(chan error, 1)
+	go func() { woken <- wait(time.Minute) }()
+	enqueue(t, peer, 1)
+	if err := <-woken; err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestRedisThatForgotAllStartsAnew(t *testing.T) {
 	t.Parallel()
 	s := serve(t)

@@ -53,7 +53,7 @@ local function load(id)
   if not raw then return nil, false end
   local _, e, state, prio, run_at, not_after, created, token, crashes, worker, swept, kind =
     find(raw, '^1 ([rsld]) ([0-3]) (%d+) (%d+) (%d+) (%d+) (%d+) (%S+) (%S+) (%S+)\n')
-  if not e or #run_at > 15 or #not_after > 15 or #created > 15 or #token > 16 or #crashes > 6 or not find(id, uuid) or find(id, '%u') then
+  if not e or #run_at > 15 or #not_after > 15 or #created > 15 or #token > 16 or #crashes > 6 or not find(id, uuid) or string.lower(id) ~= id then
     return nil, true
   end
   return {state = state, prio = prio, run_at = run_at, not_after = not_after, created = created, token = token, crashes = crashes,

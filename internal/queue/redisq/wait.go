@@ -2,6 +2,7 @@ package redisq
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -140,6 +141,9 @@ func (b *bell) wanted() []string {
 func (d *Driver) pop() {
 	for kinds := d.bell.wanted(); kinds != nil; kinds = d.bell.wanted() {
 		kind, err := d.popOne(kinds)
+		if errors.Is(err, errConnection) { // it may have been lost since the last pop, which shows only now
+			kind, err = d.popOne(kinds)
+		}
 		if n := d.bell.ring(kind, err); n == 0 && kind != "" {
 			d.putBack(kind)
 		}
