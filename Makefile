@@ -9,10 +9,10 @@ FUZZTIME ?= 20s
 export CGO_ENABLED = 0
 
 .DEFAULT_GOAL := help
-.PHONY: help build test race lint fuzz e2e demo install check clean
+.PHONY: help build test race lint fuzz e2e soak bench-logins demo install check clean
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## build bin/otpost and bin/privacyidea-queue-huey
 	go build -o bin/ ./cmd/...
@@ -40,6 +40,12 @@ fuzz: ## run each fuzz target for FUZZTIME (20s)
 e2e: ## run the end-to-end tests alone, with every program they need required
 	scripts/deps
 	OTPOST_TEST_REQUIRE=all go test -count=1 ./test/...
+
+soak: ## kill worker and server with -9 a hundred times each while logins come in (1 minute)
+	OTPOST_SOAK=100 go test -count=1 -v -run TestKillLoop ./test
+
+bench-logins: ## measure 10,000 logins from end to end (docs/performance.md; 90 s)
+	OTPOST_BENCH_LOGINS=10000 go test -count=1 -v -run TestLogins ./bench/logins
 
 demo: ## run otpost demo: one login, inline and queued, in one process
 	go run ./cmd/otpost demo

@@ -102,3 +102,62 @@ func TestOneCodeIsAcceptedOnce(t *testing.T) {
 		}
 	}
 }
+
+// TestTwoServersShareTheirGuesses gives wrong and right answers to two servers of one database at once: what counts is in the
+// database, not in a process.
+func TestTwoServersShareTheirGuesses(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	servers := []*e2e.Server{w.server, w.Serve(t)}
+	for round := range 5 {
+		l := w.enrol(t, fmt.Sprintf("TWICE%d", round))
+		w.server.Must(t, "POST", "/token/set", map[string]any{"serial": l.serial, "max_failcount": 50})
+		l.begin(t, servers[round%2].Client)
+		m := w.sink.Mail(t, l.address, 1)
+		got := together(t, 20, func(i int) (e2e.Answer, error) {
+			return servers[i%2].Check(t.Context(), l.serial, wrong(m.Code(), i), "transaction_id", l.transaction)
+		})
+		if n := w.server.Failcount(t, l.serial); got["REJECT"] != 20 || n != 20 {
+			t.Errorf("round %d: 20 wrong answers came to %v and a fail counter of %d", round, got, n)
+		}
+		got = together(t, 8, func(i int) (e2e.Answer, error) {
+			return servers[i%2].Check(t.Context(), l.serial, m.Code(), "transaction_id", l.transaction)
+		})
+		if got["ACCEPT"] != 1 || got["REJECT"] != 7 {
+			t.Errorf("round %d: 8 clients with one code came to %v", round, got)
+		}
+	}
+}
+
+// TestRefusedForWantOfTimeIsNotCounted sends more guesses at one token than can be looked at in the time that a login may wait:
+// those that are refused with 503 cost the user nothing.
+func TestRefusedForWantOfTimeIsNotCounted(t *testing.T) {
+	t.Parallel()
+	site := e2e.NewSite(t, programs, true)
+	site.Append(t, "PI_HASH_ALGO_PARAMS = {'argon2__rounds': 8, 'argon2__memory_cost': 65536, 'argon2__parallelism': 1}\n")
+	w := startWorld(t, site)
+	l := w.enrol(t, "BUSY")
+	w.server.Must(t, "POST", "/token/set", map[string]any{"serial": l.serial, "max_failcount": 100})
+	var mu sync.Mutex
+	got := map[int]int{}
+	var all sync.WaitGroup
+	for i := range 40 {
+		all.Go(func() {
+			a, err := w.server.Check(t.Context(), l.serial, fmt.Sprintf("no-pin-%d", i))
+			if err != nil || a.HTTPStatus == 503 && a.Result.Error.Code != 5003 {
+				t.Errorf("%v %s", err, a)
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			got[a.HTTPStatus]++
+		})
+	}
+	all.Wait()
+	t.Logf("answers by status: %v", got)
+	if got[200]+got[503] != 40 || got[200] == 0 {
+		t.Errorf("answers by status: %v, want 200 and 503", got)
+	}
+	if n := w.server.Failcount(t, l.serial); n != got[200] {
+		t.Errorf("fail counter %d after %d guesses that were looked at", n, got[200])
+	}
+}

@@ -3,9 +3,10 @@ package test
 import (
 	"bytes"
 	"encoding/json"
-	"fmt"
 	"net/http"
 	"net/url"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -171,18 +172,41 @@ func TestInjectionThroughALogin(t *testing.T) {
 func TestResolverCannotReadWhatIsSecret(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	for i, file := range []string{"enckey", "pi.cfg", "state/otpost.db", "../site/enckey"} {
-		name := fmt.Sprintf("thief%d", i)
-		a := w.server.Call(t, http.MethodPost, "/resolver/"+name, map[string]any{"type": "passwdresolver", "fileName": w.Dir + "/" + file})
-		if a.HTTPStatus == http.StatusOK { // it is only opened when it is used
-			w.server.Must(t, http.MethodPost, "/realm/"+name, map[string]any{"resolvers": name})
-			a = w.server.Call(t, http.MethodGet, "/user/?realm="+name, nil)
+	for _, file := range []string{"enckey", "pi.cfg", "state/otpost.db", "../site/enckey", "."} {
+		for _, path := range []string{"/resolver/thief", "/resolver/test"} {
+			a := w.server.Call(t, http.MethodPost, path, map[string]any{"type": "passwdresolver", "fileName": w.Dir + "/" + file})
+			if a.HTTPStatus != http.StatusBadRequest || a.Result.Error.Code != 905 || !strings.Contains(a.Result.Error.Message, "fileName") {
+				t.Errorf("%s %s: %.300s", path, file, a)
+			}
+			if strings.Contains(a.Raw, "SECRET_KEY") || strings.Contains(a.Raw, "SQLite") {
+				t.Errorf("%s %s: the answer has its content: %.300s", path, file, a)
+			}
 		}
-		if a.Result.Status && string(a.Result.Value) != "[]" {
-			t.Errorf("%s: %.300s", file, a)
-		}
-		if strings.Contains(a.Raw, "SECRET_KEY") || strings.Contains(a.Raw, "SQLite") {
-			t.Errorf("%s: the answer has its content: %.300s", file, a)
-		}
+	}
+	if a := w.server.Must(t, http.MethodGet, "/resolver/thief", nil); string(a.Result.Value) != "{}" {
+		t.Errorf("a refused resolver was kept: %s", a)
+	}
+}
+
+// TestFileOfUsersThatBecomesSecretIsOurFault puts a link to a key in the place of a good file: nobody who logs in can help it.
+func TestFileOfUsersThatBecomesSecretIsOurFault(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	users := w.Write(t, "later.passwd", "zoe:x:1:1:Zoe\n")
+	w.server.Must(t, http.MethodPost, "/resolver/later", map[string]any{"type": "passwdresolver", "fileName": users})
+	w.server.Must(t, http.MethodPost, "/realm/later", map[string]any{"resolvers": "later"})
+	if err := os.Remove(users); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(filepath.Join(w.Dir, "enckey"), users); err != nil {
+		t.Fatal(err)
+	}
+	a := w.server.Call(t, http.MethodPost, "/validate/check", url.Values{"user": {"zoe"}, "realm": {"later"}, "pass": {"x"}})
+	if a.HTTPStatus != http.StatusInternalServerError || strings.Contains(a.Raw, "later") || strings.Contains(a.Raw, "enckey") {
+		t.Errorf("%.300s", a)
+	}
+	w.server.Stop(t)
+	if log := w.server.Err.String() + w.server.Out.String(); strings.Count(log, "resolver later") != 1 {
+		t.Errorf("the log names the resolver %d times, want 1", strings.Count(log, "resolver later"))
 	}
 }

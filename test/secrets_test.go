@@ -18,7 +18,6 @@ func TestSecretsStandNowhere(t *testing.T) {
 	t.Parallel()
 	const password = "Silberdistel-Passwort-93"
 	w := &world{Site: e2e.NewSite(t, programs, true), sink: e2e.NewSink(t, e2e.SinkOptions{Username: "relay", Password: password})}
-	// Eight digits, so that nothing else looks like a code.
 	w.Append(t, "PI_LOGLEVEL = logging.DEBUG\n")
 	w.server = w.Serve(t, "--workers", "0")
 	worker := w.Worker(t)
@@ -55,6 +54,7 @@ func TestSecretsStandNowhere(t *testing.T) {
 		}
 	}
 	for _, route := range []string{"queued", "inline"} {
+		// Codes of eight digits, so that nothing else looks like one.
 		l := w.enrol(t, "PLAIN"+strings.ToUpper(route), "otplen", "8", "email.identifier", route)
 		l.begin(t, w.server.Client)
 		m := w.oneCopy(t, l)
@@ -108,6 +108,10 @@ func (w *world) search(t *testing.T, hunted map[string]string, worker *e2e.Worke
 	}
 	if len(places["/worker.log"]) == 0 || len(places["/state/otpost.db"]) == 0 {
 		t.Fatal("log or database were not searched")
+	}
+	// The search must find what does stand there: the serial and the masked address.
+	if !strings.Contains(places["/worker.log"], "PLAINQUEUED") || !strings.Contains(places["/worker.log"], "p***@example.org") {
+		t.Error("the search does not find what stands in the log")
 	}
 	for what, secret := range hunted {
 		if len(secret) < 6 {

@@ -3,12 +3,10 @@ package test
 import (
 	"encoding/json"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -98,20 +96,8 @@ func seedStoresTheJob(t *testing.T) {
 func seedFlakyConnection(t *testing.T) {
 	w := newWorld(t, "--workers", "0")
 	w.Worker(t)
-	line, err := proxy.Open(fmt.Sprintf("127.0.0.1:%d", w.sink.Port))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { line.Close() })
-	_, port, err := net.SplitHostPort(line.Addr())
-	if err != nil {
-		t.Fatal(err)
-	}
-	number, err := strconv.Atoi(port)
-	if err != nil {
-		t.Fatal(err)
-	}
-	w.server.SMTPServer(t, "queued", number, map[string]any{"enqueue_job": true, "timeout": 2})
+	line, port := w.behind(t)
+	w.server.SMTPServer(t, "queued", port, map[string]any{"enqueue_job": true, "timeout": 2})
 	l := w.enrol(t, "FLAKY")
 	line.Set(proxy.Faults{Stall: true})
 	if a := l.begin(t, w.server.Client); a.Took > time.Second {

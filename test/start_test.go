@@ -1,14 +1,11 @@
 package test
 
 import (
-	"bytes"
 	"database/sql"
 	"fmt"
 	"io/fs"
 	"net"
-	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -250,96 +247,4 @@ func TestFailedSetupLeavesNothing(t *testing.T) {
 		}
 		same(t, before, contents(t, site.Dir))
 	})
-}
-
-// inNamespace returns the command of a shell script in a mount namespace of its own, where it may mount what it likes.
-func inNamespace(t *testing.T, script string, args ...string) e2e.Command {
-	t.Helper()
-	unshare, err := exec.LookPath("unshare")
-	if err != nil {
-		e2e.Missing(t, "unshare (util-linux)")
-	}
-	if code, p := e2e.Run(t, e2e.Command{Path: unshare, Args: []string{"-m", "mount", "-t", "tmpfs", "-o", "size=64k", "none", t.TempDir()}}); code != 0 {
-		e2e.Missing(t, "the right to mount in a namespace of one's own: "+p.Err.String())
-	}
-	return e2e.Command{Path: unshare, Args: append([]string{"-m", "sh", "-c", "set -e; " + script, "sh"}, args...)}
-}
-
-func TestReadOnlyDatabaseIsRefused(t *testing.T) {
-	t.Parallel()
-	site := e2e.NewSite(t, programs, true)
-	exits(t, 1, "read-only", inNamespace(t,
-		`mount --bind "$1" "$1"; mount -o remount,ro,bind "$1"; exec "$2" serve --config "$3" --listen 127.0.0.1:0`,
-		filepath.Dir(database(site)), programs.Path("otpost"), site.Config))
-}
-
-// TestFullDiskRefusesLoginsAndRecovers fills the disk under a running server: logins are answered with an error, not with a
-// challenge whose mail is nowhere; when there is room again all is well, without a restart.
-func TestFullDiskRefusesLoginsAndRecovers(t *testing.T) {
-	t.Parallel()
-	site := e2e.NewSite(t, programs, true)
-	state := filepath.Dir(database(site))
-	disk := t.TempDir()
-	p := e2e.Start(t, inNamespace(t,
-		`mount -t tmpfs -o size=4m,mode=0700 none "$1"; cp -a "$2/." "$1/"; mount --bind "$1" "$2"; exec "$3" serve --config "$4" --listen 127.0.0.1:0`,
-		disk, state, programs.Path("otpost"), site.Config))
-	_, address, _ := strings.Cut(p.Line(t, "listening on "), "listening on ")
-	client := &e2e.Client{URL: strings.TrimSpace(address), HTTP: &http.Client{}}
-	t.Cleanup(client.HTTP.CloseIdleConnections)
-	client.LogIn(t, "admin", e2e.AdminPassword)
-	w := &world{Site: site, server: &e2e.Server{Process: p, Client: client}, sink: e2e.NewSink(t, e2e.SinkOptions{})}
-	client.SMTPServer(t, "queued", w.sink.Port, map[string]any{"enqueue_job": true})
-	client.Set(t, "email.identifier", "queued")
-	l := w.enrol(t, "FULLDISK")
-
-	filler := fmt.Sprintf("/proc/%d/root%s/filler", p.PID(), disk)
-	fill(t, filler)
-	refused := 0
-	for range 50 { // what is left of the last pages may hold a few
-		a, err := client.Check(t.Context(), l.serial, l.pin)
-		if err != nil {
-			t.Fatal(err)
-		}
-		switch {
-		case a.HTTPStatus >= 500 && !a.Result.Status && a.Detail.TransactionID == "":
-			refused++
-		case a.Result.Authentication == "CHALLENGE":
-			l.transaction = a.Detail.TransactionID
-		default:
-			t.Fatalf("on a full disk: %s", a)
-		}
-		if refused == 3 {
-			break
-		}
-	}
-	if refused < 3 {
-		t.Error("the disk is full and no login was refused")
-	}
-	if err := os.Remove(filler); err != nil {
-		t.Fatal(err)
-	}
-	e2e.Eventually(t, "a login after there was room again", func() bool {
-		a, err := client.Check(t.Context(), l.serial, l.pin)
-		l.transaction = a.Detail.TransactionID
-		return err == nil && a.Result.Authentication == "CHALLENGE"
-	})
-	w.delivered(t, l)
-	mails := w.sink.Mails(l.address)
-	l.finish(t, client, mails[len(mails)-1])
-}
-
-// fill writes a file until the disk is full.
-func fill(t *testing.T, path string) {
-	t.Helper()
-	f, err := os.Create(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	for size := 64 << 10; size > 0; size /= 2 {
-		for err == nil {
-			_, err = f.Write(bytes.Repeat([]byte{'x'}, size))
-		}
-		err = nil
-	}
 }

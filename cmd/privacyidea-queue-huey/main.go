@@ -1,4 +1,6 @@
-// Command privacyidea-queue-huey is the worker under the name and with the options that privacyIDEA's manual gives it.
+// Command privacyidea-queue-huey is the worker under privacyIDEA's name.
+//
+// Its options are those that privacyIDEA's manual gives it.
 package main
 
 import (

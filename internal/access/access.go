@@ -1,6 +1,6 @@
-// Package access says who may call: administrators, sessions, and the delay after wrong passwords.
+// Package access says who may call.
 //
-// It promises: a session of a deleted administrator, or from before the last change of his password, is void; role and name
+// It holds administrators, sessions and the delay after wrong passwords. It promises: a session of a deleted administrator, or from before the last change of his password, is void; role and name
 // are taken from the session, and whether they still hold is looked up for every request; wrong passwords at /auth are paid for
 // before they are checked. What it does not: decide about single rights (policies come later), and check users' passwords.
 package access

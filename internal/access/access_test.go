@@ -258,7 +258,7 @@ func TestVerifyRefusesWithTheRecordedTexts(t *testing.T) {
 	wantFault(t, err, fault.ExpiredToken, "Authentication failure. Your token has expired: Signature has expired")
 }
 
-// A Java client decodes the payload with the plain Base64 alphabet (CLIENTS.md, POST /auth).
+// A Java client decodes the payload with the plain Base64 alphabet (docs/compatibility.md, "Clients").
 func TestPayloadSurvivesThePlainBase64Alphabet(t *testing.T) {
 	t.Parallel()
 	db, _ := open(t)

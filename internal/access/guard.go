@@ -16,7 +16,7 @@ const (
 	forgetAfter  = 24 * time.Hour   // without another failure
 )
 
-// Guard slows the guessing of passwords at /auth, by name and client address (SECURITY.md section 1). It counts in the
+// Guard slows the guessing of passwords at /auth, by name and client address (docs/security.md, "Codes and guesses"). It counts in the
 // database, so that a restart helps nobody. It is safe for concurrent use.
 type Guard struct{ db *store.DB }
 

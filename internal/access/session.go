@@ -151,7 +151,7 @@ func malformed(token string) string {
 }
 
 // asciiClaims are claims whose Base64 holds no '-' and no '_': a Java client decodes the payload with the plain alphabet
-// (CLIENTS.md). Of ASCII bytes only > ? ~ and DEL can lead to them, so these and everything beyond ASCII are escaped.
+// (docs/compatibility.md, "Clients"). Of ASCII bytes only > ? ~ and DEL can lead to them, so these and everything beyond ASCII are escaped.
 type asciiClaims struct{ claims }
 
 // MarshalJSON implements json.Marshaler.

@@ -1,4 +1,4 @@
-// Package app is the composition root: it wires the packages into one program and runs its parts.
+// Package app wires the packages into one program and runs its parts.
 //
 // Open takes the resources (key file, database, queue), Serve answers requests, Work does the jobs, Setup makes a new
 // installation. Tests start the same values. Nothing else knows how the packages fit together.
@@ -54,7 +54,8 @@ type App struct {
 	queueLog *slog.Logger
 	db       *store.DB
 	dialer   *dial.Dialer
-	driver   queue.Driver // nil: no queue
+	driver   queue.Driver    // nil: no queue
+	embedded *sqliteq.Driver // the same, when it is the embedded one
 	servers  *mail.Servers
 	delivery *delivery.Service
 	handler  http.Handler
@@ -78,17 +79,20 @@ func Open(ctx context.Context, o Options) (*App, error) {
 	}
 	a := &App{config: o.Config, log: o.Log, queueLog: o.QueueLog, db: db}
 	if err := a.wire(keys); err != nil {
-		db.Close() //nolint:errcheck // err is the one to tell
+		a.Close() //nolint:errcheck // err is the one to tell
 		return nil, err
 	}
 	return a, nil
 }
 
-// Close closes the database, after Serve and Work have returned.
-func (a *App) Close() error { return a.db.Close() }
-
-// Handler returns the REST API, for tests that need no socket.
-func (a *App) Handler() http.Handler { return a.handler }
+// Close gives up the locks of the queue and closes the database, after Serve and Work have returned.
+func (a *App) Close() error {
+	var err error
+	if a.embedded != nil {
+		err = a.embedded.Close()
+	}
+	return errors.Join(err, a.db.Close())
+}
 
 // readKeys reads PI_ENCFILE.
 func readKeys(c *config.Config) (*secret.Keys, error) {
@@ -117,7 +121,7 @@ func (a *App) wire(keys *secret.Keys) error {
 		if err != nil {
 			return err
 		}
-		a.driver = driver
+		a.driver, a.embedded = driver, driver
 	}
 	files := fileroot.New(fileroot.Options{Roots: c.FileRoots, Base: baseFolder(c), Deny: a.ownFiles()})
 	a.dialer = dial.New(dial.Options{})

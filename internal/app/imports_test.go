@@ -30,7 +30,7 @@ var house = []row{
 	{"login", "token delivery challenge policy user audit system store fault", "a decision knows no HTTP, no mail server and no configuration"},
 	{"token", "delivery challenge policy user system otp pinhash secret store fault", "a token drafts and checks; who may log in is login's to say"},
 	{"webhook", "queue secret store fault", "events leave as jobs and know no login"},
-	{"delivery", "queue sms mail smtp audit secret store", "the master of a message's state pulls in no token, user, policy or challenge"},
+	{"delivery", "queue sms mail audit secret store", "the master of a message's state pulls in no token, user, policy or challenge"},
 	{"worker", "queue", "it knows no kind by name"},
 	{"access", "policy pinhash secret store fault", "who may call does not depend on users' tokens"},
 	{"stats", "queue store", "the counting modules are handed in"},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -25,28 +26,42 @@ const handlersPerWorker = 32
 // drainTime is how long a stop waits for the requests that are being answered.
 const drainTime = 30 * time.Second
 
-// StartLines says what this process shares with others, for the person who starts it.
-func (a *App) StartLines(ctx context.Context) []string {
+// StartLines says what this process does with messages and what it shares with others, for the person who starts it with n
+// workers.
+func (a *App) StartLines(ctx context.Context, n int) ([]string, error) {
 	if a.driver == nil {
-		line := "queue: off, every mail is sent inside its request"
-		if servers, err := a.servers.List(ctx); err == nil {
-			for _, s := range servers {
-				if s.EnqueueJob {
-					return []string{line + fmt.Sprintf("; SMTP server %q asks for the queue: set PI_JOB_QUEUE_CLASS in %s", s.Identifier, a.config.Source)}
-				}
-			}
-		}
-		return []string{line}
+		return a.withoutQueue(ctx)
 	}
-	lines := []string{fmt.Sprintf("queue: embedded in %s", a.db.Path())}
-	workers, err := a.driver.Workers(ctx)
+	seen, err := a.driver.Workers(ctx)
 	if err != nil {
-		return lines
+		return nil, err
 	}
-	for _, w := range workers {
-		lines = append(lines, fmt.Sprintf("queue: shared with the worker of pid %d on %s (%d messages at once)", w.PID, w.Host, w.Handlers))
+	line := fmt.Sprintf("queue: embedded in %s", a.db.Path())
+	for _, w := range seen {
+		line += fmt.Sprintf(", shared with pid %d (%d workers)", w.PID, w.Handlers/handlersPerWorker)
 	}
-	return lines
+	switch {
+	case n > 0:
+		return []string{line, fmt.Sprintf("workers: %d in this process", n)}, nil
+	case len(seen) == 0:
+		return []string{line, "workers: none yet, mails wait; start one with: " + a.workerCommand()}, nil
+	}
+	return []string{line}, nil
+}
+
+// withoutQueue says once that everything is inline, and which servers ask for a queue in vain.
+func (a *App) withoutQueue(ctx context.Context) ([]string, error) {
+	servers, err := a.servers.List(ctx)
+	if err != nil {
+		return nil, err
+	}
+	lines := []string{"queue: off, every mail is sent inside its request"}
+	for _, s := range servers {
+		if s.EnqueueJob {
+			lines = append(lines, fmt.Sprintf("queue: SMTP server %q asks for it; set PI_JOB_QUEUE_CLASS in %s", s.Identifier, a.config.Source))
+		}
+	}
+	return lines, nil
 }
 
 // Serve answers on l, with n workers and the relay beside it, until graceful ends; then it finishes the requests and messages
@@ -55,30 +70,26 @@ func (a *App) Serve(graceful, hard context.Context, l net.Listener, n int) error
 	a.dialer.Guard(l.Addr())
 	server := &http.Server{
 		Handler: a.handler, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute,
-		MaxHeaderBytes: 64 << 10, ErrorLog: nil,
+		MaxHeaderBytes: 64 << 10, ErrorLog: slog.NewLogLogger(a.log.Handler(), slog.LevelWarn),
 	}
 	// The workers stop after the last request: its mail may still be theirs.
 	background, stop := context.WithCancel(context.WithoutCancel(graceful))
 	defer stop()
-	var parts sync.WaitGroup
-	failed := make(chan error, 3)
-	parts.Go(func() { failed <- a.tend(background, hard, n) })
-	answered := make(chan error, 1)
+	tended, answered := make(chan error, 1), make(chan error, 1)
+	go func() { tended <- a.tend(background, hard, n) }()
 	go func() { answered <- server.Serve(l) }()
 	var err error
 	select {
 	case <-graceful.Done():
-		drain, cancel := context.WithTimeout(hard, drainTime)
-		err = server.Shutdown(drain)
-		cancel()
 	case err = <-answered:
+	case err = <-tended: // a server without its workers would only pile mails up
+		tended <- nil
 	}
-	if errors.Is(err, http.ErrServerClosed) {
-		err = nil
-	}
+	drain, cancel := context.WithTimeout(hard, drainTime)
+	defer cancel()
+	err = errors.Join(err, server.Shutdown(drain))
 	stop()
-	parts.Wait()
-	return errors.Join(err, <-failed)
+	return errors.Join(err, <-tended)
 }
 
 // tend runs what a server does beside answering: workers, relay, warnings.

@@ -1,7 +1,7 @@
 // Package audit is the journal of what was asked and decided.
 //
 // It promises: one row per entry, and an entry that is put into a caller's transaction stands or falls with it. What it does
-// not: hold a PIN, a code or a password; callers never hand one in. Rows are chained and searched in a later package.
+// not: hold a PIN, a code or a password; callers never hand one in. Rows are neither chained nor searched yet.
 //
 // Three callers write: httpapi's edge one row per request (Record), login the row of an ACCEPT in the transaction that accepts,
 // delivery one row per outcome (both Put).
@@ -42,10 +42,6 @@ type Entry struct {
 // Put writes an entry in the caller's transaction. at is the store's time; an error shows at the end of the transaction.
 func Put(tx *store.Tx, at time.Time, e Entry) {
 	id := uuid.Must(uuid.NewV7()) // fails only without a random source, and crypto/rand ends the process then
-	success := 0
-	if e.Success {
-		success = 1
-	}
 	var delivery any
 	if e.DeliveryID != uuid.Nil {
 		delivery = e.DeliveryID[:]
@@ -53,7 +49,7 @@ func Put(tx *store.Tx, at time.Time, e Entry) {
 	tx.Put(`INSERT INTO audit (id, at_ms, action, success, authentication, serial, token_type, login, realm, resolver,
 		administrator, client, transaction_id, delivery_id, info)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)`,
-		id[:], store.Millis(at), cut(e.Action), success, cut(e.Authentication), cut(e.Serial), cut(e.TokenType), cut(e.Login),
+		id[:], store.Millis(at), cut(e.Action), store.Flag(e.Success), cut(e.Authentication), cut(e.Serial), cut(e.TokenType), cut(e.Login),
 		cut(e.Realm), cut(e.Resolver), cut(e.Administrator), cut(e.Client), cut(e.TransactionID), delivery, cut(e.Info))
 }
 

@@ -20,7 +20,7 @@ import (
 	"otpost/internal/secret"
 )
 
-// Kept is how long ended and expired challenges stay in the table (DESIGN.md section 11).
+// Kept is how long ended and expired challenges stay in the table: long enough to tell a used code from a wrong one.
 const Kept = 10 * time.Minute
 
 // State is where a challenge stands. The numbers are those of the column.

@@ -47,7 +47,11 @@ func (c *serveCommand) Run(ctx context.Context, s streams) error {
 	if err != nil {
 		return err
 	}
-	for _, line := range a.StartLines(ctx) {
+	lines, err := a.StartLines(ctx, workers)
+	if err != nil {
+		return err
+	}
+	for _, line := range lines {
 		fmt.Fprintln(s.out, line)
 	}
 	fmt.Fprintf(s.out, "listening on http://%s\n", l.Addr())

@@ -46,6 +46,7 @@ func (e *Error) Error() string {
 // problem is what is wrong with a value, before anybody says where it stands.
 type problem struct{ message, hint string }
 
+// Error returns "message: hint".
 func (p problem) Error() string { return p.message + ": " + p.hint }
 
 var _ error = (*Error)(nil)

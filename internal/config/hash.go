@@ -10,7 +10,7 @@ import (
 type bounds struct{ least, most int64 }
 
 // hashParam returns the bounds of a parameter of PI_HASH_ALGO_PARAMS. Names are passlib's ("CryptContext", scheme__option);
-// the greatest values are those above which a stored hash is refused (SECURITY.md section 5).
+// the greatest values are those above which a stored hash is refused (docs/security.md, "Secrets at rest").
 func hashParam(name string) (bounds, bool) {
 	switch name {
 	case "argon2__rounds":

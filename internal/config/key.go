@@ -93,7 +93,7 @@ func readDatabaseURI(c *Config, v value) error {
 	return err
 }
 
-// readSecretKey holds SECURITY.md section 2: under 16 bytes or published stops, under 32 warns.
+// readSecretKey holds what docs/security.md promises of the key: under 16 bytes or published stops, under 32 warns.
 func readSecretKey(c *Config, v value) error {
 	key, err := v.bytes()
 	if err != nil {

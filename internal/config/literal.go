@@ -91,6 +91,7 @@ func (s *scanner) hex(b *strings.Builder, at Position, n int, isBytes bool) {
 	s.code(b, at, s.take(n), 16, isBytes)
 }
 
+// code adds the character, or with isBytes the byte, of an escape's digits.
 func (s *scanner) code(b *strings.Builder, at Position, digits string, base int, isBytes bool) {
 	v, err := strconv.ParseUint(digits, base, 32)
 	switch {

@@ -41,7 +41,7 @@ func (s Secret) LogValue() slog.Value { return slog.StringValue(s.String()) }
 func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
 // CheckKeyFile reports why the file at path must not be used as a key file: it is missing (fs.ErrNotExist), no regular file, or
-// others than its owner and group may read or write it (SECURITY.md, key files). It does not read the file.
+// others than its owner and group may read or write it (docs/security.md, "Secrets at rest"). It does not read the file.
 func CheckKeyFile(path string) error {
 	info, err := os.Stat(path)
 	if err != nil {

@@ -247,7 +247,7 @@ func (s *scanner) bracket(t token) {
 }
 
 // operators are Python's operators and delimiters, the longer before its beginning.
-var operators = [...]string{
+var operators = [...]string{ //nolint:gochecknoglobals // a constant table
 	"**=", "//=", ">>=", "<<=", "...",
 	"!=", "==", "<=", ">=", "->", "+=", "-=", "*=", "/=", "%=", "&=", "|=", "^=", "@=", ":=", "**", "//", "<<", ">>",
 	"+", "-", "*", "/", "%", "@", "&", "|", "^", "~", "<", ">", "(", ")", "[", "]", "{", "}", ",", ":", ".", ";", "=",

@@ -75,7 +75,7 @@ func attempts(r store.Reader, id uuid.UUID) ([]Attempt, error) {
 		var a Attempt
 		var dot, ended time.Time
 		var phases []byte
-		if err := scan(&a.Number, &a.Route, millis{&a.Started}, millis{&dot}, millis{&ended}, &a.Class, &a.Phase, &phases, &a.Code, &a.Enhanced, &a.Text); err != nil {
+		if err := scan(&a.Number, &a.Route, store.Moment{To: &a.Started}, store.Moment{To: &dot}, store.Moment{To: &ended}, &a.Class, &a.Phase, &phases, &a.Code, &a.Enhanced, &a.Text); err != nil {
 			return err
 		}
 		a.Phases, a.DotAt, a.Ended = phases, optional(dot), optional(ended)

@@ -92,6 +92,7 @@ func (s *Service) Drop(tx *store.Tx, now time.Time, why Reason, challenges ...uu
 	return nil
 }
 
+// dropUnwaited drops a delivery that has lost its last waiter, unless a dot of it is under way.
 func (s *Service) dropUnwaited(tx *store.Tx, id uuid.UUID, why Reason) error {
 	d, err := load(tx, id)
 	if err != nil || (d.state != Queued && d.state != Deferred) {

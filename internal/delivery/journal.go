@@ -17,8 +17,8 @@ type journal struct{ h *handling }
 // errRefused says that the journal refused a write; what follows from it was written and stands in the handling's result.
 var errRefused = errors.New("the delivery may not be sent any more")
 
-// BeforeWrite implements smtp.Journal (mail.Message.Journal): it asks whether the envelopes of the write are still wanted, and commits its dots
-// (row 4). One message is on a connection at a time, so a write has one envelope or one dot.
+// BeforeWrite implements mail.Message.Journal: it asks whether the envelopes of the write are still wanted, and commits its
+// dots (row 4). One message is on a connection at a time, so a write has one envelope or one dot.
 func (j journal) BeforeWrite(ctx context.Context, w mail.Write) error {
 	if len(w.Dots) > 0 {
 		return j.h.commitDot(ctx)

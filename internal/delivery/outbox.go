@@ -61,16 +61,15 @@ func New(o Options) *Service {
 
 // Prepared is a message that is sealed and has its way, ready for the transaction.
 type Prepared struct {
-	id           uuid.UUID
-	route        string
-	sealed       []byte
-	recipientMAC []byte
-	recipient    string
-	serial       string
-	via          Via
-	notAfter     time.Time
-	created      time.Time
-	messageID    string
+	id        uuid.UUID
+	route     string
+	sealed    []byte
+	recipient string
+	serial    string
+	via       Via
+	notAfter  time.Time
+	created   time.Time
+	messageID string
 }
 
 // content is what is sealed: everything that only the sender needs.
@@ -103,9 +102,7 @@ func (s *Service) Prepare(ctx context.Context, id uuid.UUID, m Message) (Prepare
 		return Prepared{}, fmt.Errorf("recipient: %w", err)
 	}
 	p := Prepared{id: id, route: m.Route, serial: m.Serial, via: ViaInline, notAfter: m.NotAfter, created: s.DB.Now(),
-		recipient:    address.Masked(),
-		recipientMAC: s.Keys.MAC(secret.Lookup, []byte("recipient"), []byte(strings.ToLower(m.Recipient))),
-	}
+		recipient: address.Masked()}
 	if s.Driver != nil && server.EnqueueJob {
 		p.via = ViaQueue
 	}
@@ -118,7 +115,7 @@ func (s *Service) Prepare(ctx context.Context, id uuid.UUID, m Message) (Prepare
 	if err != nil {
 		return Prepared{}, fmt.Errorf("encode message: %w", err)
 	}
-	p.sealed = s.Keys.Seal(secret.Delivery, place(id, "mail", p.serial, p.route, p.notAfter), encoded)
+	p.sealed = s.Keys.Seal(secret.Delivery, place(row{id: id, channel: "mail", serial: p.serial, route: p.route, notAfter: p.notAfter}), encoded)
 	return p, nil
 }
 
@@ -135,8 +132,8 @@ func (s *Service) route(ctx context.Context, m Message) (mail.Server, error) {
 }
 
 // place is where a delivery's content is sealed for: moved to another row, route or end of life it does not open.
-func place(id uuid.UUID, channel, serial, route string, notAfter time.Time) secret.Context {
-	return secret.Place("delivery", "sealed", id.String(), channel, serial, route, strconv.FormatInt(store.Millis(notAfter), 10))
+func place(d row) secret.Context {
+	return secret.Place("delivery", "sealed", d.id.String(), d.channel, d.serial, d.route, strconv.FormatInt(store.Millis(d.notAfter), 10))
 }
 
 // messageID returns the Message-ID of a delivery, the same for all its attempts (RFC 5322 section 3.6.4). It tells nothing of
@@ -167,7 +164,7 @@ func job(id uuid.UUID, notAfter, runAt time.Time) queue.Job {
 // open decrypts the content of a delivery.
 func (s *Service) open(d row) (content, error) {
 	var c content
-	plain, err := s.Keys.Open(secret.Delivery, place(d.id, d.channel, d.serial, d.route, d.notAfter), d.sealed)
+	plain, err := s.Keys.Open(secret.Delivery, place(d), d.sealed)
 	if err != nil {
 		return c, err
 	}

@@ -58,12 +58,12 @@ type history struct {
 	depth     int
 }
 
-var died = errors.New("kill -9")
+var errDied = errors.New("kill -9")
 
 // guard runs what may be killed.
 func (h *history) guard(f func()) {
 	defer func() {
-		if p := recover(); p != nil && p != died { //nolint:errorlint // the very value
+		if p := recover(); p != nil && p != errDied { //nolint:errorlint // the very value
 			panic(p)
 		}
 	}()
@@ -99,7 +99,7 @@ func (h *history) attempt(label string) attempt {
 	case "no reply":
 		return attempt{reply: mail.Unknown, afterDot: func() { h.faults++ }}
 	case "killed":
-		return attempt{afterDot: func() { h.faults++; panic(died) }}
+		return attempt{afterDot: func() { h.faults++; panic(errDied) }}
 	case "late":
 		return attempt{atDot: func() { h.rig.clock.advance(h.end.Sub(h.rig.clock.now())) }}
 	default: // paused: others act while it sleeps between dot and outcome

@@ -105,6 +105,7 @@ func (r *relay) endOverdue(ctx context.Context) error {
 	return nil
 }
 
+// endOne ends one delivery, unless somebody else has changed it since it was read.
 func (r *relay) endOne(ctx context.Context, d row) error {
 	c := expire(d)
 	if d.state == Sending {
@@ -134,7 +135,7 @@ func (r *relay) enqueueLost(ctx context.Context) error {
 		err := tx.Query(func(scan store.Scan) error {
 			var id uuid.UUID
 			var notAfter time.Time
-			if err := scan(&id, millis{&notAfter}); err != nil {
+			if err := scan(&id, store.Moment{To: &notAfter}); err != nil {
 				return err
 			}
 			lost = append(lost, job(id, notAfter, now))

@@ -18,7 +18,12 @@ type Sender interface {
 	Send(ctx context.Context, server mail.Server, m mail.Message) mail.Result
 }
 
-// handling is one go at a delivery, by a worker, by the request (once) or by nobody but the relay.
+// handling is one go at a delivery, by a worker or by the request (once). It has a field for everything that its steps tell each
+// other.
+//
+// It begins with result = done. Whatever looks or writes (look, step) then says in result what becomes of the job: a final state
+// leaves it done, a waiting one makes it come back at its next try, a row that another has changed makes it come back soon. So
+// every way out of run may simply return, and only an error overrules result (Handle).
 type handling struct {
 	s     *Service
 	id    uuid.UUID

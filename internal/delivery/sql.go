@@ -10,7 +10,7 @@ import (
 	"otpost/internal/store"
 )
 
-// row is a delivery as it stands in the database.
+// row is a delivery as it stands in the database. It has as many fields as the table has columns that a handling needs.
 type row struct {
 	id        uuid.UUID
 	channel   string
@@ -69,32 +69,16 @@ func loadAll(r store.Reader, where string, args ...any) ([]row, error) {
 
 // columns returns where the columns of rowColumns go.
 func (d *row) columns() []any {
-	return []any{&d.id, &d.channel, &d.route, &d.sealed, &d.recipient, &d.serial, &d.via, millis{&d.notAfter}, &d.state, &d.epoch,
-		&d.owner, millis{&d.ownUntil}, &d.unsure, &d.attempts, millis{&d.nextTry}, &d.messageID, millis{&d.created}}
-}
-
-// millis scans a column of milliseconds into a time.
-type millis struct{ t *time.Time }
-
-// Scan implements sql.Scanner. NULL is the zero time.
-func (m millis) Scan(v any) error {
-	switch v := v.(type) {
-	case nil:
-		*m.t = time.Time{}
-	case int64:
-		*m.t = store.Time(v)
-	default:
-		return fmt.Errorf("want milliseconds, got %T", v)
-	}
-	return nil
+	return []any{&d.id, &d.channel, &d.route, &d.sealed, &d.recipient, &d.serial, &d.via, store.Moment{To: &d.notAfter}, &d.state, &d.epoch,
+		&d.owner, store.Moment{To: &d.ownUntil}, &d.unsure, &d.attempts, store.Moment{To: &d.nextTry}, &d.messageID, store.Moment{To: &d.created}}
 }
 
 // insert writes a new delivery.
 func insert(tx *store.Tx, p Prepared) {
-	tx.Put(`INSERT INTO delivery (id, channel, route, sealed, recipient_mac, recipient, serial, via, not_after_ms, state, reason, epoch,
+	tx.Put(`INSERT INTO delivery (id, channel, route, sealed, recipient, serial, via, not_after_ms, state, reason, epoch,
 		owner, own_until_ms, unsure, attempts, next_try_ms, relayed_ms, message_id, created_ms, updated_ms)
-		VALUES ($1, 'mail', $2, $3, $4, $5, $6, $7, $8, 'queued', '', 1, '', 0, 0, 0, $9, 0, $10, $9, $9)`,
-		p.id[:], p.route, p.sealed, p.recipientMAC, p.recipient, p.serial, string(p.via), store.Millis(p.notAfter),
+		VALUES ($1, 'mail', $2, $3, $4, $5, $6, $7, 'queued', '', 1, '', 0, 0, 0, $8, 0, $9, $8, $8)`,
+		p.id[:], p.route, p.sealed, p.recipient, p.serial, string(p.via), store.Millis(p.notAfter),
 		store.Millis(p.created), p.messageID)
 }
 
@@ -135,19 +119,11 @@ var errStale = errors.New("the delivery was changed by another")
 
 // update is the compare-and-set of every state change. A final state erases the content in the same statement.
 func update(tx *store.Tx, d row, c change, now time.Time) error {
-	final := 0
-	if c.state.Final() {
-		final = 1
-	}
-	unsure := 0
-	if c.unsure {
-		unsure = 1
-	}
 	changed, err := tx.Changed(`UPDATE delivery SET state = $3, reason = $4, owner = $5, own_until_ms = $6, unsure = $7, attempts = $8,
 		next_try_ms = $9, updated_ms = $10, epoch = epoch + 1, sealed = CASE WHEN $11 = 1 THEN NULL ELSE sealed END
 		WHERE id = $1 AND epoch = $2 RETURNING epoch`,
-		d.id[:], d.epoch, string(c.state), string(c.reason), c.owner, stored(c.ownUntil), unsure, c.attempts, stored(c.nextTry),
-		store.Millis(now), final)
+		d.id[:], d.epoch, string(c.state), string(c.reason), c.owner, stored(c.ownUntil), store.Flag(c.unsure), c.attempts, stored(c.nextTry),
+		store.Millis(now), store.Flag(c.state.Final()))
 	if err != nil {
 		return fmt.Errorf("write delivery %s: %w", d.id, err)
 	}
@@ -157,6 +133,7 @@ func update(tx *store.Tx, d row, c change, now time.Time) error {
 	return nil
 }
 
+// stored returns a time of the table delivery as it is stored there; the zero time is 0.
 func stored(t time.Time) int64 {
 	if t.IsZero() {
 		return 0

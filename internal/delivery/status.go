@@ -59,7 +59,7 @@ func (s *Service) Status(ctx context.Context, transactionID string) (Status, err
 			var m MessageStatus
 			var state State
 			var next, created, notAfter time.Time
-			if err := scan(&m.Serial, &state, millis{&next}, millis{&created}, millis{&notAfter}); err != nil {
+			if err := scan(&m.Serial, &state, store.Moment{To: &next}, store.Moment{To: &created}, store.Moment{To: &notAfter}); err != nil {
 				return err
 			}
 			m.State = state.public()
@@ -95,7 +95,7 @@ func (s *Status) add(m MessageStatus, halfLife time.Time) {
 // Waiting counts the messages that wait for a worker and returns when the oldest of them was made.
 func (s *Service) Waiting(ctx context.Context) (n int, oldest time.Time, err error) {
 	err = s.DB.Read(ctx, func(r store.Reader) error {
-		return r.Get([]any{&n, millis{&oldest}}, `SELECT count(*), min(created_ms) FROM delivery
+		return r.Get([]any{&n, store.Moment{To: &oldest}}, `SELECT count(*), min(created_ms) FROM delivery
 			WHERE state IN ('queued', 'deferred') AND via = 'queue'`)
 	})
 	if err != nil {
@@ -122,7 +122,7 @@ type Story struct {
 func (s *Service) Story(ctx context.Context, id uuid.UUID) (Story, error) {
 	story := Story{ID: id}
 	err := s.DB.Read(ctx, func(r store.Reader) (err error) {
-		err = r.Get([]any{&story.State, &story.Reason, &story.Via, &story.Server, &story.Recipient, &story.MessageID, millis{&story.Created}, millis{&story.NotAfter}},
+		err = r.Get([]any{&story.State, &story.Reason, &story.Via, &story.Server, &story.Recipient, &story.MessageID, store.Moment{To: &story.Created}, store.Moment{To: &story.NotAfter}},
 			`SELECT state, reason, via, route, recipient, message_id, created_ms, not_after_ms FROM delivery WHERE id = $1`, id[:])
 		if err == nil {
 			story.Attempts, err = attempts(r, id)

@@ -22,7 +22,7 @@ func (s *server) authRoutes() []route {
 const longestName = 255
 
 // auth answers POST /auth with a session. A local administrator gets in whatever realm is sent along: Java's client sends that of
-// the users (CLIENTS.md). Everybody else is a user of the realm and gives the password of the user store.
+// the users (docs/compatibility.md, "Clients"). Everybody else is a user of the realm and gives the password of the user store.
 func (s *server) auth(w http.ResponseWriter, r *http.Request) error {
 	p, c := paramsOf(r), callOf(r)
 	name := p.Text("username")

@@ -22,8 +22,8 @@ const (
 	mostParameters = 1000
 )
 
-// decoder collects the parameters of one request. It is the only place where foreign bytes become parameters (SECURITY.md
-// section 3).
+// decoder collects the parameters of one request. It is the only place where foreign bytes become parameters (docs/security.md,
+// "On the wire").
 type decoder struct {
 	twice  bool // decode percent escapes once more
 	values map[string]value
@@ -50,7 +50,7 @@ func decode(w http.ResponseWriter, r *http.Request) (Params, error) {
 }
 
 // decodesTwice reports whether form, query and path values of a client are decoded once more: Java's and FreeRADIUS's clients
-// encode twice, and the original decodes for all but three (CLIENTS.md, "How parameters arrive").
+// encode twice, and the original decodes for all but three (docs/compatibility.md, "Clients").
 func decodesTwice(userAgent string) bool {
 	product, _, _ := strings.Cut(userAgent, "/")
 	switch strings.ToLower(strings.TrimSpace(product)) {

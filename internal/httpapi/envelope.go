@@ -13,8 +13,8 @@ import (
 	"otpost/internal/fault"
 )
 
-// object is a JSON object. A nil slice in it would become null, which kills clients (CLIENTS.md, "What follows for the
-// server", 5): render lists with make or a literal.
+// object is a JSON object. A nil slice in it would become null, which kills clients (docs/compatibility.md,
+// "Clients"): render lists with make or a literal.
 type object = map[string]any
 
 // threadID stands in every detail, as in the original (an integer; nobody reads it).

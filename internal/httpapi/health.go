@@ -59,7 +59,7 @@ func (s *server) queueHealth(ctx context.Context) (object, error) {
 	return object{"state": state, "waiting": waiting, "workers": len(workers)}, nil
 }
 
-// root answers GET /: who is here. The pages come with a later package.
+// root answers GET /: who is here. There are no pages yet.
 func (s *server) root(w http.ResponseWriter, r *http.Request) error {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	_, err := w.Write([]byte("otpost " + s.options.Version + ": an authentication server with privacyIDEA's REST API.\n"))

@@ -84,7 +84,7 @@ func (s *server) trigger(w http.ResponseWriter, r *http.Request) error {
 }
 
 // loginRequest reads what names the user or token. FreeRADIUS sends state in the place of transaction_id and resConf for the
-// resolver (CLIENTS.md).
+// resolver (docs/compatibility.md, "Clients").
 func loginRequest(r *http.Request) (login.Request, error) {
 	p := paramsOf(r)
 	request := login.Request{User: p.Text("user"), Realm: p.Text("realm"), Resolver: p.Text("resolver"), Serial: p.Text("serial"),
@@ -148,7 +148,7 @@ func detailOf(result login.Result) object {
 }
 
 // addChallenges renders challenges, be there any or not. client_mode, serial and type at the top are those of the last one, as
-// recorded; attributes are left out, for PHP's clients die on them (CLIENTS.md, "What follows for the server", 6).
+// recorded; attributes are left out, for PHP's clients die on them (docs/compatibility.md, "Clients").
 func addChallenges(detail object, result login.Result) {
 	challenges := make([]object, len(result.Challenges))
 	transactions := make([]string, len(result.Challenges))

@@ -40,7 +40,7 @@ func results() map[string]login.Result {
 	}
 }
 
-// CLIENTS.md, "What follows for the server", 1 to 7, on every kind of decision.
+// What docs/compatibility.md says of clients, on every kind of decision.
 func TestAnswersAreWhatClientsCanRead(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
@@ -61,7 +61,7 @@ func TestAnswersAreWhatClientsCanRead(t *testing.T) {
 	}
 }
 
-// checkForClients fails when an answer would break one of the clients of CLIENTS.md.
+// checkForClients fails when an answer would break one of the clients of docs/compatibility.md.
 func checkForClients(t *testing.T, g got) {
 	t.Helper()
 	if g.json == nil {

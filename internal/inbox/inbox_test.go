@@ -3,10 +3,12 @@ package inbox_test
 import (
 	"context"
 	"errors"
-	"net/smtp"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/emersion/go-sasl"
+	"github.com/emersion/go-smtp"
 
 	"otpost/internal/inbox"
 )
@@ -27,8 +29,27 @@ func open(t *testing.T, o inbox.Options) *inbox.Inbox {
 	return i
 }
 
-func send(i *inbox.Inbox, auth smtp.Auth, to ...string) error {
-	return smtp.SendMail(i.Addr(), auth, "pi@example.com", to, []byte(letter))
+func send(i *inbox.Inbox, auth sasl.Client, to ...string) error {
+	c, err := smtp.Dial(i.Addr())
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	if auth != nil {
+		if err := c.Auth(auth); err != nil {
+			return err
+		}
+	}
+	return c.SendMail("pi@example.com", to, strings.NewReader(letter))
+}
+
+// code returns the code of a refusal, 0 of anything else.
+func code(err error) int {
+	var refused *smtp.SMTPError
+	if !errors.As(err, &refused) {
+		return 0
+	}
+	return refused.Code
 }
 
 func TestKeepsWhatItGets(t *testing.T) {
@@ -99,9 +120,9 @@ func TestRefusesAsTold(t *testing.T) {
 		}
 		return nil
 	}})
-	for to, want := range map[string][2]string{"rej550@example.com": {"550", "5.1.1 no such user"}, "dat554@example.com": {"554", "spam"}} {
-		if err := send(i, nil, to); err == nil || !strings.HasPrefix(err.Error(), want[0]) || !strings.Contains(err.Error(), want[1]) {
-			t.Errorf("%s: %v, want %q", to, err, want)
+	for to, want := range map[string]int{"rej550@example.com": 550, "dat554@example.com": 554} {
+		if err := send(i, nil, to); code(err) != want {
+			t.Errorf("%s: %v, want %d", to, err, want)
 		}
 	}
 	if err := send(i, nil, "alice@example.com"); err != nil || len(i.Messages()) != 1 {
@@ -112,13 +133,13 @@ func TestRefusesAsTold(t *testing.T) {
 func TestAsksForAuthentication(t *testing.T) {
 	t.Parallel()
 	i := open(t, inbox.Options{Username: "mailuser", Password: "right"})
-	if err := send(i, nil, "a@example.com"); err == nil || !strings.HasPrefix(err.Error(), "530") {
+	if err := send(i, nil, "a@example.com"); code(err) != 530 {
 		t.Errorf("without: %v", err)
 	}
-	if err := send(i, smtp.PlainAuth("", "mailuser", "wrong", "127.0.0.1"), "a@example.com"); err == nil || !strings.HasPrefix(err.Error(), "535") {
+	if err := send(i, sasl.NewPlainClient("", "mailuser", "wrong"), "a@example.com"); code(err) != 535 {
 		t.Errorf("wrong password: %v", err)
 	}
-	if err := send(i, smtp.PlainAuth("", "mailuser", "right", "127.0.0.1"), "a@example.com"); err != nil {
+	if err := send(i, sasl.NewLoginClient("mailuser", "right"), "a@example.com"); err != nil {
 		t.Errorf("right password: %v", err)
 	}
 	if all := i.Messages(); len(all) != 1 || all[0].Username != "mailuser" {

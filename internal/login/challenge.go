@@ -15,8 +15,7 @@ import (
 	"otpost/internal/token"
 )
 
-// mostOpen is how many challenges of a token stay open with email.concurrent_challenges, the new one included (DESIGN.md
-// section 11).
+// mostOpen is how many challenges of a token stay open with email.concurrent_challenges, the new one included.
 const mostOpen = 5
 
 // decision is what was found and what shall be written for it.
@@ -53,15 +52,7 @@ type draft struct {
 
 // challenge drafts a message for each of the tokens, all in one new transaction (row 4). A token without address or without an
 // SMTP server is told as not sent (row 5). An error is a fault of ours.
-func (s *Service) challenge(ctx context.Context, sub subject, of []token.Guess, settle ...settlement) (decision, error) {
-	tokens := make([]token.Token, len(of))
-	for i, g := range of {
-		tokens[i] = g.Token()
-	}
-	return s.challengeTokens(ctx, sub, tokens, settle...)
-}
-
-func (s *Service) challengeTokens(ctx context.Context, sub subject, tokens []token.Token, settle ...settlement) (decision, error) {
+func (s *Service) challenge(ctx context.Context, sub subject, tokens []token.Token, settle ...settlement) (decision, error) {
 	d := decision{result: Result{Lists: true, TransactionID: challenge.NewTransactionID()}, settle: settle}
 	if sub.values.EmailConcurrent() {
 		d.keep = mostOpen - 1

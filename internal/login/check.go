@@ -8,7 +8,7 @@ import (
 	"otpost/internal/token"
 )
 
-// Check decides what a client has sent for a user or a token (rows 1 to 17 and 19 of DESIGN.md section 11). A Result is a
+// Check decides what a client has sent for a user or a token (rows 1 to 17 and 19 of docs/login.md). A Result is a
 // decision, also a refusal; an error is a fault for the client (904, 905, 601, 1007, 503) or one of ours, and then nothing was
 // counted. When the client goes away in between, the guess stays paid.
 func (s *Service) Check(ctx context.Context, r Request) (Result, error) {
@@ -22,7 +22,7 @@ func (s *Service) Check(ctx context.Context, r Request) (Result, error) {
 	}
 	result := s.dispatch(ctx, done)
 	result.User = sub.user
-	result.HideDetail = r.OTPOnly && r.Serial != ""
+	result.HideDetail = r.otponly()
 	return result, nil
 }
 
@@ -96,6 +96,7 @@ func (s *Service) candidates(ctx context.Context, r Request, sub subject) (candi
 	return c, "", nil
 }
 
+// otponly reports whether a code alone was sent (row 17).
 func (r Request) otponly() bool { return r.OTPOnly && r.Serial != "" }
 
 // guess takes the hashing slot, the payment, and then looks. A fault of ours gives the payment back (row 19); a client that

@@ -43,6 +43,7 @@ func (s *Service) find(ctx context.Context, r Request, unknown func(login, realm
 	return sub, s.findToken(ctx, r, &sub)
 }
 
+// findUser finds the user by the name, realm and resolver of the request.
 func (s *Service) findUser(ctx context.Context, r Request, values system.Values, unknown func(login, realm string) error) (user.User, error) {
 	login, realm, err := s.Users.Split(ctx, r.User, r.Realm, values.SplitAtSign())
 	if err != nil {

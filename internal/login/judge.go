@@ -20,13 +20,15 @@ func (s *Service) judge(ctx context.Context, c candidates, pins *token.Reservati
 	return s.judgePIN(ctx, c, pins, paid)
 }
 
+// typed is what was typed, with the order of PIN and code that the settings ask for.
 func (c candidates) typed() token.Typed {
 	return token.Typed{Text: c.request.Pass, Prepend: c.subject.values.PrependPIN()}
 }
 
 // judgePIN is rows 4 and 7 to 11.
 func (s *Service) judgePIN(ctx context.Context, c candidates, pins *token.Reservation, paid []token.Guess) (decision, error) {
-	var whole, split []token.Guess
+	var whole []token.Token
+	var split []token.Guess
 	codes := make(map[string]token.Text)
 	for _, g := range paid {
 		fit, code, err := pins.CheckPIN(ctx, g)
@@ -35,7 +37,7 @@ func (s *Service) judgePIN(ctx context.Context, c candidates, pins *token.Reserv
 		}
 		switch fit {
 		case token.WholeFit:
-			whole = append(whole, g)
+			whole = append(whole, g.Token())
 		case token.SplitFit:
 			split = append(split, g)
 			codes[g.Serial()] = code
@@ -132,6 +134,7 @@ func (s *Service) judgeCode(ctx context.Context, c candidates, paid []token.Gues
 	return refused, nil
 }
 
+// challengesOf returns the challenges of a token that are kept, whatever their state.
 func (s *Service) challengesOf(ctx context.Context, serial string) (kept []challenge.Challenge, err error) {
 	err = s.DB.Read(ctx, func(r store.Reader) error {
 		kept, err = challenge.OfSerial(r, serial)

@@ -1,9 +1,10 @@
-// Package login decides a login: user, tokens, PIN and codes in, accepted, rejected or challenged out.
+// Package login decides a login.
 //
-// It promises the table of DESIGN.md section 11, row by row. A guess is paid for in a commit of its own before a PIN or code is
-// looked at, and settled in the one transaction that writes the decision: counters, ended and new challenges, the message and
-// its job, and the journal's row of an acceptance. A code is accepted once, however many answers come at the same time. What it
-// does not: send (delivery does), or render an answer (httpapi does).
+// User, tokens, PIN and codes go in; accepted, rejected or challenged comes out. It promises the table of docs/login.md, row by
+// row: "row n" in a comment is a row of that table. A guess is paid for in a commit of its own before a PIN or code is looked
+// at, and settled in the one transaction that writes the decision: counters, ended and new challenges, the message and its job,
+// and the journal's row of an acceptance. A code is accepted once, however many answers come at the same time. What it does
+// not: send (delivery does), or render an answer (httpapi does).
 package login
 
 import (

@@ -13,14 +13,14 @@ import (
 	"otpost/internal/token"
 )
 
-// The tests of this file are the rows of DESIGN.md section 11, in their order; messages are the recorded ones.
+// The tests of this file are the rows of docs/login.md, in their order; messages are the recorded ones.
 
 const (
 	prompt  = "Enter the OTP from the Email"
 	notSent = "The PIN was correct, but the EMail could not be sent!"
 )
 
-// accepted is what an acceptance shows for PIN and code.
+// acceptedWithPIN is what an acceptance shows for PIN and code.
 func acceptedWithPIN(serial string) login.Result {
 	return login.Result{Authentication: login.Accept, Message: "matching 1 tokens", Serial: serial, Type: "email", OTPLen: 6, Recorded: true}
 }

@@ -24,6 +24,7 @@ func (s *Service) Trigger(ctx context.Context, r Request) (Result, error) {
 	return result, err
 }
 
+// trigger decides for a subject that was found.
 func (s *Service) trigger(ctx context.Context, r Request, sub subject) (Result, error) {
 	var usable []token.Token
 	for _, t := range sub.tokens {
@@ -38,7 +39,7 @@ func (s *Service) trigger(ctx context.Context, r Request, sub subject) (Result, 
 	case len(open) == 0:
 		return Result{Authentication: Reject, Lists: true, Message: exceeded, Messages: []string{exceeded}, Judged: token.Serials(usable)}, nil
 	}
-	d, err := s.challengeTokens(ctx, sub, open)
+	d, err := s.challenge(ctx, sub, open)
 	if err == nil {
 		err = s.commit(ctx, r, sub, &d)
 	}

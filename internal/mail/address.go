@@ -64,9 +64,6 @@ func (a Address) ASCII() bool {
 	return !strings.ContainsFunc(a.local+a.domain, func(r rune) bool { return r >= 0x80 })
 }
 
-// Domain returns the part behind the @.
-func (a Address) Domain() string { return a.domain }
-
 // Masked returns the address for logs: a***@example.com.
 func (a Address) Masked() string {
 	if a.local == "" {

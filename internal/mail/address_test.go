@@ -39,7 +39,7 @@ func TestAddressHoldsNothingThatEndsACommand(t *testing.T) {
 		if a.String() != s || strings.ContainsAny(s, " \t\r\n\x00<>(),;:\\\"[]") || strings.Count(s, "@") != 1 {
 			t.Fatalf("%q passed", s)
 		}
-		if masked := a.Masked(); len(a.String()) > len(a.Domain())+2 && strings.Contains(masked, a.String()) {
+		if masked := a.Masked(); strings.Index(s, "@") > 1 && strings.Contains(masked, a.String()) {
 			t.Fatalf("%q masked as %q", s, masked)
 		}
 	})

@@ -54,13 +54,11 @@ func (s *Sender) Send(ctx context.Context, server Server, m Message) Result {
 		o.EHLOName = s.options.EHLOName(ctx)
 	}
 	session, err := smtp.Open(ctx, o)
-	defer session.Close()
-	var outcome smtp.Outcome
 	if err != nil {
-		outcome = unopened(err)
-	} else {
-		outcome = session.Send(ctx, letter)
+		return result(unopened(err), session.Phases(), secrets(server, m))
 	}
+	defer session.Close()
+	outcome := session.Send(ctx, letter)
 	return result(outcome, session.Phases(), secrets(server, m))
 }
 
@@ -92,6 +90,7 @@ func (s *Sender) prepare(server Server, m Message) (smtp.Options, smtp.Letter, e
 	}, nil
 }
 
+// letterheadOf reads the addresses of a message. Its errors are sentences for administrators.
 func letterheadOf(server Server, m Message) (letterhead, error) {
 	h := letterhead{subject: m.Subject}
 	var err error
@@ -166,6 +165,7 @@ func secrets(server Server, m Message) []string {
 	return remove
 }
 
+// result says in the words of this package how a session ended, without the strings to remove.
 func result(o smtp.Outcome, phases []smtp.PhaseTime, remove []string) Result {
 	r := Result{
 		Class: classify(o), Phase: o.Phase, Code: o.Reply.Code, Enhanced: o.Reply.Enhanced, Text: o.Reply.Text(remove...),

@@ -1,7 +1,3 @@
-// Package mail knows mail servers: their records, the messages as MIME, and what a server says to one.
-//
-// It promises: a Result says exactly how far a message came and how the server judged it; no text of a server leaves the
-// package unscrubbed. It decides nothing: whether and when to try again is delivery's business.
 package mail
 
 import (

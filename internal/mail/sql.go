@@ -49,19 +49,11 @@ func put(tx *store.Tx, r record) {
 			dont_send_on_error = excluded.dont_send_on_error, private_key = excluded.private_key,
 			private_key_password_sealed = excluded.private_key_password_sealed, certificate = excluded.certificate,
 			tls_verify = excluded.tls_verify, ca_file = excluded.ca_file, ehlo_name = excluded.ehlo_name`,
-		r.Identifier, r.Server.Server, r.Port, r.Username, r.password, r.Sender, flag(r.TLS), r.Description, int64(r.Timeout/time.Second), flag(r.EnqueueJob),
-		flag(r.SMIME), flag(r.DontSendOnError), r.PrivateKey, r.keyPassword, r.Certificate, flag(r.TLSVerify), r.CAFile, r.EHLOName)
+		r.Identifier, r.Server.Server, r.Port, r.Username, r.password, r.Sender, store.Flag(r.TLS), r.Description, int64(r.Timeout/time.Second), store.Flag(r.EnqueueJob),
+		store.Flag(r.SMIME), store.Flag(r.DontSendOnError), r.PrivateKey, r.keyPassword, r.Certificate, store.Flag(r.TLSVerify), r.CAFile, r.EHLOName)
 }
 
 // changed notes that the settings of this database are others now.
 func changed(tx *store.Tx) { tx.Put(`UPDATE instance SET generation = generation + 1`) }
-
-// flag returns b as it is stored: a SMALLINT of 0 or 1.
-func flag(b bool) int {
-	if b {
-		return 1
-	}
-	return 0
-}
 
 func isNotFound(err error) bool { return errors.Is(err, store.ErrNotFound) }

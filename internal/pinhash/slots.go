@@ -21,7 +21,7 @@ const (
 // is kept for peers that were right within the last hour, so that strangers cannot take all. It is safe for concurrent use.
 type Slots struct {
 	reserve int
-	good    *recent[string]
+	good    *recent[string, struct{}]
 
 	mu        sync.Mutex
 	free      int
@@ -55,7 +55,7 @@ func NewSlots(n int, now func() time.Time) *Slots {
 	if n > 1 {
 		reserve = max(1, n/4)
 	}
-	return &Slots{reserve: reserve, free: n, lines: make(map[string]*line), good: newRecent[string](goodFor, goodPeers, now)}
+	return &Slots{reserve: reserve, free: n, lines: make(map[string]*line), good: newRecent[string, struct{}](goodFor, goodPeers, now)}
 }
 
 // Acquire waits for a slot, at most 2 s: then ErrBusy, or the error of ctx when that ends before. peer says on whose behalf (a
@@ -125,7 +125,7 @@ func (s *Slots) leave(peer string, right bool) {
 	defer s.mu.Unlock()
 	s.free++
 	if right {
-		s.good.put(peer)
+		s.good.put(peer, struct{}{})
 		if l := s.lines[peer]; l != nil && !l.friend {
 			s.strangers = slices.DeleteFunc(s.strangers, func(other *line) bool { return other == l })
 			s.queue(l, true)

@@ -13,12 +13,12 @@ type Turn struct {
 	release func(right bool) // nil: no slot
 }
 
-// Begin takes a slot unless all guesses are Known; for as long as a remembered plain text is used again nobody waits. It fails
-// with ErrBusy or the context's error. Should a computation be needed all the same (the cache forgot in between), the Turn's
-// methods wait for a slot then.
-func (v *Verifier) Begin(ctx context.Context, peer string, guesses ...Guess) (*Turn, error) {
+// Begin takes a slot unless all of the hashes that will be matched are Known; for as long as the hashes are remembered nobody waits. It fails with
+// ErrBusy or the context's error. Should a computation be needed all the same (the cache forgot in between), the Turn's methods
+// wait for a slot then.
+func (v *Verifier) Begin(ctx context.Context, peer string, hashes ...string) (*Turn, error) {
 	t := v.turn(peer)
-	if v.Known(guesses...) {
+	if v.Known(hashes...) {
 		return t, nil
 	}
 	if err := t.acquire(ctx); err != nil {
@@ -45,10 +45,11 @@ func (t *Turn) End(right bool) {
 }
 
 // Match returns the index of the plain text that was hashed into hash, and -1 when it is none of them. A right one is
-// remembered and will be found without a computation; turns that ask the same at once share one. The errors are those of
-// the function Verify, ErrBusy and the context's.
+// remembered: until it is forgotten, Match answers for this hash without a computation, whatever the plain texts. Of those that a
+// scheme cannot tell apart (bcrypt ends at 72 bytes) only the remembered one is right then. Turns that ask the same at once share
+// one computation. The errors are those of the function Verify, ErrBusy and the context's.
 func (t *Turn) Match(ctx context.Context, hash string, plains ...string) (int, error) {
-	if i := t.v.recall(hash, plains); i >= 0 {
+	if i, known := t.v.recall(hash, plains); known {
 		return i, nil
 	}
 	for i, plain := range plains {
@@ -73,16 +74,16 @@ func (t *Turn) share(ctx context.Context, hash, plain string) (bool, error) {
 	if v.cache == nil {
 		return v.verify(hash, plain)
 	}
-	key := v.keyOf(hash, plain)
+	both := v.mark(hash, plain)
 	v.mu.Lock()
-	f, running := v.flights[key]
+	f, running := v.flights[both]
 	if !running {
 		f = &flight{done: make(chan struct{}), err: errors.New("the computation ended without a result")}
-		v.flights[key] = f
+		v.flights[both] = f
 	}
 	v.mu.Unlock()
 	if !running {
-		v.fly(f, key, func() (bool, error) { return v.verify(hash, plain) })
+		v.fly(f, both, hash, plain)
 	}
 	select {
 	case <-f.done:
@@ -92,21 +93,22 @@ func (t *Turn) share(ctx context.Context, hash, plain string) (bool, error) {
 	}
 }
 
-// fly runs one computation and remembers a right result.
-func (v *Verifier) fly(f *flight, key cacheKey, compute func() (bool, error)) {
+// fly runs one computation and remembers a right result. both is the mark of hash and plain.
+func (v *Verifier) fly(f *flight, both mark, hash, plain string) {
 	defer func() { // even when a library panics, nobody may wait for ever
 		v.mu.Lock()
-		delete(v.flights, key)
+		delete(v.flights, both)
 		v.mu.Unlock()
 		close(f.done)
 	}()
-	if v.cache.has(key) { // the flight before this one landed between the look and the start
-		f.right, f.err = true, nil
+	alone := v.mark(hash)
+	if right, known := v.cache.get(alone); known { // a flight landed between the look and the start
+		f.right, f.err = both == right, nil
 		return
 	}
-	f.right, f.err = compute()
+	f.right, f.err = v.verify(hash, plain)
 	if f.right {
-		v.cache.put(key)
+		v.cache.put(alone, both)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"io"
+	"slices"
 	"sync"
 	"time"
 )
@@ -23,24 +24,28 @@ type Options struct {
 	Rand      io.Reader        // of salts; default crypto/rand
 }
 
-// Verifier hashes and checks within its slots. What is right is remembered, if the caller asks for it by Turn.Match, under an
-// HMAC-SHA-256 with a random key of the process over (stored hash, plain text): a changed hash forgets it, a memory dump
-// without the key tells nothing, wrong plain texts are never kept. It is safe for concurrent use.
+// Verifier hashes and checks within its slots. What is right is remembered, if the caller asks for it by Turn.Match: under a
+// mark of the stored hash, a mark of hash and plain text, each an HMAC-SHA-256 with a random key of the process. So a changed
+// hash forgets it, and a memory dump without the key tells nothing. Wrong plain texts are never kept, but while a hash is
+// remembered they are told from the right one at no cost, exactly as that one is: whether a guess is answered must not depend
+// on whether it is right, else what is refused while all slots are taken tells something for nothing. It is safe for concurrent
+// use.
 type Verifier struct {
 	params Params
 	slots  *Slots
 	rand   io.Reader
 	key    []byte
-	cache  *recent[cacheKey]                      // nil: off
+	cache  *recent[mark, mark]                    // of a hash: of it and its plain text; nil: off
 	verify func(hash, plain string) (bool, error) // Verify; tests count its calls
 
 	mu      sync.Mutex
-	flights map[cacheKey]*flight
+	flights map[mark]*flight // of a hash and a plain text
 
 	dummy func() (string, error)
 }
 
-type cacheKey [sha256.Size]byte
+// mark stands for texts that must not lie in memory for long.
+type mark [sha256.Size]byte
 
 // flight is one running computation that others may wait for.
 type flight struct {
@@ -61,10 +66,10 @@ func New(o Options) *Verifier {
 		o.Rand = rand.Reader
 	}
 	v := &Verifier{params: o.Params, slots: o.Slots, rand: o.Rand, key: make([]byte, sha256.Size), verify: Verify,
-		flights: make(map[cacheKey]*flight)}
+		flights: make(map[mark]*flight)}
 	rand.Read(v.key) //nolint:errcheck // it never fails
 	if !o.CacheOff {
-		v.cache = newRecent[cacheKey](cmp.Or(o.CacheTTL, 10*time.Minute), cmp.Or(o.CacheSize, 100_000), o.Now)
+		v.cache = newRecent[mark, mark](cmp.Or(o.CacheTTL, 10*time.Minute), cmp.Or(o.CacheSize, 100_000), o.Now)
 	}
 	v.dummy = sync.OnceValues(func() (string, error) { return v.params.Hash(v.rand, rand.Text()) })
 	return v
@@ -96,42 +101,38 @@ func (v *Verifier) Dummy(ctx context.Context, peer, like, plain string) error {
 	return t.Dummy(ctx, like, plain)
 }
 
-// Guess is a stored hash and the plain texts that may be behind it, at most one of which can be right.
-type Guess struct {
-	Hash   string
-	Plains []string
-}
-
-// Known reports whether each of the guesses is remembered, that is whether Match will need no computation for them.
-func (v *Verifier) Known(guesses ...Guess) bool {
-	for _, g := range guesses {
-		if v.recall(g.Hash, g.Plains) < 0 {
+// Known reports whether the plain text of each of the hashes is remembered, that is whether Match will need no computation for
+// them, whatever was typed.
+func (v *Verifier) Known(hashes ...string) bool {
+	for _, hash := range hashes {
+		if v.cache == nil || !v.cache.has(v.mark(hash)) {
 			return false
 		}
 	}
 	return true
 }
 
-// recall returns the index of the plain text that is remembered as right, or -1.
-func (v *Verifier) recall(hash string, plains []string) int {
+// recall returns the index of the plain text that is remembered as right, -1 when it is none of them. known is false when
+// nothing is remembered of the hash.
+func (v *Verifier) recall(hash string, plains []string) (i int, known bool) {
 	if v.cache == nil {
-		return -1
+		return -1, false
 	}
-	for i, plain := range plains {
-		if v.cache.has(v.keyOf(hash, plain)) {
-			return i
-		}
+	right, known := v.cache.get(v.mark(hash))
+	if !known {
+		return -1, false
 	}
-	return -1
+	return slices.IndexFunc(plains, func(plain string) bool { return v.mark(hash, plain) == right }), true
 }
 
-func (v *Verifier) keyOf(hash, plain string) (key cacheKey) {
+func (v *Verifier) mark(texts ...string) (m mark) {
 	mac := hmac.New(sha256.New, v.key)
-	var length [8]byte
-	binary.BigEndian.PutUint64(length[:], uint64(len(hash)))
-	mac.Write(length[:])
-	io.WriteString(mac, hash)  //nolint:errcheck // a hash never fails
-	io.WriteString(mac, plain) //nolint:errcheck // as above
-	mac.Sum(key[:0])
-	return key
+	for _, text := range texts {
+		var length [8]byte // so that no other texts make the same bytes
+		binary.BigEndian.PutUint64(length[:], uint64(len(text)))
+		mac.Write(length[:])
+		io.WriteString(mac, text) //nolint:errcheck // a hash never fails
+	}
+	mac.Sum(m[:0])
+	return m
 }

@@ -25,7 +25,7 @@ func counted(o Options) (*Verifier, *atomic.Int32) {
 
 // match begins a turn and matches; it returns Match's results.
 func match(ctx context.Context, v *Verifier, hash string, plains ...string) (int, error) {
-	turn, err := v.Begin(ctx, "peer", Guess{hash, plains})
+	turn, err := v.Begin(ctx, "peer", hash)
 	if err != nil {
 		return -1, err
 	}
@@ -59,6 +59,36 @@ func TestMatchRemembersWhatIsRight(t *testing.T) {
 	})
 }
 
+// Were only the right plain text answered, a full house would tell it from the wrong ones, and for nothing.
+func TestWithoutSlotsWrongIsToldAsRightIs(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		v, count := counted(Options{Slots: NewSlots(1, nil)})
+		if i, err := match(t.Context(), v, "1234", "1234"); i != 0 || err != nil {
+			t.Fatalf("first: %d, %v", i, err)
+		}
+		busy, err := v.slots.Acquire(t.Context(), "other")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer busy(false)
+		for range 2 { // a wrong one changes nothing
+			if i, err := match(t.Context(), v, "1234", "9999123456", "9999"); i != -1 || err != nil {
+				t.Errorf("wrong: %d, %v", i, err)
+			}
+			if i, err := match(t.Context(), v, "1234", "1234123456", "1234"); i != 1 || err != nil {
+				t.Errorf("right: %d, %v", i, err)
+			}
+		}
+		if i, err := match(t.Context(), v, "5678", "5678"); i != -1 || !errors.Is(err, ErrBusy) {
+			t.Errorf("a hash that is not remembered: %d, %v", i, err)
+		}
+		if count.Load() != 1 {
+			t.Errorf("%d computations", count.Load())
+		}
+	})
+}
+
 func TestMatchForgetsWhatIsWrong(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -83,7 +113,7 @@ func TestVerifyIsNeverRemembered(t *testing.T) {
 				t.Errorf("%v, %v", right, err)
 			}
 		}
-		if count.Load() != 2 || v.Known(Guess{"1234", []string{"1234"}}) {
+		if count.Load() != 2 || v.Known("1234") {
 			t.Errorf("%d computations", count.Load())
 		}
 	})
@@ -108,7 +138,7 @@ func TestCacheIsBounded(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		v, _ := counted(Options{CacheSize: 2})
-		known := func(plain string) bool { return v.Known(Guess{plain, []string{plain}}) }
+		known := func(plain string) bool { return v.Known(plain) }
 		for _, plain := range []string{"a", "b", "a", "c"} {
 			if _, err := match(t.Context(), v, plain, plain); err != nil {
 				t.Fatal(err)
@@ -152,7 +182,7 @@ func TestBeginFailsBeforeAnythingIsPaid(t *testing.T) {
 		if _, err := v.slots.Acquire(t.Context(), "other"); err != nil {
 			t.Fatal(err)
 		}
-		turn, err := v.Begin(t.Context(), "peer", Guess{"1234", []string{"1234"}})
+		turn, err := v.Begin(t.Context(), "peer", "1234")
 		if turn != nil || !errors.Is(err, ErrBusy) || count.Load() != 0 {
 			t.Errorf("%v, %d computations", err, count.Load())
 		}
@@ -212,9 +242,8 @@ func BenchmarkKnown(b *testing.B) {
 	if _, err := match(b.Context(), v, stored, "1234"); err != nil {
 		b.Fatal(err)
 	}
-	guess := Guess{stored, []string{"1234567", "1234"}}
 	for b.Loop() {
-		if !v.Known(guess) {
+		if !v.Known(stored) {
 			b.Fatal("forgotten")
 		}
 	}

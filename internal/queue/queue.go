@@ -18,7 +18,7 @@ import (
 	"otpost/internal/store"
 )
 
-// The times of a lease and the limits of a job (docs/states.md).
+// The times of a lease and the limits of a job.
 const (
 	Lease         = 10 * time.Second       // a worker that has not beaten for so long is swept
 	BeatEvery     = 2 * time.Second        // how often a worker beats

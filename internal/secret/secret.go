@@ -28,9 +28,7 @@ const (
 	Setting   Purpose = "setting"   // values of /system/ with type password
 	Delivery  Purpose = "delivery"  // the content of messages
 	Challenge Purpose = "challenge" // codes that wait for their answer
-	Lookup    Purpose = "lookup"    // equality of recipients
 	MessageID Purpose = "messageid" // the Message-ID of a delivery
-	Session   Purpose = "session"   // passwords behind a session
 )
 
 // ErrSealed says that a sealed record did not open: another key, another place or damaged bytes.

@@ -11,8 +11,12 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/goleak"
+
 	"otpost/internal/smtp"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // step is what the scripted server waits for and what it answers. want is a prefix of a line; "." is a whole content with its
 // dot; "" waits for nothing. reply is written as it stands; hangUp closes, silent says nothing more.
@@ -29,7 +33,6 @@ type script struct {
 	t        *testing.T
 	listener net.Listener
 	tls      *tls.Config
-	implicit bool
 	done     chan struct{}
 
 	mu    sync.Mutex

@@ -17,18 +17,17 @@ import (
 
 // Options say which server to talk to and how. Dial is required, and Lookup for a host that is no address.
 type Options struct {
-	Host          string // name or address; the certificate must be for it
-	Port          int
-	Implicit      bool        // TLS from the first byte
-	STARTTLS      bool        // and nothing before it
-	TLS           *tls.Config // roots and whether to verify; ServerName and MinVersion are set here
-	Username      string      // empty: no AUTH
-	Password      string
-	PlaintextAuth bool          // send the password without TLS to other hosts than this one
-	EHLOName      string        // empty: the address literal of this end of the connection
-	Timeout       time.Duration // of each phase; at least one millisecond
-	Lookup        func(ctx context.Context, host string) ([]netip.Addr, error)
-	Dial          func(ctx context.Context, network, address string) (net.Conn, error)
+	Host     string // name or address; the certificate must be for it
+	Port     int
+	Implicit bool        // TLS from the first byte
+	STARTTLS bool        // and nothing before it
+	TLS      *tls.Config // roots and whether to verify; ServerName and MinVersion are set here
+	Username string      // empty: no AUTH
+	Password string
+	EHLOName string        // empty: the address literal of this end of the connection
+	Timeout  time.Duration // of each phase; at least one millisecond
+	Lookup   func(ctx context.Context, host string) ([]netip.Addr, error)
+	Dial     func(ctx context.Context, network, address string) (net.Conn, error)
 }
 
 // Session is an open, authenticated connection. It is for one goroutine.
@@ -50,8 +49,8 @@ var (
 	errBadGreeting = errors.New("the server's greeting is no SMTP reply")
 )
 
-// Open connects, tries every address of the host in turn, and authenticates. An error is an *Error with the phase. The end of
-// ctx closes the connection.
+// Open connects, tries every address of the host in turn, and authenticates. An error is an *Error with the phase; the session
+// that comes with it is closed and only tells its Phases. The end of ctx closes the connection.
 func Open(ctx context.Context, o Options) (*Session, error) {
 	s := &Session{begun: time.Now()}
 	c, err := s.connect(ctx, o)
@@ -199,7 +198,7 @@ func (s *Session) authenticate(o Options) error {
 		return nil
 	}
 	_, secured := s.c.Conn.(*tls.Conn)
-	if !secured && !o.PlaintextAuth && !s.remote.IsLoopback() {
+	if !secured && !s.remote.IsLoopback() {
 		return s.fail(PhaseAuth, ErrPlaintext)
 	}
 	mechanism := s.mechanism(o)

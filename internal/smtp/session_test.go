@@ -50,9 +50,9 @@ func certificate(t *testing.T) (server, client *tls.Config) {
 func failure(t *testing.T, o smtp.Options) *smtp.Error {
 	t.Helper()
 	s, err := smtp.Open(t.Context(), o)
-	defer s.Close()
 	var e *smtp.Error
 	if !errors.As(err, &e) {
+		s.Close()
 		t.Fatalf("%v, want an *smtp.Error", err)
 	}
 	return e
@@ -269,18 +269,9 @@ func TestPasswordLeavesUnencryptedOnlyToLoopback(t *testing.T) {
 	if got := s.got(); strings.Contains(got, "AUTH") {
 		t.Fatal("the password left")
 	}
-	for name, change := range map[string]func(*smtp.Options){
-		"loopback": func(o *smtp.Options) { o.Lookup = s.options().Lookup },
-		"allowed":  func(o *smtp.Options) { o.PlaintextAuth = true },
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			again := play(t, nil, greeting, offer, step{"AUTH PLAIN " + b64("\x00mailuser\x00hunter22"), "235 ok\r\n"}).options()
-			again.Lookup, again.Username, again.Password = far, "mailuser", "hunter22"
-			change(&again)
-			open(t, again)
-		})
-	}
+	near := play(t, nil, greeting, offer, step{"AUTH PLAIN " + b64("\x00mailuser\x00hunter22"), "235 ok\r\n"}).options()
+	near.Username, near.Password = "mailuser", "hunter22"
+	open(t, near)
 }
 
 func b64(s string) string { return base64.StdEncoding.EncodeToString([]byte(s)) }

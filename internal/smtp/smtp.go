@@ -1,9 +1,9 @@
-// Package smtp is an SMTP client (RFC 5321) that says exactly how far a message came.
+// Package smtp is an SMTP client that says how far a message came.
 //
-// It opens a session (STARTTLS of RFC 3207 or TLS from the start, AUTH of RFC 4954) and sends one message after the other. It
-// promises: nothing of a message's content is written before the journal has agreed to its dot; a result tells whether the dot
-// may have reached the server; every text of the server leaves the package scrubbed. What it does not: decide whether or when
-// to try again.
+// It speaks RFC 5321: it opens a session (STARTTLS of RFC 3207 or TLS from the start, AUTH of RFC 4954) and sends one message
+// after the other. It promises: nothing of a message's content is written before the journal has agreed to its dot; a result
+// tells whether the dot may have reached the server; every text of the server leaves the package scrubbed. What it does not:
+// decide whether or when to try again.
 package smtp
 
 import (

@@ -19,6 +19,7 @@ type bell struct {
 	subscribers map[chan struct{}]struct{}
 }
 
+// newBell makes the wake file at path, if it is missing, and watches it.
 func newBell(path string) (*bell, error) {
 	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
@@ -43,6 +44,7 @@ func (b *bell) ring() {
 	b.file.WriteAt([]byte{1}, 0) //nolint:errcheck // see above
 }
 
+// listen passes on what other processes ring, until close.
 func (b *bell) listen() {
 	defer close(b.done)
 	for {

@@ -27,19 +27,35 @@ func dsn(path string, pragmas ...string) string {
 	return "file:" + (&url.URL{Path: path}).EscapedPath() + "?" + q.Encode()
 }
 
-// openReaders returns a pool of connections that cannot write.
+// mostReaders is how many Reads run at once: SQLite reads on as many processors as there are, and each connection costs memory.
+const mostReaders = 8
+
+// openReaders returns a pool of connections that cannot write: one for each Read, and one on which a Read that holds its own
+// prepares a new statement. Without it, Reads that began together would each wait for another's connection for ever.
 func openReaders(path string) (*sql.DB, error) {
 	db, err := sql.Open("sqlite", dsn(path, "query_only(1)"))
 	if err != nil {
 		return nil, err
 	}
-	db.SetMaxOpenConns(8)
-	db.SetMaxIdleConns(8)
+	db.SetMaxOpenConns(mostReaders + 1)
+	db.SetMaxIdleConns(mostReaders + 1)
 	return db, nil
 }
 
-// networkFileSystems are those on which SQLite's locks do not hold (statfs magic numbers of Linux).
-var networkFileSystems = map[int64]string{0x6969: "NFS", 0x517b: "SMB", 0xfe534d42: "SMB", 0xff534d42: "CIFS", 0x5346414f: "AFS"}
+// networkFileSystem names a file system on which SQLite's locks do not hold, by its magic number of statfs; else empty.
+func networkFileSystem(magic uint32) string {
+	switch magic {
+	case unix.NFS_SUPER_MAGIC:
+		return "NFS"
+	case unix.SMB_SUPER_MAGIC, unix.SMB2_SUPER_MAGIC:
+		return "SMB"
+	case unix.CIFS_SUPER_MAGIC:
+		return "CIFS"
+	case unix.AFS_SUPER_MAGIC, unix.AFS_FS_MAGIC:
+		return "AFS"
+	}
+	return ""
+}
 
 // checkFile refuses a file of another user, on a network file system, or that is missing and not to be made.
 func checkFile(path string, create bool) error {
@@ -47,7 +63,7 @@ func checkFile(path string, create bool) error {
 	if err := unix.Statfs(filepath.Dir(path), &st); err != nil {
 		return fmt.Errorf("database %s: folder: %w", path, err)
 	}
-	if name, ok := networkFileSystems[int64(st.Type)&0xffffffff]; ok {
+	if name := networkFileSystem(uint32(st.Type)); name != "" {
 		return fmt.Errorf("database %s lies on a network file system (%s), where SQLite's locks do not hold: move it to a local disk", path, name)
 	}
 	info, err := os.Stat(path)

@@ -45,7 +45,8 @@ type DB struct {
 	options  Options
 	writer   *writer
 	readers  *sql.DB
-	prepared sync.Map // SQL text -> *sql.Stmt on readers
+	reading  chan struct{} // one value for each Read under way: a connection of readers stays free to prepare statements
+	prepared sync.Map      // SQL text -> *sql.Stmt on readers
 	bell     *bell
 	instance Instance
 }
@@ -68,7 +69,7 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 	if err := checkFile(o.Path, o.Migrate); err != nil {
 		return nil, err
 	}
-	db := &DB{options: o}
+	db := &DB{options: o, reading: make(chan struct{}, mostReaders)}
 	if err := db.open(ctx); err != nil {
 		db.Close()
 		return nil, fmt.Errorf("open database %s: %w", o.Path, err)
@@ -131,8 +132,14 @@ func (db *DB) WriteLight(ctx context.Context, f func(tx *Tx) error) error {
 	return db.writer.do(ctx, f, false)
 }
 
-// Read runs f on a snapshot of the database.
+// Read runs f on a snapshot of the database. A few may run at once, the others wait; f must not call Read.
 func (db *DB) Read(ctx context.Context, f func(r Reader) error) error {
+	select {
+	case db.reading <- struct{}{}:
+		defer func() { <-db.reading }()
+	case <-ctx.Done():
+		return fmt.Errorf("begin to read: %w", ctx.Err())
+	}
 	tx, err := db.readers.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
 	if err != nil {
 		return fmt.Errorf("begin to read: %w", translate(err))
@@ -144,9 +151,3 @@ func (db *DB) Read(ctx context.Context, f func(r Reader) error) error {
 // Subscribe returns a channel that gets a value after every commit with a Signal, of this process or another one (at most
 // 25 ms late), and a function that ends it. The channel holds one value: look for everything that is new after each.
 func (db *DB) Subscribe() (<-chan struct{}, func()) { return db.bell.subscribe() }
-
-// Millis returns t as it is stored: milliseconds since 1970, UTC.
-func Millis(t time.Time) int64 { return t.UnixMilli() }
-
-// Time is the inverse of Millis.
-func Time(ms int64) time.Time { return time.UnixMilli(ms).UTC() }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
@@ -330,6 +331,36 @@ func TestReaderSeesOneMoment(t *testing.T) {
 	})
 	if err != nil {
 		t.Fatal(err)
+	}
+}
+
+// Each of the Reads holds a connection when it comes to a statement that nobody has prepared yet.
+func TestReadsThatBeginTogetherPrepareNewStatements(t *testing.T) {
+	t.Parallel()
+	db := opened(t, t.TempDir())
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	var inside, all sync.WaitGroup
+	inside.Add(store.MostReaders)
+	for i := range store.MostReaders {
+		all.Go(func() {
+			err := db.Read(ctx, func(r store.Reader) error {
+				inside.Done()
+				inside.Wait()
+				var n int
+				return r.Get([]any{&n}, fmt.Sprintf(`SELECT %d`, i))
+			})
+			if err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	done := make(chan struct{})
+	go func() { defer close(done); all.Wait() }()
+	select {
+	case <-done:
+	case <-ctx.Done():
+		t.Fatal("the reads wait for each other")
 	}
 }
 

@@ -150,9 +150,9 @@ func translate(err error) error {
 	case errors.Is(err, sql.ErrNoRows):
 		return ErrNotFound
 	case errors.Is(err, fs.ErrPermission), errors.Is(err, unix.EROFS): // of a side file
-		return errors.Join(ErrReadOnly, err)
+		return fmt.Errorf("%w: %w", ErrReadOnly, err)
 	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT):
-		return errors.Join(ErrFull, err)
+		return fmt.Errorf("%w: %w", ErrFull, err)
 	}
 	var e *sqlite.Error
 	if !errors.As(err, &e) {
@@ -160,15 +160,15 @@ func translate(err error) error {
 	}
 	switch e.Code() {
 	case sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY, sqlite3.SQLITE_CONSTRAINT_UNIQUE:
-		return errors.Join(ErrUnique, err)
+		return fmt.Errorf("%w: %w", ErrUnique, err)
 	}
 	switch e.Code() & 0xff {
 	case sqlite3.SQLITE_FULL:
-		return errors.Join(ErrFull, err)
+		return fmt.Errorf("%w: %w", ErrFull, err)
 	case sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN:
-		return errors.Join(ErrReadOnly, err)
+		return fmt.Errorf("%w: %w", ErrReadOnly, err)
 	case sqlite3.SQLITE_NOTADB:
-		return errors.Join(ErrForeign, err)
+		return fmt.Errorf("%w: %w", ErrForeign, err)
 	}
 	return err
 }

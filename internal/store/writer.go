@@ -44,6 +44,7 @@ const (
 	givenUp
 )
 
+// newWriter opens the writing connection and the lock, and starts the one goroutine that uses them.
 func newWriter(ctx context.Context, path string, b *bell) (*writer, error) {
 	lock, err := openLock(path)
 	if err != nil {
@@ -93,6 +94,7 @@ func (w *writer) do(ctx context.Context, f func(tx *Tx) error, full bool) error 
 	return nil
 }
 
+// send puts a call into the line, unless the writer is closed or ctx ends first.
 func (w *writer) send(ctx context.Context, c *call) error {
 	w.stopped.RLock()
 	defer w.stopped.RUnlock()
@@ -107,6 +109,7 @@ func (w *writer) send(ctx context.Context, c *call) error {
 	}
 }
 
+// close ends the goroutine after the calls that are in the line, and then closes everything.
 func (w *writer) close() error {
 	w.stopped.Lock()
 	if !w.closed {
@@ -175,6 +178,8 @@ func (w *writer) gather(first *call) []*call {
 	return calls
 }
 
+// transact runs calls in one transaction, each in its savepoint, and commits. A call that fails is taken back alone; an error of
+// transact itself is that of all.
 func (w *writer) transact(calls []*call) (err error) {
 	full := false
 	for _, c := range calls {
@@ -212,6 +217,7 @@ func (w *writer) begin(full bool) error {
 	return nil
 }
 
+// synchronous sets whether commits are flushed, where that changes.
 func (w *writer) synchronous(full bool) error {
 	if full == w.full {
 		return nil

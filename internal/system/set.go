@@ -12,7 +12,7 @@ import (
 	"otpost/internal/store"
 )
 
-// The limits of SECURITY.md section 1: a code that lives longer can be guessed longer.
+// The limits that docs/security.md promises: a code that lives longer, or a token that locks later, can be guessed more often.
 const (
 	MostValidTime = 600 * time.Second
 	MostFailCount = 100
@@ -81,6 +81,7 @@ func (s *Settings) Delete(ctx context.Context, key string) (bool, error) {
 	return found, nil
 }
 
+// put writes one checked setting and returns Insert or Update. A Censored password stays as it is stored.
 func put(tx *store.Tx, one Setting, sealed []byte) (string, error) {
 	var kind string
 	err := tx.Get([]any{&kind}, `SELECT type FROM setting WHERE key = $1`, one.Key)
@@ -120,6 +121,7 @@ func (s *Settings) changed(tx *store.Tx) {
 	tx.Put(`UPDATE instance SET generation = generation + 1`)
 }
 
+// check returns a *ValueError for a key or value that must not be stored.
 func check(one Setting) error {
 	switch {
 	case one.Key == "" || one.Key == timestamp:

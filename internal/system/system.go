@@ -1,4 +1,4 @@
-// Package system is the settings of /system/: read typed, with their defaults.
+// Package system is the settings of /system/, typed.
 //
 // It promises: a value that a typed method cannot use was refused when it was set; a value of type password is stored sealed
 // and never read back by anyone. Names are privacyIDEA's, in exact case (recorded in testdata/rest/system.json).

@@ -68,7 +68,7 @@ func (s *Service) Set(ctx context.Context, sel Selection, c Changes) (int, error
 	}
 	n := 0
 	for _, set := range []bool{c.PIN != nil, c.MaxFailCount != nil, c.CountWindow != nil, c.SyncWindow != nil} {
-		n += flag(set)
+		n += count(set)
 	}
 	return n, nil
 }
@@ -104,7 +104,7 @@ func (s *Service) SetDescription(ctx context.Context, sel Selection, description
 func (s *Service) Enable(ctx context.Context, sel Selection) (n int, err error) {
 	err = s.change(ctx, sel, func(tx *store.Tx, t Token) error {
 		changed, err := tx.Changed(`UPDATE token SET active = 1 WHERE serial = $1 AND active = 0 RETURNING serial`, t.Serial)
-		n = flag(changed)
+		n = count(changed)
 		return err
 	})
 	return n, err
@@ -114,7 +114,7 @@ func (s *Service) Enable(ctx context.Context, sel Selection) (n int, err error) 
 func (s *Service) Disable(ctx context.Context, sel Selection) (n int, err error) {
 	err = s.change(ctx, sel, func(tx *store.Tx, t Token) error {
 		changed, err := tx.Changed(`UPDATE token SET active = 0 WHERE serial = $1 AND active = 1 RETURNING serial`, t.Serial)
-		n = flag(changed)
+		n = count(changed)
 		if err != nil {
 			return err
 		}
@@ -129,7 +129,7 @@ func (s *Service) Revoke(ctx context.Context, sel Selection) (int, error) {
 		tx.Put(`UPDATE token SET revoked = 1 WHERE serial = $1`, t.Serial)
 		return s.endChallenges(tx, t.Serial, s.DB.Now(), delivery.Disabled)
 	})
-	return flag(err == nil), err
+	return count(err == nil), err
 }
 
 // Delete removes a token with everything that belongs to it and returns 1.
@@ -144,7 +144,7 @@ func (s *Service) Delete(ctx context.Context, sel Selection) (int, error) {
 		tx.Put(`DELETE FROM token WHERE serial = $1`, t.Serial)
 		return s.endChallenges(tx, t.Serial, s.DB.Now(), delivery.Disabled)
 	})
-	return flag(err == nil), err
+	return count(err == nil), err
 }
 
 // Reset sets the fail counter to 0 and returns 1.
@@ -153,7 +153,7 @@ func (s *Service) Reset(ctx context.Context, sel Selection) (int, error) {
 		tx.Put(`UPDATE token SET failcount = 0, failcounter_exceeded_ms = NULL WHERE serial = $1`, t.Serial)
 		return nil
 	})
-	return flag(err == nil), err
+	return count(err == nil), err
 }
 
 // Assign gives a token to a user and sets the PIN, if there is one. The token of another is refused with the recorded fault
@@ -175,7 +175,7 @@ func (s *Service) Assign(ctx context.Context, serial string, owner user.User, pi
 		}
 		t.take(Enrolment{DynamicEmail: t.DynamicEmail, EmailIdentifier: t.EmailIdentifier, Owner: &owner}, s.DB.Now())
 		tx.Put(`UPDATE token SET resolver = $2, user_id = $3, user_realm = $4, assigned_ms = $5, pin_hash = COALESCE($6, pin_hash)
-			WHERE serial = $1`, t.Serial, t.Resolver, t.UserID, t.UserRealm, millis(t.Assigned), hash)
+			WHERE serial = $1`, t.Serial, t.Resolver, t.UserID, t.UserRealm, nullable(t.Assigned), hash)
 		putRealm(tx, t)
 		return nil
 	})
@@ -201,7 +201,7 @@ func (s *Service) Unassign(ctx context.Context, sel Selection) (int, error) {
 		tx.Put(`UPDATE token SET resolver = '', user_id = '', user_realm = '', assigned_ms = NULL WHERE serial = $1`, t.Serial)
 		return s.endChallenges(tx, t.Serial, s.DB.Now(), delivery.Cancelled)
 	})
-	return flag(err == nil), err
+	return count(err == nil), err
 }
 
 // SetRealms lists a token in these realms and in no other.
@@ -213,4 +213,12 @@ func (s *Service) SetRealms(ctx context.Context, sel Selection, realms []string)
 		}
 		return nil
 	})
+}
+
+// count is the number of changes that the API answers: 1 for a token that was changed, else 0.
+func count(changed bool) int {
+	if changed {
+		return 1
+	}
+	return 0
 }

@@ -1,11 +1,11 @@
 package token
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"fmt"
 	"math/big"
-	"time"
 
 	"github.com/google/uuid"
 
@@ -59,18 +59,11 @@ func (s *Service) Draft(ctx context.Context, t Token, values system.Values, tran
 	d.Challenge = challenge.New(s.Keys, challenge.Code{
 		TransactionID: transactionID, Serial: t.Serial, DeliveryID: d.DeliveryID, Text: code, Created: now, ValidUntil: until,
 	})
-	d.Message = message(t, values, recipient, code, until)
+	d.Message = delivery.Message{
+		Route: cmp.Or(t.EmailIdentifier, values.EmailIdentifier()), Recipient: recipient, Subject: subject, Body: code.Reveal(),
+		Code: code.Reveal(), Serial: t.Serial, NotAfter: until,
+	}
 	return d, nil
-}
-
-func message(t Token, values system.Values, recipient string, code secret.Text, until time.Time) delivery.Message {
-	route := t.EmailIdentifier
-	if route == "" {
-		route = values.EmailIdentifier()
-	}
-	return delivery.Message{
-		Route: route, Recipient: recipient, Subject: subject, Body: code.Reveal(), Code: code.Reveal(), Serial: t.Serial, NotAfter: until,
-	}
 }
 
 // code draws n decimal digits, uniformly.

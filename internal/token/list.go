@@ -151,7 +151,7 @@ func (f Filter) where() (string, []any) {
 		parts = append(parts, fmt.Sprintf("resolver = %s AND user_id = %s AND user_realm = %s", arg(f.Owner.Resolver), arg(f.Owner.UID), arg(f.Owner.Realm)))
 	}
 	if f.Active != nil {
-		parts = append(parts, "active = "+arg(flag(*f.Active)))
+		parts = append(parts, "active = "+arg(store.Flag(*f.Active)))
 	}
 	if f.Assigned != nil {
 		parts = append(parts, map[bool]string{true: "user_id <> ''", false: "user_id = ''"}[*f.Assigned])

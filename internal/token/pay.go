@@ -53,7 +53,7 @@ func (s *Service) Pay(ctx context.Context, serials ...string) ([]Guess, error) {
 	return paid, nil
 }
 
-// Verdict says what becomes of a paid guess (DESIGN.md section 11, columns counter and count_auth).
+// Verdict says what becomes of a paid guess (docs/login.md, the column "fail counter" and what stands below on count_auth).
 type Verdict int
 
 // The verdicts.
@@ -75,7 +75,7 @@ func Settle(tx *store.Tx, now time.Time, v Verdict, guesses ...Guess) {
 		case Wrong, WrongCounted:
 			tx.Put(`UPDATE token SET count_auth = count_auth + $2,
 				failcounter_exceeded_ms = CASE WHEN failcount >= max_failcount THEN $3 ELSE failcounter_exceeded_ms END
-				WHERE serial = $1`, serial, flag(v == WrongCounted), store.Millis(now))
+				WHERE serial = $1`, serial, store.Flag(v == WrongCounted), store.Millis(now))
 		case Right:
 			tx.Put(`UPDATE token SET failcount = 0, failcounter_exceeded_ms = NULL WHERE serial = $1`, serial)
 		case RightCounted:

@@ -60,8 +60,8 @@ func digits(code Text) bool {
 	return true
 }
 
-// Reservation is the right to check one guess against the PINs of some tokens: a hashing slot, unless the right PIN is
-// remembered for each. It is for one goroutine.
+// Reservation is the right to check one guess against the PINs of some tokens: a hashing slot, unless the PIN of each is
+// remembered; what was typed makes no difference to that. It is for one goroutine.
 type Reservation struct {
 	turn  *pinhash.Turn
 	typed Typed
@@ -70,13 +70,13 @@ type Reservation struct {
 // Reserve takes what checking a guess needs, on behalf of a peer (a client's address). It is called before the guess is paid
 // for: with fault.Busy nothing is lost. Locked, disabled and revoked tokens must not be among the tokens.
 func (s *Service) Reserve(ctx context.Context, peer string, typed Typed, tokens ...Token) (*Reservation, error) {
-	guesses := make([]pinhash.Guess, 0, len(tokens))
+	hashes := make([]string, 0, len(tokens))
 	for _, t := range tokens {
 		if t.pinHash != "" {
-			guesses = append(guesses, pinhash.Guess{Hash: t.pinHash, Plains: typed.plains(t.OTPLen)})
+			hashes = append(hashes, t.pinHash)
 		}
 	}
-	turn, err := s.PINs.Begin(ctx, peer, guesses...)
+	turn, err := s.PINs.Begin(ctx, peer, hashes...)
 	if err != nil {
 		return nil, hashing(err)
 	}

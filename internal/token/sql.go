@@ -9,33 +9,18 @@ import (
 	"otpost/internal/user"
 )
 
+// columns are those of destinations, in its order.
 const columns = `serial, id, type, description, active, revoked, rollout_state, pin_hash, otplen, failcount, max_failcount,
 	count_window, sync_window, count_auth, count_auth_success, last_auth_ms, failcounter_exceeded_ms, resolver, user_id, user_realm,
 	assigned_ms, email_sealed, dynamic_email, email_identifier, challenge_count, created_ms`
-
-// moment scans a column *_ms; NULL is the zero time.
-type moment struct{ to *time.Time }
-
-// Scan implements sql.Scanner.
-func (m moment) Scan(value any) error {
-	switch ms := value.(type) {
-	case nil:
-		*m.to = time.Time{}
-	case int64:
-		*m.to = store.Time(ms)
-	default:
-		return fmt.Errorf("a time is stored as %T", value)
-	}
-	return nil
-}
 
 // destinations returns where the columns of a row go.
 func (t *Token) destinations() []any {
 	return []any{
 		&t.Serial, &t.ID, &t.Type, &t.Description, &t.Active, &t.Revoked, &t.RolloutState, &t.pinHash, &t.OTPLen, &t.FailCount,
-		&t.MaxFailCount, &t.CountWindow, &t.SyncWindow, &t.CountAuth, &t.CountAuthSuccess, moment{&t.LastAuth},
-		moment{&t.FailCounterExceeded}, &t.Resolver, &t.UserID, &t.UserRealm, moment{&t.Assigned}, &t.emailSealed, &t.DynamicEmail,
-		&t.EmailIdentifier, &t.ChallengeCount, moment{&t.Created},
+		&t.MaxFailCount, &t.CountWindow, &t.SyncWindow, &t.CountAuth, &t.CountAuthSuccess, store.Moment{To: &t.LastAuth},
+		store.Moment{To: &t.FailCounterExceeded}, &t.Resolver, &t.UserID, &t.UserRealm, store.Moment{To: &t.Assigned}, &t.emailSealed, &t.DynamicEmail,
+		&t.EmailIdentifier, &t.ChallengeCount, store.Moment{To: &t.Created},
 	}
 }
 
@@ -84,7 +69,7 @@ func insert(tx *store.Tx, t Token) {
 		SELECT $1, COALESCE(MAX(id), 0) + 1, $2, $3, 1, 0, $4, $5, $6, 0, $7, $8, $9, 0, 0, NULL, NULL, $10, $11, $12, $13, $14, $15, $16, 0, $17
 		FROM token`,
 		t.Serial, t.Type, t.Description, t.RolloutState, t.pinHash, t.OTPLen, t.MaxFailCount, t.CountWindow, t.SyncWindow,
-		t.Resolver, t.UserID, t.UserRealm, millis(t.Assigned), t.emailSealed, flag(t.DynamicEmail), t.EmailIdentifier,
+		t.Resolver, t.UserID, t.UserRealm, nullable(t.Assigned), t.emailSealed, store.Flag(t.DynamicEmail), t.EmailIdentifier,
 		store.Millis(t.Created))
 }
 
@@ -93,21 +78,14 @@ func update(tx *store.Tx, t Token) {
 	tx.Put(`UPDATE token SET description = $2, rollout_state = $3, pin_hash = $4, otplen = $5, resolver = $6, user_id = $7,
 		user_realm = $8, assigned_ms = $9, email_sealed = $10, dynamic_email = $11, email_identifier = $12, failcount = 0,
 		failcounter_exceeded_ms = NULL WHERE serial = $1`,
-		t.Serial, t.Description, t.RolloutState, t.pinHash, t.OTPLen, t.Resolver, t.UserID, t.UserRealm, millis(t.Assigned),
-		t.emailSealed, flag(t.DynamicEmail), t.EmailIdentifier)
+		t.Serial, t.Description, t.RolloutState, t.pinHash, t.OTPLen, t.Resolver, t.UserID, t.UserRealm, nullable(t.Assigned),
+		t.emailSealed, store.Flag(t.DynamicEmail), t.EmailIdentifier)
 }
 
-// millis returns a time as it is stored; the zero time is NULL.
-func millis(t time.Time) any {
+// nullable returns a time as it is stored; the zero time is NULL.
+func nullable(t time.Time) any {
 	if t.IsZero() {
 		return nil
 	}
 	return store.Millis(t)
-}
-
-func flag(b bool) int {
-	if b {
-		return 1
-	}
-	return 0
 }

@@ -8,7 +8,7 @@ import (
 	"otpost/internal/fault"
 )
 
-// longestTurn is how long a guess waits for those before it (SECURITY.md section 1).
+// longestTurn is how long a guess waits for those before it (docs/security.md, "Codes and guesses").
 const longestTurn = 2 * time.Second
 
 // turns lets one guess after the other at a token: parallel right logins, each paid in advance, would otherwise meet the limit.

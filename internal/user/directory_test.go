@@ -3,6 +3,7 @@ package user_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -18,7 +19,7 @@ import (
 )
 
 // memory is a resolver of users in a parameter: "alice bob". A user's UID is his login with a ! behind it, his password his
-// login. The word "broken" makes every question fail.
+// login. The word "broken" makes every question fail, "busy" every password check, and "refused" may not be kept.
 type memory string
 
 var errBroken = errors.New("the store is broken")
@@ -53,7 +54,17 @@ func (m memory) List(_ context.Context, f user.Filter) ([]user.User, error) {
 	return list, nil
 }
 
+func (m memory) Check(context.Context) error {
+	if m == "refused" {
+		return fault.New(fault.Parameter, "ERR905: Parameter users: refused.")
+	}
+	return nil
+}
+
 func (m memory) CheckPassword(ctx context.Context, uid string, p user.Password) (bool, error) {
+	if strings.Contains(string(m), "busy") {
+		return false, fmt.Errorf("check: %w", pinhash.ErrBusy)
+	}
 	u, err := m.ByUID(ctx, uid)
 	return err == nil && u.Login == p.Plain.Reveal(), nil
 }
@@ -76,12 +87,13 @@ func newHome(t *testing.T) home {
 }
 
 func directoryOf(db *store.DB) *user.Directory {
-	return user.New(db, user.Options{
-		Types: map[string]user.Type{"memory": func(_ string, parameters map[string]string) (user.Resolver, error) {
-			return memory(parameters["users"]), nil
-		}},
-		Verifier: pinhash.New(pinhash.Options{Params: pinhash.Params{Passes: 1, MemoryKiB: 8}}),
-	})
+	return user.New(db, user.Options{Types: memories(), Verifier: pinhash.New(pinhash.Options{Params: pinhash.Params{Passes: 1, MemoryKiB: 8}})})
+}
+
+func memories() map[string]user.Type {
+	return map[string]user.Type{"memory": func(_ string, parameters map[string]string) (user.Resolver, error) {
+		return memory(parameters["users"]), nil
+	}}
 }
 
 func (h home) resolver(name, users string) int64 {
@@ -171,6 +183,23 @@ func TestBrokenResolverIsNoUnknownUser(t *testing.T) {
 	}
 	if n, err := h.TestResolver(t.Context(), user.Definition{Type: "memory", Parameters: map[string]string{"users": "a b"}}); n != 2 || err != nil {
 		t.Errorf("test: %d, %v", n, err)
+	}
+}
+
+func TestResolverThatRefusesItsParametersIsNotKept(t *testing.T) {
+	t.Parallel()
+	h := newHome(t)
+	refused := user.Definition{Name: "pw", Type: "memory", Parameters: map[string]string{"users": "refused"}}
+	_, err := h.SaveResolver(t.Context(), refused)
+	wantFault(t, err, fault.Parameter, "ERR905: Parameter users: refused.")
+	_, err = h.TestResolver(t.Context(), refused)
+	wantFault(t, err, fault.Parameter, "ERR905: Parameter users: refused.")
+	h.resolver("pw", "alice")
+	_, err = h.SaveResolver(t.Context(), refused)
+	wantFault(t, err, fault.Parameter, "ERR905: Parameter users: refused.")
+	list, err := h.Resolvers(t.Context())
+	if err != nil || len(list) != 1 || list[0].Parameters["users"] != "alice" {
+		t.Errorf("%+v, %v", list, err)
 	}
 }
 
@@ -453,6 +482,26 @@ func TestAuthenticateTellsNoReason(t *testing.T) {
 	if _, err := h.Authenticate(ended, "alice", "nosuch", password("alice")); err == nil || errors.Is(err, user.ErrNotFound) {
 		t.Errorf("no time to pretend: %v", err)
 	}
+}
+
+func TestNoHashingSlotIsFaultBusyForKnownAndUnknown(t *testing.T) {
+	t.Parallel()
+	slots := pinhash.NewSlots(1, nil)
+	release, err := slots.Acquire(t.Context(), "somebody")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer release(false)
+	h := newHome(t)
+	h.resolver("pw", "alice busy")
+	h.realm("r", "pw")
+	full := user.New(h.db, user.Options{Types: memories(), Verifier: pinhash.New(pinhash.Options{Slots: slots})})
+	for _, name := range [][2]string{{"alice", "r"}, {"nosuch", "r"}, {"alice", "nosuch"}} {
+		_, err := full.Authenticate(t.Context(), name[0], name[1], password("alice"))
+		wantFault(t, err, fault.Busy, "busy")
+	}
+	_, err = full.CheckPassword(t.Context(), user.User{Resolver: "pw", UID: "alice!"}, password("alice"))
+	wantFault(t, err, fault.Busy, "busy")
 }
 
 func TestMatchPatternFindsWhatTheStarsLeaveOut(t *testing.T) {

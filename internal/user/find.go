@@ -5,6 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"otpost/internal/fault"
+	"otpost/internal/pinhash"
 )
 
 // Split takes a typed name apart. With splitAtSign "login@realm" and "realm\login" name the realm, if there is one of that
@@ -131,7 +134,7 @@ func (d *Directory) List(ctx context.Context, realm, resolver string, f Filter) 
 	return list, nil
 }
 
-// CheckPassword reports whether this is the user's password in his own store.
+// CheckPassword reports whether this is the user's password in his own store. Fault 5003: out of hashing slots.
 func (d *Directory) CheckPassword(ctx context.Context, u User, p Password) (bool, error) {
 	c, err := d.catalogue(ctx)
 	if err != nil {
@@ -143,14 +146,22 @@ func (d *Directory) CheckPassword(ctx context.Context, u User, p Password) (bool
 	}
 	right, err := reads.CheckPassword(ctx, u.UID, p)
 	if err != nil {
-		return false, fmt.Errorf("check password in resolver %s: %w", u.Resolver, err)
+		return false, fmt.Errorf("check password in resolver %s: %w", u.Resolver, busy(err))
 	}
 	return right, nil
 }
 
+// busy turns "no slot in time" into the fault that tells the client to come again.
+func busy(err error) error {
+	if errors.Is(err, pinhash.ErrBusy) {
+		return fault.Wrap(err, fault.Busy, "The server is busy. Please try again.")
+	}
+	return err
+}
+
 // Authenticate returns the user of this login name in the realm if this is his password; ErrNotFound stands for an unknown
 // user, an unknown realm and a wrong password alike, and comes as late for the first two as for the third: the first resolver
-// of the realm is made to work.
+// of the realm is made to work. Fault 5003: out of hashing slots.
 func (d *Directory) Authenticate(ctx context.Context, login, realm string, p Password) (User, error) {
 	u, err := d.Find(ctx, login, realm)
 	if errors.Is(err, ErrNotFound) {
@@ -185,5 +196,5 @@ func (d *Directory) pretend(ctx context.Context, realm string, p Password) error
 	if d.options.Verifier == nil {
 		return nil
 	}
-	return d.options.Verifier.Dummy(ctx, p.Client, "", p.Plain.Reveal())
+	return busy(d.options.Verifier.Dummy(ctx, p.Client, "", p.Plain.Reveal()))
 }

@@ -39,7 +39,7 @@ func (d *Directory) Resolvers(ctx context.Context) ([]Definition, error) {
 // SaveResolver makes or changes the resolver of this name and returns its id. Of one that exists, parameters that are not
 // given stay as they are, an empty one is removed, and the type must be the same. Faults: 905.
 func (d *Directory) SaveResolver(ctx context.Context, definition Definition) (id int64, err error) {
-	if err := d.check(definition); err != nil {
+	if _, err := d.check(ctx, definition); err != nil {
 		return 0, err
 	}
 	err = d.db.Write(ctx, func(tx *store.Tx) error {
@@ -66,20 +66,27 @@ func (d *Directory) SaveResolver(ctx context.Context, definition Definition) (id
 	return id, nil
 }
 
-func (d *Directory) check(definition Definition) error {
+// check returns the resolver of a definition, or fault 905 when it may not be kept.
+func (d *Directory) check(ctx context.Context, definition Definition) (Resolver, error) {
 	switch {
 	case definition.Type == "":
-		return fault.Missing("type")
+		return nil, fault.Missing("type")
 	case d.options.Types[definition.Type] == nil:
-		return fault.Newf(fault.Parameter, "ERR905: There is no resolver type '%s'. This version has: %s.",
+		return nil, fault.Newf(fault.Parameter, "ERR905: There is no resolver type '%s'. This version has: %s.",
 			clean(definition.Type), strings.Join(slices.Sorted(maps.Keys(d.options.Types)), ", "))
 	case !isName(definition.Name):
-		return fault.New(fault.Parameter, "ERR905: The name of a resolver may hold the letters A to Z, digits, '.', '_' and '-' alone.")
+		return nil, fault.New(fault.Parameter, "ERR905: The name of a resolver may hold the letters A to Z, digits, '.', '_' and '-' alone.")
 	}
-	if _, err := d.options.Types[definition.Type](definition.Name, definition.Parameters); err != nil {
-		return fault.Wrap(err, fault.Parameter, "ERR905: The parameters of the resolver are wrong.")
+	reads, err := d.options.Types[definition.Type](definition.Name, definition.Parameters)
+	if err != nil {
+		return nil, fault.Wrap(err, fault.Parameter, "ERR905: The parameters of the resolver are wrong.")
 	}
-	return nil
+	if checked, ok := reads.(Checked); ok {
+		if err := checked.Check(ctx); err != nil {
+			return nil, fmt.Errorf("check resolver %s: %w", definition.Name, err)
+		}
+	}
+	return reads, nil
 }
 
 // DeleteResolver removes a resolver and returns its id, or -1 when there is none (recorded). Fault 302 while a realm holds it.
@@ -119,12 +126,9 @@ func (d *Directory) TestResolver(ctx context.Context, definition Definition) (fo
 	if definition.Name == "" {
 		definition.Name = "test"
 	}
-	if err := d.check(definition); err != nil {
-		return 0, err
-	}
-	reads, err := d.options.Types[definition.Type](definition.Name, definition.Parameters)
+	reads, err := d.check(ctx, definition)
 	if err != nil {
-		return 0, fmt.Errorf("open resolver: %w", err)
+		return 0, err
 	}
 	users, err := reads.List(ctx, nil)
 	why := "its users cannot be read"
@@ -133,8 +137,6 @@ func (d *Directory) TestResolver(ctx context.Context, definition Definition) (fo
 		return len(users), nil
 	case errors.Is(err, fs.ErrNotExist):
 		why = "there is no such file"
-	case errors.Is(err, fs.ErrPermission):
-		why = "the server may not read the file"
 	}
 	return 0, fault.Wrap(err, fault.Parameter, "ERR905: The resolver does not work: "+why+".")
 }

@@ -1,4 +1,4 @@
-// Package user is users, the realms they belong to and the resolvers they come from.
+// Package user finds users in realms and their resolvers.
 //
 // A resolver reads a store of users that belongs to somebody else; a realm is a named list of resolvers; Directory keeps both
 // and finds users through them. It promises: a name finds the user of the first resolver of the realm that has it, in the
@@ -50,6 +50,12 @@ type Resolver interface {
 	// CheckPassword reports whether the user has this password. An empty password, a user without one and an unknown UID are
 	// false without an error, an unknown UID as late as the slowest of the known.
 	CheckPassword(ctx context.Context, uid string, p Password) (bool, error)
+}
+
+// Checked is a Resolver that can say, before it is kept, which of its parameters can never work.
+type Checked interface {
+	// Check returns fault 905 with a sentence that names the parameter, nil when the store may work one day.
+	Check(ctx context.Context) error
 }
 
 // Type makes a resolver from its parameters, which are those of privacyIDEA's resolver of that type. It does no I/O.

@@ -47,12 +47,6 @@ func MayStart(ctx context.Context) bool {
 	return !ok || l.fresh()
 }
 
-// LeaseFresh is MayStart for the registration of now; false while there is none. It is safe for concurrent use.
-func (w *Worker) LeaseFresh() bool {
-	l := w.current()
-	return l != nil && l.fresh()
-}
-
 func (w *Worker) current() *lease {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -41,7 +41,7 @@ func TestNothingIsBegunOnAStaleLease(t *testing.T) {
 		})
 		b.put(1)
 		time.Sleep(20*time.Second + queue.BeatEvery/2) // the last beat was a second ago
-		if !mayStart() || !b.w.LeaseFresh() {
+		if !mayStart() {
 			t.Error("stale though it beats")
 		}
 		away.Store(true)
@@ -50,7 +50,7 @@ func TestNothingIsBegunOnAStaleLease(t *testing.T) {
 			t.Error("stale too early")
 		}
 		time.Sleep(time.Millisecond)
-		if mayStart() || b.w.LeaseFresh() {
+		if mayStart() {
 			t.Error("fresh 7s after the last answer")
 		}
 		b.end()
@@ -62,12 +62,9 @@ func TestOutsideOfAHandlerThereIsNoLease(t *testing.T) {
 	if !worker.MayStart(t.Context()) {
 		t.Error("may not start")
 	}
-	if worker.New(worker.Options{}).LeaseFresh() {
-		t.Error("fresh before Run")
-	}
 }
 
-// The trace "without LeaseOwn" of the model: paused over its lease, swept, resumed.
+// The worker is paused over its lease, swept by another, and resumed.
 func TestWorkerWhoseLeaseLapsedGoesOnUnderANewID(t *testing.T) {
 	at(t, func(b *bench) {
 		var paused atomic.Bool
@@ -149,7 +146,7 @@ func TestRefusedBeatIsNoticedWithoutAClaim(t *testing.T) {
 	})
 }
 
-// The trace "without Reconcile" of the model: the claim's answer is lost.
+// The answer of a claim is lost: the jobs are the worker's, and it does not know.
 func TestJobsOfALostAnswerComeBackUncounted(t *testing.T) {
 	at(t, func(b *bench) {
 		var c counter

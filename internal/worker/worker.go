@@ -297,7 +297,7 @@ func (r *run) drain() {
 	late := (<-chan time.Time)(nil)
 	stopped := r.working.Done()
 	if r.waiting {
-		<-r.due // its context has ended
+		<-r.due //nolint:errcheck // its context has ended, so that the answer says nothing
 	}
 	for r.busy > 0 {
 		select {

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"bytes"
+	"crypto/tls"
 	"encoding/base64"
 	"fmt"
 	"io"
@@ -27,6 +28,7 @@ type Mail struct {
 	Subject   string
 	Body      string // decoded
 	At        time.Time
+	TLS       bool // it came over TLS
 }
 
 var digits = regexp.MustCompile(`\b[0-9]{4,10}\b`)
@@ -54,8 +56,8 @@ func Refuse(code int, text string) error {
 
 // SinkOptions say what a Sink asks for.
 type SinkOptions struct {
-	Username, Password string // empty: no AUTH
-	Port               int    // 0: a free one
+	Username, Password string      // empty: no AUTH
+	TLS                *tls.Config // offered by STARTTLS; nil: no TLS
 }
 
 // Sink is an SMTP server on 127.0.0.1 that keeps what it is given. It is safe for concurrent use.
@@ -76,19 +78,20 @@ type Sink struct {
 // NewSink starts a server that lives until the end of the test.
 func NewSink(t testing.TB, o SinkOptions) *Sink {
 	t.Helper()
-	l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", o.Port))
+	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	s := &Sink{Port: l.Addr().(*net.TCPAddr).Port, options: o, closed: make(chan struct{}), arrived: map[string]time.Time{}}
-	s.server = smtp.NewServer(smtp.BackendFunc(func(*smtp.Conn) (smtp.Session, error) {
+	s.server = smtp.NewServer(smtp.BackendFunc(func(c *smtp.Conn) (smtp.Session, error) {
+		_, secure := c.TLSConnectionState()
 		if o.Username != "" {
-			return &authSession{session{sink: s}}, nil
+			return &authSession{session{sink: s, secure: secure}}, nil
 		}
-		return &session{sink: s}, nil
+		return &session{sink: s, secure: secure}, nil
 	}))
 	s.server.Domain, s.server.AllowInsecureAuth = "sink.example.org", true
-	s.server.ErrorLog = discard{}
+	s.server.ErrorLog, s.server.TLSConfig = discard{}, o.TLS
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
@@ -235,6 +238,7 @@ func (g *Gate) Open() { g.once.Do(func() { close(g.open) }) }
 type session struct {
 	sink     *Sink
 	from, to string
+	secure   bool // over TLS
 }
 
 // Reset implements smtp.Session.
@@ -268,7 +272,7 @@ func (s *session) Data(r io.Reader) error {
 	if err != nil {
 		return Refuse(554, "no mail: "+err.Error())
 	}
-	m.From, m.To, m.At = s.from, s.to, time.Now()
+	m.From, m.To, m.At, m.TLS = s.from, s.to, time.Now(), s.secure
 	s.sink.keep(m)
 	return s.sink.ask(AtDot, m)
 }

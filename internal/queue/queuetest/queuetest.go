@@ -1,3 +1,7 @@
+// Package queuetest is what every queue driver must pass: Run.
+//
+// Memory is a driver in memory that passes it too: the model that others are compared with, and a queue for tests of what
+// stands on a queue.
 package queuetest
 
 import (

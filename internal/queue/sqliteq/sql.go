@@ -55,8 +55,9 @@ func (d *Driver) promote(tx *store.Tx, now time.Time) {
 type from struct{ first, last queue.Priority }
 
 // urgentFirst takes from all priorities, the most urgent first.
-var urgentFirst = from{queue.Urgent, queue.Idle}
+func urgentFirst() from { return from{queue.Urgent, queue.Idle} }
 
+// only takes from one priority.
 func only(p queue.Priority) from { return from{p, p} }
 
 // leaseReady leases ready jobs by priority, then by age. The index job_ready gives that order without sorting; jobs of kinds

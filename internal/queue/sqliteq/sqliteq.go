@@ -119,7 +119,7 @@ func (d *Driver) Claim(ctx context.Context, req queue.ClaimRequest) ([]queue.Cla
 func (d *Driver) lease(tx *store.Tx, now time.Time, req queue.ClaimRequest, lowestFirst bool) ([]queue.Claimed, error) {
 	d.promote(tx, now)
 	if !lowestFirst {
-		return d.leaseReady(tx, now, req, urgentFirst)
+		return d.leaseReady(tx, now, req, urgentFirst())
 	}
 	var all []queue.Claimed
 	for p := queue.Idle; p >= queue.Urgent && len(all) < req.Most; p-- {

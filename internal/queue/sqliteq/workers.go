@@ -153,7 +153,7 @@ func (d *Driver) takeBack(ctx context.Context, w deadWorker) (n int, err error) 
 	err = d.db.WriteLight(ctx, func(tx *store.Tx) error {
 		n = 0
 		gone, err := tx.Changed(`DELETE FROM queue_worker WHERE id = $1 AND (expires_ms <= $2 OR $3 = 1) RETURNING 1`,
-			w.id[:], store.Millis(d.db.Now()), flag(w.lock != nil))
+			w.id[:], store.Millis(d.db.Now()), store.Flag(w.lock != nil))
 		if err != nil || !gone {
 			return err
 		}
@@ -186,13 +186,6 @@ func (d *Driver) removeLeftLocks(ctx context.Context) error {
 		return err
 	}
 	return d.locks.RemoveLeft(known)
-}
-
-func flag(b bool) int {
-	if b {
-		return 1
-	}
-	return 0
 }
 
 // Workers implements queue.Driver.

@@ -41,8 +41,6 @@ CREATE TABLE audit (
     info           TEXT     NOT NULL
 );
 
-CREATE INDEX audit_at ON audit (at_ms);
-
 CREATE TABLE auth_failure (
     name          TEXT   NOT NULL,
     client        TEXT   NOT NULL,
@@ -79,7 +77,6 @@ CREATE TABLE delivery (
     channel       TEXT     NOT NULL, -- mail
     route         TEXT     NOT NULL, -- identifier of the SMTP server; '' for a test mail of an unsaved one
     sealed        BLOB, -- recipient, subject, body; erased with the final state
-    recipient_mac BLOB     NOT NULL,
     recipient     TEXT     NOT NULL, -- masked, for logs and lists
     serial        TEXT     NOT NULL,
     via           TEXT     NOT NULL, -- queue, inline

@@ -16,6 +16,7 @@ import (
 	"syscall"
 	"time"
 
+	"otpost/internal/fault"
 	"otpost/internal/pinhash"
 	"otpost/internal/user"
 )
@@ -67,6 +68,17 @@ func New(o Options) user.Type {
 		r.Log = o.Log.With("component", "fileuser", "resolver", name)
 		return r, nil
 	}
+}
+
+// Check implements user.Checked: a file that may not be read here is refused with its name; one that is not there yet may come.
+func (r *resolver) Check(context.Context) error {
+	if r.file == "" {
+		return nil
+	}
+	if _, err := r.Files.ReadFile(r.file); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fault.Wrap(err, fault.Parameter, "ERR905: Parameter "+parameter+": this file cannot be read here.")
+	}
+	return nil
 }
 
 // Find implements user.Resolver.

@@ -15,6 +15,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"otpost/internal/fault"
 	"otpost/internal/pinhash"
 	"otpost/internal/secret"
 	"otpost/internal/user"
@@ -229,6 +230,54 @@ func TestFileThatCannotBeReadIsNoUnknownUser(t *testing.T) {
 	}
 	if _, err := r.Find(t.Context(), "a"); err == nil || errors.Is(err, user.ErrNotFound) {
 		t.Errorf("no file name: %v", err)
+	}
+}
+
+// guarded is an opener that refuses the name "secret".
+type guarded struct{ files }
+
+var errRefused = errors.New("may not be read")
+
+func (g guarded) ReadFile(name string) ([]byte, error) {
+	if name == "secret" {
+		return []byte("content"), errRefused
+	}
+	return g.files.ReadFile(name)
+}
+
+func (g guarded) Stat(name string) (fs.FileInfo, error) {
+	if name == "secret" {
+		return nil, errRefused
+	}
+	return g.files.Stat(name)
+}
+
+// TestFileThatIsRefused is told apart by who asks: who names it is wrong, who logs in is not.
+func TestFileThatIsRefused(t *testing.T) {
+	t.Parallel()
+	open := func(name string) user.Resolver {
+		r, err := fileuser.New(fileuser.Options{Files: guarded{}})("pw", map[string]string{"fileName": name})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	for name, want := range map[string]string{
+		"secret": "ERR905: Parameter fileName: this file cannot be read here.", "": "", filepath.Join(t.TempDir(), "later"): "",
+	} {
+		checked, ok := open(name).(user.Checked)
+		if !ok {
+			t.Fatal("it cannot be checked")
+		}
+		err := checked.Check(t.Context())
+		var f *fault.Error
+		if want == "" && err != nil || want != "" && (!errors.As(err, &f) || f.Code != fault.Parameter || f.Message != want) {
+			t.Errorf("%q: %v", name, err)
+		}
+	}
+	_, err := open("secret").Find(t.Context(), "a")
+	if !errors.Is(err, errRefused) || fault.CodeOf(err) != fault.Internal {
+		t.Errorf("find: %v", err)
 	}
 }
 

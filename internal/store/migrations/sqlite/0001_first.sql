@@ -12,7 +12,7 @@ CREATE TABLE instance (
     oldest_program BIGINT NOT NULL
 );
 
--- Who does a task that only one process at a time should do (relay, sweeper, cron). Every effect carries the term.
+-- Who does a task that only one process at a time should do (relay). term counts the holders.
 CREATE TABLE lease (
     name       TEXT   NOT NULL PRIMARY KEY,
     holder     TEXT   NOT NULL,
@@ -135,7 +135,6 @@ CREATE TABLE delivery (
     channel       TEXT     NOT NULL, -- mail
     route         TEXT     NOT NULL, -- identifier of the SMTP server; '' for a test mail of an unsaved one
     sealed        BLOB, -- recipient, subject, body; erased with the final state
-    recipient_mac BLOB     NOT NULL,
     recipient     TEXT     NOT NULL, -- masked, for logs and lists
     serial        TEXT     NOT NULL,
     via           TEXT     NOT NULL, -- queue, inline
@@ -260,4 +259,3 @@ CREATE TABLE audit (
     delivery_id    BLOB,
     info           TEXT     NOT NULL
 );
-CREATE INDEX audit_at ON audit (at_ms);

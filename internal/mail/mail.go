@@ -1,3 +1,8 @@
+// Package mail hands messages to mail servers.
+//
+// It knows the servers' records, writes messages as MIME, and reads what a server says to one. It promises: a Result says
+// exactly how far a message came and how the server judged it; no text of a server leaves the package unscrubbed. It decides
+// nothing: whether and when to try again is delivery's business.
 package mail
 
 import (

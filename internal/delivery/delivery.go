@@ -1,7 +1,8 @@
-// Package delivery brings one message to one recipient, from the outbox to the outcome.
+// Package delivery brings one message to one recipient.
 //
-// It is the sole master of a delivery's state: every row of the table in docs/states.md is one function here (states.go), and
-// each changes the row by compare-and-set on its epoch. It promises: no dot after not_after; at most one copy per message and
+// It does so from the outbox (outbox.go) to the outcome (outcome.go), and is the sole master of a delivery's state: "row n" in a
+// comment is a row of the table in docs/states.md, each is one function of states.go, and each changes the delivery by
+// compare-and-set on its epoch. It promises: no dot after not_after; at most one copy per message and
 // fault that hit the moment between dot and reply; a final state never changes; the content is erased with it. It does not
 // promise that the recipient reads the mail: accepted means that the next server answered 250.
 package delivery
@@ -41,7 +42,7 @@ const (
 	Answered   Reason = "answered"   // dropped: the challenge was answered
 	Superseded Reason = "superseded" // dropped: a newer challenge took its place
 	Disabled   Reason = "disabled"   // dropped: the token was disabled or deleted
-	Cancelled  Reason = "cancelled"  // dropped: by an administrator
+	Cancelled  Reason = "cancelled"  // dropped: the token was enrolled anew, or went to another user
 	Refused    Reason = "refused"    // failed: the server refused it for good (5xx)
 	NoTryLeft  Reason = "no try left before its end"
 	NoRoute    Reason = "its SMTP server is not configured any more"

@@ -1,0 +1,4 @@
+package store
+
+// MostReaders is how many Reads run at once.
+const MostReaders = mostReaders

@@ -1,0 +1,36 @@
+package store
+
+import (
+	"fmt"
+	"time"
+)
+
+// Millis returns t as it is stored: milliseconds since 1970, UTC.
+func Millis(t time.Time) int64 { return t.UnixMilli() }
+
+// Time is the inverse of Millis.
+func Time(ms int64) time.Time { return time.UnixMilli(ms).UTC() }
+
+// Moment is where the value of a column *_ms goes that may be NULL, for Get and Scan: To gets the zero time then.
+type Moment struct{ To *time.Time }
+
+// Scan implements sql.Scanner.
+func (m Moment) Scan(value any) error {
+	switch ms := value.(type) {
+	case nil:
+		*m.To = time.Time{}
+	case int64:
+		*m.To = Time(ms)
+	default:
+		return fmt.Errorf("a time is stored as %T, want milliseconds", value)
+	}
+	return nil
+}
+
+// Flag returns b as it is stored: 0 or 1.
+func Flag(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
