@@ -14,6 +14,7 @@ import (
 	"otpost/internal/challenge"
 	"otpost/internal/config"
 	"otpost/internal/delivery"
+	"otpost/internal/mail"
 	"otpost/internal/queue"
 	"otpost/internal/store"
 	"otpost/internal/worker"
@@ -26,12 +27,28 @@ const handlersPerWorker = 32
 // drainTime is how long a stop waits for the requests that are being answered.
 const drainTime = 30 * time.Second
 
-// StartLines says what this process does with messages and what it shares with others, for the person who starts it with n
-// workers.
+// StartLines says what this process does with messages, what it shares with others and what an administrator has switched off,
+// for the person who starts it with n workers.
 func (a *App) StartLines(ctx context.Context, n int) ([]string, error) {
-	if a.driver == nil {
-		return a.withoutQueue(ctx)
+	servers, err := a.servers.List(ctx)
+	if err != nil {
+		return nil, err
 	}
+	var lines []string
+	if a.driver == nil {
+		lines = a.withoutQueue(servers)
+	} else if lines, err = a.withQueue(ctx, n); err != nil {
+		return nil, err
+	}
+	for _, s := range servers {
+		if !s.TLSVerify {
+			lines = append(lines, fmt.Sprintf("warning: SMTP server %q: its certificate is not verified (tls_verify is off)", s.Identifier))
+		}
+	}
+	return lines, nil
+}
+
+func (a *App) withQueue(ctx context.Context, n int) ([]string, error) {
 	seen, err := a.driver.Workers(ctx)
 	if err != nil {
 		return nil, err
@@ -50,18 +67,14 @@ func (a *App) StartLines(ctx context.Context, n int) ([]string, error) {
 }
 
 // withoutQueue says once that everything is inline, and which servers ask for a queue in vain.
-func (a *App) withoutQueue(ctx context.Context) ([]string, error) {
-	servers, err := a.servers.List(ctx)
-	if err != nil {
-		return nil, err
-	}
+func (a *App) withoutQueue(servers []mail.Server) []string {
 	lines := []string{"queue: off, every mail is sent inside its request"}
 	for _, s := range servers {
 		if s.EnqueueJob {
 			lines = append(lines, fmt.Sprintf("queue: SMTP server %q asks for it; set PI_JOB_QUEUE_CLASS in %s", s.Identifier, a.config.Source))
 		}
 	}
-	return lines, nil
+	return lines
 }
 
 // Serve answers on l, with n workers and the relay beside it, until graceful ends; then it finishes the requests and messages

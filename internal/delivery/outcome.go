@@ -63,7 +63,7 @@ func (h *handling) step(ctx context.Context, decide func(tx *store.Tx, d row) (c
 func (h *handling) follow(d row, c change) {
 	switch {
 	case c.state == Sending:
-		h.number = c.attempts
+		h.number, h.ownUntil = c.attempts, c.ownUntil
 		return
 	case c.state.Final():
 		h.result.Action = queue.Done
@@ -114,6 +114,7 @@ func (s *Service) apply(tx *store.Tx, d row, c change) error {
 
 // settle turns what the protocol said, and the life that is left, into a state: rows 7 to 13.
 func (h *handling) settle(ctx context.Context, r mail.Result) error {
+	stopped := ctx.Done()
 	if h.number > 0 {
 		ctx = context.WithoutCancel(ctx) // a dot was committed: its outcome is written whatever stops
 	}
@@ -127,13 +128,29 @@ func (h *handling) settle(ctx context.Context, r mail.Result) error {
 		return ctx.Err() // row 17: stopped before the dot, nothing is written
 	}
 	h.said = r
-	written, err := h.step(ctx, func(tx *store.Tx, d row) (change, error) {
-		return h.judge(d, r), h.writeAttempt(tx, d, r)
-	})
+	written, err := h.writeOutcome(ctx, stopped, r)
 	if err == nil && !written {
 		err = h.lateReply(ctx, r)
 	}
 	return err
+}
+
+// writeOutcome writes the outcome, and again while it is this handling's to write: an outcome that is lost (a full disk) would
+// send a second copy of what a server has taken. Before the dot nothing is lost, and one try is enough.
+func (h *handling) writeOutcome(ctx context.Context, stopped <-chan struct{}, r mail.Result) (written bool, err error) {
+	for {
+		written, err = h.step(ctx, func(tx *store.Tx, d row) (change, error) {
+			return h.judge(d, r), h.writeAttempt(tx, d, r)
+		})
+		if err == nil || h.number == 0 || !h.s.DB.Now().Before(h.ownUntil) {
+			return written, err
+		}
+		select {
+		case <-time.After(outcomeAgain):
+		case <-stopped:
+			return false, err
+		}
+	}
 }
 
 // judge picks the row of the table.

@@ -6,13 +6,14 @@ import (
 )
 
 const (
-	firstDelay  = 500 * time.Millisecond // the delay after the first try, doubled after each
-	leastDelay  = 250 * time.Millisecond // no two tries are closer
-	longest     = 10 * time.Minute       // no delay is longer
-	lastMargin  = 15 * time.Second       // the last retry begins so long before the end: time to connect and to be read
-	replyMargin = 30 * time.Second       // a reply to a dot is awaited until so long after the end
-	ownMargin   = 5 * time.Second        // and the row is its owner's for so much longer
-	replyWait   = time.Minute            // a worker waits at least so long for the reply to a dot
+	firstDelay   = 500 * time.Millisecond // the delay after the first try, doubled after each
+	leastDelay   = 250 * time.Millisecond // no two tries are closer
+	longest      = 10 * time.Minute       // no delay is longer
+	lastMargin   = 15 * time.Second       // the last retry begins so long before the end: time to connect and to be read
+	replyMargin  = 30 * time.Second       // a reply to a dot is awaited until so long after the end
+	ownMargin    = 5 * time.Second        // and the row is its owner's for so much longer
+	outcomeAgain = 200 * time.Millisecond // after an outcome could not be written
+	replyWait    = time.Minute            // a worker waits at least so long for the reply to a dot
 )
 
 // nextTry plans the try after the attempts made so far: exponential with full jitter, so that a thousand deferred messages

@@ -36,6 +36,7 @@ type handling struct {
 	epoch    int64 // of the row as this handling knows it
 	notAfter time.Time
 	number   int           // of the attempt, once its dot is committed
+	ownUntil time.Time     // until then its outcome is this handling's to write
 	begun    time.Time     // when the attempt began
 	wait     time.Duration // for the reply to the dot
 	said     mail.Result   // by the server, once it has
@@ -51,7 +52,7 @@ func (s *Service) Handle(ctx context.Context, c queue.Claimed, fresh func() bool
 		if ctx.Err() != nil {
 			h.result.Action = queue.Release // row 17
 		} else {
-			h.log.Error("delivery interrupted, tried again", "delivery", c.ID, "err", err)
+			h.log.Warn("delivery interrupted, tried again", "delivery", c.ID, "err", err)
 			h.later(s.DB.Now().Add(time.Second))
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"otpost/internal/access"
@@ -64,6 +65,8 @@ type server struct {
 	options Options
 	log     *slog.Logger
 	routes  []route
+
+	complained atomic.Int64 // the second in which a lost audit row was last told
 }
 
 // New returns the API. A route that declares no right, no realm filter or no role is a mistake in this program: New panics.

@@ -1,0 +1,238 @@
+package delivery_test
+
+import (
+	"context"
+	"log/slog"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"otpost/internal/delivery"
+	"otpost/internal/mail"
+	"otpost/internal/queue"
+	"otpost/internal/secret"
+	"otpost/internal/smtp"
+	"otpost/internal/store"
+)
+
+// clock is a hand that tests move.
+type clock struct {
+	mu sync.Mutex
+	t  time.Time
+}
+
+func (c *clock) now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.t
+}
+
+func (c *clock) advance(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.t = c.t.Add(d)
+}
+
+// server is a Sender that plays one script per attempt: what happens before the dot, at it and after it.
+type server struct {
+	clock  *clock
+	mu     sync.Mutex
+	script []attempt
+	sent   []sent // the dots that went out
+}
+
+type attempt struct {
+	before   mail.Class // "" : the dot is reached
+	atDot    func()     // between the dot's commit and its writing
+	afterDot func()     // between the dot's writing and the outcome
+	reply    mail.Class // to the dot
+	code     int
+	text     string
+}
+
+type sent struct {
+	messageID string
+	at        time.Time
+}
+
+func (s *server) next() attempt {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.script) == 0 {
+		return attempt{reply: mail.Accepted, code: 250}
+	}
+	a := s.script[0]
+	s.script = s.script[1:]
+	return a
+}
+
+// Send implements delivery.Sender as mail.Sender does: the journal is asked before the envelope and before the dot.
+func (s *server) Send(ctx context.Context, _ mail.Server, m mail.Message) mail.Result {
+	a := s.next()
+	if err := m.Journal.BeforeWrite(ctx, smtp.Write{Envelopes: []string{m.ID}}); err != nil {
+		return mail.Result{Class: mail.Unwanted, Err: err}
+	}
+	if a.before != "" {
+		return mail.Result{Class: a.before, Phase: smtp.PhaseRcpt, Code: a.code, Text: a.text}
+	}
+	if err := m.Journal.BeforeWrite(ctx, smtp.Write{Dots: []string{m.ID}}); err != nil {
+		return mail.Result{Class: mail.Unwanted, Err: err}
+	}
+	if a.atDot != nil {
+		a.atDot()
+	}
+	if err := m.MayWrite(); err != nil {
+		return mail.Result{Class: mail.Late, Phase: smtp.PhaseData}
+	}
+	s.mu.Lock()
+	s.sent = append(s.sent, sent{m.MessageID, s.clock.now()})
+	s.mu.Unlock()
+	if a.afterDot != nil {
+		a.afterDot()
+	}
+	return mail.Result{Class: a.reply, Phase: smtp.PhaseReply, Code: a.code, Text: a.text, DotWritten: true}
+}
+
+// Server implements delivery.Servers: one that queues and one that does not.
+func (s *server) Server(_ context.Context, identifier string) (mail.Server, error) {
+	switch identifier {
+	case "queued":
+		return mail.Server{Identifier: identifier, Server: "mail.example", Sender: "pi@example.com", Timeout: 10 * time.Second, EnqueueJob: true}, nil
+	case "inline":
+		return mail.Server{Identifier: identifier, Server: "mail.example", Sender: "pi@example.com", Timeout: 10 * time.Second}, nil
+	}
+	return mail.Server{}, store.ErrNotFound
+}
+
+// rig is a service on a real database with a scripted server.
+type rig struct {
+	*delivery.Service
+	t      *testing.T
+	db     *store.DB
+	clock  *clock
+	server *server
+	log    *syncBuffer
+	ended  []delivery.Outcome
+}
+
+type syncBuffer struct {
+	mu sync.Mutex
+	b  strings.Builder
+}
+
+func (b *syncBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+func (b *syncBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
+}
+
+func newRig(t *testing.T, script ...attempt) *rig {
+	t.Helper()
+	r := openRig(t, script...)
+	t.Cleanup(r.close)
+	return r
+}
+
+func (r *rig) close() {
+	if err := r.db.Close(); err != nil {
+		r.t.Error(err)
+	}
+}
+
+// openRig is newRig for who closes it himself.
+func openRig(t *testing.T, script ...attempt) *rig {
+	t.Helper()
+	c := &clock{t: time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)}
+	db, err := store.Open(t.Context(), store.Options{Path: filepath.Join(t.TempDir(), "otpost.db"), Migrate: true, Now: c.now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys, err := secret.NewKeys(secret.NewKeyFile())
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &rig{t: t, db: db, clock: c, server: &server{clock: c, script: script}, log: &syncBuffer{}}
+	r.Service = delivery.New(delivery.Options{
+		DB: db, Keys: keys, Servers: r.server, Sender: r.server, Driver: noDriver{}, Log: slog.New(slog.NewTextHandler(r.log, nil)),
+		Jitter:    func(n int64) int64 { return n - 1 },
+		OnOutcome: func(_ *store.Tx, o delivery.Outcome) error { r.ended = append(r.ended, o); return nil },
+	})
+	return r
+}
+
+// noDriver stands for a queue outside the database: the tests play the worker themselves.
+type noDriver struct{ queue.Driver }
+
+// Enqueue implements queue.Driver.
+func (noDriver) Enqueue(context.Context, ...queue.Job) error { return nil }
+
+const life = 120 * time.Second
+
+// put makes a delivery with one waiter and returns its ticket and the challenge that waits.
+func (r *rig) put(route string) (delivery.Ticket, uuid.UUID) {
+	r.t.Helper()
+	id, challenge := uuid.Must(uuid.NewV7()), uuid.Must(uuid.NewV7())
+	p, err := r.Prepare(r.t.Context(), id, delivery.Message{
+		Route: route, Recipient: "alice@example.com", Subject: "Your OTP", Body: "482913", Code: "482913", Serial: "PIEM00000001",
+		NotAfter: r.db.Now().Add(life),
+	})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	var ticket delivery.Ticket
+	err = r.db.Write(r.t.Context(), func(tx *store.Tx) error {
+		ticket = r.Put(tx, p, delivery.Waiter{TransactionID: "01234567890123456789", Serial: "PIEM00000001", ChallengeID: challenge})
+		return nil
+	})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return ticket, challenge
+}
+
+// work plays a worker that claims the delivery.
+func (r *rig) work(worker uuid.UUID, ticket delivery.Ticket, claim queue.Claimed) queue.Result {
+	claim.ID, claim.Kind, claim.Worker = ticket.ID, delivery.Kind, worker
+	return r.Handle(r.t.Context(), claim, func() bool { return true })
+}
+
+func (r *rig) story(ticket delivery.Ticket) delivery.Story {
+	r.t.Helper()
+	s, err := r.Story(r.t.Context(), ticket.ID)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return s
+}
+
+func (r *rig) wantState(ticket delivery.Ticket, want delivery.State) {
+	r.t.Helper()
+	if got := r.story(ticket); got.State != want {
+		r.t.Fatalf("state %s (%s), want %s; log:\n%s", got.State, got.Reason, want, r.log)
+	}
+}
+
+func (r *rig) drop(challenge uuid.UUID) {
+	r.t.Helper()
+	err := r.db.Write(r.t.Context(), func(tx *store.Tx) error {
+		return r.Drop(tx, r.db.Now(), delivery.Answered, challenge)
+	})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+var (
+	workerA = uuid.MustParse("00000000-0000-0000-0000-00000000000a")
+	workerB = uuid.MustParse("00000000-0000-0000-0000-00000000000b")
+)
