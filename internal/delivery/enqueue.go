@@ -22,8 +22,8 @@ const (
 	Refuse       Fallback = "error"  // it fails, and its challenge ends with it
 )
 
-// enqueueWithin is how long a login waits for the queue to take its job. The job may go in later all the same: harmless, the row
-// decides.
+// enqueueWithin is how long the queue has to take a job before the fallback counts. The job may go in later all the same:
+// harmless, the row decides.
 const enqueueWithin = 500 * time.Millisecond
 
 // enqueue hands the tickets of the queue to it, or does what Options.Fallback says. It returns the tickets as they go on, and
@@ -41,14 +41,11 @@ func (s *Service) enqueue(ctx context.Context, tickets []Ticket) ([]Ticket, []Ou
 	if _, inside := s.Driver.(queue.TxDriver); inside || len(jobs) == 0 {
 		return tickets, outcomes // the jobs were committed with their rows
 	}
-	taking, cancel := context.WithTimeout(ctx, enqueueWithin)
-	defer cancel()
-	err := s.Driver.Enqueue(taking, jobs...)
-	if err == nil {
+	if s.Fallback == WaitInOutbox {
+		go s.hand(ctx, jobs) // whatever comes of it, the answer is the same: Redis is not in the way of a login
 		return tickets, outcomes
 	}
-	s.Log.Warn("job not enqueued", "jobs", len(jobs), "fallback", string(s.Fallback), "err", err)
-	if s.Fallback == WaitInOutbox {
+	if s.hand(ctx, jobs) {
 		return tickets, outcomes
 	}
 	for i, t := range tickets {
@@ -57,6 +54,17 @@ func (s *Service) enqueue(ctx context.Context, tickets []Ticket) ([]Ticket, []Ou
 		}
 	}
 	return tickets, outcomes
+}
+
+// hand gives jobs to the queue and reports whether it took them in time. What it did not take the relay has.
+func (s *Service) hand(ctx context.Context, jobs []queue.Job) bool {
+	ctx, cancel := context.WithTimeout(ctx, enqueueWithin)
+	defer cancel()
+	err := s.Driver.Enqueue(ctx, jobs...)
+	if err != nil {
+		s.Log.Warn("job not enqueued", "jobs", len(jobs), "fallback", string(s.Fallback), "err", err)
+	}
+	return err == nil
 }
 
 // fallBack takes a message back from the queue that may have it. A worker that was faster keeps it.
