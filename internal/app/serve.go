@@ -42,11 +42,11 @@ func (a *App) StartLines(ctx context.Context, n int) ([]string, error) {
 }
 
 func (a *App) withQueue(ctx context.Context, n int) ([]string, error) {
+	line := "queue: " + a.queueAt
 	seen, err := a.driver.Workers(ctx)
-	if err != nil {
-		return nil, err
+	if err != nil { // it was logged that it is out of reach
+		return []string{line + ", out of reach"}, nil
 	}
-	line := fmt.Sprintf("queue: embedded in %s", a.db.Path())
 	for _, w := range seen {
 		line += fmt.Sprintf(", shared with pid %d (%d workers)", w.PID, w.Handlers/handlersPerWorker)
 	}
@@ -135,7 +135,7 @@ func (a *App) relay(ctx context.Context, worker bool) {
 			return true
 		}
 		seen, err := a.driver.Workers(ctx)
-		return err == nil && len(seen) == 0
+		return err != nil || len(seen) == 0 // a queue out of reach shows no worker
 	}
 	if err := a.delivery.Relay(ctx, stand); err != nil {
 		a.log.Error("relay ended", "err", err)

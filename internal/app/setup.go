@@ -25,7 +25,8 @@ type SetupOptions struct {
 	State    string                   // folder of the database; empty: Dir/state, and /var/lib/otpost beside /etc/privacyidea
 	Admin    string                   // name of the first administrator
 	Password func() (Password, error) // of him; called once, and only when there is no administrator yet
-	Queue    config.QueueClass        // NoQueue or EmbeddedQueue
+	Queue    config.QueueClass
+	QueueURL Password                 // of Redis; empty: the default
 	Env      []string                 // NAME=value pairs, which a pi.cfg that is there may read
 	Log      *slog.Logger             // discards
 }
@@ -72,9 +73,6 @@ func Setup(ctx context.Context, o SetupOptions) (Installed, error) {
 
 // locate finds where everything lies: a pi.cfg that is there says it.
 func (s *setup) locate() (err error) {
-	if s.Queue == config.RedisQueue {
-		return errors.New("the Redis queue comes with the next version: use the embedded one")
-	}
 	if s.Dir, err = filepath.Abs(s.Dir); err != nil {
 		return err
 	}
