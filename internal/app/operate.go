@@ -47,7 +47,7 @@ const FailuresOver = 24 * time.Hour
 
 // QueueStatus looks at the queue, its workers and the messages that failed.
 func (a *App) QueueStatus(ctx context.Context) (QueueStatus, error) {
-	s := QueueStatus{Name: a.config.QueueName, Place: a.queuePlace(), At: a.db.Now(), StartOne: a.workerCommand()}
+	s := QueueStatus{Name: a.config.QueueName, Place: a.queueAt, At: a.db.Now(), StartOne: a.workerCommand()}
 	o, err := a.operator()
 	if err != nil {
 		return s, err
@@ -60,14 +60,6 @@ func (a *App) QueueStatus(ctx context.Context) (QueueStatus, error) {
 	}
 	s.Failures, err = a.delivery.Failures(ctx, s.At.Add(-FailuresOver))
 	return s, err
-}
-
-// queuePlace says where the queue is kept, without a password.
-func (a *App) queuePlace() string {
-	if a.embedded != nil {
-		return "embedded in " + a.db.Path()
-	}
-	return "in Redis"
 }
 
 // QueueList lists jobs of the queue.

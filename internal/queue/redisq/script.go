@@ -115,7 +115,7 @@ const whenFull = "redis.call('ZREM', KEYS[1], '')\n"
 
 // scripts are the scripts of a driver, made once: their names in Redis are hashes of their text.
 type scripts struct {
-	check, bind, enqueue, claim, hold, beat, register, leave, look, sweep, takeBack, workers *rueidis.Lua
+	check, bind, enqueue, claim, hold, beat, register, leave, look, sweep, takeBack, workers, bucket, dead *rueidis.Lua
 }
 
 func newScripts() *scripts {
@@ -129,6 +129,7 @@ func newScripts() *scripts {
 		enqueue: rueidis.NewLuaScript(library + enqueueScript), claim: full(claimScript), hold: full(holdScript), beat: full(beatScript),
 		register: full(bindFunction + registerScript), leave: full(leaveScript), look: rueidis.NewLuaScript(library + lookScript),
 		sweep: full(sweepScript), takeBack: full(takeBackScript), workers: rueidis.NewLuaScript(library + workersScript),
+		bucket: rueidis.NewLuaScript(library + bucketScript), dead: rueidis.NewLuaScript(library + deadScript),
 	}
 }
 
