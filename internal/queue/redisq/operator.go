@@ -17,12 +17,15 @@ import (
 // buckets is how many hashes hold the records (script.go).
 const buckets = 64
 
-// Lists a bucket. ARGV: clock, number of the bucket. The answer, for each record: id, the record's first line.
+// Lists a bucket. ARGV: clock, number of the bucket. The answer, for each record that can be read: id, its first line.
 const bucketScript = `
 local answer = {}
-for _, v in ipairs(call('HGETALL', P .. 'job:' .. ARGV[2])) do
-  if #answer % 2 == 1 then v = sub(string.match(v, '^[^\n]*'), 1, 300) end
-  answer[#answer + 1] = v
+for _, id in ipairs(call('HKEYS', P .. 'job:' .. ARGV[2])) do
+  local r = load(id)
+  if r then
+    answer[#answer + 1] = id
+    answer[#answer + 1] = table.concat({1, r.state, r.prio, r.run_at, r.not_after, r.created, r.token, r.crashes, r.worker, r.swept, r.kind}, ' ')
+  end
 end
 return answer
 `
@@ -126,7 +129,7 @@ func parseListed(name, head string) (queue.Listed, bool) {
 		return queue.Listed{}, false
 	}
 	c, err := parseRecord(head)
-	if err != nil || c.Priority < queue.Urgent || c.Priority > queue.Idle {
+	if err != nil {
 		return queue.Listed{}, false
 	}
 	fields := strings.Split(head, " ")
