@@ -16,8 +16,7 @@ import (
 )
 
 // TestSeed has one subtest for each sentence that was asked for (privacyIDEA's manual page "Job Queue") and that this version
-// covers. Rows that are missing here: 4, 7, 10, 11 (Redis) and 16 (the consumer's other options), which come with the next
-// version; 5 is a promise about later ones.
+// covers. Rows that are missing here: 4, 7, 10 and 11 (Redis), which come with the next version; 5 is a promise about later ones.
 func TestSeed(t *testing.T) {
 	t.Parallel()
 	rows := []struct {
@@ -35,6 +34,7 @@ func TestSeed(t *testing.T) {
 		{13, "start it with privacyidea-queue-huey", seedWorkerByName},
 		{14, "it logs to privacyidea-queue.log in the working directory", seedDefaultLog},
 		{15, "privacyidea-queue-huey -l FILE logs to that file", seedLogOption},
+		{16, "additional options as in huey's consumer documentation", seedConsumerOptions},
 		{17, "in queue mode the server does not throw or log errors for mails that could not be sent", seedNoServerErrors},
 		{18, "monitor the queue log for errors", seedQueueLog},
 	}

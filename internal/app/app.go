@@ -25,7 +25,6 @@ import (
 	"otpost/internal/mail"
 	"otpost/internal/pinhash"
 	"otpost/internal/queue"
-	"otpost/internal/queue/sqliteq"
 	"otpost/internal/secret"
 	"otpost/internal/store"
 	"otpost/internal/system"
@@ -52,25 +51,23 @@ type Options struct {
 type App struct {
 	Administrators *access.Administrators // for `otpost admin`
 
-	config   *config.Config
-	log      *slog.Logger
-	queueLog *slog.Logger
-	db       *store.DB
-	dialer   *dial.Dialer
-	driver   queue.Driver    // nil: no queue
-	embedded *sqliteq.Driver // the same, when it is the embedded one
-	servers  *mail.Servers
-	delivery *delivery.Service
-	handler  http.Handler
+	config     *config.Config
+	log        *slog.Logger
+	queueLog   *slog.Logger
+	db         *store.DB
+	dialer     *dial.Dialer
+	driver     queue.Driver // nil: no queue
+	closeQueue func() error // before the database; nil: no queue
+	queueAt    string       // where the queue is, for people
+	servers    *mail.Servers
+	delivery   *delivery.Service
+	handler    http.Handler
 }
 
 // Open opens what the configuration names. On an error nothing stays open.
 func Open(ctx context.Context, o Options) (*App, error) {
 	if o.QueueLog == nil {
 		o.QueueLog = o.Log
-	}
-	if o.Config.QueueClass == config.RedisQueue {
-		return nil, errors.New("PI_JOB_QUEUE_CLASS: the Redis queue comes with the next version; write 'embedded' to use the queue in the database")
 	}
 	keys, err := readKeys(o.Config)
 	if err != nil {
@@ -81,7 +78,11 @@ func Open(ctx context.Context, o Options) (*App, error) {
 		return nil, err
 	}
 	a := &App{config: o.Config, log: o.Log, queueLog: o.QueueLog, db: db}
-	if err := a.wire(keys); err != nil {
+	err = a.openQueue(ctx)
+	if err == nil {
+		err = a.wire(ctx, keys)
+	}
+	if err != nil {
 		a.Close() //nolint:errcheck // err is the one to tell
 		return nil, err
 	}
@@ -91,8 +92,8 @@ func Open(ctx context.Context, o Options) (*App, error) {
 // Close gives up the locks of the queue and closes the database, after Serve and Work have returned.
 func (a *App) Close() error {
 	var err error
-	if a.embedded != nil {
-		err = a.embedded.Close()
+	if a.closeQueue != nil {
+		err = a.closeQueue()
 	}
 	return errors.Join(err, a.db.Close())
 }
@@ -117,19 +118,12 @@ func readKeys(c *config.Config) (*secret.Keys, error) {
 }
 
 // wire makes the services from the ground up; each gets only what it may know.
-func (a *App) wire(keys *secret.Keys) error {
+func (a *App) wire(ctx context.Context, keys *secret.Keys) error {
 	c := a.config
-	if c.QueueClass == config.EmbeddedQueue {
-		driver, err := sqliteq.Open(a.db, sqliteq.Options{Queue: c.QueueName})
-		if err != nil {
-			return err
-		}
-		a.driver, a.embedded = driver, driver
-	}
 	files := fileroot.New(fileroot.Options{
 		Roots: c.FileRoots, Base: baseFolder(c), Deny: a.ownFiles(), DenyNames: []string{queueLog}, Streams: []*os.File{os.Stdout, os.Stderr},
 	})
-	a.dialer = dial.New(dial.Options{})
+	a.dialer = dial.New(dial.Options{Refuse: a.isQueue(ctx)})
 	passwords := pinhash.New(pinhash.Options{Params: pinhash.FromPasslib(nil, c.HashParams), CacheOff: !c.PINCache})
 	settings := system.New(a.db, keys)
 	users := user.New(a.db, user.Options{Verifier: passwords, Types: map[string]user.Type{
@@ -139,6 +133,7 @@ func (a *App) wire(keys *secret.Keys) error {
 	sender := mail.NewSender(mail.SenderOptions{Dial: a.dialer.DialContext, Lookup: a.dialer.Lookup, ReadFile: files.ReadFile})
 	a.delivery = delivery.New(delivery.Options{
 		DB: a.db, Keys: keys, Servers: a.servers, Sender: sender, Driver: a.driver, Log: a.log, Queue: a.queueLog,
+		Fallback:  delivery.Fallback(c.QueueFallback),
 		OnOutcome: func(tx *store.Tx, o delivery.Outcome) error { return login.FollowOutcome(tx, a.db.Now(), o) },
 	})
 	tokens := token.New(token.Options{

@@ -25,6 +25,7 @@ import (
 type lineHandler struct {
 	out       *lockedWriter
 	level     slog.Leveler
+	simple    bool
 	component string
 	attrs     []byte // of With, written already
 	group     string // prefix of the keys: "a.b."
@@ -40,6 +41,15 @@ func NewLog(w io.Writer, level slog.Leveler) *slog.Logger {
 	return slog.New(&lineHandler{out: &lockedWriter{w: w}, level: level, component: "main"})
 }
 
+// NewSimpleLog returns a logger with lines of the time of day and the text, as huey's consumer writes them with -S. Lines above
+// INFO also name their level, which huey leaves out: somebody greps this log for ERROR.
+//
+//	03:40:58 text key=value ...
+//	03:40:58 ERROR text key=value ...
+func NewSimpleLog(w io.Writer, level slog.Leveler) *slog.Logger {
+	return slog.New(&lineHandler{out: &lockedWriter{w: w}, level: level, simple: true})
+}
+
 // Enabled implements slog.Handler.
 func (h *lineHandler) Enabled(_ context.Context, l slog.Level) bool { return l >= h.level.Level() }
 
@@ -47,8 +57,16 @@ func (h *lineHandler) Enabled(_ context.Context, l slog.Level) bool { return l >
 func (h *lineHandler) Handle(_ context.Context, r slog.Record) error {
 	var b bytes.Buffer
 	at := r.Time.Local()
-	fmt.Fprintf(&b, "[%s,%03d][%d][%s][%s][%s] %s", at.Format(time.DateTime), at.Nanosecond()/1_000_000, os.Getpid(), h.component,
-		levelName(r.Level), origin(r.PC), clean(r.Message))
+	switch {
+	case !h.simple:
+		fmt.Fprintf(&b, "[%s,%03d][%d][%s][%s][%s] ", at.Format(time.DateTime), at.Nanosecond()/1_000_000, os.Getpid(), h.component,
+			levelName(r.Level), origin(r.PC))
+	case r.Level >= slog.LevelWarn:
+		fmt.Fprintf(&b, "%s %s ", at.Format(time.TimeOnly), levelName(r.Level))
+	default:
+		fmt.Fprintf(&b, "%s ", at.Format(time.TimeOnly))
+	}
+	b.WriteString(clean(r.Message))
 	b.Write(h.attrs)
 	r.Attrs(func(a slog.Attr) bool {
 		appendAttr(&b, h.group, a)

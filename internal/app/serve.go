@@ -13,16 +13,9 @@ import (
 
 	"otpost/internal/challenge"
 	"otpost/internal/config"
-	"otpost/internal/delivery"
 	"otpost/internal/mail"
-	"otpost/internal/queue"
 	"otpost/internal/store"
-	"otpost/internal/worker"
 )
-
-// handlersPerWorker is how many messages one worker (-w 1) has in flight: waiting for a mail server costs nothing but a
-// connection.
-const handlersPerWorker = 32
 
 // drainTime is how long a stop waits for the requests that are being answered.
 const drainTime = 30 * time.Second
@@ -49,11 +42,11 @@ func (a *App) StartLines(ctx context.Context, n int) ([]string, error) {
 }
 
 func (a *App) withQueue(ctx context.Context, n int) ([]string, error) {
+	line := "queue: " + a.queueAt
 	seen, err := a.driver.Workers(ctx)
-	if err != nil {
-		return nil, err
+	if err != nil { // it was logged that it is out of reach
+		return []string{line + ", out of reach"}, nil
 	}
-	line := fmt.Sprintf("queue: embedded in %s", a.db.Path())
 	for _, w := range seen {
 		line += fmt.Sprintf(", shared with pid %d (%d workers)", w.PID, w.Handlers/handlersPerWorker)
 	}
@@ -112,22 +105,22 @@ func (a *App) tend(background, hard context.Context, n int) error {
 	parts.Go(func() { a.relay(background, n > 0) })
 	var err error
 	if n > 0 {
-		err = a.work(background, hard, n)
+		err = a.work(background, hard, Crew{Workers: n})
 	}
 	parts.Wait()
 	return err
 }
 
-// Work runs n workers and the relay until graceful ends; see Serve for the two ends.
-func (a *App) Work(graceful, hard context.Context, n int) error {
+// Work runs a crew and the relay until graceful ends; see Serve for the two ends.
+func (a *App) Work(graceful, hard context.Context, c Crew) error {
 	if a.driver == nil {
 		return errors.New("there is no job queue to work on")
 	}
-	a.queueLog.Info("worker started", "pid", os.Getpid(), "workers", n, "queue", a.config.QueueName, "version", Version)
+	a.queueLog.Info("worker started", "pid", os.Getpid(), "workers", c.Workers, "queue", a.config.QueueName, "version", Version)
 	var parts sync.WaitGroup
 	relay, stop := context.WithCancel(context.WithoutCancel(graceful))
 	parts.Go(func() { a.relay(relay, true) })
-	err := a.work(graceful, hard, n)
+	err := a.work(graceful, hard, c)
 	stop()
 	parts.Wait()
 	a.queueLog.Info("worker stopped", "pid", os.Getpid())
@@ -142,23 +135,11 @@ func (a *App) relay(ctx context.Context, worker bool) {
 			return true
 		}
 		seen, err := a.driver.Workers(ctx)
-		return err == nil && len(seen) == 0
+		return err != nil || len(seen) == 0 // a queue out of reach shows no worker
 	}
 	if err := a.delivery.Relay(ctx, stand); err != nil {
 		a.log.Error("relay ended", "err", err)
 	}
-}
-
-// work runs n workers as one: their handlers share a lease.
-func (a *App) work(graceful, hard context.Context, n int) error {
-	deliver := func(ctx context.Context, c queue.Claimed) queue.Result {
-		return a.delivery.Handle(ctx, c, func() bool { return worker.MayStart(ctx) })
-	}
-	w := worker.New(worker.Options{
-		Driver: a.driver, Kinds: []worker.Kind{{Name: delivery.Kind, Run: deliver}}, Handlers: handlersPerWorker * n,
-		Log: a.queueLog.With("component", "worker"), Now: a.db.Now, Version: Version,
-	})
-	return w.Run(graceful, hard)
 }
 
 // eachMinute deletes challenges that ended, and warns when mails wait and no worker is seen.

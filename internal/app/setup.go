@@ -25,9 +25,10 @@ type SetupOptions struct {
 	State    string                   // folder of the database; empty: Dir/state, and /var/lib/otpost beside /etc/privacyidea
 	Admin    string                   // name of the first administrator
 	Password func() (Password, error) // of him; called once, and only when there is no administrator yet
-	Queue    config.QueueClass        // NoQueue or EmbeddedQueue
-	Env      []string                 // NAME=value pairs, which a pi.cfg that is there may read
-	Log      *slog.Logger             // discards
+	Queue    config.QueueClass
+	QueueURL Password     // of Redis; empty: the default
+	Env      []string     // NAME=value pairs, which a pi.cfg that is there may read
+	Log      *slog.Logger // discards
 }
 
 // Installed is what Setup found and made.
@@ -81,9 +82,6 @@ func Setup(ctx context.Context, o SetupOptions) (Installed, error) {
 
 // locate says where everything lies that is new.
 func (s *setup) locate() (err error) {
-	if s.Queue == config.RedisQueue {
-		return errors.New("the Redis queue comes with the next version: use the embedded one")
-	}
 	if s.Dir, err = filepath.Abs(s.Dir); err != nil {
 		return err
 	}

@@ -118,7 +118,7 @@ func TestSetupLeavesTheQueueOff(t *testing.T) {
 			lines = append(lines, strings.TrimSpace(line))
 		}
 	}
-	want := []string{"# PI_JOB_QUEUE_CLASS = 'embedded'", "# PI_JOB_QUEUE_URL = 'redis://localhost:6379/0'"}
+	want := []string{"# PI_JOB_QUEUE_CLASS = 'privacyidea.lib.queues.huey_queue.HueyQueue'", "# PI_JOB_QUEUE_URL = 'redis://localhost:6379/0'"}
 	if diff := cmp.Diff(want, lines); diff != "" {
 		t.Error(diff)
 	}
@@ -215,7 +215,6 @@ func TestSetupLeavesNothingBehindAfterAnError(t *testing.T) {
 		"empty password":     func(o *SetupOptions) { o.Password = func() (Password, error) { return "", nil } },
 		"impossible name":    func(o *SetupOptions) { o.Admin = " admin" },
 		"impossible folder":  func(o *SetupOptions) { o.Dir += "/a?b" },
-		"redis":              func(o *SetupOptions) { o.Queue = config.RedisQueue },
 		"state is no folder": func(o *SetupOptions) { o.State = "/dev/null" },
 	}
 	for name, spoil := range cases {

@@ -47,12 +47,31 @@ func (s *setup) piCfg() ([]byte, error) {
 	var text bytes.Buffer
 	err = form.Execute(&text, map[string]any{
 		"Database": python("sqlite:///" + s.database), "EncFile": python(s.keyFile),
-		"SecretKey": python(randomText()), "Pepper": python(randomText()), "Queue": s.Queue == config.EmbeddedQueue,
+		"SecretKey": python(randomText()), "Pepper": python(randomText()), "Class": queueLine(s.Queue), "URL": s.urlLine(),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("fill the template of pi.cfg: %w", err)
 	}
 	return text.Bytes(), nil
+}
+
+// queueLine is the line that turns the queue on, commented out while it is off.
+func queueLine(class config.QueueClass) string {
+	switch class {
+	case config.RedisQueue:
+		return "PI_JOB_QUEUE_CLASS = 'privacyidea.lib.queues.huey_queue.HueyQueue'"
+	case config.EmbeddedQueue:
+		return "PI_JOB_QUEUE_CLASS = 'embedded'"
+	}
+	return "# PI_JOB_QUEUE_CLASS = 'privacyidea.lib.queues.huey_queue.HueyQueue'"
+}
+
+// urlLine is the line that says where Redis is, commented out while the default counts.
+func (s *setup) urlLine() string {
+	if s.QueueURL == "" {
+		return "# PI_JOB_QUEUE_URL = 'redis://localhost:6379/0'"
+	}
+	return "PI_JOB_QUEUE_URL = " + python(s.QueueURL.Reveal())
 }
 
 // python returns a text as a literal of Python.

@@ -26,6 +26,7 @@ type commands struct {
 	Setup   setupCommand   `cmd:"" help:"Make the configuration, the keys, the database and the first administrator."`
 	Serve   serveCommand   `cmd:"" help:"Run the server."`
 	Worker  workerCommand  `cmd:"" help:"Run a worker: it sends the messages that wait in the job queue."`
+	Queue   queueCommand   `cmd:"" help:"Look into the job queue."`
 	Admin   adminCommand   `cmd:"" help:"Manage the administrators of the REST API."`
 	Demo    demoCommand    `cmd:"" help:"Show one login from PIN to accepted code, inline and through the queue, in temporary files."`
 	Version versionCommand `cmd:"" help:"Print the version."`
@@ -64,14 +65,11 @@ func run(ctx context.Context, name string, args []string, s streams) int {
 	var grammar any = &commands{}
 	description := "An authentication server whose slow work never holds a login back."
 	if name == hueyName {
-		grammar, description = &workerCommand{}, "The worker of otpost's job queue, as privacyIDEA's manual calls it."
+		grammar, description = &hueyCommand{}, "The worker of otpost's job queue, as privacyIDEA's manual calls it."
 	}
 	exit := -1
-	parser, err := kong.New(grammar,
-		kong.Name(name), kong.Description(description), kong.UsageOnError(), kong.Writers(s.out, s.err),
-		kong.ConfigureHelp(kong.HelpOptions{Compact: true}), kong.Exit(func(code int) { exit = code }),
-		kong.Vars{"default_config": config.DefaultFile}, kong.ValueFormatter(helpWithDefault),
-		kong.BindTo(ctx, (*context.Context)(nil)), kong.Bind(s))
+	parser, err := newParser(name, grammar, kong.Description(description), kong.Writers(s.out, s.err),
+		kong.Exit(func(code int) { exit = code }), kong.BindTo(ctx, (*context.Context)(nil)), kong.Bind(s))
 	if err != nil {
 		fmt.Fprintf(s.err, "%s: %v\n", name, err)
 		return 1
@@ -81,7 +79,12 @@ func run(ctx context.Context, name string, args []string, s streams) int {
 		return exit
 	}
 	if err != nil {
-		fmt.Fprintf(s.err, "%s: %v (%s --help tells more)\n", name, err, name)
+		flags := parser.Model.Flags
+		var wrong *kong.ParseError
+		if errors.As(err, &wrong) {
+			flags = wrong.Context.Flags()
+		}
+		fmt.Fprintf(s.err, "%s: %s (%s --help tells more)\n", name, withNearest(err, flags), name)
 		return 2
 	}
 	if err := parsed.Run(); err != nil {
@@ -95,12 +98,11 @@ func run(ctx context.Context, name string, args []string, s streams) int {
 	return 0
 }
 
-// helpWithDefault adds a flag's default to its help text.
-func helpWithDefault(v *kong.Value) string {
-	if v.HasDefault && v.Default != "" {
-		return v.Help + " Default: " + v.Default + "."
-	}
-	return v.Help
+// newParser returns the parser of a grammar.
+func newParser(name string, grammar any, more ...kong.Option) (*kong.Kong, error) {
+	return kong.New(grammar, append(more, kong.Name(name), kong.UsageOnError(), kong.ValueFormatter(optionHelp),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true}), kong.Vars{"default_config": config.DefaultFile},
+		kong.ExplicitGroups([]kong.Group{{Key: "ignored", Title: ignoredGroup}}))...)
 }
 
 // usageError is a wrong command line that the parser cannot see.

@@ -55,7 +55,7 @@ func TestHelpShowsEachCommandAndItsDefaults(t *testing.T) {
 func TestWrongCommandLinesExitWithTwoAndOneSentence(t *testing.T) {
 	t.Parallel()
 	for _, args := range [][]string{
-		{"nosuch"}, {"serve", "--nosuch"}, {"worker", "-w", "0", "--config", "x"}, {"setup", "--queue", "redis", "--dir", "x"},
+		{"nosuch"}, {"serve", "--nosuch"}, {"worker", "-w", "0", "--config", "x"}, {"setup", "--queue", "nosuch", "--dir", "x"}, {"setup", "--queue-url", "redis://h", "--dir", "x"},
 		{"setup", "--queue", "nosuch", "--dir", "x"}, {"admin", "add"},
 	} {
 		got := command(t, "", args...)

@@ -32,7 +32,7 @@ type demoCommand struct {
 
 // Run implements the command.
 func (c *demoCommand) Run(ctx context.Context, s streams) (err error) {
-	stop, end := listen(ctx, func() {})
+	stop, end := listen(ctx, stopRules{}, func() {})
 	defer end()
 	folder, err := os.MkdirTemp("", "otpost-demo-")
 	if err != nil {

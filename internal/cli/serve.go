@@ -36,7 +36,7 @@ func (c *serveCommand) Run(ctx context.Context, s streams) error {
 		return err
 	}
 	defer logs.close()
-	stop, end := listen(ctx, logs.reopen)
+	stop, end := listen(ctx, stopRules{}, logs.reopen)
 	defer end()
 	a, err := app.Open(ctx, app.Options{Config: cfg, Migrate: c.Migrate, Log: logs.server, QueueLog: logs.queue})
 	if err != nil {

@@ -18,7 +18,8 @@ type setupCommand struct {
 	Dir           string `placeholder:"DIR" help:"Put pi.cfg and the keys here, and the database into DIR/state. Only root may leave it out, while /etc/privacyidea is absent or empty: that is then the place, and the database goes to /var/lib/otpost."`
 	Admin         string `default:"admin" placeholder:"NAME" help:"Name of the first administrator."`
 	PasswordStdin bool   `help:"Read the administrator's password from standard input: its first line. Else it is asked for."`
-	Queue         string `placeholder:"KIND" help:"Turn the job queue on: embedded (in the database). Redis comes with the next version. Default: off."`
+	Queue         string `placeholder:"KIND" help:"Turn the job queue on: embedded (in the database) or redis. Default: off."`
+	QueueURL      string `name:"queue-url" placeholder:"URL" help:"Where the Redis of the queue is, with --queue redis. Default: redis://localhost:6379/0."`
 }
 
 // Help is shown by otpost setup --help.
@@ -34,14 +35,15 @@ func (c *setupCommand) Run(ctx context.Context, s streams) error {
 	}
 	class := config.QueueClass(c.Queue)
 	switch class {
-	case config.NoQueue, config.EmbeddedQueue:
-	case config.RedisQueue:
-		return usageError("--queue redis comes with the next version: use --queue embedded, which needs no server")
+	case config.NoQueue, config.EmbeddedQueue, config.RedisQueue:
 	default:
-		return usageError(fmt.Sprintf("--queue %s: want embedded", c.Queue))
+		return usageError(fmt.Sprintf("--queue %s: want embedded or redis", c.Queue))
+	}
+	if c.QueueURL != "" && class != config.RedisQueue {
+		return usageError("--queue-url goes with --queue redis")
 	}
 	installed, err := app.Setup(ctx, app.SetupOptions{
-		Dir: dir, Admin: c.Admin, Queue: class, Env: os.Environ(), Log: warnings(s),
+		Dir: dir, Admin: c.Admin, Queue: class, QueueURL: app.Password(c.QueueURL), Env: os.Environ(), Log: warnings(s),
 		Password: func() (app.Password, error) {
 			return askPassword(s, "Password of the administrator "+c.Admin, c.PasswordStdin)
 		},

@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 )
 
 // stops are the two ends that signals bring: graceful at the first SIGTERM or SIGINT, at once at the second.
@@ -13,10 +14,17 @@ type stops struct {
 	hard     context.Context //nolint:containedctx // likewise
 }
 
+// stopRules say what the signals mean.
+type stopRules struct {
+	graceful string         // INT or TERM: only this one stops gracefully, the other at once; else both do
+	most     *time.Duration // how long a graceful stop may take before it becomes a hard one; nil: for ever
+}
+
 // listen makes signals into ends and calls reopen at each SIGHUP. The function that it returns ends it.
-func listen(ctx context.Context, reopen func()) (stops, func()) {
+func listen(ctx context.Context, rules stopRules, reopen func()) (stops, func()) {
 	graceful, stop := context.WithCancel(ctx)
 	hard, kill := context.WithCancel(ctx)
+	rules.bound(graceful, kill)
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
 	done := make(chan struct{})
@@ -26,8 +34,9 @@ func listen(ctx context.Context, reopen func()) (stops, func()) {
 			switch {
 			case s == syscall.SIGHUP:
 				reopen()
-			case graceful.Err() != nil:
+			case graceful.Err() != nil, !rules.isGraceful(s):
 				kill()
+				stop()
 			default:
 				stop()
 			}
@@ -39,5 +48,24 @@ func listen(ctx context.Context, reopen func()) (stops, func()) {
 		<-done
 		stop()
 		kill()
+	}
+}
+
+// bound calls kill when a graceful stop has taken its time.
+func (r stopRules) bound(graceful context.Context, kill func()) {
+	if r.most != nil {
+		context.AfterFunc(graceful, func() { time.AfterFunc(*r.most, kill) })
+	}
+}
+
+// isGraceful reports whether a signal stops gracefully.
+func (r stopRules) isGraceful(s os.Signal) bool {
+	switch r.graceful {
+	case "INT":
+		return s == syscall.SIGINT
+	case "TERM":
+		return s == syscall.SIGTERM
+	default:
+		return true
 	}
 }

@@ -3,37 +3,71 @@ package cli
 import (
 	"context"
 	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/alecthomas/kong"
 
 	"otpost/internal/app"
 	"otpost/internal/config"
 )
 
-// workerCommand runs a worker beside the server. It is the whole program under the name privacyidea-queue-huey.
+// workerCommand runs a worker beside the server.
 type workerCommand struct {
 	configFlag
-	Logfile string `short:"l" default:"privacyidea-queue.log" placeholder:"FILE" help:"Write the log here; SIGHUP opens it anew."`
-	Workers int    `short:"w" default:"1" placeholder:"N" help:"Workers, each with up to 32 messages in flight."`
+	workerOptions
+	Check bool `help:"Start nothing: exit with 0 when a worker of this queue on this host has been seen within 10 s, else with 1. For probes."`
 }
 
+// Help is shown by otpost worker --help.
+func (workerCommand) Help() string { return workerSignals }
+
 // Run implements the command.
-func (c *workerCommand) Run(ctx context.Context, s streams) error {
-	if c.Workers < 1 {
-		return usageError("--workers takes 1 or more")
+func (c *workerCommand) Run(ctx context.Context, s streams, parsed *kong.Context) error {
+	if c.Check {
+		return checkWorker(ctx, c.configFlag, s)
 	}
-	cfg, err := c.load(s)
+	return runWorker(ctx, s, c.configFlag, &c.workerOptions, typed(parsed))
+}
+
+// hueyCommand is the whole program under the name privacyidea-queue-huey.
+type hueyCommand struct {
+	configFlag
+	workerOptions
+	ignoredOptions
+}
+
+// Help is shown by privacyidea-queue-huey --help.
+func (hueyCommand) Help() string { return workerSignals }
+
+// Run implements the command.
+func (c *hueyCommand) Run(ctx context.Context, s streams, parsed *kong.Context) error {
+	return runWorker(ctx, s, c.configFlag, &c.workerOptions, typed(parsed))
+}
+
+const workerSignals = "SIGINT and SIGTERM: finish what is being sent, give the rest back to the queue, exit with 0. " +
+	"A second one: stop at once; jobs go back, too. SIGHUP: open the log file anew."
+
+// runWorker works until a signal ends it. flags are those that were typed, in their order.
+func runWorker(ctx context.Context, s streams, where configFlag, o *workerOptions, flags []*kong.Flag) error {
+	if err := o.check(); err != nil {
+		return err
+	}
+	cfg, err := loadQueue(where, s)
 	if err != nil {
 		return err
 	}
-	if cfg.QueueClass == config.NoQueue {
-		return fmt.Errorf("there is no job queue to work on: set PI_JOB_QUEUE_CLASS in %s", cfg.Source)
-	}
-	file, err := app.OpenLogFile(c.Logfile)
+	file, err := app.OpenLogFile(o.Logfile)
 	if err != nil {
 		return err
 	}
 	defer file.Close() //nolint:errcheck // every line was written in one call
-	log := app.NewLog(file, cfg.LogLevel)
-	stop, end := listen(ctx, func() {
+	newLog := app.NewLog
+	if o.Simple {
+		newLog = app.NewSimpleLog
+	}
+	log := newLog(file, logLevel(cfg.LogLevel, flags))
+	stop, end := listen(ctx, o.stops(), func() {
 		if err := file.Reopen(); err != nil {
 			log.Error("log not reopened, the old file stays in use", "err", err)
 		}
@@ -44,6 +78,63 @@ func (c *workerCommand) Run(ctx context.Context, s streams) error {
 		return err
 	}
 	defer a.Close() //nolint:errcheck // everything was written by its own commit
-	fmt.Fprintf(s.out, "Logging to '%s'\n", c.Logfile)
-	return a.Work(stop.graceful, stop.hard, c.Workers)
+	fmt.Fprintf(s.out, "Logging to '%s'\n", o.Logfile)
+	tellIgnored(log, flags)
+	return a.Work(stop.graceful, stop.hard, app.Crew{Workers: o.Workers, MaxTasks: o.MaxTasks})
+}
+
+// loadQueue reads the configuration and wants a queue in it.
+func loadQueue(where configFlag, s streams) (*config.Config, error) {
+	cfg, err := where.load(s)
+	if err != nil {
+		return nil, err
+	}
+	if cfg.QueueClass == config.NoQueue {
+		return nil, fmt.Errorf("there is no job queue to work on: set PI_JOB_QUEUE_CLASS in %s", cfg.Source)
+	}
+	return cfg, nil
+}
+
+// logLevel returns the configured level, or that of the last -v or -q.
+func logLevel(configured slog.Level, flags []*kong.Flag) slog.Level {
+	level := configured
+	for _, f := range flags {
+		switch f.Name {
+		case "verbose":
+			level = slog.LevelDebug
+		case "quiet":
+			level = slog.LevelWarn // as in huey 3.5
+		}
+	}
+	return level
+}
+
+// tellIgnored names the options without effect that were typed, each once.
+func tellIgnored(log *slog.Logger, flags []*kong.Flag) {
+	said := make(map[string]bool)
+	for _, f := range flags {
+		if why := reason(f.Value); why != "" && !said[f.Name] {
+			said[f.Name] = true
+			log.Warn("option without effect", "option", "--"+f.Name, "reason", why)
+		}
+	}
+}
+
+// checkWorker looks for a living worker of the queue on this host. The error is what a probe prints.
+func checkWorker(ctx context.Context, where configFlag, s streams) error {
+	cfg, err := loadQueue(where, s)
+	if err != nil {
+		return err
+	}
+	a, err := app.Open(ctx, app.Options{Config: cfg, Log: warnings(s)})
+	if err != nil {
+		return err
+	}
+	defer a.Close() //nolint:errcheck // nothing was written
+	w, age, err := a.LocalWorker(ctx)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(s.out, "worker with pid %d was seen %s ago\n", w.PID, age.Round(100*time.Millisecond))
+	return nil
 }

@@ -51,6 +51,7 @@ type Config struct {
 	QueueURL        Secret         // PI_JOB_QUEUE_URL, for it may hold a password; its scheme was checked
 	QueueName       string         // PI_JOB_QUEUE_NAME, [a-z0-9_-]{1,64}
 	HashParams      map[string]int // PI_HASH_ALGO_PARAMS: the known names that are set, within their bounds; nil when none is
+	QueueFallback   QueueFallback  // OTPOST_QUEUE_FALLBACK
 	QueueLogFile    string         // OTPOST_QUEUE_LOGFILE, a path; empty: the server's log
 	FileRoots       []string       // OTPOST_FILE_ROOTS, absolute paths; nil: everywhere but in the files that otpost keeps for itself
 	PINCache        bool           // OTPOST_PIN_CACHE

@@ -12,6 +12,16 @@ const (
 	RedisQueue    QueueClass = "redis"    // in Redis at QueueURL
 )
 
+// QueueFallback says what a login does while the queue is out of reach.
+type QueueFallback string
+
+// The fallbacks.
+const (
+	FallbackOutbox QueueFallback = "outbox" // the message waits in the database
+	FallbackInline QueueFallback = "inline" // the request sends it
+	FallbackError  QueueFallback = "error"  // the login is refused
+)
+
 // hueyClass is the class that privacyIDEA's manual tells to write ("Job Queue"). It means RedisQueue.
 const hueyClass = "privacyidea.lib.queues.huey_queue.HueyQueue"
 
@@ -61,4 +71,17 @@ func readQueueName(c *Config, v value) error {
 	}
 	c.QueueName = name
 	return nil
+}
+
+func readQueueFallback(c *Config, v value) error {
+	text, err := v.text()
+	if err != nil {
+		return err
+	}
+	switch f := QueueFallback(text); f {
+	case FallbackOutbox, FallbackInline, FallbackError:
+		c.QueueFallback = f
+		return nil
+	}
+	return v.fail(problem{"is no fallback", "write 'outbox', 'inline' or 'error'"})
 }

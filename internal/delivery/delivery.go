@@ -47,11 +47,12 @@ const (
 	NoTryLeft  Reason = "no try left before its end"
 	NoRoute    Reason = "its SMTP server is not configured any more"
 	Unreadable Reason = "its content does not open with this key file"
-	Poison     Reason = "poisoned"    // failed: its handling has killed too many workers
-	TooLate    Reason = "too late"    // expired
-	NoReply    Reason = "no reply"    // unknown: to the dot
-	OneTry     Reason = "inline"      // failed: in the request there is one try
-	LostOwner  Reason = "worker lost" // unknown: whoever sent the dot is gone
+	Poison     Reason = "poisoned"           // failed: its handling has killed too many workers
+	TooLate    Reason = "too late"           // expired
+	NoReply    Reason = "no reply"           // unknown: to the dot
+	OneTry     Reason = "inline"             // failed: in the request there is one try
+	QueueAway  Reason = "queue out of reach" // failed: with the fallback "error"
+	LostOwner  Reason = "worker lost"        // unknown: whoever sent the dot is gone
 )
 
 // Via says who handles a delivery: a worker, or the request itself.
@@ -91,8 +92,9 @@ type Waiter struct {
 
 // Ticket is a message that was put into the outbox.
 type Ticket struct {
-	ID  uuid.UUID
-	Via Via
+	ID       uuid.UUID
+	Via      Via
+	notAfter time.Time
 }
 
 // Outcome is what is known of a delivery after Dispatch, and what OnOutcome is told.

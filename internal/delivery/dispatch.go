@@ -14,17 +14,16 @@ import (
 	"otpost/internal/store"
 )
 
-// Dispatch follows the commit that put the tickets into the outbox: what goes by the queue is left to it, what is inline is
-// sent now, all at once, each within the time-outs of its server. It returns an outcome for each ticket, in their order.
-// A caller that goes away does not stop a message that is on its way.
+// Dispatch follows the commit that put the tickets into the outbox: what goes by the queue is handed to it (enqueue.go), what is
+// inline is sent now, all at once, each within the time-outs of its server. It returns an outcome for each ticket, in their
+// order. A caller that goes away does not stop a message that is on its way.
 func (s *Service) Dispatch(ctx context.Context, tickets ...Ticket) []Outcome {
 	ctx = context.WithoutCancel(ctx)
-	outcomes := make([]Outcome, len(tickets))
+	tickets, outcomes := s.enqueue(ctx, tickets)
 	var others sync.WaitGroup
 	for i, t := range tickets {
-		outcomes[i] = Outcome{ID: t.ID, Via: t.Via, State: Queued}
 		switch {
-		case t.Via != ViaInline:
+		case t.Via != ViaInline || outcomes[i].State.Final():
 		case i < len(tickets)-1:
 			others.Go(func() { outcomes[i] = s.sendBeside(ctx, t) })
 		default:

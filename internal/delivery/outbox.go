@@ -26,8 +26,10 @@ type Options struct {
 	Servers Servers
 	Sender  Sender
 	Driver  queue.Driver // nil: no queue, everything is sent in the request
-	Log     *slog.Logger // of the server
-	Queue   *slog.Logger // of the worker: the queue's log file; nil: Log
+	// Fallback is what Dispatch does when a queue outside the database does not take a job; default WaitInOutbox.
+	Fallback Fallback
+	Log      *slog.Logger // of the server
+	Queue    *slog.Logger // of the worker: the queue's log file; nil: Log
 	// OnOutcome is called in the transaction that writes a final state, once per delivery: it ends the challenge of an
 	// inline message that was not sent. nil: nothing.
 	OnOutcome func(tx *store.Tx, o Outcome) error
@@ -49,6 +51,9 @@ func New(o Options) *Service {
 	}
 	if o.Queue == nil {
 		o.Queue = o.Log
+	}
+	if o.Fallback == "" {
+		o.Fallback = WaitInOutbox
 	}
 	if o.OnOutcome == nil {
 		o.OnOutcome = func(*store.Tx, Outcome) error { return nil }
@@ -154,7 +159,7 @@ func (s *Service) Put(tx *store.Tx, p Prepared, waiters ...Waiter) Ticket {
 	if driver, ok := s.Driver.(queue.TxDriver); ok && p.via == ViaQueue {
 		driver.EnqueueTx(tx, job(p.id, p.notAfter, p.created))
 	}
-	return Ticket{ID: p.id, Via: p.via}
+	return Ticket{ID: p.id, Via: p.via, notAfter: p.notAfter}
 }
 
 func job(id uuid.UUID, notAfter, runAt time.Time) queue.Job {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -14,14 +15,16 @@ import (
 )
 
 const (
-	relayEvery = time.Second         // how often the relay looks
-	relayLease = 5 * time.Second     // how long a relay that died holds the others up
-	relayGrace = 2 * time.Second     // whoever is at a delivery writes its end first, with what the server said
-	relayAfter = 2 * time.Second     // a row that the queue should have taken is enqueued again after so long
-	relayAgain = 5 * time.Second     // and not more often than so
-	relayBatch = 500                 // rows of one transaction
-	pruneEvery = time.Minute         // how often old rows are deleted
-	keepEnded  = 30 * 24 * time.Hour // how long ended deliveries are kept
+	relayEvery    = time.Second         // how often the relay looks
+	relayLease    = 5 * time.Second     // how long a relay that died holds the others up
+	relayGrace    = 2 * time.Second     // whoever is at a delivery writes its end first, with what the server said
+	relayAfter    = 2 * time.Second     // a row that the queue should have taken is enqueued again after so long
+	relayAgain    = 5 * time.Second     // and not more often than so
+	relayBatches  = 20                  // transactions of one round
+	relayHandlers = 64                  // messages that the relay has in flight while the queue is out of reach
+	relayBatch    = 500                 // rows of one transaction
+	pruneEvery    = time.Minute         // how often old rows are deleted
+	keepEnded     = 30 * 24 * time.Hour // how long ended deliveries are kept
 )
 
 // Relay makes the rows true that no worker brings to their end: it expires what is over, gives up dots whose owner is gone, and
@@ -29,7 +32,8 @@ const (
 // harmless. stand says whether this process should stand for it just now (a server leaves it to a worker while one lives).
 // It returns when ctx ends.
 func (s *Service) Relay(ctx context.Context, stand func(context.Context) bool) error {
-	relay := relay{Service: s, holder: uuid.NewString()}
+	relay := newRelay(s, uuid.NewString())
+	defer relay.sending.Wait()
 	tick := time.NewTicker(relayEvery)
 	defer tick.Stop()
 	for {
@@ -50,8 +54,14 @@ func (s *Service) Relay(ctx context.Context, stand func(context.Context) bool) e
 // relay is one holder of the lease.
 type relay struct {
 	*Service
-	holder string
-	pruned time.Time
+	holder  string
+	pruned  time.Time
+	slots   chan struct{} // bounds the messages that are sent here
+	sending sync.WaitGroup
+}
+
+func newRelay(s *Service, holder string) *relay {
+	return &relay{Service: s, holder: holder, slots: make(chan struct{}, relayHandlers)}
 }
 
 // round does everything once, if the lease is this relay's.
@@ -128,47 +138,109 @@ func (r *relay) endOne(ctx context.Context, d row) error {
 	return err
 }
 
+// lost is a row that should be in a worker's hands by now.
+type lost struct {
+	id                uuid.UUID
+	created, notAfter time.Time
+}
+
+// halfGone reports whether so much of its life is over that waiting for the queue could cost the rest.
+func (l lost) halfGone(now time.Time) bool { return now.Sub(l.created) >= l.notAfter.Sub(l.created)/2 }
+
 // enqueueLost enqueues, if absent, every row that should be in a worker's hands by now. There is no mark "enqueued" to trust:
-// it would lie when the queue loses a job.
+// it would lie when the queue loses a job. What the queue does not take is sent here once half of its life is gone.
 func (r *relay) enqueueLost(ctx context.Context) error {
 	if r.Driver == nil {
 		return nil
 	}
+	for range relayBatches {
+		rows, err := r.takeLost(ctx)
+		if err != nil {
+			return fmt.Errorf("find lost deliveries: %w", err)
+		}
+		if err := r.enqueueAgain(ctx, rows); err != nil {
+			return err
+		}
+		if len(rows) < relayBatch {
+			return nil
+		}
+	}
+	return nil
+}
+
+// takeLost marks a batch of lost rows as looked at and returns them. A queue inside the database has their jobs then.
+func (r *relay) takeLost(ctx context.Context) (rows []lost, err error) {
 	now := r.DB.Now()
-	overdue := store.Millis(now.Add(-relayAfter))
-	var jobs []queue.Job
-	err := r.DB.WriteLight(ctx, func(tx *store.Tx) error {
-		var lost []queue.Job
+	err = r.DB.WriteLight(ctx, func(tx *store.Tx) error {
+		var found []lost
+		var jobs []queue.Job
 		err := tx.Query(func(scan store.Scan) error {
-			var id uuid.UUID
-			var notAfter time.Time
-			if err := scan(&id, store.Moment{To: &notAfter}); err != nil {
+			var l lost
+			if err := scan(&l.id, store.Moment{To: &l.created}, store.Moment{To: &l.notAfter}); err != nil {
 				return err
 			}
-			lost = append(lost, job(id, notAfter, now))
+			found = append(found, l)
+			jobs = append(jobs, job(l.id, l.notAfter, now))
 			return nil
 		}, `UPDATE delivery SET relayed_ms = $1 WHERE id IN (SELECT id FROM delivery
 			WHERE state IN ('queued', 'deferred', 'sending') AND via = 'queue' AND not_after_ms > $1 AND relayed_ms <= $2
 				AND ((state <> 'sending' AND next_try_ms <= $3) OR (state = 'sending' AND own_until_ms <= $1))
-			ORDER BY next_try_ms LIMIT $4) RETURNING id, not_after_ms`,
-			store.Millis(now), store.Millis(now.Add(-relayAgain)), overdue, relayBatch)
+			ORDER BY next_try_ms LIMIT $4) RETURNING id, created_ms, not_after_ms`,
+			store.Millis(now), store.Millis(now.Add(-relayAgain)), store.Millis(now.Add(-relayAfter)), relayBatch)
 		if err != nil {
 			return err
 		}
-		if driver, ok := r.Driver.(queue.TxDriver); ok {
-			driver.EnqueueTx(tx, lost...)
-			lost = nil
+		if driver, ok := r.Driver.(queue.TxDriver); ok && len(jobs) > 0 {
+			driver.EnqueueTx(tx, jobs...)
 		}
-		jobs = lost
+		rows = found
 		return nil
 	})
-	if err != nil {
-		return fmt.Errorf("find lost deliveries: %w", err)
-	}
-	if len(jobs) == 0 {
+	return rows, err
+}
+
+// enqueueAgain hands rows to a queue outside the database.
+func (r *relay) enqueueAgain(ctx context.Context, rows []lost) error {
+	if _, inside := r.Driver.(queue.TxDriver); inside || len(rows) == 0 {
 		return nil
 	}
-	return r.Driver.Enqueue(ctx, jobs...)
+	now := r.DB.Now()
+	jobs := make([]queue.Job, len(rows))
+	for i, l := range rows {
+		jobs[i] = job(l.id, l.notAfter, time.Time{})
+	}
+	taking, cancel := context.WithTimeout(ctx, relayEvery)
+	defer cancel()
+	err := r.Driver.Enqueue(taking, jobs...)
+	if err == nil || ctx.Err() != nil {
+		return err
+	}
+	here := 0
+	for _, l := range rows {
+		if l.halfGone(now) && r.sendHere(ctx, l.id) {
+			here++
+		}
+	}
+	r.Queue.Warn("queue out of reach, its mails wait", "waiting", len(rows), "sent_here", here, "err", err)
+	return nil
+}
+
+// sendHere sends a message without the queue, as a worker would: the row says whose it is. It reports false when too many are
+// on their way already; the row comes back.
+func (r *relay) sendHere(ctx context.Context, id uuid.UUID) bool {
+	select {
+	case r.slots <- struct{}{}:
+	default:
+		return false
+	}
+	r.sending.Go(func() {
+		defer func() { <-r.slots }()
+		h := &handling{s: r.Service, id: id, owner: "relay " + uuid.NewString(), log: r.Queue}
+		if err := h.run(ctx); err != nil && ctx.Err() == nil {
+			r.Queue.Warn("delivery interrupted, tried again", "delivery", id, "err", err)
+		}
+	})
+	return true
 }
 
 // prune deletes deliveries that ended long ago.

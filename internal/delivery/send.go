@@ -97,7 +97,7 @@ func (h *handling) look(ctx context.Context) (d row, ready bool, err error) {
 	h.result.NotAfter = d.notAfter
 	now := h.s.DB.Now()
 	switch {
-	case d.state.Final():
+	case d.state.Final(), d.via == ViaInline && h.claim != nil: // the latter was taken back from the queue: the request has it
 		return d, false, nil
 	case d.state == Sending:
 		return d, false, h.tryTakeOver(ctx, d, now)

@@ -53,6 +53,7 @@ func (r *run) add(o outcome) {
 
 func (r *run) start(l *lease, c queue.Claimed) {
 	r.busy++
+	r.begun++
 	ctx := context.WithValue(r.working, leaseKey{}, l)
 	go func() { r.ended <- r.handle(ctx, c) }()
 }
@@ -78,8 +79,11 @@ func (r *run) handle(ctx context.Context, c queue.Claimed) (o outcome) {
 		}
 		o.result.ID, o.result.Token = c.ID, c.Token
 	}()
+	begun := time.Now()
+	r.log.Debug("job begun", "job", c.ID, "kind", c.Kind)
 	o.result = r.kinds[c.Kind].Run(ctx, c)
 	o.panicked = false
+	r.log.Debug("job ended", "job", c.ID, "kind", c.Kind, "took_ms", time.Since(begun).Milliseconds())
 	return o
 }
 

@@ -34,6 +34,8 @@ type Options struct {
 	Driver   queue.Driver
 	Kinds    []Kind
 	Handlers int                  // jobs at a time; 32
+	MostJobs int                  // Run ends by itself when it has begun so many and they have ended; never
+	Spent    func()               // called when the last of MostJobs has begun: another Worker may take over; nothing
 	Version  string               // of the program, for the list of workers
 	Log      *slog.Logger         // discards
 	Now      func() time.Time     // of the queue's clock, for the times of retries; time.Now
@@ -46,6 +48,8 @@ type Worker struct {
 	kinds    map[string]Kind
 	names    []string
 	handlers int
+	mostJobs int
+	spent    func()
 	version  string
 	log      *slog.Logger
 	now      func() time.Time
@@ -58,8 +62,8 @@ type Worker struct {
 // New returns a worker; it does nothing before Run.
 func New(o Options) *Worker {
 	w := &Worker{
-		driver: o.Driver, kinds: make(map[string]Kind), handlers: o.Handlers, version: o.Version,
-		log: o.Log, now: o.Now, elapsed: o.Elapsed,
+		driver: o.Driver, kinds: make(map[string]Kind), handlers: o.Handlers, mostJobs: o.MostJobs, spent: o.Spent,
+		version: o.Version, log: o.Log, now: o.Now, elapsed: o.Elapsed,
 	}
 	for _, k := range o.Kinds {
 		w.kinds[k.Name] = k
@@ -90,7 +94,7 @@ const (
 	partingTime = 5 * time.Second // for the last calls, when the driver does not answer
 )
 
-// Run works until graceful ends: then nothing more is claimed and it returns when the running handlers have ended. The end of
+// Run works until graceful ends, or MostJobs have begun: then nothing more is claimed and it returns when the running handlers have ended. The end of
 // hard ends their contexts too and gives their jobs back at once. The error is that of the last report; jobs whose report
 // failed come back when the lease lapses.
 func (w *Worker) Run(graceful, hard context.Context) error {
@@ -110,6 +114,9 @@ func (w *Worker) Run(graceful, hard context.Context) error {
 	beside.Go(func() { r.every(claiming, queue.SweepEvery, r.sweep) })
 	r.loop()
 	stopClaiming()
+	if r.full() && w.spent != nil {
+		w.spent()
+	}
 	r.drain()
 	stop()
 	beside.Wait()
@@ -129,6 +136,7 @@ type run struct {
 	done     []outcome                   // ended and not yet reported
 	flushAt  <-chan time.Time            // when the first of done has lingered
 	busy     int                         // handlers at work
+	begun    int                         // jobs that were given to a handler
 	alone    *queue.Claimed              // waits to run alone
 	solo     bool                        // a job runs alone
 	waiting  bool                        // a Wait is under way
@@ -139,9 +147,21 @@ type run struct {
 	panics   map[uuid.UUID]int           // of jobs that are to come back
 }
 
-// loop claims and reports until claiming ends.
+// full reports whether this worker begins no more jobs.
+func (r *run) full() bool { return r.mostJobs > 0 && r.begun >= r.mostJobs }
+
+// free returns how many more jobs may be claimed.
+func (r *run) free() int {
+	n := r.handlers - r.busy
+	if r.mostJobs > 0 {
+		n = min(n, r.mostJobs-r.begun)
+	}
+	return n
+}
+
+// loop claims and reports until claiming ends, or enough was begun.
 func (r *run) loop() {
-	for r.claiming.Err() == nil {
+	for r.claiming.Err() == nil && !r.full() {
 		err := r.step()
 		switch {
 		case err == nil:
@@ -177,7 +197,7 @@ func (r *run) step() error {
 		return r.runAlone()
 	case r.alone != nil || r.solo:
 		return r.await()
-	case len(r.done) > 0 && r.busy == 0, len(r.done) == 0 && r.maybeDue && r.busy < r.handlers:
+	case len(r.done) > 0 && r.busy == 0, len(r.done) == 0 && r.maybeDue && r.free() > 0:
 		return r.claim()
 	default:
 		return r.await()
@@ -215,7 +235,7 @@ func (r *run) await() error {
 func (r *run) claim() error {
 	l := r.current()
 	mine, others := r.split(l)
-	free := r.handlers - r.busy
+	free := r.free()
 	got, err := r.driver.Claim(r.working, queue.ClaimRequest{Worker: l.id, Most: free, Kinds: r.names, Done: results(mine)})
 	if err != nil && !errors.Is(err, queue.ErrLost) {
 		return fmt.Errorf("claim: %w", err)

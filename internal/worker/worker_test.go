@@ -389,3 +389,76 @@ func TestRetryAndDeadAreReported(t *testing.T) {
 		}
 	})
 }
+
+func TestWorkerEndsAfterItsMostJobs(t *testing.T) {
+	at(t, func(b *bench) {
+		var done atomic.Int32
+		spent := make(chan struct{})
+		hold := make(chan struct{})
+		w := worker.New(worker.Options{
+			Driver: b.jobs, Handlers: 4, MostJobs: 6, Log: slog.New(slog.NewTextHandler(b.log, nil)),
+			Elapsed: elapsed(),
+			Spent:   func() { close(spent) },
+			Kinds: []worker.Kind{{Name: kind, Run: func(context.Context, queue.Claimed) queue.Result {
+				if done.Add(1) > 4 {
+					<-hold
+				}
+				return queue.Result{}
+			}}},
+		})
+		b.put(10)
+		b.stop, b.kill = func() {}, func() {}
+		go func() { b.err <- w.Run(context.Background(), context.Background()) }()
+		<-spent // while the last ones are at work
+		synctest.Wait()
+		select {
+		case err := <-b.err:
+			t.Fatalf("Run returned %v before its jobs had ended", err)
+		default:
+		}
+		close(hold)
+		b.ended()
+		if n := done.Load(); n != 6 {
+			t.Errorf("%d jobs were begun, want 6", n)
+		}
+		if n := len(b.left()); n != 4 {
+			t.Errorf("%d jobs are left for the next worker, want 4", n)
+		}
+	})
+}
+
+func TestMostJobsCountsASuspectWhenItRuns(t *testing.T) {
+	at(t, func(b *bench) {
+		b.enqueue(queue.Job{})
+		for range queue.CrashesAlone {
+			dying := uuid.New()
+			if got := claimAs(t, b.jobs, dying); len(got) != 1 {
+				t.Fatalf("claimed %d", len(got))
+			}
+			time.Sleep(queue.Lease) // the bubble's time
+			if _, err := b.jobs.Sweep(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		var ran atomic.Int32
+		w := worker.New(worker.Options{
+			Driver: b.jobs, MostJobs: 1, Elapsed: elapsed(),
+			Kinds: []worker.Kind{{Name: kind, Run: func(context.Context, queue.Claimed) queue.Result {
+				ran.Add(1)
+				return queue.Result{}
+			}}},
+		})
+		b.stop, b.kill = func() {}, func() {}
+		go func() { b.err <- w.Run(context.Background(), context.Background()) }()
+		b.ended()
+		if ran.Load() != 1 {
+			t.Errorf("the job ran %d times, want once", ran.Load())
+		}
+	})
+}
+
+// elapsed returns a clock of the bubble.
+func elapsed() func() time.Duration {
+	begun := time.Now()
+	return func() time.Duration { return time.Since(begun) }
+}

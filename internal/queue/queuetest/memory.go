@@ -31,6 +31,7 @@ type Memory struct {
 type entry struct {
 	queue.Claimed
 	leased, dead bool
+	reason       string // of a dead one
 }
 
 // NewMemory returns an empty queue that goes by the clock now.
@@ -190,7 +191,7 @@ func (m *Memory) report(worker uuid.UUID, r queue.Result) {
 		e.schedule(m.time(), r.RunAt, r.NotAfter)
 	case queue.Release:
 	case queue.Dead:
-		e.dead = true
+		e.dead, e.reason = true, r.Reason
 	}
 	m.wake()
 }

@@ -59,6 +59,10 @@ func Run(t *testing.T, open Open) {
 		{"WaitComesWithTheSchedule", waitComesWithTheSchedule},
 		{"WaitEndsWithItsContext", waitEndsWithItsContext},
 		{"ClaimersNeverShareAJob", claimersNeverShare},
+		{"StatusOfAnEmptyQueueIsZero", emptyStatus},
+		{"StatusCountsByStateAndPriority", statusCounts},
+		{"ListTellsOfEachJobButItsPayload", listTells},
+		{"ListIsInOrderAndFiltered", listOrder},
 	} {
 		t.Run(promise.name, func(t *testing.T) {
 			t.Parallel()

@@ -4,18 +4,15 @@
 // store's bell wakes who waits, in this process and in others. Done reports, the promotion of due jobs and the lease are one
 // light commit: a power cut repeats jobs and loses none.
 //
-// Recovery on one host does not wait for the lease: each worker holds a lock on a file, and its peers wait for that lock
-// (locks.go).
+// Recovery on one host does not wait for the lease (queue.HostLocks).
 package sqliteq
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"path/filepath"
 	"regexp"
 	"slices"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -33,16 +30,10 @@ type Options struct {
 
 // Driver is a queue in the state database. It is safe for concurrent use.
 type Driver struct {
-	db      *store.DB
-	queue   string
-	lockDir string
-	boot    string
-	claims  atomic.Int64
-
-	mu      sync.Mutex
-	closed  bool
-	locks   map[uuid.UUID]*lockFile // of the workers that registered here
-	watched map[uuid.UUID]bool      // foreign workers whose lock a goroutine waits for
+	db     *store.DB
+	queue  string
+	locks  *queue.HostLocks
+	claims atomic.Int64
 }
 
 var queueName = regexp.MustCompile(`^[a-z0-9_-]{1,64}$`)
@@ -55,34 +46,16 @@ func Open(db *store.DB, o Options) (*Driver, error) {
 	if o.LockDir == "" {
 		o.LockDir = filepath.Dir(db.Path())
 	}
-	dir, err := filepath.Abs(o.LockDir)
-	if err != nil {
-		return nil, fmt.Errorf("folder of the lock files: %w", err)
-	}
-	boot, err := bootID()
+	locks, err := queue.NewHostLocks(o.LockDir, "queue."+o.Queue+".") // queue names have no dot
 	if err != nil {
 		return nil, err
 	}
-	return &Driver{
-		db: db, queue: o.Queue, lockDir: dir, boot: boot,
-		locks: make(map[uuid.UUID]*lockFile), watched: make(map[uuid.UUID]bool),
-	}, nil
+	return &Driver{db: db, queue: o.Queue, locks: locks}, nil
 }
 
 // Close gives up the locks of workers that are still registered, as if their process had died. Call it before the database
 // is closed. Goroutines that wait for the lock of another process's worker end with that worker: the wait cannot be broken off.
-func (d *Driver) Close() error {
-	d.mu.Lock()
-	d.closed = true
-	locks := d.locks
-	d.locks = make(map[uuid.UUID]*lockFile)
-	d.mu.Unlock()
-	var errs []error
-	for _, l := range locks {
-		errs = append(errs, l.file.Close())
-	}
-	return errors.Join(errs...)
-}
+func (d *Driver) Close() error { return d.locks.Close() }
 
 // Enqueue implements queue.Driver. The jobs are on disk when it returns.
 func (d *Driver) Enqueue(ctx context.Context, jobs ...queue.Job) error {
@@ -136,7 +109,7 @@ func (d *Driver) Claim(ctx context.Context, req queue.ClaimRequest) ([]queue.Cla
 	case err != nil:
 		return nil, fmt.Errorf("claim: %w", err)
 	case lost:
-		d.unlock(req.Worker)
+		d.locks.Drop(req.Worker)
 		return nil, queue.ErrLost
 	}
 	return got, nil
@@ -214,7 +187,7 @@ func (d *Driver) answer(what string, worker uuid.UUID, known bool, err error) er
 	case err != nil:
 		return fmt.Errorf("%s: %w", what, err)
 	case !known:
-		d.unlock(worker)
+		d.locks.Drop(worker)
 		return queue.ErrLost
 	}
 	return nil

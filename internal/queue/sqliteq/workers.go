@@ -14,24 +14,23 @@ import (
 
 // Register implements queue.Driver. The worker's lock is taken first: a row without one would look dead.
 func (d *Driver) Register(ctx context.Context, w queue.Worker) error {
-	lock, err := d.lock(w.ID)
-	if err != nil {
+	if err := d.locks.Take(w.ID); err != nil {
 		return fmt.Errorf("register: %w", err)
 	}
-	if err = d.removeLeftLocks(ctx); err != nil {
-		d.unlock(w.ID)
-		return fmt.Errorf("register: look for lock files of dead workers: %w", err)
+	if err := d.removeLeftLocks(ctx); err != nil {
+		d.locks.Drop(w.ID)
+		return fmt.Errorf("register: %w", err)
 	}
-	err = d.db.WriteLight(ctx, func(tx *store.Tx) error {
+	err := d.db.WriteLight(ctx, func(tx *store.Tx) error {
 		now := d.db.Now()
 		tx.Put(`INSERT INTO queue_worker (id, queue, host, pid, version, handlers, lock_file, boot, started_ms, beat_ms, expires_ms)
 			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`,
-			w.ID[:], d.queue, w.Host, w.PID, w.Version, w.Handlers, lock.file.Name(), d.boot,
+			w.ID[:], d.queue, w.Host, w.PID, w.Version, w.Handlers, d.locks.Path(w.ID), d.locks.Boot(),
 			store.Millis(now), store.Millis(now), store.Millis(now.Add(queue.Lease)))
 		return nil
 	})
 	if err != nil {
-		d.unlock(w.ID)
+		d.locks.Drop(w.ID)
 		return fmt.Errorf("register: %w", err)
 	}
 	return nil
@@ -53,7 +52,7 @@ func (d *Driver) Unregister(ctx context.Context, worker uuid.UUID) error {
 	if err != nil {
 		return fmt.Errorf("unregister: %w", err) // with its lock, so that nothing goes back counted while the process lives
 	}
-	d.unlock(worker)
+	d.locks.Drop(worker)
 	return nil
 }
 
@@ -95,8 +94,7 @@ func (d *Driver) Sweep(ctx context.Context) (int, error) {
 // deadWorker is a worker that may be swept: its lease has lapsed, or its lock is ours.
 type deadWorker struct {
 	id   uuid.UUID
-	file string
-	lock *lockFile // nil: lapsed
+	lock *queue.DeadLock // nil: lapsed
 }
 
 // findDead returns the workers to sweep and begins to wait for the locks of the others on this host.
@@ -110,29 +108,31 @@ func (d *Driver) findDead(ctx context.Context) ([]deadWorker, error) {
 			var w deadWorker
 			var boot string
 			var expires int64
-			if err := scan(&w.id, &w.file, &boot, &expires); err != nil {
+			if err := scan(&w.id, &boot, &expires); err != nil {
 				return err
 			}
 			known = append(known, w)
 			lapsed = append(lapsed, expires <= store.Millis(now))
-			local = append(local, boot == d.boot)
+			local = append(local, boot == d.locks.Boot())
 			return nil
-		}, `SELECT id, lock_file, boot, expires_ms FROM queue_worker WHERE queue = $1`, d.queue)
+		}, `SELECT id, boot, expires_ms FROM queue_worker WHERE queue = $1`, d.queue)
 	})
 	if err != nil {
 		return nil, err
 	}
 	var dead []deadWorker
 	for i, w := range known {
-		peer := local[i] && !d.owns(w.id)
+		peer := local[i] && !d.locks.Owns(w.id)
 		if peer {
-			w.lock = tryLock(w.file)
+			w.lock = d.locks.Try(w.id)
 		}
 		switch {
 		case lapsed[i] || w.lock != nil:
 			dead = append(dead, w)
 		case peer:
-			d.watch(w)
+			d.locks.Watch(w.id, func(l *queue.DeadLock) {
+				d.takeBack(context.Background(), deadWorker{id: w.id, lock: l}) //nolint:errcheck // the next sweep does it again
+			})
 		}
 	}
 	return dead, nil
@@ -145,9 +145,9 @@ func (d *Driver) takeBack(ctx context.Context, w deadWorker) (n int, err error) 
 		switch {
 		case w.lock == nil:
 		case err == nil:
-			w.lock.remove()
+			w.lock.Remove()
 		default:
-			w.lock.file.Close() //nolint:errcheck // the file stays, for the next sweep to find
+			w.lock.Release() //nolint:errcheck // nothing is buffered
 		}
 	}()
 	err = d.db.WriteLight(ctx, func(tx *store.Tx) error {
@@ -169,6 +169,25 @@ func (d *Driver) takeBack(ctx context.Context, w deadWorker) (n int, err error) 
 	return n, err
 }
 
+// removeLeftLocks removes the lock files of workers that are not known any more.
+func (d *Driver) removeLeftLocks(ctx context.Context) error {
+	known := make(map[uuid.UUID]bool)
+	err := d.db.Read(ctx, func(r store.Reader) error {
+		return r.Query(func(scan store.Scan) error {
+			var id uuid.UUID
+			if err := scan(&id); err != nil {
+				return err
+			}
+			known[id] = true
+			return nil
+		}, `SELECT id FROM queue_worker WHERE queue = $1`, d.queue)
+	})
+	if err != nil {
+		return err
+	}
+	return d.locks.RemoveLeft(known)
+}
+
 // Workers implements queue.Driver.
 func (d *Driver) Workers(ctx context.Context) ([]queue.Seen, error) {
 	var seen []queue.Seen
@@ -181,7 +200,7 @@ func (d *Driver) Workers(ctx context.Context) ([]queue.Seen, error) {
 			if err := scan(&s.ID, &s.Host, &s.PID, &s.Version, &s.Handlers, &boot, &started, &beat); err != nil {
 				return err
 			}
-			s.Local, s.Started, s.Beat = boot == d.boot, store.Time(started), store.Time(beat)
+			s.Local, s.Started, s.Beat = boot == d.locks.Boot(), store.Time(started), store.Time(beat)
 			seen = append(seen, s)
 			return nil
 		}, `SELECT id, host, pid, version, handlers, boot, started_ms, beat_ms FROM queue_worker

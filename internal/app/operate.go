@@ -1,0 +1,115 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+
+	"otpost/internal/delivery"
+	"otpost/internal/queue"
+	"otpost/internal/store"
+)
+
+// errNoQueue says that the configuration names no queue.
+var errNoQueue = errors.New("there is no job queue")
+
+// operator returns the queue's side for operators.
+func (a *App) operator() (queue.Operator, error) {
+	if a.driver == nil {
+		return nil, fmt.Errorf("%w: PI_JOB_QUEUE_CLASS is not set in %s, every mail is sent inside its request", errNoQueue, a.config.Source)
+	}
+	o, ok := a.driver.(queue.Operator)
+	if !ok {
+		return nil, errors.New("this queue cannot be looked into")
+	}
+	return o, nil
+}
+
+// Now returns the time of the database's clock.
+func (a *App) Now() time.Time { return a.db.Now() }
+
+// QueueStatus is what `otpost queue status` shows.
+type QueueStatus struct {
+	Name     string    // of the queue
+	Place    string    // where it is kept
+	At       time.Time // when it was looked at
+	Jobs     queue.Status
+	Workers  []queue.Seen
+	Failures []delivery.Failure // of the last FailuresOver
+	StartOne string             // the command that starts a worker
+}
+
+// FailuresOver is how far back a QueueStatus counts failures.
+const FailuresOver = 24 * time.Hour
+
+// QueueStatus looks at the queue, its workers and the messages that failed.
+func (a *App) QueueStatus(ctx context.Context) (QueueStatus, error) {
+	s := QueueStatus{Name: a.config.QueueName, Place: a.queueAt, At: a.db.Now(), StartOne: a.workerCommand()}
+	o, err := a.operator()
+	if err != nil {
+		return s, err
+	}
+	if s.Jobs, err = o.Status(ctx); err != nil {
+		return s, err
+	}
+	if s.Workers, err = a.driver.Workers(ctx); err != nil {
+		return s, err
+	}
+	s.Failures, err = a.delivery.Failures(ctx, s.At.Add(-FailuresOver))
+	return s, err
+}
+
+// QueueList lists jobs of the queue.
+func (a *App) QueueList(ctx context.Context, f queue.Filter) ([]queue.Listed, error) {
+	o, err := a.operator()
+	if err != nil {
+		return nil, err
+	}
+	return o.List(ctx, f)
+}
+
+// Story returns a job of the queue and the delivery of its id; nil: there is none. Both are nil for an id that nobody knows.
+func (a *App) Story(ctx context.Context, id uuid.UUID) (*queue.Listed, *delivery.Story, error) {
+	var job *queue.Listed
+	jobs, err := a.QueueList(ctx, queue.Filter{ID: id, Most: 1})
+	if err != nil && !errors.Is(err, errNoQueue) { // what was sent inline has a story, too
+		return nil, nil, err
+	}
+	if len(jobs) > 0 {
+		job = &jobs[0]
+	}
+	story, err := a.delivery.Story(ctx, id)
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return job, nil, nil
+	case err != nil:
+		return job, nil, err
+	}
+	return job, &story, nil
+}
+
+// LocalWorker returns the worker on this host that beat last, and how long ago. When none has within its lease, the error says
+// so and names the command that starts one.
+func (a *App) LocalWorker(ctx context.Context) (queue.Seen, time.Duration, error) {
+	if a.driver == nil {
+		return queue.Seen{}, 0, errNoQueue
+	}
+	seen, err := a.driver.Workers(ctx)
+	if err != nil {
+		return queue.Seen{}, 0, err
+	}
+	var last queue.Seen
+	for _, w := range seen {
+		if w.Local && w.Beat.After(last.Beat) {
+			last = w
+		}
+	}
+	if last.Beat.IsZero() {
+		return last, 0, fmt.Errorf("no worker of the queue %q on this host was seen within %s; start one with: %s",
+			a.config.QueueName, queue.Lease, a.workerCommand())
+	}
+	return last, max(0, a.db.Now().Sub(last.Beat)), nil
+}

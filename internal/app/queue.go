@@ -1,0 +1,71 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"path/filepath"
+	"strconv"
+
+	"otpost/internal/config"
+	"otpost/internal/queue/redisq"
+	"otpost/internal/queue/sqliteq"
+)
+
+// openQueue opens the queue that the configuration names. A Redis that cannot be reached does not stop the start: logins go on,
+// and the driver binds itself once Redis is there. A Redis that belongs to another database, or must not be used, does.
+func (a *App) openQueue(ctx context.Context) error {
+	switch a.config.QueueClass {
+	case config.EmbeddedQueue:
+		driver, err := sqliteq.Open(a.db, sqliteq.Options{Queue: a.config.QueueName})
+		if err != nil {
+			return err
+		}
+		a.driver, a.closeQueue, a.queueAt = driver, driver.Close, "embedded in "+a.db.Path()
+	case config.RedisQueue:
+		driver, err := redisq.Open(redisq.Options{
+			URL: string(a.config.QueueURL.Reveal()), Queue: a.config.QueueName, LockDir: filepath.Dir(a.db.Path()), Log: a.queueLog,
+		})
+		if err != nil {
+			return err
+		}
+		a.driver, a.closeQueue, a.queueAt = driver, driver.Close, "Redis at "+driver.Address()
+		owner := a.db.Instance()
+		if err := driver.Bind(ctx, owner.ID, owner.Host); errors.Is(err, redisq.ErrAway) {
+			a.log.Warn("queue out of reach, mails wait in the database until it answers", "queue", driver.Address(), "err", err)
+		} else if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// isQueue returns whether an address is the queue's: a mail server at that address would let REST talk to Redis. A name is
+// looked up now; one that has no address yet guards nothing.
+func (a *App) isQueue(ctx context.Context) func(netip.AddrPort) bool {
+	driver, ok := a.driver.(*redisq.Driver)
+	if !ok {
+		return nil
+	}
+	host, port, err := net.SplitHostPort(driver.Address())
+	if err != nil {
+		return nil // a socket
+	}
+	n, err := strconv.ParseUint(port, 10, 16)
+	if err != nil {
+		return nil
+	}
+	addresses, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+	if err != nil {
+		a.log.Warn("address of the queue not found", "queue", driver.Address(), "err", err)
+	}
+	return func(dialled netip.AddrPort) bool {
+		for _, one := range addresses {
+			if dialled.Port() == uint16(n) && dialled.Addr().Unmap() == one.Unmap() {
+				return true
+			}
+		}
+		return false
+	}
+}

@@ -1,0 +1,197 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/google/uuid"
+
+	"otpost/internal/delivery"
+)
+
+// columns writes rows whose cells are parted by tabs, as columns without trailing spaces.
+func columns(w io.Writer, rows ...string) {
+	var b strings.Builder
+	t := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
+	for _, r := range rows {
+		fmt.Fprintln(t, r)
+	}
+	t.Flush() //nolint:errcheck // into memory
+	for line := range strings.Lines(b.String()) {
+		fmt.Fprintln(w, strings.TrimRight(line, " \n"))
+	}
+}
+
+// row joins cells; an empty one is a dash, and what could end a line or a cell becomes a space.
+func row(cells ...any) string {
+	texts := make([]string, 0, len(cells))
+	for _, c := range cells {
+		text := strings.Map(func(r rune) rune {
+			if r < ' ' || r == 0x7f {
+				return ' '
+			}
+			return r
+		}, fmt.Sprint(c))
+		if text == "" {
+			text = "-"
+		}
+		texts = append(texts, text)
+	}
+	return strings.Join(texts, "\t")
+}
+
+// ago returns how long before now a time was; empty for the zero time.
+func ago(now, at time.Time) string {
+	if at.IsZero() {
+		return ""
+	}
+	return span(now.Sub(at))
+}
+
+// span returns a duration in two units at most; a negative one is 0 s.
+func span(d time.Duration) string {
+	seconds := int(max(0, d).Seconds())
+	switch {
+	case seconds < 100:
+		return fmt.Sprintf("%d s", seconds)
+	case seconds < 100*60:
+		return fmt.Sprintf("%d min %d s", seconds/60, seconds%60)
+	case seconds < 48*3600:
+		return fmt.Sprintf("%d h %d min", seconds/3600, seconds/60%60)
+	default:
+		return fmt.Sprintf("%d d %d h", seconds/86400, seconds/3600%24)
+	}
+}
+
+func moment(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.UTC().Format("2006-01-02T15:04:05.000Z")
+}
+
+// table writes the status on one screen.
+func (v statusView) table(w io.Writer) {
+	fmt.Fprintf(w, "queue %s, %s, at %s\n\n", v.Queue, v.Place, moment(v.At))
+	rows := []string{row("READY", "JOBS", "OLDEST DUE SINCE")}
+	for _, d := range v.Ready {
+		rows = append(rows, row(d.Priority, d.Jobs, ago(v.At, d.Oldest)))
+	}
+	columns(w, rows...)
+	next := ""
+	if v.Scheduled > 0 {
+		next = fmt.Sprintf(" (the next one is due in %s)", span(v.NextDue.Sub(v.At)))
+	}
+	fmt.Fprintf(w, "\nleased %d, scheduled %d%s, dead %d\n\n", v.Leased, v.Scheduled, next, v.Dead)
+	v.tableOfWorkers(w)
+	v.tableOfFailures(w)
+}
+
+func (v statusView) tableOfWorkers(w io.Writer) {
+	if len(v.Workers) == 0 {
+		fmt.Fprintf(w, "WORKERS\nnone is seen; start one with: %s\n\n", v.StartOne)
+		return
+	}
+	rows := []string{row("WORKERS", "PID", "VERSION", "HANDLERS", "LAST BEAT", "RUNS FOR")}
+	for _, one := range v.Workers {
+		rows = append(rows, row(one.Host, one.PID, one.Version, one.Handlers, ago(v.At, one.Beat)+" ago", ago(v.At, one.Started)))
+	}
+	columns(w, rows...)
+	fmt.Fprintln(w)
+}
+
+func (v statusView) tableOfFailures(w io.Writer) {
+	if len(v.Failures) == 0 {
+		fmt.Fprint(w, "FAILURES IN 24 HOURS\nnone\n")
+		return
+	}
+	rows := []string{row("FAILURES IN 24 HOURS", "REASON", "MAILS", "LAST")}
+	for _, f := range v.Failures {
+		rows = append(rows, row(f.State, f.Reason, f.Count, ago(v.At, f.Last)+" ago"))
+	}
+	columns(w, rows...)
+}
+
+// tableOfJobs writes a line per job.
+func tableOfJobs(w io.Writer, jobs []jobView, now time.Time) {
+	rows := []string{row("ID", "KIND", "STATE", "PRIORITY", "DUE", "ENDS IN", "CRASHES", "REASON")}
+	for _, j := range jobs {
+		due := "in " + span(j.RunAt.Sub(now))
+		if !j.RunAt.After(now) {
+			due = ago(now, j.RunAt) + " ago"
+		}
+		rows = append(rows, row(j.ID, j.Kind, j.State, j.Priority, due, left(j.NotAfter, now), j.Crashes, j.Reason))
+	}
+	columns(w, rows...)
+}
+
+// left returns how long it is until an end.
+func left(end, now time.Time) string {
+	switch {
+	case end.IsZero():
+		return ""
+	case !end.After(now):
+		return "over"
+	default:
+		return span(end.Sub(now))
+	}
+}
+
+// table writes the job, then its message, then each attempt.
+func (v showView) table(w io.Writer, now time.Time) {
+	if v.Job == nil {
+		fmt.Fprintln(w, "job: the queue has none of this id (any more)")
+	} else {
+		j := v.Job
+		rows := []string{
+			row("job", j.ID), row("kind", j.Kind), row("state", j.State), row("priority", j.Priority), row("run at", moment(j.RunAt)),
+			row("not after", moment(j.NotAfter)), row("crashes", j.Crashes), row("reason", j.Reason),
+		}
+		if j.Worker != uuid.Nil {
+			rows = append(rows, row("worker", j.Worker))
+		}
+		columns(w, rows...)
+	}
+	fmt.Fprintln(w)
+	if v.Delivery == nil {
+		fmt.Fprintln(w, "delivery: the database has none of this id")
+		return
+	}
+	tableOfDelivery(w, *v.Delivery, now)
+}
+
+func tableOfDelivery(w io.Writer, d delivery.Story, now time.Time) {
+	columns(w,
+		row("delivery", d.ID), row("state", d.State), row("reason", d.Reason), row("via", d.Via), row("server", d.Server),
+		row("recipient", d.Recipient), row("message id", d.MessageID), row("created", moment(d.Created)),
+		row("not after", moment(d.NotAfter)+", "+endText(d.NotAfter, now)))
+	fmt.Fprintln(w)
+	rows := []string{row("ATTEMPT", "STARTED", "TOOK", "RESULT", "PHASE", "REPLY")}
+	for _, a := range d.Attempts {
+		took := "under way"
+		if a.Ended != nil {
+			took = a.Ended.Sub(a.Started).Round(time.Millisecond).String()
+		}
+		reply := a.Text
+		if a.Code != 0 {
+			reply = strings.Join(strings.Fields(fmt.Sprintf("%d %s %s", a.Code, a.Enhanced, a.Text)), " ")
+		}
+		rows = append(rows, row(a.Number, moment(a.Started), took, a.Class, a.Phase, reply))
+	}
+	if len(d.Attempts) == 0 {
+		fmt.Fprintln(w, "no attempt was made")
+		return
+	}
+	columns(w, rows...)
+}
+
+// endText says whether an end has come.
+func endText(end, now time.Time) string {
+	if in := left(end, now); in != "over" {
+		return "in " + in
+	}
+	return "over"
+}

@@ -1,0 +1,118 @@
+package cli
+
+import (
+	"time"
+
+	"github.com/google/uuid"
+
+	"otpost/internal/app"
+	"otpost/internal/delivery"
+	"otpost/internal/queue"
+)
+
+// The views are what --json prints and tables are made of. Times that are not there are left out.
+
+// statusView is a queue at a glance.
+type statusView struct {
+	Queue     string             `json:"queue"`
+	Place     string             `json:"place"`
+	At        time.Time          `json:"at"`
+	Ready     []depthView        `json:"ready"` // a row per priority, the most urgent first
+	Leased    int                `json:"leased"`
+	Scheduled int                `json:"scheduled"`
+	NextDue   time.Time          `json:"next_due,omitzero"`
+	Dead      int                `json:"dead"`
+	Workers   []workerView       `json:"workers"`
+	StartOne  string             `json:"start_one_with"`
+	Failures  []delivery.Failure `json:"failures_24h"`
+}
+
+// depthView is what waits in one priority.
+type depthView struct {
+	Priority string    `json:"priority"`
+	Jobs     int       `json:"jobs"`
+	Oldest   time.Time `json:"oldest,omitzero"` // when it became due
+}
+
+// workerView is a worker that was seen.
+type workerView struct {
+	ID       uuid.UUID `json:"id"`
+	Host     string    `json:"host"`
+	PID      int       `json:"pid"`
+	Version  string    `json:"version"`
+	Handlers int       `json:"handlers"`
+	Started  time.Time `json:"started"`
+	Beat     time.Time `json:"last_beat"`
+	Local    bool      `json:"on_this_host"`
+}
+
+// jobView is a job without what only its handler may see.
+type jobView struct {
+	ID       uuid.UUID   `json:"id"`
+	Kind     string      `json:"kind"`
+	State    queue.State `json:"state"`
+	Priority string      `json:"priority"`
+	RunAt    time.Time   `json:"run_at"`
+	NotAfter time.Time   `json:"not_after,omitzero"`
+	Worker   uuid.UUID   `json:"worker,omitzero"`
+	Crashes  int         `json:"crashes"`
+	Reason   string      `json:"reason,omitempty"`
+}
+
+// showView is a job and the story of its message; null: there is none.
+type showView struct {
+	Job      *jobView        `json:"job"`
+	Delivery *delivery.Story `json:"delivery"`
+}
+
+func viewStatus(s app.QueueStatus) statusView {
+	v := statusView{
+		Queue: s.Name, Place: s.Place, At: s.At, StartOne: s.StartOne,
+		Leased: s.Jobs.Leased, Scheduled: s.Jobs.Scheduled, NextDue: s.Jobs.NextDue, Dead: s.Jobs.Dead,
+		Workers: []workerView{}, Failures: s.Failures,
+	}
+	for p, d := range s.Jobs.Ready {
+		v.Ready = append(v.Ready, depthView{Priority: priorityName(queue.Priority(p)), Jobs: d.Jobs, Oldest: d.Oldest})
+	}
+	for _, w := range s.Workers {
+		v.Workers = append(v.Workers, workerView{w.ID, w.Host, w.PID, w.Version, w.Handlers, w.Started, w.Beat, w.Local})
+	}
+	if v.Failures == nil {
+		v.Failures = []delivery.Failure{}
+	}
+	return v
+}
+
+func viewJobs(jobs []queue.Listed) []jobView {
+	views := make([]jobView, 0, len(jobs))
+	for _, j := range jobs {
+		views = append(views, viewJob(j))
+	}
+	return views
+}
+
+func viewJob(j queue.Listed) jobView {
+	return jobView{j.ID, j.Kind, j.State, priorityName(j.Priority), j.RunAt, j.NotAfter, j.Worker, j.Crashes, j.Reason}
+}
+
+func viewShow(job *queue.Listed, story *delivery.Story) showView {
+	v := showView{Delivery: story}
+	if job != nil {
+		one := viewJob(*job)
+		v.Job = &one
+	}
+	return v
+}
+
+func priorityName(p queue.Priority) string {
+	switch p {
+	case queue.Urgent:
+		return "urgent"
+	case queue.Normal:
+		return "normal"
+	case queue.Low:
+		return "low"
+	default:
+		return "idle"
+	}
+}

@@ -1,0 +1,208 @@
+package queue
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+
+	"github.com/google/uuid"
+	"golang.org/x/sys/unix"
+)
+
+// HostLocks is the recovery among the processes of one host that does not wait for a lease: each worker holds the lock of a
+// file, and its peers wait for that lock. Drivers use it.
+//
+// A worker's lock file bears its random id, so that the same path in another mount (a container with this host's boot id but
+// other files) is no file at all and tells nothing. Who looks never creates it. It is safe for concurrent use.
+type HostLocks struct {
+	dir, prefix, boot string
+
+	mu      sync.Mutex
+	closed  bool
+	own     map[uuid.UUID]*DeadLock // of this process's workers
+	watched map[uuid.UUID]bool      // foreign workers whose lock a goroutine waits for
+}
+
+// DeadLock is the lock of a worker that has died, in our hands.
+type DeadLock struct{ file *os.File }
+
+// Remove removes the file and gives the lock up: the worker is forgotten.
+func (l *DeadLock) Remove() {
+	os.Remove(l.file.Name()) //nolint:errcheck // a file that stays is removed when the next worker registers
+	l.file.Close()           //nolint:errcheck // nothing is buffered
+}
+
+// Release gives the lock up and leaves the file for the next sweep to find.
+func (l *DeadLock) Release() error { return l.file.Close() }
+
+// NewHostLocks returns the locks of one queue in a folder, which all its processes on the host must name. The prefix begins the
+// names of its files and of no other queue's. It does no more than read the identity of the host.
+func NewHostLocks(dir, prefix string) (*HostLocks, error) {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, fmt.Errorf("folder of the lock files: %w", err)
+	}
+	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return nil, fmt.Errorf("identify this host: %w", err)
+	}
+	return &HostLocks{
+		dir: dir, prefix: prefix, boot: strings.TrimSpace(string(boot)),
+		own: make(map[uuid.UUID]*DeadLock), watched: make(map[uuid.UUID]bool),
+	}, nil
+}
+
+// Boot returns this host's identity, new with each boot: locks of another one say nothing.
+func (h *HostLocks) Boot() string { return h.boot }
+
+// Path returns the name of a worker's lock file.
+func (h *HostLocks) Path(worker uuid.UUID) string {
+	return filepath.Join(h.dir, h.prefix+worker.String()+".lock")
+}
+
+// Take makes and locks the file of a worker of this process.
+func (h *HostLocks) Take(worker uuid.UUID) error {
+	path := h.Path(worker)
+	for {
+		file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600) // Go sets O_CLOEXEC
+		if err != nil {
+			return fmt.Errorf("make the worker's lock file: %w", err)
+		}
+		if err := flock(file, unix.LOCK_EX); err != nil {
+			file.Close() //nolint:errcheck // err is the one to tell
+			return fmt.Errorf("lock the worker's file: %w", err)
+		}
+		if !same(file, path) { // a peer took it for a leftover before it was locked
+			file.Close() //nolint:errcheck // nothing is buffered
+			continue
+		}
+		h.mu.Lock()
+		h.own[worker] = &DeadLock{file: file}
+		h.mu.Unlock()
+		return nil
+	}
+}
+
+// Drop gives up the lock of a worker of this process, if there is one.
+func (h *HostLocks) Drop(worker uuid.UUID) {
+	h.mu.Lock()
+	l := h.own[worker]
+	delete(h.own, worker)
+	h.mu.Unlock()
+	if l != nil {
+		l.Remove()
+	}
+}
+
+// Owns reports whether the worker is one of this process.
+func (h *HostLocks) Owns(worker uuid.UUID) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.own[worker] != nil
+}
+
+// Try returns the lock of a worker that has died, nil when it lives or its file cannot be seen from here.
+func (h *HostLocks) Try(worker uuid.UUID) *DeadLock { return tryLock(h.Path(worker)) }
+
+func tryLock(path string) *DeadLock {
+	file, err := os.Open(path)
+	if err != nil {
+		return nil
+	}
+	if flock(file, unix.LOCK_EX|unix.LOCK_NB) != nil || !same(file, path) {
+		file.Close() //nolint:errcheck // nothing is buffered
+		return nil
+	}
+	return &DeadLock{file: file}
+}
+
+// Watch waits for the lock of another process's worker in a goroutine of its own, once for each, and hands it to died then. The
+// wait is a blocking flock: looking each half second could not reach the tenth of a second that recovery may take. After Close
+// died is not called; the goroutine ends with the worker, for the wait cannot be broken off.
+func (h *HostLocks) Watch(worker uuid.UUID, died func(*DeadLock)) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closed || h.watched[worker] {
+		return
+	}
+	file, err := os.Open(h.Path(worker))
+	if err != nil {
+		return // not seen from here: its lease decides
+	}
+	h.watched[worker] = true
+	go func() {
+		defer func() {
+			h.mu.Lock()
+			defer h.mu.Unlock()
+			delete(h.watched, worker)
+		}()
+		if flock(file, unix.LOCK_EX) != nil || h.isClosed() {
+			file.Close() //nolint:errcheck // nothing is buffered
+			return
+		}
+		died(&DeadLock{file: file})
+	}()
+}
+
+func (h *HostLocks) isClosed() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.closed
+}
+
+// RemoveLeft removes lock files of this queue whose worker is not among the known ones and holds no lock: it died after it had
+// unregistered, or before it registered.
+func (h *HostLocks) RemoveLeft(known map[uuid.UUID]bool) error {
+	files, err := os.ReadDir(h.dir)
+	if err != nil {
+		return fmt.Errorf("look for lock files of dead workers: %w", err)
+	}
+	for _, f := range files {
+		name, ours := strings.CutPrefix(f.Name(), h.prefix)
+		name, isLock := strings.CutSuffix(name, ".lock")
+		id, err := uuid.Parse(name)
+		if !ours || !isLock || err != nil || known[id] {
+			continue
+		}
+		if l := tryLock(filepath.Join(h.dir, f.Name())); l != nil {
+			l.Remove()
+		}
+	}
+	return nil
+}
+
+// Close gives up the locks of this process's workers as if it had died: their files stay.
+func (h *HostLocks) Close() error {
+	h.mu.Lock()
+	h.closed = true
+	own := h.own
+	h.own = make(map[uuid.UUID]*DeadLock)
+	h.mu.Unlock()
+	var errs []error
+	for _, l := range own {
+		errs = append(errs, l.Release())
+	}
+	return errors.Join(errs...)
+}
+
+func flock(f *os.File, how int) error {
+	for {
+		err := unix.Flock(int(f.Fd()), how)
+		if !errors.Is(err, unix.EINTR) {
+			return err
+		}
+	}
+}
+
+// same reports whether path still names the open file.
+func same(f *os.File, path string) bool {
+	a, err := f.Stat()
+	if err != nil {
+		return false
+	}
+	b, err := os.Stat(path)
+	return err == nil && os.SameFile(a, b)
+}

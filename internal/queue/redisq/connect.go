@@ -1,0 +1,348 @@
+package redisq
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/redis/rueidis"
+)
+
+// ErrAway says that Redis cannot be used at the moment: out of reach, starting, full, a replica. Every call tries again. An error
+// without it is a refusal: somebody must change something.
+var ErrAway = errors.New("redis is away")
+
+var (
+	// errConnection says that a connection was lost or could not be made; what was sent may have been done.
+	errConnection = errors.New("no connection")
+	errClosed     = errors.New("the queue is closed")
+)
+
+// dialAgain is how long the error of a connection that could not be made counts for others, so that not each of many callers
+// knocks by itself.
+const dialAgain = 100 * time.Millisecond
+
+// line is the way to Redis: it is made by the first call that needs it, and rueidis makes its connections again after that.
+type line struct {
+	mu       sync.Mutex
+	client   rueidis.Client // nil: not yet
+	closed   bool
+	ended    chan struct{} // closed by close
+	attempt  *attempt      // under way
+	failed   error
+	failedAt time.Time
+	instance string // "INSTANCE HOST" of our database; empty: not bound
+	dials    sync.WaitGroup
+}
+
+// attempt is one try to connect.
+type attempt struct {
+	done   chan struct{} // closed when the others stand
+	client rueidis.Client
+	err    error
+}
+
+func (l *line) owner() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.instance
+}
+
+// client returns the connected and checked client.
+func (d *Driver) client(ctx context.Context) (rueidis.Client, error) {
+	l := &d.line
+	l.mu.Lock()
+	switch {
+	case l.closed:
+		l.mu.Unlock()
+		return nil, errClosed
+	case l.client != nil:
+		defer l.mu.Unlock()
+		return l.client, nil
+	case l.attempt == nil && time.Since(l.failedAt) < dialAgain:
+		defer l.mu.Unlock()
+		return nil, l.failed
+	case l.attempt == nil:
+		l.attempt = &attempt{done: make(chan struct{})}
+		a := l.attempt
+		l.dials.Go(func() { d.connect(a) })
+	}
+	a := l.attempt
+	l.mu.Unlock()
+	select {
+	case <-a.done:
+		return a.client, a.err
+	case <-ctx.Done():
+		return nil, fmt.Errorf("redis at %s: %w: %w", d.target.address, ErrAway, ctx.Err())
+	case <-l.ended:
+		return nil, errClosed
+	}
+}
+
+// connect makes one attempt.
+func (d *Driver) connect(a *attempt) {
+	client, err := rueidis.NewClient(d.target.option)
+	if err != nil {
+		client, err = nil, d.explain(err) // the client that comes with an error has not been checked
+	} else if err = d.check(client); err != nil {
+		client.Close()
+		client = nil
+	}
+	l := &d.line
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err == nil && l.closed {
+		client.Close()
+		client, err = nil, errClosed
+	}
+	a.client, a.err = client, err
+	l.client, l.attempt = client, nil
+	if err != nil {
+		l.failed, l.failedAt = err, time.Now()
+	}
+	close(a.done)
+}
+
+func (l *line) close() {
+	l.mu.Lock()
+	if l.closed {
+		l.mu.Unlock()
+		return
+	}
+	l.closed = true
+	close(l.ended)
+	client := l.client
+	l.mu.Unlock()
+	if client != nil {
+		client.Close()
+	}
+	l.dials.Wait()
+}
+
+// Checks that scripts may write after they have read the time, and looks at the types of the keys that are there. KEYS: workers.
+// The answer: the key and the type of each that is not what it should be.
+const checkScript = `
+redis.call('ZREM', KEYS[1], '')
+redis.call('TIME')
+local P, bad = string.sub(KEYS[1], 1, -8), {}
+local function want(key, kind)
+  local is = redis.call('TYPE', P .. key).ok
+  if is ~= kind and is ~= 'none' then bad[#bad + 1] = P .. key; bad[#bad + 1] = is end
+end
+want('info', 'hash') want('dead', 'zset') want('why', 'hash') want('seq', 'string') want('swept', 'string') want('bound', 'string')
+for i = 0, 63 do want('job:' .. i, 'hash') end
+redis.call('ZREM', KEYS[1], '')
+return bad
+`
+
+// check looks at a server that answers: version and role, the right to run our scripts, types of keys, what it throws away and
+// what it keeps; then it binds the queue.
+func (d *Driver) check(client rueidis.Client) error {
+	ctx, cancel := context.WithTimeout(context.Background(), d.target.callTime)
+	defer cancel()
+	if err := d.checkVersion(ctx, client); err != nil {
+		return err
+	}
+	answer, err := d.exec(ctx, client, d.scripts.check)
+	if err != nil {
+		return err
+	}
+	if len(answer) >= 2 {
+		key, _ := answer[0].ToString()
+		kind, _ := answer[1].ToString()
+		return d.refuse("the key %s is a %s of somebody else: remove it, or choose another PI_JOB_QUEUE_NAME", key, kind)
+	}
+	if err := d.checkMemory(ctx, client); err != nil {
+		return err
+	}
+	return d.bind(ctx, client, d.line.owner())
+}
+
+func (d *Driver) refuse(format string, args ...any) error {
+	return fmt.Errorf("redis at %s: "+format, append([]any{d.target.address}, args...)...)
+}
+
+// checkVersion reads HELLO, which answers where INFO is forbidden.
+func (d *Driver) checkVersion(ctx context.Context, client rueidis.Client) error {
+	hello, err := client.Do(ctx, client.B().Arbitrary("HELLO").Build()).AsMap()
+	if reply, ok := rueidis.IsRedisErr(err); ok {
+		if strings.Contains(reply.Error(), "unknown command") {
+			return d.refuse("it is older than 6.2, which the queue needs")
+		}
+		d.log.Warn("version of redis cannot be read", "err", reply.Error())
+		return nil
+	}
+	if err != nil {
+		return d.explain(err)
+	}
+	said := func(key string) string { m := hello[key]; s, _ := m.ToString(); return s }
+	version := said("version")
+	major, rest, _ := strings.Cut(version, ".")
+	minor, _, _ := strings.Cut(rest, ".")
+	a, err1 := strconv.Atoi(major)
+	b, err2 := strconv.Atoi(minor)
+	switch {
+	case err1 == nil && err2 == nil && (a < 6 || a == 6 && b < 2):
+		return d.refuse("it is version %q, and the queue needs 6.2 or later", version)
+	case said("mode") == "cluster":
+		return d.refuse("it is part of a cluster, which comes later: use a Redis of its own")
+	case said("mode") == "sentinel":
+		return d.refuse("it is a Sentinel, which comes later: name the Redis itself")
+	case said("role") != "" && said("role") != "master":
+		return d.refuse("%w: it is a replica, and the queue writes: name the master", ErrAway)
+	}
+	return nil
+}
+
+// checkMemory refuses a server that throws jobs away when it is full.
+func (d *Driver) checkMemory(ctx context.Context, client rueidis.Client) error {
+	ask := func(name string) (string, error) {
+		values, err := client.Do(ctx, client.B().ConfigGet().Parameter(name).Build()).AsStrMap()
+		return values[name], err
+	}
+	policy, err := ask("maxmemory-policy")
+	switch _, told := rueidis.IsRedisErr(err); {
+	case told, err == nil && policy == "":
+		d.log.Warn("redis does not tell its configuration: see to it that maxmemory-policy is noeviction, and appendonly yes")
+		return nil
+	case err != nil:
+		return d.explain(err)
+	case policy != "noeviction":
+		return d.refuse("its maxmemory-policy is %q, so that it throws jobs away when it is full: set noeviction", policy)
+	}
+	appendOnly, err := ask("appendonly")
+	if err != nil {
+		return d.explain(err)
+	}
+	if save, err := ask("save"); err == nil && appendOnly != "yes" {
+		d.log.Warn("redis keeps no append-only file: what was queued last is forgotten when it stops, and comes later from the database", "save", save)
+	}
+	return nil
+}
+
+// bindFunction claims the queue for "INSTANCE HOST" and returns who else has it; nil: nobody.
+const bindFunction = `
+local function bind(owner)
+  local is = call('GET', P .. 'bound')
+  if owner == '' then return nil end
+  if is and string.match(is, '^%S*') ~= string.match(owner, '^%S*') then return is end
+  if is ~= owner then call('SET', P .. 'bound', owner) end
+  return nil
+end
+`
+
+// Binds. ARGV: clock, instance and host, or empty. The answer: empty, or who else has the queue.
+const bindScript = bindFunction + "return {bind(ARGV[2])}\n"
+
+// Bind connects and says whose queue this is: that of the database with this instance id, which is on a host. Another id is
+// refused as long as the queue stands. With an error that is ErrAway the binding is made as soon as Redis can be used.
+func (d *Driver) Bind(ctx context.Context, instance, host string) error {
+	owner := instance + " " + strings.Join(strings.Fields(host), "-")
+	d.line.mu.Lock()
+	d.line.instance = owner
+	d.line.mu.Unlock()
+	client, err := d.client(ctx)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, d.target.callTime)
+	defer cancel()
+	return d.bind(ctx, client, owner)
+}
+
+func (d *Driver) bind(ctx context.Context, client rueidis.Client, owner string) error {
+	answer, err := d.exec(ctx, client, d.scripts.bind, owner)
+	if err != nil {
+		return err
+	}
+	return bound(answer)
+}
+
+// bound is the error of an answer that names another database.
+func bound(answer []rueidis.RedisMessage) error {
+	if len(answer) == 0 {
+		return nil
+	}
+	other, _ := answer[0].ToString()
+	instance, host, _ := strings.Cut(other, " ")
+	instance = strings.Trim(strconv.QuoteToASCII(instance), `"`)
+	host = strings.Trim(strconv.QuoteToASCII(host), `"`)
+	return fmt.Errorf("this queue belongs to database %.8s on host %.64s; with SQLite run the worker there, or use PostgreSQL", instance, host)
+}
+
+// explain says in a sentence what an error of the client or of Redis means. None of them carries a password.
+func (d *Driver) explain(err error) error {
+	if reply, ok := rueidis.IsRedisErr(err); ok {
+		return d.explainReply(reply.Error())
+	}
+	var notTLS tls.RecordHeaderError
+	var untrusted *tls.CertificateVerificationError
+	var network net.Error
+	switch {
+	case errors.Is(err, rueidis.ErrClosing):
+		if d.line.isClosed() {
+			return errClosed
+		}
+	case errors.As(err, &notTLS):
+		return d.refuse("it speaks no TLS: write redis:// for rediss:// in PI_JOB_QUEUE_URL, or give its TLS port")
+	case errors.As(err, &untrusted):
+		return d.refuse("its certificate is not trusted (%w): name the authority with ?ssl_ca_certs=FILE", untrusted.Err)
+	case errors.Is(err, errHandshake):
+		return fmt.Errorf("redis at %s: %w: it does not answer the TLS handshake (a port without TLS wants redis://)", d.target.address, ErrAway)
+	case d.target.option.TLSConfig == nil && !d.line.connected() && (errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET)):
+		return fmt.Errorf("redis at %s: %w: it ends the connection (a port with TLS wants rediss://): %w", d.target.address, ErrAway, err)
+	case errors.As(err, &network) && network.Timeout(), errors.Is(err, context.DeadlineExceeded):
+		return fmt.Errorf("redis at %s: %w: it does not answer: %w", d.target.address, ErrAway, err)
+	}
+	return fmt.Errorf("redis at %s: %w: %w: %w", d.target.address, ErrAway, errConnection, err)
+}
+
+// connected reports whether there has been a connection.
+func (l *line) connected() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.client != nil
+}
+
+func (l *line) isClosed() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.closed
+}
+
+// explainReply is explain for what Redis itself said.
+func (d *Driver) explainReply(reply string) error {
+	has := func(part string) bool { return strings.Contains(reply, part) }
+	code, _, _ := strings.Cut(reply, " ")
+	switch {
+	case code == "WRONGPASS", has("without any password configured"):
+		return d.refuse("user or password is wrong (PI_JOB_QUEUE_URL)")
+	case code == "NOAUTH":
+		return d.refuse("it asks for a password: write redis://:PASSWORD@... in PI_JOB_QUEUE_URL")
+	case code == "NOPERM" || has("NOPERM") || has("can't run this command") || has("No permissions"):
+		return d.refuse("its user may not do what the queue needs (%s): allow +@all -@dangerous ~%s*", reply, d.prefix)
+	case code == "WRONGTYPE" || has("WRONGTYPE"):
+		return d.refuse("a key under %s* is of another type than the queue's: remove it, or choose another PI_JOB_QUEUE_NAME", d.prefix)
+	case has("DB index is out of range"), has("invalid DB index"):
+		return d.refuse("it has no such database number (PI_JOB_QUEUE_URL)")
+	case has("non deterministic"):
+		return d.refuse("its setting lua-replicate-commands is no: set it to yes, or use Redis 7")
+	case code == "MOVED", code == "CROSSSLOT", code == "CLUSTERDOWN":
+		return d.refuse("it is part of a cluster, which comes later: use a Redis of its own")
+	case code == "OOM" || has("OOM command"):
+		return d.refuse("%w: it is full and takes no new jobs (maxmemory)", ErrAway)
+	case code == "READONLY" || has("READONLY"):
+		return d.refuse("%w: it is a replica, and the queue writes: name the master", ErrAway)
+	case code == "LOADING", code == "BUSY", code == "MASTERDOWN", code == "MISCONF", has("MISCONF"), has("max number of clients"), code == "NOREPLICAS":
+		return d.refuse("%w: %s", ErrAway, reply)
+	}
+	return d.refuse("%s", reply)
+}

@@ -1,0 +1,186 @@
+package redisq_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/redis/rueidis"
+
+	"otpost/internal/queue"
+	"otpost/internal/queue/redisq"
+)
+
+// do runs one command whose words may hold spaces and line ends.
+func (s *server) do(words ...string) *rueidis.RedisMessage {
+	s.t.Helper()
+	c, err := rueidis.NewClient(rueidis.ClientOption{InitAddress: []string{fmt.Sprintf("127.0.0.1:%d", s.port)}, ForceSingleClient: true, DisableCache: true})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer c.Close()
+	m, err := c.Do(s.t.Context(), c.B().Arbitrary(words...).Build()).ToMessage()
+	if err != nil && !rueidis.IsRedisNil(err) {
+		s.t.Fatalf("%q: %v", words, err)
+	}
+	return &m
+}
+
+func bucket(id string) string {
+	var n int
+	fmt.Sscanf(id[max(len(id)-2, 0):], "%x", &n)
+	return fmt.Sprintf("otpost:{test}:job:%d", n%64)
+}
+
+// Whoever can write to Redis writes what they like: what nobody can read goes aside with its reason, and the rest goes on.
+func TestCorruptRecordsGoAside(t *testing.T) {
+	t.Parallel()
+	s := serve(t)
+	d := open(t, s)
+	w := register(t, d)
+	good := enqueue(t, d, 1)[0]
+	head := "1 r 0 1000 0 1000 0 0 - - test.kind"
+	bad := map[string]string{
+		uuid.NewString():                   "",
+		uuid.NewString():                   "rubbish",
+		uuid.NewString():                   head, // without the line's end
+		uuid.NewString():                   "2" + head[1:] + "\n",
+		uuid.NewString():                   "1 r 7 1000 0 1000 0 0 - - test.kind\n",
+		uuid.NewString():                   "1 x 0 1000 0 1000 0 0 - - test.kind\n",
+		uuid.NewString():                   "1 r 0 " + strings.Repeat("9", 400) + " 0 1000 0 0 - - test.kind\n",
+		uuid.NewString():                   "1 r 0 -5 0 1000 0 0 - - test.kind\n",
+		uuid.NewString():                   "1 r 0 1000 0 1000 0 99999999 - - test.kind\n",
+		"no-id":                            head + "\n",
+		strings.ToUpper(uuid.NewString()):  head + "\n",
+		strings.Repeat("a", 36):            head + "\n",
+		"":                                 head + "\n",
+		"0190\n\x00\xff4444-aaaa-bbbb-cc0": head + "\n",
+	}
+	for id, record := range bad {
+		s.do("HSET", bucket(id), id, record)
+		s.do("ZADD", "otpost:{test}:ready:test.kind:0", "1", id)
+	}
+	got := claim(t, d, w, 100)
+	if len(got) != 1 || got[0].ID != good.ID {
+		t.Fatalf("claimed %+v", got)
+	}
+	dead, err := s.do("ZRANGE", "otpost:{test}:dead", "0", "-1").AsStrSlice()
+	if err != nil || len(dead) != len(bad) {
+		t.Fatalf("%d of %d are kept aside, %v", len(dead), len(bad), err)
+	}
+	why, err := s.do("HGETALL", "otpost:{test}:why").AsStrMap()
+	if err != nil || len(why) != len(bad) || why["no-id"] == "" {
+		t.Fatalf("reasons %v, %v", why, err)
+	}
+	for id := range bad {
+		if u, err := uuid.Parse(id); err == nil && id == u.String() { // it lives again when it is enqueued
+			if err := d.Enqueue(t.Context(), queue.Job{ID: u, Kind: kind}); err != nil {
+				t.Fatal(err)
+			}
+			if got := claim(t, d, w, 5); len(got) != 1 || got[0].ID != u {
+				t.Fatalf("claimed %+v", got)
+			}
+			break
+		}
+	}
+}
+
+// A job is cancelled by removing its record; what else names it is dropped when it is met.
+func TestClaimSkipsIDsWithoutARecord(t *testing.T) {
+	t.Parallel()
+	s := serve(t)
+	d := open(t, s)
+	w := register(t, d)
+	jobs := enqueue(t, d, 3)
+	s.do("HDEL", bucket(jobs[0].ID.String()), jobs[0].ID.String())
+	later := job()
+	later.RunAt = time.Now().Add(time.Hour)
+	if err := d.Enqueue(t.Context(), later); err != nil {
+		t.Fatal(err)
+	}
+	s.do("ZADD", "otpost:{test}:ready:test.kind:0", "1", later.ID.String()) // it is not ready
+	s.do("ZADD", "otpost:{test}:sched:test.kind", "1", jobs[1].ID.String()) // it is not scheduled
+	got := claim(t, d, w, 10)
+	if len(got) != 2 || got[0].ID != jobs[1].ID || got[1].ID != jobs[2].ID {
+		t.Fatalf("claimed %+v", got)
+	}
+	s.do("ZADD", "otpost:{test}:ready:test.kind:0", "1", got[0].ID.String()) // it is leased
+	if again := claim(t, d, w, 10); len(again) != 0 {
+		t.Fatalf("claimed %+v", again)
+	}
+	s.do("HDEL", bucket(got[0].ID.String()), got[0].ID.String()) // cancelled while it is leased
+	report(t, d, w, got...)
+	if err := d.Hold(t.Context(), w, nil); err != nil {
+		t.Fatal(err)
+	}
+	if again := claim(t, d, w, 10); len(again) != 0 {
+		t.Fatalf("claimed %+v", again)
+	}
+}
+
+func TestGhostsDoNotStopTheClaims(t *testing.T) {
+	t.Parallel()
+	s := serve(t)
+	d := open(t, s)
+	w := register(t, d)
+	s.do("EVAL", "for i = 1, 5000 do redis.call('ZADD', KEYS[1], i, 'ghost' .. i) end", "1", "otpost:{test}:ready:test.kind:0")
+	want := enqueue(t, d, 1)[0]
+	for n := 1; ; n++ {
+		if err := d.Wait(t.Context(), []string{kind}, time.Minute); err != nil {
+			t.Fatal(err)
+		}
+		if got := claim(t, d, w, 1_000); len(got) == 1 && got[0].ID == want.ID {
+			return
+		}
+		if n == 5 {
+			t.Fatal("not reached in 5 claims")
+		}
+	}
+}
+
+func TestWorkersOfStrangersAreShownAndSwept(t *testing.T) {
+	t.Parallel()
+	s := serve(t)
+	d := open(t, s)
+	w := register(t, d)
+	s.do("ZADD", "otpost:{test}:workers", "1e300", uuid.NewString(), "9999999999999", "../../etc/passwd", "1", "lapsed/../x")
+	s.do("HSET", "otpost:{test}:info", "../../etc/passwd", "{")
+	if n, err := d.Sweep(t.Context()); n != 0 || err != nil {
+		t.Fatalf("swept %d, %v", n, err)
+	}
+	seen, err := d.Workers(t.Context())
+	if err != nil || len(seen) != 2 {
+		t.Fatalf("workers %+v, %v", seen, err)
+	}
+	if err := d.Beat(t.Context(), w); err != nil {
+		t.Fatal(err)
+	}
+	if left, err := s.do("ZSCORE", "otpost:{test}:workers", "lapsed/../x").ToString(); err == nil {
+		t.Fatalf("a lapsed worker stays: %s", left)
+	}
+}
+
+func TestDeadLettersAreBounded(t *testing.T) {
+	t.Parallel()
+	s := serve(t)
+	d := open(t, s)
+	w := register(t, d)
+	s.do("EVAL", "for i = 1, ARGV[1] do redis.call('ZADD', KEYS[1], i, 'old' .. i) redis.call('HSET', KEYS[2], 'old' .. i, 'x') end",
+		"2", "otpost:{test}:dead", "otpost:{test}:why", fmt.Sprint(redisq.MostDead))
+	enqueue(t, d, 1)
+	c := claim(t, d, w, 1)[0]
+	if err := d.Report(t.Context(), w, queue.Result{ID: c.ID, Token: c.Token, Action: queue.Dead, Reason: "no such row"}); err != nil {
+		t.Fatal(err)
+	}
+	for _, key := range []string{"dead", "why"} {
+		count := map[string]string{"dead": "ZCARD", "why": "HLEN"}[key]
+		if n, err := s.do(count, "otpost:{test}:"+key).AsInt64(); err != nil || n != redisq.MostDead {
+			t.Errorf("%d in %s, %v", n, key, err)
+		}
+	}
+	if reason, err := s.do("HGET", "otpost:{test}:why", c.ID.String()).ToString(); err != nil || reason != "no such row" {
+		t.Errorf("reason %q, %v", reason, err)
+	}
+}

@@ -1,0 +1,280 @@
+package redisq_test
+
+import (
+	"bufio"
+	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/big"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"otpost/internal/queue"
+	"otpost/internal/queue/redisq"
+)
+
+// bind opens and binds the queue "test" at a URL, and returns what was logged meanwhile.
+func bind(t *testing.T, url string) (string, error) {
+	t.Helper()
+	var log bytes.Buffer
+	d := openAs(t, redisq.Options{URL: url, Queue: "test", LockDir: t.TempDir(), Log: slog.New(slog.NewTextHandler(&log, nil))})
+	err := d.Bind(t.Context(), "00112233aabbccdd", "host-a")
+	return log.String(), err
+}
+
+// refuses fails unless the error says what is wanted, is no ErrAway, and tells no password.
+func refuses(t *testing.T, err error, want string) {
+	t.Helper()
+	if err == nil || !strings.Contains(err.Error(), want) || errors.Is(err, redisq.ErrAway) || strings.Contains(err.Error(), "topsecret") {
+		t.Errorf("error %v, want a refusal with %q", err, want)
+	}
+}
+
+func TestEvictionPolicyIsRefused(t *testing.T) {
+	t.Parallel()
+	for _, policy := range []string{"allkeys-lru", "volatile-ttl"} {
+		_, err := bind(t, serve(t, "--maxmemory-policy", policy).url())
+		refuses(t, err, policy)
+	}
+}
+
+func TestWhatRedisKeepsIsWarnedAbout(t *testing.T) {
+	t.Parallel()
+	log, err := bind(t, serve(t).url())
+	if err != nil || !strings.Contains(log, "no append-only file") {
+		t.Errorf("without AOF: %v, %s", err, log)
+	}
+	log, err = bind(t, serve(t, "--appendonly", "yes").url())
+	if err != nil || log != "" {
+		t.Errorf("with AOF: %v, %s", err, log)
+	}
+}
+
+// As a managed Redis gives it away: neither CONFIG nor INFO.
+func TestUserWithoutDangerousCommandsDoes(t *testing.T) {
+	t.Parallel()
+	s := serve(t)
+	s.do("ACL", "SETUSER", "queue", "on", ">topsecret", "+@all", "-@dangerous", "~otpost:{test}:*")
+	url := fmt.Sprintf("redis://queue:topsecret@127.0.0.1:%d", s.port)
+	log, err := bind(t, url)
+	if err != nil || !strings.Contains(log, "does not tell its configuration") || strings.Contains(log, "topsecret") {
+		t.Fatalf("%v, %s", err, log)
+	}
+	d := openAs(t, redisq.Options{URL: url, Queue: "test", LockDir: t.TempDir()})
+	w := register(t, d)
+	enqueue(t, d, 1)
+	if err := d.Wait(t.Context(), []string{kind}, time.Second); err != nil {
+		t.Fatal(err)
+	}
+	report(t, d, w, claim(t, d, w, 1)...)
+	if err := d.Wait(t.Context(), []string{kind}, time.Millisecond); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := d.Sweep(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	s.do("ACL", "SETUSER", "other", "on", ">topsecret", "+@all", "~other:*")
+	_, err = bind(t, fmt.Sprintf("redis://other:topsecret@127.0.0.1:%d", s.port))
+	refuses(t, err, "its user may not")
+}
+
+func TestWrongPasswordAndDatabaseAreRefused(t *testing.T) {
+	t.Parallel()
+	s := serve(t, "--requirepass", "right^%", "--databases", "4")
+	at := fmt.Sprintf("127.0.0.1:%d", s.port)
+	_, err := bind(t, "redis://:topsecret@"+at)
+	refuses(t, err, "user or password is wrong")
+	_, err = bind(t, "redis://nobody:topsecret@"+at)
+	refuses(t, err, "user or password is wrong")
+	_, err = bind(t, "redis://"+at)
+	refuses(t, err, "asks for a password")
+	_, err = bind(t, "redis://:right^%@"+at+"/9")
+	refuses(t, err, "no such database")
+	if _, err := bind(t, "redis://:right^%@"+at+"/3"); err != nil {
+		t.Error(err)
+	}
+	if _, err := bind(t, "unix://:right^%@"+filepath.Join(s.dir, "socket")+"?db=2"); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestKeysOfSomebodyElseAreRefused(t *testing.T) {
+	t.Parallel()
+	s := serve(t)
+	for _, key := range []string{"otpost:{test}:job:7", "otpost:{test}:workers", "otpost:{test}:bound"} {
+		s.do("LPUSH", key, "x")
+		_, err := bind(t, s.url())
+		refuses(t, err, "choose another PI_JOB_QUEUE_NAME")
+		s.do("DEL", key)
+	}
+	s.do("SET", "otpost:{test}:ready:test.kind:0", "x")
+	d := open(t, s)
+	refuses(t, d.Enqueue(t.Context(), job()), "choose another PI_JOB_QUEUE_NAME")
+}
+
+func TestQueueBelongsToOneDatabase(t *testing.T) {
+	t.Parallel()
+	s := serve(t)
+	d, other := open(t, s), open(t, s)
+	for range 2 {
+		if err := d.Bind(t.Context(), "7f3a112233445566", "a"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	refuses(t, other.Bind(t.Context(), "00112233aabbccdd", "b"), "this queue belongs to database 7f3a1122 on host a; with SQLite run the worker there, or use PostgreSQL")
+	refuses(t, other.Register(t.Context(), queue.Worker{}), "belongs to database 7f3a1122")
+	if err := d.Bind(t.Context(), "7f3a112233445566", "moved here"); err != nil {
+		t.Fatal(err)
+	}
+	s.do("SET", "otpost:{test}:bound", "\x1b[2J\n")
+	refuses(t, d.Bind(t.Context(), "7f3a112233445566", "a"), `\x1b`)
+}
+
+func TestServerThatIsNoneForAQueueIsRefused(t *testing.T) {
+	t.Parallel()
+	_, err := bind(t, serve(t, "--cluster-enabled", "yes", "--cluster-port", strconv.Itoa(freePort(t))).url())
+	refuses(t, err, "cluster")
+	s := serve(t, "--replicaof", fmt.Sprintf("127.0.0.1 %d", freePort(t)))
+	if _, err := bind(t, s.url()); !errors.Is(err, redisq.ErrAway) || !strings.Contains(err.Error(), "replica") {
+		t.Errorf("a replica: %v", err)
+	}
+}
+
+// scripted answers HELLO as an old server would.
+func scripted(t *testing.T, hello string) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go answer(c, hello)
+		}
+	}()
+	return "redis://" + l.Addr().String()
+}
+
+// answer reads commands (arrays of strings) and answers HELLO as told, all else with OK.
+func answer(c net.Conn, hello string) {
+	defer c.Close()
+	in := bufio.NewReader(c)
+	for {
+		head, err := in.ReadString('\n')
+		if err != nil {
+			return
+		}
+		n, _ := strconv.Atoi(strings.TrimSpace(strings.TrimPrefix(head, "*")))
+		var words []string
+		for range n {
+			in.ReadString('\n')
+			word, _ := in.ReadString('\n')
+			words = append(words, strings.TrimSpace(word))
+		}
+		reply := "+OK\r\n"
+		if len(words) > 0 && words[0] == "HELLO" {
+			reply = hello
+		}
+		if _, err := c.Write([]byte(reply)); err != nil {
+			return
+		}
+	}
+}
+
+func TestOldRedisIsRefused(t *testing.T) {
+	t.Parallel()
+	for _, hello := range []string{
+		"%3\r\n+server\r\n+redis\r\n+version\r\n+6.0.16\r\n+proto\r\n:3\r\n",
+		"-ERR unknown command `HELLO`, with args beginning with: \r\n",
+	} {
+		_, err := bind(t, scripted(t, hello))
+		refuses(t, err, "6.2")
+	}
+}
+
+// certificate writes a certificate of its own authority for localhost, and its key.
+func certificate(t *testing.T) (cert, key string) {
+	t.Helper()
+	k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test"}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageDigitalSignature, DNSNames: []string{"localhost"},
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &k.PublicKey, k)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := x509.MarshalECPrivateKey(k)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	cert, key = filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
+	for file, block := range map[string]*pem.Block{cert: {Type: "CERTIFICATE", Bytes: der}, key: {Type: "EC PRIVATE KEY", Bytes: text}} {
+		if err := os.WriteFile(file, pem.EncodeToMemory(block), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return cert, key
+}
+
+func TestTLSIsVerified(t *testing.T) {
+	t.Parallel()
+	cert, key := certificate(t)
+	port := strconv.Itoa(freePort(t))
+	s := serve(t, "--tls-port", port, "--tls-cert-file", cert, "--tls-key-file", key, "--tls-ca-cert-file", cert, "--tls-auth-clients", "optional")
+	for url, want := range map[string]string{
+		"rediss://localhost:" + port + "?ssl_ca_certs=" + cert:                                                   "",
+		"rediss://localhost:" + port + "?ssl_ca_path=" + filepath.Dir(cert):                                      "",
+		"rediss://localhost:" + port + "?ssl_ca_certs=" + cert + "&ssl_certfile=" + cert + "&ssl_keyfile=" + key: "",
+		"rediss://localhost:" + port + "?ssl_cert_reqs=none":                                                     "",
+		"rediss://127.0.0.1:" + port + "?ssl_ca_certs=" + cert + "&ssl_check_hostname=no":                        "",
+		"rediss://127.0.0.1:" + port + "?ssl_ca_certs=" + cert:                                                   "not trusted",
+		"rediss://localhost:" + port:                                                                             "not trusted",
+		"rediss://localhost:" + port + "?ssl_check_hostname=no":                                                  "not trusted",
+	} {
+		_, err := bind(t, url)
+		if want == "" {
+			if err != nil {
+				t.Errorf("%s: %v", url, err)
+			}
+			continue
+		}
+		refuses(t, err, want)
+	}
+	if _, err := bind(t, fmt.Sprintf("rediss://localhost:%d?socket_connect_timeout=0.3", s.port)); err == nil || !strings.Contains(err.Error(), "without TLS wants redis://") && !strings.Contains(err.Error(), "speaks no TLS") {
+		t.Errorf("TLS to a port without it: %v", err)
+	}
+	if _, err := bind(t, "redis://localhost:"+port); err == nil || !strings.Contains(err.Error(), "rediss://") {
+		t.Errorf("without TLS to a port with it: %v", err)
+	}
+}
+
+func TestNoRedisIsAway(t *testing.T) {
+	t.Parallel()
+	for _, url := range []string{fmt.Sprintf("redis://127.0.0.1:%d", freePort(t)), "unix:///nonexistent/socket", "redis://nonexistent.invalid"} {
+		if _, err := bind(t, url); !errors.Is(err, redisq.ErrAway) {
+			t.Errorf("%s: %v, want ErrAway", url, err)
+		}
+	}
+}

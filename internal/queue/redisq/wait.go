@@ -1,0 +1,223 @@
+package redisq
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/redis/rueidis"
+)
+
+// popTime is how long a pop blocks. If the process that popped a mark dies, the others look after so long.
+const popTime = time.Second
+
+// Looks. ARGV: clock, kinds ... It changes nothing. The answer: milliseconds until a job of the kinds is due, 0 when one is, -1
+// when there is none.
+const lookScript = `
+local least = -1
+for i = 2, #ARGV do
+  local k = P .. 'ready:' .. ARGV[i] .. ':'
+  if call('EXISTS', k .. 0, k .. 1, k .. 2, k .. 3) > 0 then return {0} end
+  local first = call('ZRANGE', P .. 'sched:' .. ARGV[i], 0, 0, 'WITHSCORES')
+  if first[2] then
+    local left = math.max(tonumber(first[2]) - now, 0)
+    if least < 0 or left < least then least = left end
+  end
+end
+return {least}
+`
+
+// Wait implements queue.Driver. A process whose callers wait for different kinds may see a job of a kind that none of them
+// waited for before up to a second late.
+func (d *Driver) Wait(ctx context.Context, kinds []string, most time.Duration) error {
+	for begun := time.Now(); ; {
+		answer, err := d.again(ctx, d.scripts.look, kinds...)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err != nil {
+			return fmt.Errorf("look for the next job: %w", err)
+		}
+		left, err := answer[0].AsInt64()
+		pause := most - time.Since(begun)
+		if err != nil || left == 0 || pause <= 0 {
+			return err
+		}
+		if left > 0 {
+			pause = min(pause, time.Duration(left)*time.Millisecond)
+		}
+		w := d.listen(kinds)
+		timer := time.NewTimer(pause)
+		select {
+		case err = <-w.rung:
+		case <-timer.C:
+		case <-ctx.Done():
+			err = ctx.Err()
+		}
+		timer.Stop()
+		d.bell.leave(w)
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// bell wakes the callers of Wait. While there are some, a goroutine pops marks on a connection of its own.
+type bell struct {
+	mu      sync.Mutex
+	waiters []*waiter
+	popping bool
+	closed  bool
+	conn    rueidis.DedicatedClient // nil: none
+	ended   sync.WaitGroup
+}
+
+// waiter is one call of Wait between two looks.
+type waiter struct {
+	kinds []string
+	rung  chan error // has room for the one ring
+}
+
+// listen adds a waiter, to be rung once. What is marked after its look is not missed: a mark stays until it is popped.
+func (d *Driver) listen(kinds []string) *waiter {
+	w := &waiter{kinds: kinds, rung: make(chan error, 1)}
+	b := &d.bell
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed {
+		w.rung <- errClosed
+		return w
+	}
+	b.waiters = append(b.waiters, w)
+	if !b.popping {
+		b.popping = true
+		b.ended.Go(d.pop)
+	}
+	return w
+}
+
+func (b *bell) leave(w *waiter) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.waiters = slices.DeleteFunc(b.waiters, func(o *waiter) bool { return o == w })
+}
+
+// ring rings those who wait for a kind (all: empty), and returns how many they were.
+func (b *bell) ring(kind string, err error) int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	before := len(b.waiters)
+	b.waiters = slices.DeleteFunc(b.waiters, func(w *waiter) bool {
+		if kind != "" && !slices.Contains(w.kinds, kind) {
+			return false
+		}
+		w.rung <- err
+		return true
+	})
+	return before - len(b.waiters)
+}
+
+// wanted lists the kinds that are waited for. When there are none, the popping has ended.
+func (b *bell) wanted() []string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var kinds []string
+	for _, w := range b.waiters {
+		kinds = append(kinds, w.kinds...)
+	}
+	slices.Sort(kinds)
+	b.popping = len(kinds) > 0 && !b.closed
+	if !b.popping {
+		return nil
+	}
+	return slices.Compact(kinds)
+}
+
+// pop pops marks until nobody waits any more. A mark that nobody here wants (any more) is put back for other processes.
+func (d *Driver) pop() {
+	for kinds := d.bell.wanted(); kinds != nil; kinds = d.bell.wanted() {
+		kind, err := d.popOne(kinds)
+		if errors.Is(err, errConnection) { // it may have been lost since the last pop, which shows only now
+			kind, err = d.popOne(kinds)
+		}
+		if n := d.bell.ring(kind, err); n == 0 && kind != "" {
+			d.putBack(kind)
+		}
+	}
+}
+
+// popOne waits for a mark, at most popTime, and returns its kind; empty: none came. The wait is the command's own: one that is
+// given up by its context would end the connection and could lose the mark. The context is for a network that says nothing.
+func (d *Driver) popOne(kinds []string) (string, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), popTime+d.target.callTime)
+	defer cancel()
+	conn, err := d.blocking(ctx)
+	if err != nil {
+		return "", err
+	}
+	keys := make([]string, 0, len(kinds))
+	for _, k := range kinds {
+		keys = append(keys, d.key("mark:"+k))
+	}
+	popped, err := conn.Do(ctx, conn.B().Bzpopmin().Key(keys...).Timeout(popTime.Seconds()).Build()).AsStrSlice()
+	switch {
+	case rueidis.IsRedisNil(err):
+		return "", nil
+	case err != nil:
+		d.bell.hangUp()
+		return "", fmt.Errorf("wait for a job: %w", d.explain(err))
+	case len(popped) == 0:
+		return "", nil
+	}
+	return strings.TrimPrefix(popped[0], d.key("mark:")), nil
+}
+
+// blocking returns the connection for blocking commands.
+func (d *Driver) blocking(ctx context.Context) (rueidis.DedicatedClient, error) {
+	client, err := d.client(ctx)
+	if err != nil {
+		return nil, err
+	}
+	b := &d.bell
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed {
+		return nil, errClosed
+	}
+	if b.conn == nil {
+		b.conn, _ = client.Dedicate() // hangUp gives it back by closing it
+	}
+	return b.conn, nil
+}
+
+// hangUp ends the connection for blocking commands.
+func (b *bell) hangUp() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.conn != nil {
+		b.conn.Close()
+		b.conn = nil
+	}
+}
+
+func (d *Driver) putBack(kind string) {
+	ctx, cancel := context.WithTimeout(context.Background(), d.target.callTime)
+	defer cancel()
+	if client, err := d.client(ctx); err == nil {
+		client.Do(ctx, client.B().Zadd().Key(d.key("mark:"+kind)).ScoreMember().ScoreMember(0, "due").Build()) // else the others look within popTime
+	}
+}
+
+// close wakes everybody with an error and ends the popping.
+func (b *bell) close() {
+	b.mu.Lock()
+	b.closed = true
+	b.mu.Unlock()
+	b.hangUp()
+	b.ring("", errClosed)
+	b.ended.Wait()
+}

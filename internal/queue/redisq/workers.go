@@ -1,0 +1,280 @@
+package redisq
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/redis/rueidis"
+
+	"otpost/internal/queue"
+)
+
+// gap is the time without a look for dead workers after which Redis must have been away from all of them: each looks twice a
+// second.
+const gap = 3 * time.Second
+
+// said is what a worker says about itself. What Redis answers for it is shown to administrators and decides nothing.
+type said struct {
+	Host     string `json:"host"`
+	PID      int    `json:"pid"`
+	Version  string `json:"version"`
+	Handlers int    `json:"handlers"`
+	Boot     string `json:"boot"`
+}
+
+// Registers. ARGV: clock, instance and host (or empty), worker, its JSON. The answer: empty, or another "INSTANCE HOST" that
+// the queue is bound to; then nothing has changed.
+const registerScript = `
+local other = bind(ARGV[2])
+if other then return {other} end
+call('HSET', P .. 'info', ARGV[3], int(now) .. ' ' .. ARGV[4])
+call('ZADD', KEYS[1], int(now + LEASE), ARGV[3])
+return {}
+`
+
+// Register implements queue.Driver. The worker's lock is taken first: an entry without one would look dead.
+func (d *Driver) Register(ctx context.Context, w queue.Worker) error {
+	text, err := json.Marshal(said{w.Host, w.PID, w.Version, w.Handlers, d.locks.Boot()})
+	if err != nil {
+		return fmt.Errorf("register: %w", err)
+	}
+	if err := d.locks.Take(w.ID); err != nil {
+		return fmt.Errorf("register: %w", err)
+	}
+	if err := d.register(ctx, w.ID, string(text)); err != nil {
+		d.locks.Drop(w.ID)
+		return fmt.Errorf("register: %w", err)
+	}
+	return nil
+}
+
+func (d *Driver) register(ctx context.Context, worker uuid.UUID, text string) error {
+	entries, err := d.entries(ctx)
+	if err != nil {
+		return err
+	}
+	known := make(map[uuid.UUID]bool)
+	for _, e := range entries {
+		known[e.id] = true
+	}
+	if err := d.locks.RemoveLeft(known); err != nil {
+		return err
+	}
+	answer, err := d.again(ctx, d.scripts.register, d.line.owner(), worker.String(), text)
+	if err != nil {
+		return err
+	}
+	return bound(answer)
+}
+
+// Leaves. ARGV: clock, worker. The answer is empty.
+const leaveScript = `
+call('ZREM', KEYS[1], ARGV[2])
+call('HDEL', P .. 'info', ARGV[2])
+for _, id in ipairs(call('HKEYS', P .. 'held:' .. ARGV[2])) do giveBack(id, ARGV[2], false) end
+call('UNLINK', P .. 'held:' .. ARGV[2])
+return {}
+`
+
+// Unregister implements queue.Driver.
+func (d *Driver) Unregister(ctx context.Context, worker uuid.UUID) error {
+	if _, err := d.again(ctx, d.scripts.leave, worker.String()); err != nil {
+		return fmt.Errorf("unregister: %w", err) // with its lock, so that nothing goes back counted while the process lives
+	}
+	d.locks.Drop(worker)
+	return nil
+}
+
+// Beats. ARGV: clock, worker. The answer: 1 or 0 = the lease stood.
+const beatScript = `
+if not alive(ARGV[2]) then return {0} end
+call('ZADD', KEYS[1], int(now + LEASE), ARGV[2])
+return {1}
+`
+
+// Beat implements queue.Driver.
+func (d *Driver) Beat(ctx context.Context, worker uuid.UUID) error {
+	answer, err := d.again(ctx, d.scripts.beat, worker.String())
+	return d.answer("beat", worker, answer, err)
+}
+
+// Looks for workers to sweep. ARGV: clock. When nobody has looked for a time, lapsed leases are left alone for the length of one:
+// nobody could beat either. That time is measured by Redis' own clock, in tests too. The answer: 1 = they are left alone, then
+// for each worker its id, 1 = its lease has lapsed, what it said.
+const sweepScript = `
+local last, quiet = string.match(call('GET', P .. 'swept') or '', '^(%d+) (%d+)$')
+last = tonumber(last) or real
+quiet = math.min(tonumber(quiet) or 0, real + LEASE)
+if real - last > GAP then quiet = real + LEASE end
+call('SET', P .. 'swept', int(real) .. ' ' .. int(quiet))
+local answer = {quiet > real and 1 or 0}
+for i, v in ipairs(call('ZRANGE', KEYS[1], 0, -1, 'WITHSCORES')) do
+  if i % 2 == 1 then answer[#answer + 1] = v
+  else
+    answer[#answer + 1] = tonumber(v) <= now and 1 or 0
+    answer[#answer + 1] = call('HGET', P .. 'info', answer[#answer - 1]) or ''
+  end
+end
+return answer
+`
+
+// Sweep implements queue.Driver.
+func (d *Driver) Sweep(ctx context.Context) (int, error) {
+	answer, err := d.again(ctx, d.scripts.sweep)
+	if err != nil {
+		return 0, fmt.Errorf("sweep: %w", err)
+	}
+	quiet, _ := answer[0].AsInt64()
+	swept := 0
+	var errs []error
+	for rest := answer[1:]; len(rest) >= 3; rest = rest[3:] {
+		lapsed, _ := rest[1].AsInt64()
+		w, ok := d.judge(rest[0], rest[2], lapsed == 1 && quiet != 1)
+		if !ok {
+			continue
+		}
+		n, err := d.takeBack(ctx, w)
+		swept += n
+		errs = append(errs, err)
+	}
+	if err := errors.Join(errs...); err != nil {
+		return swept, fmt.Errorf("sweep: %w", err)
+	}
+	return swept, nil
+}
+
+// deadWorker is a worker that may be swept: its lease has lapsed, or its lock is ours.
+type deadWorker struct {
+	id   string
+	lock *queue.DeadLock // nil: lapsed
+}
+
+// judge reports whether a worker is to be swept, and begins to wait for its lock if it lives on this host.
+func (d *Driver) judge(name, text rueidis.RedisMessage, lapsed bool) (deadWorker, bool) {
+	key, _ := name.ToString()
+	info, _ := text.ToString()
+	w := deadWorker{id: key}
+	id, err := uuid.Parse(key)
+	if err != nil {
+		return w, lapsed
+	}
+	if _, s := parseInfo(info); s.Boot != d.locks.Boot() || d.locks.Owns(id) {
+		return w, lapsed
+	}
+	if w.lock = d.locks.Try(id); w.lock == nil && !lapsed {
+		d.locks.Watch(id, func(l *queue.DeadLock) {
+			d.takeBack(context.Background(), deadWorker{id: key, lock: l}) //nolint:errcheck // the next sweep does it again
+		})
+	}
+	return w, lapsed || w.lock != nil
+}
+
+// Takes a dead worker's jobs back. ARGV: clock, worker, 1 = whatever its lease says. The answer: how many.
+const takeBackScript = `
+local worker, n = ARGV[2], 0
+local ends = call('ZSCORE', KEYS[1], worker)
+if not ends or (ARGV[3] ~= '1' and tonumber(ends) > now) then return {0} end
+call('ZREM', KEYS[1], worker)
+call('HDEL', P .. 'info', worker)
+for _, id in ipairs(call('HKEYS', P .. 'held:' .. worker)) do n = n + giveBack(id, worker, true) end
+call('UNLINK', P .. 'held:' .. worker)
+return {n}
+`
+
+// takeBack makes a dead worker's jobs ready again, counted as crashes, and forgets it and its lock. It changes nothing when the
+// worker has beaten since it was found, unless its lock says that it is dead.
+func (d *Driver) takeBack(ctx context.Context, w deadWorker) (int, error) {
+	forced := "0"
+	if w.lock != nil {
+		forced = "1"
+	}
+	answer, err := d.again(ctx, d.scripts.takeBack, w.id, forced)
+	switch {
+	case err != nil && w.lock != nil:
+		w.lock.Release() //nolint:errcheck // nothing is buffered
+		return 0, err
+	case err != nil:
+		return 0, err
+	case w.lock != nil:
+		w.lock.Remove()
+	}
+	n, err := answer[0].AsInt64()
+	return int(n), err
+}
+
+// Lists the workers whose lease stands. ARGV: clock. The answer, for each: id, end of the lease, what it said.
+const workersScript = `
+local answer = {}
+for i, v in ipairs(call('ZRANGEBYSCORE', KEYS[1], '(' .. int(now), '+inf', 'WITHSCORES')) do
+  answer[#answer + 1] = v
+  if i % 2 == 0 then answer[#answer + 1] = call('HGET', P .. 'info', answer[#answer - 1]) or '' end
+end
+return answer
+`
+
+// entry is a living worker as Redis has it.
+type entry struct {
+	id   uuid.UUID
+	ends int64 // milliseconds
+	info string
+}
+
+func (d *Driver) entries(ctx context.Context) ([]entry, error) {
+	answer, err := d.again(ctx, d.scripts.workers)
+	if err != nil {
+		return nil, err
+	}
+	var all []entry
+	for ; len(answer) >= 3; answer = answer[3:] {
+		var e entry
+		name, _ := answer[0].ToString()
+		if e.id, err = uuid.Parse(name); err != nil {
+			continue
+		}
+		e.ends, _ = answer[1].AsInt64()
+		e.info, _ = answer[2].ToString()
+		all = append(all, e)
+	}
+	return all, nil
+}
+
+// parseInfo reads what a worker said, and when it registered. What cannot be read is zero.
+func parseInfo(info string) (started time.Time, s said) {
+	at, text, _ := strings.Cut(info, " ")
+	if ms, err := strconv.ParseInt(at, 10, 64); err == nil {
+		started = timeOf(ms)
+	}
+	json.Unmarshal([]byte(text), &s) //nolint:errcheck // as said
+	return started, s
+}
+
+// Workers implements queue.Driver.
+func (d *Driver) Workers(ctx context.Context) ([]queue.Seen, error) {
+	entries, err := d.entries(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("list workers: %w", err)
+	}
+	var seen []queue.Seen
+	for _, e := range entries {
+		started, s := parseInfo(e.info)
+		seen = append(seen, queue.Seen{
+			Worker:  queue.Worker{ID: e.id, Host: s.Host, PID: s.PID, Version: s.Version, Handlers: s.Handlers},
+			Started: started, Beat: timeOf(e.ends).Add(-queue.Lease), Local: s.Boot == d.locks.Boot(),
+		})
+	}
+	slices.SortFunc(seen, func(a, b queue.Seen) int {
+		if c := a.Started.Compare(b.Started); c != 0 {
+			return c
+		}
+		return bytes.Compare(a.ID[:], b.ID[:])
+	})
+	return seen, nil
+}
