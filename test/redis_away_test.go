@@ -25,37 +25,59 @@ func soak() int {
 type outage struct {
 	name        string
 	short, long time.Duration // how long it is away; long: with OTPOST_SOAK
-	begin, end  func(t *testing.T, r *e2e.Redis)
+	begin, end  func(t *testing.T, s *stream)
 }
 
 func outages() []outage {
-	nothing := func(*testing.T, *e2e.Redis) {}
-	start := func(t *testing.T, r *e2e.Redis) { t.Helper(); r.Start(t) }
-	memory := func(bytes string) func(t *testing.T, r *e2e.Redis) {
-		return func(t *testing.T, r *e2e.Redis) { t.Helper(); r.Do(t, 0, "CONFIG", "SET", "maxmemory", bytes) }
+	start := func(t *testing.T, s *stream) { t.Helper(); s.redis.Start(t) }
+	memory := func(bytes string) func(t *testing.T, s *stream) {
+		return func(t *testing.T, s *stream) { t.Helper(); s.redis.Do(t, 0, "CONFIG", "SET", "maxmemory", bytes) }
 	}
 	return []outage{
-		{"it answers no more", 8 * time.Second, time.Minute,
-			func(t *testing.T, r *e2e.Redis) { t.Helper(); r.Pause(t) }, func(t *testing.T, r *e2e.Redis) { t.Helper(); r.Resume(t) }},
-		{"it is stopped", 5 * time.Second, time.Minute,
-			func(t *testing.T, r *e2e.Redis) { t.Helper(); r.Stop(t) }, start},
+		{"it answers no more", 8 * time.Second, time.Minute, func(t *testing.T, s *stream) { t.Helper(); s.redis.Pause(t) },
+			func(t *testing.T, s *stream) { t.Helper(); s.redis.Resume(t) }},
+		{"it is stopped", 5 * time.Second, time.Minute, func(t *testing.T, s *stream) { t.Helper(); s.redis.Stop(t) }, start},
 		{"it is killed and loses its last second", 2 * time.Second, 10 * time.Second, loseASecond, start},
-		{"FLUSHALL", 0, 0, func(t *testing.T, r *e2e.Redis) { t.Helper(); r.Do(t, 0, "FLUSHALL") }, nothing},
+		{"FLUSHALL", 0, 0, flush, func(*testing.T, *stream) {}},
 		{"it is full", 3 * time.Second, 30 * time.Second, memory("1"), memory("0")},
 	}
 }
 
-// loseASecond kills Redis and takes off the journal what was written to it in the second before.
-func loseASecond(t *testing.T, r *e2e.Redis) {
+// backlog holds the mail server until more mails wait than a worker has in flight: their jobs are in Redis. Opening the gate lets
+// them go.
+func (s *stream) backlog(t *testing.T) *e2e.Gate {
 	t.Helper()
-	mark := r.Mark(t)
-	<-time.After(time.Second) // the second that is lost
-	r.Kill(t)
-	if lost := r.CutTo(t, mark); lost == 0 {
+	gate := s.sink.Hold(t, e2e.AtRcpt)
+	gate.Wait(t)
+	e2e.Eventually(t, "a backlog in Redis", func() bool {
+		answer := s.redis.Do(t, 0, "ZCARD", "otpost:{huey}:ready:delivery.send:0")
+		n, err := answer.AsInt64()
+		return err == nil && n >= 20
+	})
+	return gate
+}
+
+// loseASecond kills Redis and takes off the journal what was written to it in the second before, which jobs that wait are in.
+func loseASecond(t *testing.T, s *stream) {
+	t.Helper()
+	mark := s.redis.Mark(t)
+	gate := s.backlog(t)
+	<-time.After(time.Second) // at least the second that is lost
+	s.redis.Kill(t)
+	gate.Open()
+	if lost := s.redis.CutTo(t, mark); lost == 0 {
 		t.Error("nothing was written in the second before")
 	} else {
 		t.Logf("%d bytes of the journal lost", lost)
 	}
+}
+
+// flush empties Redis while jobs wait there.
+func flush(t *testing.T, s *stream) {
+	t.Helper()
+	gate := s.backlog(t)
+	s.redis.Do(t, 0, "FLUSHALL")
+	gate.Open()
 }
 
 // TestLoginsGoOnWithoutRedis takes Redis away while logins come in: each is answered with a challenge, and its mail comes once.
@@ -76,10 +98,10 @@ func TestLoginsGoOnWithoutRedis(t *testing.T) {
 			}
 			done := s.run(t)
 			<-time.After(beside)
-			o.begin(t, s.redis)
+			o.begin(t, s)
 			gone := time.Now()
 			<-time.After(length)
-			o.end(t, s.redis)
+			o.end(t, s)
 			back := time.Now()
 			<-done
 			s.judge(t, gone, back)
