@@ -41,8 +41,9 @@ e2e: ## run the end-to-end tests alone, with every program they need required
 	scripts/deps
 	OTPOST_TEST_REQUIRE=all go test -count=1 ./test/...
 
-soak: ## kill worker and server with -9 a hundred times each while logins come in (1 minute)
-	OTPOST_SOAK=100 go test -count=1 -v -run TestKillLoop ./test
+soak: ## kill worker, server and Redis with -9 a hundred times while logins come in; take Redis away for a minute (7 minutes)
+	OTPOST_SOAK=100 go test -count=1 -v -timeout 20m -run TestKillLoop ./test
+	OTPOST_SOAK=100 go test -count=1 -v -timeout 20m -parallel 2 -run TestLoginsGoOnWithoutRedis ./test
 
 bench-logins: ## measure 10,000 logins from end to end (docs/performance.md; 90 s)
 	OTPOST_BENCH_LOGINS=10000 go test -count=1 -v -run TestLogins ./bench/logins

@@ -3,8 +3,6 @@ package test
 import (
 	"fmt"
 	"math/rand/v2"
-	"os"
-	"strconv"
 	"sync"
 	"syscall"
 	"testing"
@@ -19,7 +17,7 @@ import (
 func TestKillLoop(t *testing.T) {
 	t.Parallel()
 	rounds := 10
-	if n, err := strconv.Atoi(os.Getenv("OTPOST_SOAK")); err == nil && n > 0 {
+	if n := soak(); n > 0 {
 		rounds = n
 	}
 	for _, c := range []struct {
@@ -52,6 +50,9 @@ type killLoop struct {
 	worker      *e2e.Worker // the external one; nil when the server has its own
 	serverKills int
 	workerKills int
+	redisKills  int
+	mark        int64 // of Redis' journal: at least a second before it is killed
+	late        int   // mails that came after their code's end
 	expected    []*login
 	ids         map[string]bool
 }
@@ -59,6 +60,10 @@ type killLoop struct {
 // kill takes what this round is about and starts it again.
 func (k *killLoop) kill(t *testing.T, round int) {
 	t.Helper()
+	if k.redis != nil {
+		k.killInTurn(t, round)
+		return
+	}
 	server := k.worker == nil || round%4 >= 2
 	worker := k.worker != nil && round%4 != 2
 	if server {
@@ -84,9 +89,9 @@ func (k *killLoop) report(t *testing.T, rounds int) {
 		copies[n]++
 		extra += n - 1
 	}
-	t.Logf("%d rounds (%d kills of the server, %d of the worker), %d of %d logins answered, mails by their number of copies: %v",
-		rounds, k.serverKills, k.workerKills, len(k.expected), rounds*loginsPerRound, copies)
-	if kills := k.serverKills + k.workerKills; extra > 4*kills {
+	t.Logf("%d rounds (%d kills of the server, %d of the worker, %d of Redis), %d of %d logins answered, mails by their number of copies: %v; after their code's end: %d",
+		rounds, k.serverKills, k.workerKills, k.redisKills, len(k.expected), rounds*loginsPerRound, copies, k.late)
+	if kills := k.serverKills + k.workerKills + k.redisKills; extra > 4*kills {
 		t.Errorf("%d second copies after %d kills: more than the messages that were under way", extra, kills)
 	}
 }
@@ -127,8 +132,16 @@ func (k *killLoop) round(t *testing.T, round int) {
 func (k *killLoop) want(t *testing.T, l *login) {
 	t.Helper()
 	k.expected = append(k.expected, l)
+	end, err := time.Parse(time.RFC3339Nano, k.server.Poll(t, l.transaction).Detail.Delivery.ValidUntil)
+	if err != nil {
+		t.Errorf("%s: valid_until: %v", l.serial, err)
+	}
 	k.delivered(t, l)
 	m := k.sameMail(t, l, 2)
+	if !m.At.Before(end) {
+		k.late++
+		t.Errorf("%s: the mail came at %s, after its code's end %s", l.serial, m.At, end)
+	}
 	if k.ids[m.MessageID] {
 		t.Errorf("%s: another mail has the Message-ID %q", l.serial, m.MessageID)
 	}

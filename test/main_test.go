@@ -45,18 +45,51 @@ func run(m *testing.M) int {
 	return m.Run()
 }
 
+// queueKind is where the jobs are.
+type queueKind string
+
+// The kinds of queue.
+const (
+	embedded queueKind = "embedded"
+	inRedis  queueKind = "redis"
+)
+
+// onBoth runs a test with the queue in the database and with the one in Redis.
+func onBoth(t *testing.T, run func(t *testing.T, on queueKind)) {
+	t.Helper()
+	for _, on := range []queueKind{embedded, inRedis} {
+		t.Run(string(on), func(t *testing.T) {
+			t.Parallel()
+			run(t, on)
+		})
+	}
+}
+
 // world is an installation with its server and a mail server that two definitions name: "queued" (the default) sends through
 // the job queue, "inline" in the request.
 type world struct {
 	*e2e.Site
 	server *e2e.Server
 	sink   *e2e.Sink
+	redis  *e2e.Redis // nil: the queue is not in Redis
 }
 
 // newWorld starts an installation with the embedded queue.
 func newWorld(t *testing.T, serve ...string) *world {
 	t.Helper()
-	return startWorld(t, e2e.NewSite(t, programs, true), serve...)
+	return newWorldOn(t, embedded, serve...)
+}
+
+// newWorldOn starts an installation with a queue of a kind.
+func newWorldOn(t *testing.T, on queueKind, serve ...string) *world {
+	t.Helper()
+	if on == embedded {
+		return startWorld(t, e2e.NewSite(t, programs, true), serve...)
+	}
+	redis := e2e.NewRedis(t)
+	w := startWorld(t, e2e.NewRedisSite(t, programs, redis.URL()), serve...)
+	w.redis = redis
+	return w
 }
 
 func startWorld(t *testing.T, site *e2e.Site, serve ...string) *world {
@@ -67,6 +100,14 @@ func startWorld(t *testing.T, site *e2e.Site, serve ...string) *world {
 	w.server.SMTPServer(t, "inline", w.sink.Port, nil)
 	w.server.Set(t, "email.identifier", "queued")
 	return w
+}
+
+// ensureWorker starts a worker where the server has none of its own: beside Redis.
+func (w *world) ensureWorker(t *testing.T) {
+	t.Helper()
+	if w.redis != nil {
+		w.Worker(t)
+	}
 }
 
 // restart ends the server by SIGTERM and starts it again.

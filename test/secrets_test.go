@@ -13,11 +13,21 @@ import (
 )
 
 // TestSecretsStandNowhere sends logins down every way (queued, inline, refused, tried again, a mail server that says back what
-// it was told) and then looks for their secrets in every file and every output: database, side files, logs.
+// it was told) and then looks for their secrets in every file and every output: database, side files, logs, and what Redis has on disk.
 func TestSecretsStandNowhere(t *testing.T) {
 	t.Parallel()
+	onBoth(t, secretsStandNowhere)
+}
+
+func secretsStandNowhere(t *testing.T, on queueKind) {
 	const password = "Silberdistel-Passwort-93"
-	w := &world{Site: e2e.NewSite(t, programs, true), sink: e2e.NewSink(t, e2e.SinkOptions{Username: "relay", Password: password})}
+	w := &world{sink: e2e.NewSink(t, e2e.SinkOptions{Username: "relay", Password: password})}
+	if on == inRedis {
+		w.redis = e2e.NewRedis(t, "--loglevel", "debug")
+		w.Site = e2e.NewRedisSite(t, programs, w.redis.URL())
+	} else {
+		w.Site = e2e.NewSite(t, programs, true)
+	}
 	w.Append(t, "PI_LOGLEVEL = logging.DEBUG\n")
 	w.server = w.Serve(t, "--workers", "0")
 	worker := w.Worker(t)
@@ -42,7 +52,7 @@ func TestSecretsStandNowhere(t *testing.T) {
 	})
 
 	hunted := map[string]string{"the SMTP password": password, "the administrator's password": e2e.AdminPassword}
-	hunt := func(l *login) {
+	remember := func(l *login) {
 		hunted["the PIN of "+l.serial] = l.pin
 		hunted["the address of "+l.serial] = l.address
 		for _, m := range w.sink.Mails(l.address) {
@@ -62,16 +72,16 @@ func TestSecretsStandNowhere(t *testing.T) {
 		l.finish(t, w.server.Client, m)
 		l.begin(t, w.server.Client) // once more, by PIN and code
 		w.server.MustCheck(t, "ACCEPT", l.serial, l.pin+w.sink.Mail(t, l.address, 2).Code())
-		hunt(l)
+		remember(l)
 	}
 	talk := w.enrol(t, "CHATTYCHATTY", "otplen", "8")
 	talk.begin(t, w.server.Client)
 	w.state(t, talk, "not_sent")
-	hunt(talk)
+	remember(talk)
 	locked := w.enrol(t, "LOCKEDOUT", "otplen", "8", "email.identifier", "wrong")
 	locked.begin(t, w.server.Client)
 	w.state(t, locked, "not_sent")
-	hunt(locked)
+	remember(locked)
 	w.server.Must(t, "POST", "/smtpserver/send_test_email", map[string]any{
 		"identifier": "inline", "server": "127.0.0.1", "port": w.sink.Port, "sender": "otpost@example.org", "timeout": 10,
 		"username": "relay", "password": "__CENSORED__", "recipient": "buttonpresser@example.org",
@@ -106,6 +116,15 @@ func (w *world) search(t *testing.T, hunted map[string]string, worker *e2e.Worke
 	if err != nil {
 		t.Fatal(err)
 	}
+	if w.redis != nil {
+		places["the log of Redis"] = w.redis.Log()
+		for name, text := range w.redis.Files(t) {
+			places["redis "+name] = text
+		}
+		if !strings.Contains(places["redis /dump.rdb"], "otpost:{huey}:") {
+			t.Error("the search does not find what stands in Redis' dump")
+		}
+	}
 	if len(places["/worker.log"]) == 0 || len(places["/state/otpost.db"]) == 0 {
 		t.Fatal("log or database were not searched")
 	}
@@ -113,6 +132,12 @@ func (w *world) search(t *testing.T, hunted map[string]string, worker *e2e.Worke
 	if !strings.Contains(places["/worker.log"], "PLAINQUEUED") || !strings.Contains(places["/worker.log"], "p***@example.org") {
 		t.Error("the search does not find what stands in the log")
 	}
+	hunt(t, hunted, places)
+}
+
+// hunt wants no secret to stand in any place, as it is or in Base64.
+func hunt(t *testing.T, hunted, places map[string]string) {
+	t.Helper()
 	for what, secret := range hunted {
 		if len(secret) < 6 {
 			t.Errorf("%s is too short to be searched for", what)

@@ -15,8 +15,8 @@ import (
 	"otpost/test/proxy"
 )
 
-// TestSeed has one subtest for each sentence that was asked for (privacyIDEA's manual page "Job Queue") and that this version
-// covers. Rows that are missing here: 4, 7, 10 and 11 (Redis), which come with the next version; 5 is a promise about later ones.
+// TestSeed has one subtest for each sentence that was asked for (privacyIDEA's manual page "Job Queue"), with the queue in the
+// database and in Redis where that makes a difference. Row 5 is a promise about later versions.
 func TestSeed(t *testing.T) {
 	t.Parallel()
 	rows := []struct {
@@ -25,18 +25,22 @@ func TestSeed(t *testing.T) {
 		run      func(t *testing.T)
 	}{
 		{1, "time-consuming tasks hurt a request and can be delegated to external worker processes", seedDelegates},
-		{2, "a job is stored, the HTTP answer goes out, a worker process retrieves the job and sends the mail", seedStoresTheJob},
-		{3, "a flaky connection to the SMTP server no longer delays logins", seedFlakyConnection},
+		{2, "a job is stored, the HTTP answer goes out, a worker process retrieves the job and sends the mail", both(seedStoresTheJob)},
+		{3, "a flaky connection to the SMTP server no longer delays logins", both(seedFlakyConnection)},
+		{4, "huey and Redis store the jobs", seedJobsInRedis},
 		{6, "the queue is disabled by default", seedDisabledByDefault},
-		{8, "it is used after a server restart", seedAfterRestart},
-		{9, "the queue is chosen per SMTP server, by a box", seedPerServer},
-		{12, "a worker process must run besides the server", seedWorkerMissing},
+		{7, "PI_JOB_QUEUE_CLASS = 'privacyidea.lib.queues.huey_queue.HueyQueue' enables it", seedClassLine},
+		{8, "it is used after a server restart", both(seedAfterRestart)},
+		{9, "the queue is chosen per SMTP server, by a box", both(seedPerServer)},
+		{10, "a Redis server must be reachable, by default a local one", seedDefaultURL},
+		{11, "PI_JOB_QUEUE_URL has redis-py's format", seedURL},
+		{12, "a worker process must run besides the server", both(seedWorkerMissing)},
 		{13, "start it with privacyidea-queue-huey", seedWorkerByName},
 		{14, "it logs to privacyidea-queue.log in the working directory", seedDefaultLog},
 		{15, "privacyidea-queue-huey -l FILE logs to that file", seedLogOption},
 		{16, "additional options as in huey's consumer documentation", seedConsumerOptions},
-		{17, "in queue mode the server does not throw or log errors for mails that could not be sent", seedNoServerErrors},
-		{18, "monitor the queue log for errors", seedQueueLog},
+		{17, "in queue mode the server does not throw or log errors for mails that could not be sent", both(seedNoServerErrors)},
+		{18, "monitor the queue log for errors", both(seedQueueLog)},
 	}
 	for _, r := range rows {
 		t.Run(fmt.Sprintf("row %d: %s", r.number, r.sentence), func(t *testing.T) {
@@ -44,6 +48,11 @@ func TestSeed(t *testing.T) {
 			r.run(t)
 		})
 	}
+}
+
+// both makes a row of one that is run on both kinds of queue.
+func both(row func(t *testing.T, on queueKind)) func(t *testing.T) {
+	return func(t *testing.T) { onBoth(t, row) }
 }
 
 func seedDelegates(t *testing.T) {
@@ -69,8 +78,8 @@ func seedDelegates(t *testing.T) {
 	queued.finish(t, w.server.Client, w.oneCopy(t, queued))
 }
 
-func seedStoresTheJob(t *testing.T) {
-	w := newWorld(t, "--workers", "0")
+func seedStoresTheJob(t *testing.T, on queueKind) {
+	w := newWorldOn(t, on, "--workers", "0")
 	l := w.enrol(t, "STORED")
 	l.begin(t, w.server.Client)
 	if n := w.sink.Count(); n != 0 {
@@ -93,8 +102,8 @@ func seedStoresTheJob(t *testing.T) {
 	l.finish(t, w.server.Client, w.sink.Mail(t, l.address, 2))
 }
 
-func seedFlakyConnection(t *testing.T) {
-	w := newWorld(t, "--workers", "0")
+func seedFlakyConnection(t *testing.T, on queueKind) {
+	w := newWorldOn(t, on, "--workers", "0")
 	w.Worker(t)
 	line, port := w.behind(t)
 	w.server.SMTPServer(t, "queued", port, map[string]any{"enqueue_job": true, "timeout": 2})
@@ -167,18 +176,25 @@ func wantQueued(t *testing.T, w *world, l *login) {
 	w.sink.Use(nil)
 }
 
-func seedAfterRestart(t *testing.T) {
+func seedAfterRestart(t *testing.T, on queueKind) {
 	w := startWorld(t, e2e.NewSite(t, programs, false))
 	before, edited, after := w.enrol(t, "BEFORE"), w.enrol(t, "EDITED"), w.enrol(t, "AFTER")
 	wantInline(t, w, before)
-	w.Append(t, "PI_JOB_QUEUE_CLASS = 'embedded'\n")
+	if on == inRedis {
+		w.redis = e2e.NewRedis(t)
+		w.Append(t, fmt.Sprintf("PI_JOB_QUEUE_CLASS = 'privacyidea.lib.queues.huey_queue.HueyQueue'\nPI_JOB_QUEUE_URL = '%s'\n", w.redis.URL()))
+	} else {
+		w.Append(t, "PI_JOB_QUEUE_CLASS = 'embedded'\n")
+	}
 	wantInline(t, w, edited)
 	w.restart(t)
+	w.ensureWorker(t)
 	wantQueued(t, w, after)
 }
 
-func seedPerServer(t *testing.T) {
-	w := newWorld(t)
+func seedPerServer(t *testing.T, on queueKind) {
+	w := newWorldOn(t, on)
+	w.ensureWorker(t)
 	wantQueued(t, w, w.enrol(t, "TICKED", "email.identifier", "queued"))
 	wantInline(t, w, w.enrol(t, "UNTICKED", "email.identifier", "inline"))
 
@@ -195,8 +211,8 @@ func seedPerServer(t *testing.T) {
 	wantInline(t, w, w.enrol(t, "NOLONGER", "email.identifier", "queued"))
 }
 
-func seedWorkerMissing(t *testing.T) {
-	w := newWorld(t, "--workers", "0")
+func seedWorkerMissing(t *testing.T, on queueKind) {
+	w := newWorldOn(t, on, "--workers", "0")
 	first, second := w.enrol(t, "ALONE1"), w.enrol(t, "ALONE2")
 	first.begin(t, w.server.Client)
 	second.begin(t, w.server.Client)
@@ -293,8 +309,8 @@ func wantLogged(t *testing.T, w *world, file, serial string) {
 	})
 }
 
-func seedNoServerErrors(t *testing.T) {
-	w := newWorld(t, "--workers", "0")
+func seedNoServerErrors(t *testing.T, on queueKind) {
+	w := newWorldOn(t, on, "--workers", "0")
 	w.Worker(t)
 	w.server.Set(t, "email.validtime", "20")
 	w.sink.Close()
@@ -312,8 +328,8 @@ func seedNoServerErrors(t *testing.T) {
 	}
 }
 
-func seedQueueLog(t *testing.T) {
-	w := newWorld(t, "--workers", "0")
+func seedQueueLog(t *testing.T, on queueKind) {
+	w := newWorldOn(t, on, "--workers", "0")
 	worker := w.Worker(t)
 	refused, later := w.enrol(t, "REFUSED"), w.enrol(t, "LATER")
 	laterTried := false

@@ -64,7 +64,6 @@ func TestStartThatCannotBeSaysWhy(t *testing.T) {
 		{"wrong type in pi.cfg", "PI_LOGLEVEL", lines("PI_LOGLEVEL = 'LOUD'\n")},
 		{"short SECRET_KEY", "SECRET_KEY", lines("SECRET_KEY = 'short'\n")},
 		{"unknown queue class", "PI_JOB_QUEUE_CLASS", lines("PI_JOB_QUEUE_CLASS = 'carrier.pigeon'\n")},
-		{"Redis queue", "next version", lines("PI_JOB_QUEUE_CLASS = 'privacyidea.lib.queues.huey_queue.HueyQueue'\n")},
 		{"database of another server", "OTPOST_DATABASE_URI", lines("OTPOST_DATABASE_URI = 'mysql+pymysql://u:p@h/db'\n")},
 		{"database that is not there", "otpost setup", func(t *testing.T, s *e2e.Site) {
 			s.Append(t, fmt.Sprintf("OTPOST_DATABASE_URI = 'sqlite:///%s/nosuch.db'\n", s.Dir))

@@ -61,7 +61,8 @@ func (s *Service) hand(ctx context.Context, jobs []queue.Job) bool {
 	ctx, cancel := context.WithTimeout(ctx, enqueueWithin)
 	defer cancel()
 	err := s.Driver.Enqueue(ctx, jobs...)
-	if err != nil {
+	// Once a second: an outage must not fill the log at the rate of the logins.
+	if now := s.DB.Now().Unix(); err != nil && s.complained.Swap(now) != now {
 		s.Log.Warn("job not enqueued", "jobs", len(jobs), "fallback", string(s.Fallback), "err", err)
 	}
 	return err == nil

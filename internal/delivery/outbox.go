@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -42,7 +43,11 @@ type Servers interface {
 }
 
 // Service brings messages out. It is safe for concurrent use.
-type Service struct{ Options }
+type Service struct {
+	Options
+
+	complained atomic.Int64 // the second in which it was last told that the queue did not take a job
+}
 
 // New returns a Service; it does no I/O.
 func New(o Options) *Service {
@@ -61,7 +66,7 @@ func New(o Options) *Service {
 	if o.Jitter == nil {
 		o.Jitter = randomBelow
 	}
-	return &Service{o}
+	return &Service{Options: o}
 }
 
 // Prepared is a message that is sealed and has its way, ready for the transaction.

@@ -34,6 +34,9 @@ const (
 // ErrLost says that the driver does not know the worker (any more): its lease has lapsed. It takes a new id.
 var ErrLost = errors.New("the worker's lease has lapsed")
 
+// ErrRefused says that this queue must not be used, or not as it is: trying again does not help until somebody changes something.
+var ErrRefused = errors.New("the queue must not be used")
+
 // ErrPayload says that a payload is longer than MostPayload.
 var ErrPayload = errors.New("the payload of the job is too long")
 

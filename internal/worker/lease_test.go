@@ -3,6 +3,7 @@ package worker_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -197,6 +198,29 @@ func TestQueueThatIsAwayIsToldOnceAndTriedAgain(t *testing.T) {
 		b.end()
 		log := b.log.String()
 		if strings.Count(log, "out of reach") != 1 || strings.Count(log, "answers again") != 1 {
+			t.Errorf("log:\n%s", log)
+		}
+	})
+}
+
+// A queue that comes back as somebody else's is no longer merely out of reach.
+func TestRefusalIsToldOnceAfterTheQueueWasAway(t *testing.T) {
+	at(t, func(b *bench) {
+		var s spy
+		var refuses atomic.Bool
+		s.claim = func(context.Context, queue.ClaimRequest) ([]queue.Claimed, error) {
+			if refuses.Load() {
+				return nil, fmt.Errorf("claim: not yours: %w", queue.ErrRefused)
+			}
+			return nil, errAway
+		}
+		b.work(s.around, func(context.Context, queue.Claimed) queue.Result { return queue.Result{} })
+		time.Sleep(time.Minute / 2)
+		refuses.Store(true)
+		time.Sleep(time.Minute)
+		b.end()
+		log := b.log.String()
+		if strings.Count(log, "out of reach") != 1 || strings.Count(log, "not yours") != 1 {
 			t.Errorf("log:\n%s", log)
 		}
 	})

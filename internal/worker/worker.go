@@ -144,6 +144,7 @@ type run struct {
 	unsure   bool                        // what the driver did last is not known: state what is held
 	stated   time.Duration               // when that was last done
 	pause    time.Duration               // after the errors that the driver gave in a row
+	refused  bool                        // the last of them was a refusal
 	panics   map[uuid.UUID]int           // of jobs that are to come back
 }
 
@@ -266,16 +267,23 @@ func (r *run) state() error {
 	return nil
 }
 
-// failed logs the first error in a row and waits, longer each time, while handlers go on.
+// failed logs the first error in a row, and the first refusal after errors that were none, and waits, longer each time, while handlers go on.
 func (r *run) failed(err error) {
 	if r.claiming.Err() != nil {
 		return
 	}
 	r.unsure, r.maybeDue = true, true
-	if r.pause == 0 {
+	refused := errors.Is(err, queue.ErrRefused)
+	switch {
+	case refused && (r.pause == 0 || !r.refused): // also when it was only out of reach before
+		r.log.Error("queue must not be used, trying again", "err", err)
+	case r.pause == 0:
 		r.log.Error("queue out of reach, trying again", "err", err)
+	}
+	if r.pause == 0 {
 		r.pause = firstPause / 2
 	}
+	r.refused = refused
 	r.pause = min(2*r.pause, mostPause)
 	wait := time.NewTimer(r.pause)
 	defer wait.Stop()

@@ -40,6 +40,17 @@ func NewSite(t testing.TB, programs Programs, queue bool) *Site {
 	return s
 }
 
+// hueyClass is the line of privacyIDEA's manual that turns the queue on.
+const hueyClass = "PI_JOB_QUEUE_CLASS = 'privacyidea.lib.queues.huey_queue.HueyQueue'\n"
+
+// NewRedisSite is NewSite with the two lines of privacyIDEA's manual: the class as it is written there, and the URL of a Redis.
+func NewRedisSite(t testing.TB, programs Programs, url string) *Site {
+	t.Helper()
+	s := NewSite(t, programs, false)
+	s.Append(t, hueyClass+"PI_JOB_QUEUE_URL = '"+url+"'\n")
+	return s
+}
+
 // Append adds lines to the pi.cfg.
 func (s *Site) Append(t testing.TB, lines string) {
 	t.Helper()

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -69,10 +70,13 @@ type recordedMail struct {
 	Auth []string `json:"auth"` // user, password
 }
 
+// redisDownByDefault is the area queue_redis_down once more, played against a server with the default of OTPOST_QUEUE_FALLBACK.
+const redisDownByDefault = "queue_redis_down_outbox"
+
 // loadArea returns the exchanges of one file, in the order of the calls. Numbers stay json.Number.
 func loadArea(t *testing.T, area string) []exchange {
 	t.Helper()
-	raw, err := os.ReadFile(filepath.Join(recordings, area+".json"))
+	raw, err := os.ReadFile(filepath.Join(recordings, strings.TrimSuffix(area, "_outbox")+".json"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,6 +2,7 @@ package replay
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"slices"
 	"strconv"
@@ -27,15 +28,19 @@ func TestRecordedExchangesAreAnsweredAsRecorded(t *testing.T) {
 	certificate, roots := newCertificate(t)
 	in := install(t, roots)
 	s := newSession(t, in, newSink(t, certificate), deadPort(t), slowPort(t))
-	in.start(t, true)
+	in.start(t, "PI_JOB_QUEUE_CLASS = 'embedded'\n")
 	t.Cleanup(func() { in.stop(t) })
 
 	r := runner{session: s, different: loadDifferent(t), later: loadWaiting(t), before: before(), after: after()}
+	down := fmt.Sprintf("PI_JOB_QUEUE_CLASS = 'privacyidea.lib.queues.huey_queue.HueyQueue'\nPI_JOB_QUEUE_URL = 'redis://%s'\n", deadPort(t))
+	restarts := map[string]string{ // areas that were recorded after a restart, and the queue that they were recorded with
+		"queue_redis_down": down + "OTPOST_QUEUE_FALLBACK = 'error'\n", redisDownByDefault: down, "queue_disabled": "",
+	}
 	area := ""
 	for _, e := range inOrder(t) {
-		if e.area == "queue_disabled" && area != e.area { // recorded after a restart without a queue class
+		if queue, ok := restarts[e.area]; ok && area != e.area {
 			in.stop(t)
-			in.start(t, false)
+			in.start(t, queue)
 		}
 		area = e.area
 		r.exchange(t, e)

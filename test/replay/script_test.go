@@ -28,6 +28,8 @@ func script() []part {
 		{"mail_failure", "pin: inline, SMTP down", "pin: token whose own email.identifier is a dead server"},
 		{"validate", "lock: pin", "totp pin+otp"},
 		{"token", "list after the validate run", "delete by user"},
+		{"queue_redis_down", "pin: queue, Redis down", "healthz, Redis down"},
+		{redisDownByDefault, "pin: queue, Redis down", "healthz, Redis down"},
 		{"queue_disabled", "pin: enqueue_job=1 server, no job queue configured", "pin: enqueue_job=1 server, SMTP down, no job queue"},
 	}
 }
@@ -156,6 +158,7 @@ func before() map[string]hook {
 	failing := func(serial, address string) hook {
 		return initEmail(map[string]any{"serial": serial, "email": address, "pin": "pr"})
 	}
+	redisDown := several(initEmail(map[string]any{"serial": "EMRD", "email": "rd@example.com", "pin": "pr"}), identifier("qfast"))
 	return map[string]hook{
 		// DEF1 is a HOTP token in the recording; what follows with it is true of any type.
 		"token: set": unless("init default type", initEmail(map[string]any{"serial": "DEF1", "email": "def@example.com"})),
@@ -193,6 +196,10 @@ func before() map[string]hook {
 		"validate: disabled token: pin": call(http.MethodPost, "/token/disable", token("EMLOCK")),
 		"validate: revoked token: pin":  call(http.MethodPost, "/token/revoke", token("EMLOCK")),
 
+		"queue_redis_down: pin: queue, Redis down":                           redisDown,
+		"queue_redis_down: pin: inline, Redis down":                          identifier("fast"),
+		redisDownByDefault + ": pin: queue, Redis down":                      several(call(http.MethodDelete, "/token/EMRD", nil), redisDown),
+		redisDownByDefault + ": pin: inline, Redis down":                     identifier("fast"),
 		"queue_disabled: pin: enqueue_job=1 server, no job queue configured": identifier("qfast"),
 		"queue_disabled: pin: enqueue_job=1 server, SMTP down, no job queue": identifier("qdead"),
 	}

@@ -98,14 +98,10 @@ func (in *installation) environment() []string {
 	return env
 }
 
-// start runs the server, with the embedded queue or without any, and waits until it listens.
-func (in *installation) start(t *testing.T, queue bool) {
+// start runs the server, with these lines about its queue in pi.cfg, and waits until it listens.
+func (in *installation) start(t *testing.T, queue string) {
 	t.Helper()
-	text := in.base
-	if queue {
-		text += "PI_JOB_QUEUE_CLASS = 'embedded'\n"
-	}
-	if err := os.WriteFile(in.config(), []byte(text), 0o600); err != nil {
+	if err := os.WriteFile(in.config(), []byte(in.base+queue), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	in.server = exec.Command(in.binary, "serve", "--config", in.config(), "--listen", "127.0.0.1:0")

@@ -14,10 +14,12 @@ import (
 	"time"
 
 	"github.com/redis/rueidis"
+
+	"otpost/internal/queue"
 )
 
 // ErrAway says that Redis cannot be used at the moment: out of reach, starting, full, a replica. Every call tries again. An error
-// without it is a refusal: somebody must change something.
+// without it is a refusal (queue.ErrRefused): somebody must change something.
 var ErrAway = errors.New("redis is away")
 
 var (
@@ -166,9 +168,20 @@ func (d *Driver) check(client rueidis.Client) error {
 	return d.bind(ctx, client, d.line.owner())
 }
 
+// refuse makes an error with the address; it is a refusal unless it says ErrAway.
 func (d *Driver) refuse(format string, args ...any) error {
-	return fmt.Errorf("redis at %s: "+format, append([]any{d.target.address}, args...)...)
+	err := fmt.Errorf("redis at %s: "+format, append([]any{d.target.address}, args...)...)
+	if errors.Is(err, ErrAway) {
+		return err
+	}
+	return refusal{err}
 }
+
+// refusal is an error that is a queue.ErrRefused and says its own sentence only.
+type refusal struct{ error }
+
+// Unwrap is for package errors.
+func (r refusal) Unwrap() []error { return []error{r.error, queue.ErrRefused} }
 
 // checkVersion reads HELLO, which answers where INFO is forbidden.
 func (d *Driver) checkVersion(ctx context.Context, client rueidis.Client) error {
@@ -275,7 +288,7 @@ func bound(answer []rueidis.RedisMessage) error {
 	instance, host, _ := strings.Cut(other, " ")
 	instance = strings.Trim(strconv.QuoteToASCII(instance), `"`)
 	host = strings.Trim(strconv.QuoteToASCII(host), `"`)
-	return fmt.Errorf("this queue belongs to database %.8s on host %.64s; with SQLite run the worker there, or use PostgreSQL", instance, host)
+	return refusal{fmt.Errorf("this queue belongs to database %.8s on host %.64s; with SQLite run the worker there, or use PostgreSQL", instance, host)}
 }
 
 // explain says in a sentence what an error of the client or of Redis means. None of them carries a password.

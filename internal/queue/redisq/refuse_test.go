@@ -37,7 +37,7 @@ func bind(t *testing.T, url string) (string, error) {
 // refuses fails unless the error says what is wanted, is no ErrAway, and tells no password.
 func refuses(t *testing.T, err error, want string) {
 	t.Helper()
-	if err == nil || !strings.Contains(err.Error(), want) || errors.Is(err, redisq.ErrAway) || strings.Contains(err.Error(), "topsecret") {
+	if err == nil || !strings.Contains(err.Error(), want) || errors.Is(err, redisq.ErrAway) || !errors.Is(err, queue.ErrRefused) || strings.Contains(err.Error(), "topsecret") {
 		t.Errorf("error %v, want a refusal with %q", err, want)
 	}
 }
