@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/base64"
 	"errors"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -17,6 +16,7 @@ import (
 	"otpost/internal/pinhash"
 	"otpost/internal/secret"
 	"otpost/internal/store"
+	"otpost/internal/store/storetest"
 )
 
 // clock is a time that a test moves.
@@ -94,11 +94,7 @@ func (nobodies) Mark(context.Context, string, string) (secret.Text, error) {
 func open(t *testing.T) (*store.DB, *clock) {
 	t.Helper()
 	c := &clock{at: time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)}
-	db, err := store.Open(context.Background(), store.Options{Path: filepath.Join(t.TempDir(), "otpost.db"), Migrate: true, Now: c.now})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { db.Close() })
+	db := storetest.Open(t, c.now)
 	return db, c
 }
 

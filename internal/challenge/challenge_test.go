@@ -1,7 +1,6 @@
 package challenge
 
 import (
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -11,7 +10,9 @@ import (
 	"github.com/google/uuid"
 
 	"otpost/internal/secret"
+	"otpost/internal/secret/secrettest"
 	"otpost/internal/store"
+	"otpost/internal/store/storetest"
 )
 
 // paid is a receipt for one token; the real one comes from token.Pay.
@@ -29,15 +30,8 @@ type rig struct {
 
 func open(t *testing.T) *rig {
 	t.Helper()
-	db, err := store.Open(t.Context(), store.Options{Path: filepath.Join(t.TempDir(), "otpost.db"), Migrate: true, Now: func() time.Time { return start }})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { db.Close() })
-	keys, err := secret.NewKeys(secret.NewKeyFile())
-	if err != nil {
-		t.Fatal(err)
-	}
+	db := storetest.Open(t, func() time.Time { return start })
+	keys := secrettest.Keys(t)
 	return &rig{db: db, keys: keys, t: t}
 }
 

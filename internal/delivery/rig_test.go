@@ -14,7 +14,7 @@ import (
 	"otpost/internal/delivery"
 	"otpost/internal/mail"
 	"otpost/internal/queue"
-	"otpost/internal/secret"
+	"otpost/internal/secret/secrettest"
 	"otpost/internal/smtp"
 	"otpost/internal/store"
 )
@@ -161,10 +161,7 @@ func openRig(t *testing.T, script ...attempt) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	keys, err := secret.NewKeys(secret.NewKeyFile())
-	if err != nil {
-		t.Fatal(err)
-	}
+	keys := secrettest.Keys(t)
 	r := &rig{t: t, db: db, clock: c, server: &server{clock: c, script: script}, log: &syncBuffer{}}
 	r.Service = delivery.New(delivery.Options{
 		DB: db, Keys: keys, Servers: r.server, Sender: r.server, Driver: noDriver{}, Log: slog.New(slog.NewTextHandler(r.log, nil)),

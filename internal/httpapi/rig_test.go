@@ -12,7 +12,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -25,7 +24,9 @@ import (
 	"otpost/internal/mail"
 	"otpost/internal/pinhash"
 	"otpost/internal/secret"
+	"otpost/internal/secret/secrettest"
 	"otpost/internal/store"
+	"otpost/internal/store/storetest"
 	"otpost/internal/system"
 	"otpost/internal/token"
 )
@@ -113,15 +114,8 @@ type rig struct {
 func newRig(t *testing.T) *rig {
 	t.Helper()
 	ctx := context.Background()
-	db, err := store.Open(ctx, store.Options{Path: filepath.Join(t.TempDir(), "otpost.db"), Migrate: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { db.Close() })
-	keys, err := secret.NewKeys(secret.NewKeyFile())
-	if err != nil {
-		t.Fatal(err)
-	}
+	db := storetest.Open(t, nil)
+	keys := secrettest.Keys(t)
 	r := &rig{t: t, db: db, keys: keys, login: &fakeLogin{}, log: &logBuffer{}, settings: system.New(db, keys), servers: mail.NewServers(db, keys)}
 	r.delivery = delivery.New(delivery.Options{DB: db, Keys: keys, Servers: r.servers, Sender: unreachable()})
 	r.sessions = access.NewSessions(db, access.Options{Key: "0123456789abcdef0123456789abcdef", SuperuserRealms: []string{"admins"}})

@@ -3,7 +3,6 @@ package login_test
 import (
 	"context"
 	"log/slog"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -17,9 +16,10 @@ import (
 	"otpost/internal/mail"
 	"otpost/internal/pinhash"
 	"otpost/internal/queue"
-	"otpost/internal/secret"
+	"otpost/internal/secret/secrettest"
 	"otpost/internal/smtp"
 	"otpost/internal/store"
+	"otpost/internal/store/storetest"
 	"otpost/internal/system"
 	"otpost/internal/token"
 	"otpost/internal/user"
@@ -151,15 +151,8 @@ const (
 func newRig(t testing.TB) *rig {
 	t.Helper()
 	r := &rig{t: t, clock: &clock{t: time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)}, post: &post{}, log: &buffer{}}
-	db, err := store.Open(t.Context(), store.Options{Path: filepath.Join(t.TempDir(), "otpost.db"), Migrate: true, Now: r.clock.now})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { db.Close() })
-	keys, err := secret.NewKeys(secret.NewKeyFile())
-	if err != nil {
-		t.Fatal(err)
-	}
+	db := storetest.Open(t, r.clock.now)
+	keys := secrettest.Keys(t)
 	log := slog.New(slog.NewTextHandler(r.log, nil))
 	r.db, r.settings = db, system.New(db, keys)
 	r.people = &people{by: map[string]user.User{}}

@@ -3,7 +3,6 @@ package mail_test
 import (
 	"errors"
 	"fmt"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -13,24 +12,15 @@ import (
 	"otpost/internal/fault"
 	"otpost/internal/mail"
 	"otpost/internal/secret"
+	"otpost/internal/secret/secrettest"
 	"otpost/internal/store"
+	"otpost/internal/store/storetest"
 )
 
 func newServers(t *testing.T) (*mail.Servers, *store.DB) {
 	t.Helper()
-	db, err := store.Open(t.Context(), store.Options{Path: filepath.Join(t.TempDir(), "otpost.db"), Migrate: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := db.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	keys, err := secret.NewKeys(secret.NewKeyFile())
-	if err != nil {
-		t.Fatal(err)
-	}
+	db := storetest.Open(t, nil)
+	keys := secrettest.Keys(t)
 	return mail.NewServers(db, keys), db
 }
 

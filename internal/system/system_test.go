@@ -11,22 +11,15 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"otpost/internal/secret"
-	"otpost/internal/store"
+	"otpost/internal/secret/secrettest"
+	"otpost/internal/store/storetest"
 )
 
 func open(t *testing.T) (*Settings, string) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "otpost.db")
-	db, err := store.Open(context.Background(), store.Options{Path: path, Migrate: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { db.Close() })
-	keys, err := secret.NewKeys(secret.NewKeyFile())
-	if err != nil {
-		t.Fatal(err)
-	}
+	db := storetest.OpenAt(t, path, nil)
+	keys := secrettest.Keys(t)
 	return New(db, keys), path
 }
 

@@ -16,7 +16,9 @@ import (
 	"otpost/internal/mail"
 	"otpost/internal/pinhash"
 	"otpost/internal/secret"
+	"otpost/internal/secret/secrettest"
 	"otpost/internal/store"
+	"otpost/internal/store/storetest"
 	"otpost/internal/system"
 	"otpost/internal/token"
 	"otpost/internal/user"
@@ -45,15 +47,8 @@ type rig struct {
 func open(t *testing.T, path string) *rig {
 	t.Helper()
 	now := time.Date(2026, 11, 24, 3, 48, 2, 0, time.UTC)
-	db, err := store.Open(t.Context(), store.Options{Path: path, Migrate: true, Now: func() time.Time { return now }})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { db.Close() })
-	keys, err := secret.NewKeys(secret.NewKeyFile())
-	if err != nil {
-		t.Fatal(err)
-	}
+	db := storetest.OpenAt(t, path, func() time.Time { return now })
+	keys := secrettest.Keys(t)
 	r := &rig{t: t, db: db}
 	r.alice = user.User{Login: "alice", Realm: "realm1", Resolver: "pw", UID: "1000", Email: "alice@example.com"}
 	r.bob = user.User{Login: "bob", Realm: "realm1", Resolver: "pw", UID: "1001"}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -15,6 +14,7 @@ import (
 	"otpost/internal/pinhash"
 	"otpost/internal/secret"
 	"otpost/internal/store"
+	"otpost/internal/store/storetest"
 	"otpost/internal/user"
 )
 
@@ -78,11 +78,7 @@ type home struct {
 
 func newHome(t *testing.T) home {
 	t.Helper()
-	db, err := store.Open(t.Context(), store.Options{Path: filepath.Join(t.TempDir(), "otpost.db"), Migrate: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { db.Close() })
+	db := storetest.Open(t, nil)
 	return home{t, db, directoryOf(db)}
 }
 
