@@ -70,6 +70,16 @@ func TestWithoutTheQueueTheRelaySendsWhatHasHalfItsLifeLeft(t *testing.T) {
 	}
 }
 
+func TestMessagesOfAQueueThatWasSwitchedOffAreSentAllTheSame(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	ticket, _ := r.put("queued")
+	r.Driver = nil // the next start of the server
+	r.clock.advance(2 * time.Second)
+	r.relay()
+	r.wantState(ticket, delivery.Accepted)
+}
+
 func TestWithoutTheQueueInlineSendsInTheRequest(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)

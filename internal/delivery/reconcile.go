@@ -148,11 +148,9 @@ type lost struct {
 func (l lost) halfGone(now time.Time) bool { return now.Sub(l.created) >= l.notAfter.Sub(l.created)/2 }
 
 // enqueueLost enqueues, if absent, every row that should be in a worker's hands by now. There is no mark "enqueued" to trust:
-// it would lie when the queue loses a job. What the queue does not take is sent here once half of its life is gone.
+// it would lie when the queue loses a job. What the queue does not take is sent here once half of its life is gone, and at once
+// when the queue was switched off while messages waited.
 func (r *relay) enqueueLost(ctx context.Context) error {
-	if r.Driver == nil {
-		return nil
-	}
 	for range relayBatches {
 		rows, err := r.takeLost(ctx)
 		if err != nil {
@@ -202,6 +200,12 @@ func (r *relay) takeLost(ctx context.Context) (rows []lost, err error) {
 // enqueueAgain hands rows to a queue outside the database.
 func (r *relay) enqueueAgain(ctx context.Context, rows []lost) error {
 	if _, inside := r.Driver.(queue.TxDriver); inside || len(rows) == 0 {
+		return nil
+	}
+	if r.Driver == nil {
+		for _, l := range rows {
+			r.sendHere(ctx, l.id)
+		}
 		return nil
 	}
 	now := r.DB.Now()

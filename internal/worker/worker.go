@@ -278,7 +278,7 @@ func (r *run) failed(err error) {
 	case refused && (r.pause == 0 || !r.refused): // also when it was only out of reach before
 		r.log.Error("queue must not be used, trying again", "err", err)
 	case r.pause == 0:
-		r.log.Error("queue out of reach, trying again", "err", err)
+		r.log.Warn("queue out of reach, trying again", "err", err)
 	}
 	if r.pause == 0 {
 		r.pause = firstPause / 2

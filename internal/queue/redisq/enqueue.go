@@ -17,10 +17,13 @@ const (
 	flights   = 2 // script calls under way at once: one is made ready while another runs
 )
 
-// Adds jobs. ARGV: clock, then for each job id, kind, priority, run_at, not_after, payload (times 0: now, never). It begins with
-// a write that a full Redis refuses, and so refuses all or nothing. The answer is empty.
+// Adds jobs. ARGV: clock, instance and host or empty, then for each job id, kind, priority, run_at, not_after, payload (times 0: now,
+// never). It begins with a write that a full Redis refuses, and so refuses all or nothing. The answer: empty, or who else has the
+// queue, and then nothing was added: after a Redis was emptied, another database may have been first.
 const enqueueScript = `
-for i = 2, #ARGV, 6 do
+local other = bind(ARGV[2])
+if other then return {other} end
+for i = 3, #ARGV, 6 do
   local id = ARGV[i]
   local known = load(id)
   if not known or known.state == 'd' then
@@ -113,10 +116,20 @@ func (d *Driver) fly() {
 	b.flying++
 	b.flights.Go(func() {
 		for next := b.next(); next != nil; next = b.next() {
-			_, next.err = d.again(context.Background(), d.scripts.enqueue, next.args...) // bounded by the time of a call
+			next.err = d.addAll(next.args)
 			close(next.done)
 		}
 	})
+}
+
+// addAll is one script call.
+func (d *Driver) addAll(jobs []string) error {
+	args := append([]string{d.line.owner()}, jobs...)
+	answer, err := d.again(context.Background(), d.scripts.enqueue, args...) // bounded by the time of a call
+	if err != nil {
+		return err
+	}
+	return bound(answer)
 }
 
 // next takes the batch that has waited longest; nil when there is none and the flight has ended.

@@ -138,6 +138,18 @@ func TestQueueBelongsToOneDatabase(t *testing.T) {
 	if err := d.Bind(t.Context(), "7f3a112233445566", "moved here"); err != nil {
 		t.Fatal(err)
 	}
+	// Emptied, and the other was first: what d adds must not end there.
+	s.do("FLUSHALL")
+	first := open(t, s)
+	if err := first.Bind(t.Context(), "00112233aabbccdd", "b"); err != nil {
+		t.Fatal(err)
+	}
+	refuses(t, d.Enqueue(t.Context(), job()), "belongs to database 00112233")
+	s.do("FLUSHALL")
+	if err := d.Enqueue(t.Context(), job()); err != nil {
+		t.Fatal(err)
+	}
+	refuses(t, first.Enqueue(t.Context(), job()), "belongs to database 7f3a1122")
 	s.do("SET", "otpost:{test}:bound", "\x1b[2J\n")
 	refuses(t, d.Bind(t.Context(), "7f3a112233445566", "a"), `\x1b`)
 }
