@@ -78,14 +78,11 @@ func Open(ctx context.Context, o Options) (*App, error) {
 		return nil, err
 	}
 	a := &App{config: o.Config, log: o.Log, queueLog: o.QueueLog, db: db}
-	err = a.openQueue(ctx)
-	if err == nil {
-		err = a.wire(ctx, keys)
-	}
-	if err != nil {
+	if err := a.openQueue(ctx); err != nil {
 		a.Close() //nolint:errcheck // err is the one to tell
 		return nil, err
 	}
+	a.wire(ctx, keys)
 	return a, nil
 }
 
@@ -118,7 +115,7 @@ func readKeys(c *config.Config) (*secret.Keys, error) {
 }
 
 // wire makes the services from the ground up; each gets only what it may know.
-func (a *App) wire(ctx context.Context, keys *secret.Keys) error {
+func (a *App) wire(ctx context.Context, keys *secret.Keys) {
 	c := a.config
 	files := fileroot.New(fileroot.Options{
 		Roots: c.FileRoots, Base: baseFolder(c), Deny: a.ownFiles(), DenyNames: []string{queueLog}, Streams: []*os.File{os.Stdout, os.Stderr},
@@ -152,7 +149,6 @@ func (a *App) wire(ctx context.Context, keys *secret.Keys) error {
 			return challenge.List(ctx, a.db, f)
 		},
 	}, httpapi.Options{Version: Version, Node: c.Node, NodeID: a.db.Instance().ID, Now: a.db.Now, Log: a.log})
-	return nil
 }
 
 // validAddress is the rule for the addresses of tokens.

@@ -27,11 +27,9 @@ func (a *App) StartLines(ctx context.Context, n int) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	var lines []string
-	if a.driver == nil {
-		lines = a.withoutQueue(servers)
-	} else if lines, err = a.withQueue(ctx, n); err != nil {
-		return nil, err
+	lines := a.withoutQueue(servers)
+	if a.driver != nil {
+		lines = a.withQueue(ctx, n)
 	}
 	for _, s := range servers {
 		if !s.TLSVerify {
@@ -41,22 +39,23 @@ func (a *App) StartLines(ctx context.Context, n int) ([]string, error) {
 	return lines, nil
 }
 
-func (a *App) withQueue(ctx context.Context, n int) ([]string, error) {
+// withQueue says where the queue is and who works on it.
+func (a *App) withQueue(ctx context.Context, n int) []string {
 	line := "queue: " + a.queueAt
 	seen, err := a.driver.Workers(ctx)
 	if err != nil { // it was logged that it is out of reach
-		return []string{line + ", out of reach"}, nil
+		return []string{line + ", out of reach"}
 	}
 	for _, w := range seen {
 		line += fmt.Sprintf(", shared with pid %d (%d workers)", w.PID, w.Handlers/handlersPerWorker)
 	}
 	switch {
 	case n > 0:
-		return []string{line, fmt.Sprintf("workers: %d in this process", n)}, nil
+		return []string{line, fmt.Sprintf("workers: %d in this process", n)}
 	case len(seen) == 0:
-		return []string{line, "workers: none yet, mails wait; start one with: " + a.workerCommand()}, nil
+		return []string{line, "workers: none yet, mails wait; start one with: " + a.workerCommand()}
 	}
-	return []string{line}, nil
+	return []string{line}
 }
 
 // withoutQueue says once that everything is inline, and which servers ask for a queue in vain.
