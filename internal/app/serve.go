@@ -173,11 +173,13 @@ func (a *App) warnUnseen(ctx context.Context) error {
 	if err != nil || n == 0 {
 		return err
 	}
-	seen, err := a.driver.Workers(ctx)
-	if err == nil && len(seen) == 0 {
+	switch seen, err := a.driver.Workers(ctx); {
+	case err != nil:
+		a.log.Warn("mails wait and the queue is out of reach", "waiting", n, "oldest", oldest, "err", err)
+	case len(seen) == 0:
 		a.log.Warn("mails wait and no worker is seen", "waiting", n, "oldest", oldest, "start_one_with", a.workerCommand())
 	}
-	return err
+	return nil
 }
 
 // workerCommand is the command line that starts a worker for this configuration.

@@ -51,6 +51,7 @@ func readQueueURL(c *Config, v value) error {
 	scheme, _, ok := strings.Cut(url, "://")
 	switch scheme {
 	case "redis", "rediss", "unix":
+	case "redis+sentinel", "rediss+sentinel", "sentinel", "redis+cluster", "rediss+cluster": // the driver says that they come later
 	default:
 		ok = false
 	}

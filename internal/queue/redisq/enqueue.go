@@ -19,14 +19,21 @@ const (
 
 // Adds jobs. ARGV: clock, instance and host or empty, then for each job id, kind, priority, run_at, not_after, payload (times 0: now,
 // never). It begins with a write that a full Redis refuses, and so refuses all or nothing. The answer: empty, or who else has the
-// queue, and then nothing was added: after a Redis was emptied, another database may have been first.
+// queue, and then nothing was added: after a Redis was emptied, another database may have been first. A record counts as known only
+// where its job is in the structure that its state names: what somebody has edited out of all of them comes back so.
 const enqueueScript = `
+local function waits(id)
+  local r = load(id)
+  if not r then return false end
+  if r.state == 'l' then return call('HEXISTS', P .. 'held:' .. r.worker, id) == 1 end
+  if r.state == 's' then return call('ZSCORE', P .. 'sched:' .. r.kind, id) end
+  return r.state == 'r' and call('ZSCORE', P .. 'ready:' .. r.kind .. ':' .. r.prio, id)
+end
 local other = bind(ARGV[2])
 if other then return {other} end
 for i = 3, #ARGV, 6 do
   local id = ARGV[i]
-  local known = load(id)
-  if not known or known.state == 'd' then
+  if not waits(id) then
     schedule(id, {prio = ARGV[i + 2], created = int(now), token = '0', crashes = '0', swept = '-', kind = ARGV[i + 1], payload = ARGV[i + 5]},
       tonumber(ARGV[i + 3]), tonumber(ARGV[i + 4]))
     if call('ZREM', P .. 'dead', id) == 1 then call('HDEL', P .. 'why', id) end

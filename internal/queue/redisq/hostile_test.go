@@ -184,3 +184,29 @@ func TestDeadLettersAreBounded(t *testing.T) {
 		t.Errorf("reason %q, %v", reason, err)
 	}
 }
+
+// A record that somebody has edited out of every list would be "known" for ever: enqueued again it is a job again.
+func TestEditedRecordComesBackWhenItIsEnqueuedAgain(t *testing.T) {
+	t.Parallel()
+	for name, edited := range map[string]string{
+		"leased by nobody": "1 l 0 1000 0 1000 0 0 - - test.kind\n",
+		"of another kind":  "1 r 0 1000 0 1000 0 0 - - shell.exec\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := serve(t)
+			d := open(t, s)
+			w := register(t, d)
+			j := enqueue(t, d, 1)[0]
+			id := j.ID.String()
+			s.do("HSET", bucket(id), id, edited)
+			claim(t, d, w, 100) // finds nothing to do in what the record says now
+			if err := d.Enqueue(t.Context(), j); err != nil {
+				t.Fatal(err)
+			}
+			if got := claim(t, d, w, 100); len(got) != 1 || got[0].ID != j.ID || got[0].Kind != "test.kind" {
+				t.Fatalf("claimed %+v", got)
+			}
+		})
+	}
+}
