@@ -36,6 +36,7 @@ const dialAgain = 100 * time.Millisecond
 type line struct {
 	mu       sync.Mutex
 	client   rueidis.Client // nil: not yet
+	doubted  bool           // the connection was lost: what answers now may be another Redis, or one with other settings
 	closed   bool
 	ended    chan struct{} // closed by close
 	attempt  *attempt      // under way
@@ -66,7 +67,7 @@ func (d *Driver) client(ctx context.Context) (rueidis.Client, error) {
 	case l.closed:
 		l.mu.Unlock()
 		return nil, errClosed
-	case l.client != nil:
+	case l.client != nil && !l.doubted:
 		defer l.mu.Unlock()
 		return l.client, nil
 	case l.attempt == nil && time.Since(l.failedAt) < dialAgain:
@@ -89,28 +90,47 @@ func (d *Driver) client(ctx context.Context) (rueidis.Client, error) {
 	}
 }
 
-// connect makes one attempt.
+// connect makes one attempt: a new client, or another check of the one that had lost its connection.
 func (d *Driver) connect(a *attempt) {
-	client, err := rueidis.NewClient(d.target.option)
-	if err != nil {
-		client, err = nil, d.explain(err) // the client that comes with an error has not been checked
-	} else if err = d.check(client); err != nil {
-		client.Close()
-		client = nil
-	}
 	l := &d.line
+	l.mu.Lock()
+	client := l.client
+	l.mu.Unlock()
+	fresh := client == nil
+	var err error
+	if fresh {
+		if client, err = rueidis.NewClient(d.target.option); err != nil {
+			client, err = nil, d.explain(err) // the client that comes with an error has not been checked
+		}
+	}
+	if err == nil {
+		err = d.check(client)
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if err == nil && l.closed {
-		client.Close()
-		client, err = nil, errClosed
+		err = errClosed
 	}
-	a.client, a.err = client, err
-	l.client, l.attempt = client, nil
-	if err != nil {
-		l.failed, l.failedAt = err, time.Now()
+	if err == nil {
+		a.client, l.client, l.doubted = client, client, false
+	} else {
+		a.err = err
+		if fresh {
+			l.failed, l.failedAt = err, time.Now()
+		}
+		if fresh && client != nil {
+			client.Close()
+		}
 	}
+	l.attempt = nil
 	close(a.done)
+}
+
+// doubt makes the next call check the server anew.
+func (l *line) doubt() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.doubted = l.client != nil
 }
 
 func (l *line) close() {

@@ -290,3 +290,20 @@ func TestNoRedisIsAway(t *testing.T) {
 		}
 	}
 }
+
+// What comes back under the address need not be what went away.
+func TestRedisThatComesBackWithAnEvictingPolicyIsRefused(t *testing.T) {
+	t.Parallel()
+	s := serve(t)
+	d := open(t, s)
+	if err := d.Bind(t.Context(), "7f3a112233445566", "a"); err != nil {
+		t.Fatal(err)
+	}
+	s.kill()
+	if err := d.Enqueue(t.Context(), job()); !errors.Is(err, redisq.ErrAway) {
+		t.Fatalf("without Redis: %v", err)
+	}
+	s.args = append(s.args, "--maxmemory-policy", "allkeys-lru")
+	s.start()
+	refuses(t, d.Enqueue(t.Context(), job()), "allkeys-lru")
+}

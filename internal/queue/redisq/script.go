@@ -159,7 +159,11 @@ func (d *Driver) run(ctx context.Context, s *rueidis.Lua, args ...string) ([]rue
 	if err != nil {
 		return nil, err
 	}
-	return d.exec(ctx, client, s, args...)
+	answer, err := d.exec(ctx, client, s, args...)
+	if errors.Is(err, errConnection) {
+		d.line.doubt()
+	}
+	return answer, err
 }
 
 // again is run for scripts that may run twice: when the connection was lost since the last call, which shows only now, they are
