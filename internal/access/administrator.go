@@ -136,18 +136,18 @@ func (a *Administrators) CheckPassword(ctx context.Context, name string, passwor
 	})
 	switch {
 	case errors.Is(err, store.ErrNotFound):
-		return false, Busy(a.passwords.Dummy(ctx, client, "", password.Reveal()))
+		return false, busy(a.passwords.Dummy(ctx, client, "", password.Reveal()))
 	case err != nil:
 		return false, fmt.Errorf("read administrator: %w", err)
 	}
 	ok, err := a.passwords.Verify(ctx, client, hash, password.Reveal())
-	return ok && err == nil, Busy(err)
+	return ok && err == nil, busy(err)
 }
 
-// Busy gives the lack of a hashing slot (pinhash.ErrBusy) the number of fault 5003; other errors come back wrapped.
-func Busy(err error) error {
+// busy gives the lack of a hashing slot (pinhash.ErrBusy) the number of fault 5003; other errors come back wrapped.
+func busy(err error) error {
 	if errors.Is(err, pinhash.ErrBusy) {
-		return fault.Wrap(err, fault.Busy, "The server is busy. Please try again.")
+		return fault.NoSlot(err)
 	}
 	if err != nil {
 		return fmt.Errorf("check password: %w", err)

@@ -56,6 +56,10 @@ func Wrap(err error, code Code, message string) *Error {
 	return &Error{Code: code, Message: message, Err: err}
 }
 
+// NoSlot returns the error for a request that found no hashing slot in time: nothing was counted, and it may come again. Which
+// error of a package means that is the caller's to know.
+func NoSlot(cause error) *Error { return Wrap(cause, Busy, "The server is busy. Please try again.") }
+
 // Missing returns the recorded error for a parameter that was not given.
 func Missing(parameter string) *Error {
 	return Newf(Parameter, "ERR905: Missing parameter: %s", parameter)

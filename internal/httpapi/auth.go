@@ -77,7 +77,7 @@ func (s *server) recognise(r *http.Request, name string, p Params) (access.Ident
 		return access.Identity{}, badCredentials(err)
 	}
 	if err != nil {
-		return access.Identity{}, access.Busy(err)
+		return access.Identity{}, err
 	}
 	c.entry.Resolver = u.Resolver
 	id := access.Identity{Name: u.Login, Realm: u.Realm, Role: access.User, Since: looked, Mark: mark}

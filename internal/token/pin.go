@@ -135,7 +135,7 @@ func hashing(err error) error {
 	case err == nil:
 		return nil
 	case errors.Is(err, pinhash.ErrBusy):
-		return fault.Wrap(err, fault.Busy, "The server is busy. Please try again.")
+		return fault.NoSlot(err)
 	}
 	return fmt.Errorf("compute PIN hash: %w", err)
 }

@@ -185,7 +185,7 @@ func (d *Directory) Mark(ctx context.Context, login, realm string) (secret.Text,
 // busy turns "no slot in time" into the fault that tells the client to come again.
 func busy(err error) error {
 	if errors.Is(err, pinhash.ErrBusy) {
-		return fault.Wrap(err, fault.Busy, "The server is busy. Please try again.")
+		return fault.NoSlot(err)
 	}
 	return err
 }
