@@ -19,7 +19,7 @@ CREATE TABLE attempt (
     phases      TEXT   NOT NULL, -- JSON: [{"phase": .., "ms": ..}]
     reply_code  BIGINT NOT NULL, -- 0: none
     enhanced    TEXT   NOT NULL, -- RFC 3463
-    text        TEXT   NOT NULL, -- scrubbed
+    text        TEXT   NOT NULL, diagnosis TEXT NOT NULL DEFAULT '', -- scrubbed
     PRIMARY KEY (delivery_id, number)
 );
 
@@ -93,11 +93,15 @@ CREATE TABLE delivery (
     message_id    TEXT     NOT NULL,
     created_ms    BIGINT   NOT NULL,
     updated_ms    BIGINT   NOT NULL
-);
+, realm TEXT NOT NULL DEFAULT '');
 
 CREATE INDEX delivery_end ON delivery (not_after_ms) WHERE state IN ('queued', 'deferred', 'sending');
 
 CREATE INDEX delivery_open ON delivery (next_try_ms) WHERE state IN ('queued', 'deferred', 'sending');
+
+CREATE INDEX delivery_route ON delivery (route, id);
+
+CREATE INDEX delivery_serial ON delivery (serial, id);
 
 CREATE INDEX delivery_updated ON delivery (updated_ms);
 
@@ -201,7 +205,7 @@ CREATE TABLE smtp_server (
     tls_verify                  SMALLINT NOT NULL,
     ca_file                     TEXT     NOT NULL,
     ehlo_name                   TEXT     NOT NULL
-);
+, revision BIGINT NOT NULL DEFAULT 1);
 
 CREATE TABLE token (
     serial                 TEXT     NOT NULL PRIMARY KEY,
