@@ -1,0 +1,91 @@
+package httpapi
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+
+	"otpost/internal/delivery"
+	"otpost/internal/fault"
+	"otpost/internal/mail"
+	"otpost/internal/secret"
+)
+
+// The test mail's texts, as recorded (smtpserver.json, "test inline ok").
+const (
+	testSubject = "Test Email from privacyIDEA"
+	testBody    = "This is a test email from privacyIDEA. The configuration %s is working."
+)
+
+// testServer answers POST /smtpserver/send_test_email: whether the server took the mail; if not, the story, attempt by attempt,
+// in detail (the original answers 500).
+func (s *server) testServer(w http.ResponseWriter, r *http.Request) error {
+	p := paramsOf(r)
+	identifier, err := p.Required("identifier")
+	if err != nil {
+		return err
+	}
+	form, err := serverForm(identifier, p)
+	if err != nil {
+		return err
+	}
+	recipient, err := p.Required("recipient")
+	if err != nil {
+		return err
+	}
+	if _, err := mail.ParseAddress(recipient); err != nil {
+		return wrong("recipient", "it is no address that mail can be sent to")
+	}
+	complete, err := s.Servers.Complete(r.Context(), form)
+	if errors.Is(err, secret.ErrSealed) {
+		return fault.Wrap(err, fault.Parameter,
+			"ERR905: The stored password does not open: it was saved with another key file (PI_ENCFILE). Type it again and save the server.")
+	}
+	if err != nil {
+		return err
+	}
+	if !complete.TLSVerify {
+		s.warnUnverified(complete)
+	}
+	story, err := s.Delivery.Test(r.Context(), complete, recipient, testSubject, fmt.Sprintf(testBody, identifier))
+	if err != nil {
+		return err
+	}
+	c := callOf(r)
+	c.entry.Info, c.entry.DeliveryID = identifier+": "+string(story.State), story.ID
+	if story.State == delivery.Accepted {
+		return answer(w, r, true)
+	}
+	return succeed(w, r, success{value: false, detail: storyOf(story)})
+}
+
+// storyOf renders what became of a message. The recipient is masked and the replies are scrubbed already.
+func storyOf(story delivery.Story) object {
+	attempts := make([]object, len(story.Attempts))
+	message := "The mail was not sent: "
+	switch {
+	case story.State == delivery.Unknown:
+		message = "The mail may have been sent: "
+	case !story.State.Final():
+		message = "Whether the mail is sent is not known yet: "
+	}
+	message += string(story.State)
+	if story.Reason != "" {
+		message += " (" + string(story.Reason) + ")"
+	}
+	for i, a := range story.Attempts {
+		attempts[i] = object{"number": a.Number, "server": a.Route, "started": stamp(a.Started), "result": a.Class, "phase": a.Phase,
+			"phases": a.Phases, "code": a.Code, "enhanced": a.Enhanced, "text": a.Text}
+		if i == len(story.Attempts)-1 {
+			message += ". Last try: " + a.Class + " at " + a.Phase
+			if a.Code != 0 {
+				message += fmt.Sprintf(", reply %d", a.Code)
+			}
+			if a.Text != "" {
+				message += ": " + a.Text
+			}
+		}
+	}
+	return object{"message": message, "state": string(story.State), "reason": string(story.Reason), "via": string(story.Via),
+		"recipient": story.Recipient, "message_id": story.MessageID, "attempts": attempts}
+}
