@@ -11,6 +11,9 @@ import (
 	"otpost/internal/smtp"
 )
 
+// Phase is one step of a session, with time, reply and certificates, scrubbed.
+type Phase = smtp.PhaseReport
+
 // Write is what a Journal is asked about, under the name that callers of this package use.
 type Write = smtp.Write
 
@@ -54,6 +57,7 @@ type Result struct {
 	Enhanced   string     // RFC 3463
 	Text       string     // of the reply or of what went wrong, scrubbed
 	DotWritten bool       // false: surely nothing of the content reached the server
-	Phases     []smtp.PhaseTime
-	Err        error // of Unwanted: the journal's; else nil
+	Phases     []Phase
+	Diagnosis  Diagnosis // what an administrator should look at; empty: nothing
+	Err        error     // of Unwanted: the journal's; else nil
 }

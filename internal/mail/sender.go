@@ -18,6 +18,7 @@ type SenderOptions struct {
 	Lookup   func(ctx context.Context, host string) ([]netip.Addr, error) // net.DefaultResolver
 	ReadFile func(name string) ([]byte, error)                            // opens a server's CAFile; nil: such servers are refused
 	EHLOName func(ctx context.Context) string                             // of servers that name none; this host's full name, else ""
+	Refused  func(error) bool                                             // whether an error of Dial means that it connects to no such address; nil: never
 }
 
 // Sender hands messages to mail servers. It is safe for concurrent use.
@@ -33,6 +34,9 @@ func NewSender(o SenderOptions) *Sender {
 	if o.ReadFile == nil {
 		o.ReadFile = func(string) ([]byte, error) { return nil, errors.New("files are not opened here") }
 	}
+	if o.Refused == nil {
+		o.Refused = func(error) bool { return false }
+	}
 	if o.EHLOName == nil {
 		o.EHLOName = newHostName()
 	}
@@ -44,36 +48,46 @@ func NewSender(o SenderOptions) *Sender {
 func (s *Sender) Send(ctx context.Context, server Server, m Message) Result {
 	o, letter, err := s.prepare(server, m)
 	if err != nil {
-		var e *impossible
-		if errors.As(err, &e) {
-			return Result{Class: e.class, Phase: e.phase, Text: e.Error()}
-		}
-		return Result{Class: Permanent, Text: err.Error()}
+		return unprepared(err)
 	}
 	if o.EHLOName == "" {
 		o.EHLOName = s.options.EHLOName(ctx)
 	}
 	session, err := smtp.Open(ctx, o)
 	if err != nil {
-		return result(unopened(err), session.Phases(), server, m)
+		return s.result(unopened(err), session.Phases(), server, m)
 	}
 	defer session.Close()
 	outcome := session.Send(ctx, letter)
-	return result(outcome, session.Phases(), server, m)
+	return s.result(outcome, session.Phases(), server, m)
 }
 
 // impossible is a reason why no connection is tried.
 type impossible struct {
-	class Class
-	phase smtp.Phase
+	class     Class
+	phase     smtp.Phase
+	diagnosis Diagnosis
 	error
+}
+
+// unprepared is the result of a message for which no connection was tried.
+func unprepared(err error) Result {
+	var e *impossible
+	if !errors.As(err, &e) {
+		return Result{Class: Permanent, Text: err.Error(), Diagnosis: Internal}
+	}
+	r := Result{Class: e.class, Phase: e.phase, Text: e.Error(), Diagnosis: e.diagnosis}
+	if e.phase != "" {
+		r.Phases = []Phase{{Phase: e.phase, Text: r.Text}}
+	}
+	return r
 }
 
 // prepare checks everything that can be known without the server, and composes the message.
 func (s *Sender) prepare(server Server, m Message) (smtp.Options, smtp.Letter, error) {
 	var none smtp.Letter
 	if server.SMIME {
-		return smtp.Options{}, none, errors.New("S/MIME signing is not available yet, and a server that is set to sign sends nothing unsigned")
+		return smtp.Options{}, none, &impossible{Permanent, "", SMIME, errors.New("S/MIME signing is not available yet, and a server that is set to sign sends nothing unsigned")}
 	}
 	h, err := letterheadOf(server, m)
 	if err != nil {
@@ -96,13 +110,13 @@ func letterheadOf(server Server, m Message) (letterhead, error) {
 	h := letterhead{subject: m.Subject}
 	var err error
 	if h.recipient, err = ParseAddress(m.Recipient); err != nil {
-		return h, fmt.Errorf("recipient: %w", err)
+		return h, &impossible{Permanent, "", RecipientRefused, fmt.Errorf("recipient: %w", err)}
 	}
 	if server.Sender == "" {
-		return h, errors.New("the SMTP server has no sender address")
+		return h, &impossible{Permanent, "", SenderRefused, errors.New("the SMTP server has no sender address")}
 	}
 	if h.senderName, h.sender, err = ParseSender(server.Sender); err != nil {
-		return h, fmt.Errorf("sender: %w", err)
+		return h, &impossible{Permanent, "", SenderRefused, fmt.Errorf("sender: %w", err)}
 	}
 	h.replyTo = h.sender
 	if m.ReplyTo != "" {
@@ -117,7 +131,7 @@ func letterheadOf(server Server, m Message) (letterhead, error) {
 func (s *Sender) target(server Server) (smtp.Options, error) {
 	e, err := server.Endpoint()
 	if err != nil {
-		return smtp.Options{}, err
+		return smtp.Options{}, &impossible{Permanent, "", NoDNS, err}
 	}
 	o := smtp.Options{
 		Host: e.Host, Port: e.Port, Implicit: e.Implicit, STARTTLS: server.TLS,
@@ -138,11 +152,11 @@ func (s *Sender) target(server Server) (smtp.Options, error) {
 func (s *Sender) roots(name string) (*x509.CertPool, error) {
 	pem, err := s.options.ReadFile(name)
 	if err != nil {
-		return nil, &impossible{Unreachable, smtp.PhaseTLS, fmt.Errorf("ca_file: %w", err)}
+		return nil, &impossible{Unreachable, smtp.PhaseTLS, CertificateUntrusted, fmt.Errorf("ca_file: %w", err)}
 	}
 	pool := x509.NewCertPool()
 	if !pool.AppendCertsFromPEM(pem) {
-		return nil, &impossible{Unreachable, smtp.PhaseTLS, errors.New("ca_file: there is no certificate in it (PEM)")}
+		return nil, &impossible{Unreachable, smtp.PhaseTLS, CertificateUntrusted, errors.New("ca_file: there is no certificate in it (PEM)")}
 	}
 	return pool, nil
 }
@@ -167,12 +181,15 @@ func secrets(server Server, m Message) []string {
 }
 
 // result says in the words of this package how a session ended, without the strings that must not be seen.
-func result(o smtp.Outcome, phases []smtp.PhaseTime, server Server, m Message) Result {
+func (s *Sender) result(o smtp.Outcome, phases []smtp.PhaseTime, server Server, m Message) Result {
 	remove := secrets(server, m)
 	r := Result{
 		Class: classify(o), Phase: o.Phase, Code: o.Reply.Code, Text: o.Reply.Text(remove...),
 		Enhanced:   smtp.Scrub(o.Reply.Enhanced, m.Secrets...), // 5.482.913 may be a code
-		DotWritten: o.DotWritten, Phases: phases,
+		DotWritten: o.DotWritten, Diagnosis: s.diagnose(server, o),
+	}
+	for _, p := range phases {
+		r.Phases = append(r.Phases, p.Report(remove...))
 	}
 	if r.Class == Unwanted {
 		r.Err = o.Err

@@ -18,13 +18,21 @@ const (
 	mostLines   = 100     // lines of a reply
 )
 
-// Protocol errors close the session: what follows could belong to another command.
-var (
-	errLongReply = errors.New("the server's reply is too long")
-	errNoReply   = errors.New("the server's answer is no SMTP reply")
-	errSurplus   = errors.New("the server sent a reply that nobody asked for")
-	errCommand   = errors.New("a command with a control character is not sent")
+// ProtocolError says in which way a server does not speak SMTP. It closes the session: what follows could belong to another
+// command.
+type ProtocolError string
+
+// Error implements error.
+func (e ProtocolError) Error() string { return string(e) }
+
+const (
+	errLongReply   ProtocolError = "the server's reply is too long"
+	errNoReply     ProtocolError = "the server's answer is no SMTP reply"
+	errSurplus     ProtocolError = "the server sent a reply that nobody asked for"
+	errBadGreeting ProtocolError = "the server's greeting is no SMTP reply"
 )
+
+var errCommand = errors.New("a command with a control character is not sent")
 
 // conn reads replies and writes commands under deadlines. It is for one goroutine.
 type conn struct {
@@ -33,6 +41,7 @@ type conn struct {
 	timeout  time.Duration
 	notAfter time.Time       // the end of the phases before a dot; zero: none
 	ctx      context.Context //nolint:containedctx // of the session: its end closes the connection
+	secured  *handshake      // nil: none was tried
 }
 
 func newConn(ctx context.Context, c net.Conn, o Options) *conn {
@@ -156,46 +165,48 @@ func cutEnhanced(code int, text string) (enhanced, rest string) {
 type extensions map[string]string
 
 // hello says EHLO, and HELO to a server that does not know it.
-func (c *conn) hello(name string) (extensions, error) {
+func (c *conn) hello(name string) (extensions, Reply, error) {
 	c.arm()
 	r, err := c.command("EHLO " + name)
 	if err != nil {
-		return nil, err
+		return nil, r, err
 	}
 	if r.Code/100 == 5 {
 		c.arm()
 		if r, err = c.command("HELO " + name); err != nil {
-			return nil, err
+			return nil, r, err
 		}
 	}
 	if r.Code != 250 {
-		return nil, &Error{Phase: PhaseEHLO, Reply: r}
+		return nil, r, &Error{Phase: PhaseEHLO, Reply: r}
 	}
 	ext := extensions{}
 	for _, line := range strings.Split(r.text, "\n")[1:] {
 		keyword, parameters, _ := strings.Cut(line, " ")
 		ext[strings.ToUpper(keyword)] = parameters
 	}
-	return ext, nil
+	return ext, r, nil
 }
 
 // startTLS upgrades the connection (RFC 3207). Whatever was sent before the handshake and not asked for ends the session.
-func (c *conn) startTLS(config *tls.Config) error {
+func (c *conn) startTLS(config *tls.Config) (Reply, error) {
 	c.arm()
 	r, err := c.command("STARTTLS")
 	if err != nil {
-		return err
+		return r, err
 	}
 	if r.Code != 220 {
-		return &Error{Phase: PhaseTLS, Reply: r}
+		return r, &Error{Phase: PhaseTLS, Reply: r}
 	}
-	return c.handshake(config)
+	return r, c.handshake(config)
 }
 
 func (c *conn) handshake(config *tls.Config) error {
 	c.arm()
 	secured := tls.Client(c.Conn, config)
-	if err := secured.HandshakeContext(c.ctx); err != nil {
+	err := secured.HandshakeContext(c.ctx)
+	c.secured = shaken(secured.ConnectionState(), err)
+	if err != nil {
 		return fmt.Errorf("TLS: %w", err)
 	}
 	c.Conn, c.r = secured, bufio.NewReaderSize(secured, longestLine)

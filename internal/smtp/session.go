@@ -44,10 +44,9 @@ type Session struct {
 
 // Errors of a session before the first message.
 var (
-	ErrNoSTARTTLS  = errors.New("the server does not offer STARTTLS")
-	ErrNoAuth      = errors.New("the server offers no way to authenticate that we know (PLAIN, LOGIN, CRAM-MD5)")
-	ErrPlaintext   = errors.New("the password would leave this host unencrypted")
-	errBadGreeting = errors.New("the server's greeting is no SMTP reply")
+	ErrNoSTARTTLS = errors.New("the server does not offer STARTTLS")
+	ErrNoAuth     = errors.New("the server offers no way to authenticate that we know (PLAIN, LOGIN, CRAM-MD5)")
+	ErrPlaintext  = errors.New("the password would leave this host unencrypted")
 )
 
 // Open connects, tries every address of the host in turn, and authenticates. An error is an *Error with the phase; the session
@@ -70,24 +69,28 @@ func Open(ctx context.Context, o Options) (*Session, error) {
 	return s, nil
 }
 
-// Phases returns what each phase took so far, of a session that did not open too.
+// Phases returns what each phase took so far, and how it ended: of a session that did not open too.
 func (s *Session) Phases() []PhaseTime { return s.phases }
 
-// end closes the running phase: its time is noted, and the next one begins.
-func (s *Session) end(p Phase) {
+// end closes the running phase: its time, its reply and why it failed are noted, and the next one begins.
+func (s *Session) end(p Phase, r Reply, err error) {
 	now := time.Now()
-	s.phases = append(s.phases, PhaseTime{Phase: p, MS: float64(now.Sub(s.begun).Microseconds()) / 1000})
-	s.begun = now
+	t := PhaseTime{Phase: p, MS: float64(now.Sub(s.begun).Microseconds()) / 1000, Reply: r, Err: err}
+	if p == PhaseTLS && s.c != nil {
+		t.tls = s.c.secured
+	}
+	s.phases, s.begun = append(s.phases, t), now
 }
 
-// fail ends the running phase with an error.
+// fail ends the running phase with an error. Its reply is the error's, for one that went well before a failure is not the end.
 func (s *Session) fail(p Phase, err error) error {
-	s.end(p)
+	failure := &Error{Phase: p, Err: err}
 	var e *Error
 	if errors.As(err, &e) {
-		return &Error{Phase: p, Reply: e.Reply, Err: e.Err}
+		failure.Reply, failure.Err = e.Reply, e.Err
 	}
-	return &Error{Phase: p, Err: err}
+	s.end(p, failure.Reply, failure.Err)
+	return failure
 }
 
 func (s *Session) connect(ctx context.Context, o Options) (net.Conn, error) {
@@ -132,7 +135,7 @@ func (s *Session) resolve(ctx context.Context, o Options) ([]netip.Addr, error) 
 		err = errors.New("the name has no address")
 	}
 	if err == nil {
-		s.end(PhaseDNS)
+		s.end(PhaseDNS, Reply{}, nil)
 	}
 	return addresses, err
 }
@@ -146,10 +149,11 @@ func (s *Session) greet(o Options) error {
 	}
 	config.ServerName = o.Host
 	if o.Implicit {
+		s.end(PhaseConnect, Reply{}, nil)
 		if err := s.c.handshake(config); err != nil {
 			return s.fail(PhaseTLS, err)
 		}
-		s.end(PhaseTLS)
+		s.end(PhaseTLS, Reply{}, nil)
 	}
 	s.c.arm()
 	r, err := s.c.only()
@@ -162,11 +166,11 @@ func (s *Session) greet(o Options) error {
 	if err != nil {
 		return s.fail(PhaseConnect, err)
 	}
-	s.end(PhaseConnect)
-	if s.ext, err = s.c.hello(o.EHLOName); err != nil {
+	s.end(PhaseConnect, r, nil)
+	if s.ext, r, err = s.c.hello(o.EHLOName); err != nil {
 		return s.fail(PhaseEHLO, err)
 	}
-	s.end(PhaseEHLO)
+	s.end(PhaseEHLO, r, nil)
 	if o.STARTTLS && !o.Implicit {
 		if err := s.secure(o, config); err != nil {
 			return err
@@ -181,16 +185,17 @@ func (s *Session) secure(o Options, config *tls.Config) error {
 		return s.fail(PhaseTLS, ErrNoSTARTTLS)
 	}
 	s.ext = nil
-	if err := s.c.startTLS(config); err != nil {
+	r, err := s.c.startTLS(config)
+	if err != nil {
 		return s.fail(PhaseTLS, err)
 	}
-	s.end(PhaseTLS)
-	ext, err := s.c.hello(o.EHLOName)
+	s.end(PhaseTLS, r, nil)
+	ext, r, err := s.c.hello(o.EHLOName)
 	if err != nil {
 		return s.fail(PhaseEHLO, err)
 	}
 	s.ext = ext
-	s.end(PhaseEHLO)
+	s.end(PhaseEHLO, r, nil)
 	return nil
 }
 
@@ -208,10 +213,11 @@ func (s *Session) authenticate(o Options) error {
 	}
 	// Whether the password may travel was decided above, so the mechanism is told that it may.
 	info := &gomail.ServerInfo{Name: o.Host, TLS: true, Auth: strings.Fields(s.ext["AUTH"])}
-	if err := s.sasl(mechanism, info); err != nil {
+	r, err := s.sasl(mechanism, info)
+	if err != nil {
 		return s.fail(PhaseAuth, err)
 	}
-	s.end(PhaseAuth)
+	s.end(PhaseAuth, r, nil)
 	return nil
 }
 
@@ -229,11 +235,11 @@ func (s *Session) mechanism(o Options) gomail.Auth {
 	return nil
 }
 
-// sasl runs a mechanism (RFC 4954 section 4).
-func (s *Session) sasl(mechanism gomail.Auth, info *gomail.ServerInfo) error {
+// sasl runs a mechanism (RFC 4954 section 4) and returns the reply that accepts it.
+func (s *Session) sasl(mechanism gomail.Auth, info *gomail.ServerInfo) (Reply, error) {
 	name, initial, err := mechanism.Start(info)
 	if err != nil {
-		return err
+		return Reply{}, err
 	}
 	line := "AUTH " + name
 	if initial != nil {
@@ -243,26 +249,26 @@ func (s *Session) sasl(mechanism gomail.Auth, info *gomail.ServerInfo) error {
 		s.c.arm()
 		r, err := s.c.command(line)
 		if err != nil {
-			return err
+			return Reply{}, err
 		}
 		switch r.Code {
 		case 235:
-			return nil
+			return r, nil
 		case 334:
 		default:
-			return &Error{Reply: r}
+			return Reply{}, &Error{Reply: r}
 		}
 		challenge, err := base64.StdEncoding.DecodeString(r.text)
 		if err != nil {
-			return errNoReply
+			return Reply{}, errNoReply
 		}
 		answer, err := mechanism.Next(challenge, true)
 		if err != nil {
-			return fmt.Errorf("authentication: %w", errNoReply) // the cause may hold the challenge
+			return Reply{}, fmt.Errorf("authentication: %w", errNoReply) // the cause may hold the challenge
 		}
 		line = base64.StdEncoding.EncodeToString(answer)
 	}
-	return errNoReply
+	return Reply{}, errNoReply
 }
 
 // literal returns the address literal of an end of a connection (RFC 5321 section 4.1.3).

@@ -27,12 +27,6 @@ const (
 	PhaseReply   Phase = "reply" // to the dot
 )
 
-// PhaseTime is what a phase took.
-type PhaseTime struct {
-	Phase Phase   `json:"phase"`
-	MS    float64 `json:"ms"`
-}
-
 // Journal is asked before each write that carries envelopes or dots. An error keeps the write back and closes the connection:
 // nothing was sent.
 type Journal interface {

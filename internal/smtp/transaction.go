@@ -42,8 +42,9 @@ var (
 // Send brings one letter to the server. Another may follow after it, unless the outcome has an error or a refusal, which
 // close the session.
 func (s *Session) Send(ctx context.Context, l Letter) Outcome {
+	s.begun = time.Now()
 	if !wellFormed(l.Content) {
-		return Outcome{Phase: PhaseMail, Err: ErrContent}
+		return s.unsent(PhaseMail, ErrContent)
 	}
 	o := s.envelope(ctx, l)
 	if o.Err == nil && o.Reply.Code == 354 {
@@ -68,7 +69,7 @@ func (s *Session) envelope(ctx context.Context, l Letter) Outcome {
 	}
 	if l.UTF8 {
 		if _, ok := s.ext["SMTPUTF8"]; !ok {
-			return Outcome{Phase: PhaseMail, Err: ErrUTF8}
+			return s.unsent(PhaseMail, ErrUTF8)
 		}
 		commands[0].line += " SMTPUTF8"
 	}
@@ -98,7 +99,7 @@ func (s *Session) envelope(ctx context.Context, l Letter) Outcome {
 		if err != nil {
 			return s.lost(c.phase, err)
 		}
-		s.end(c.phase)
+		s.end(c.phase, r, nil)
 		if r.Code/100 != c.want {
 			return Outcome{Phase: c.phase, Reply: r} // a 354 that may follow a refused envelope is answered by closing
 		}
@@ -114,12 +115,12 @@ func (s *Session) content(ctx context.Context, l Letter) Outcome {
 	}
 	if l.MayWrite != nil {
 		if err := l.MayWrite(); err != nil {
-			return Outcome{Phase: PhaseData, Err: err, Late: true}
+			return s.late(err)
 		}
 	}
 	now := time.Now()
 	if !l.NotAfter.IsZero() && !now.Before(l.NotAfter) {
-		return Outcome{Phase: PhaseData, Err: errors.New("the message's time is over"), Late: true}
+		return s.late(errors.New("the message's time is over"))
 	}
 	s.begun = now
 	s.c.arm()
@@ -130,7 +131,7 @@ func (s *Session) content(ctx context.Context, l Letter) Outcome {
 		o.Late = !o.DotWritten
 		return o
 	}
-	s.end(PhaseData)
+	s.end(PhaseData, Reply{}, nil)
 	if l.ReplyBy.IsZero() {
 		l.ReplyBy = time.Now().Add(s.c.timeout)
 	}
@@ -141,7 +142,7 @@ func (s *Session) content(ctx context.Context, l Letter) Outcome {
 		o.DotWritten = true
 		return o
 	}
-	s.end(PhaseReply)
+	s.end(PhaseReply, r, nil)
 	return Outcome{Phase: PhaseReply, Reply: r, DotWritten: true, Err: err} // a surplus behind the reply closes the session
 }
 
@@ -155,8 +156,20 @@ func earlier(t, end time.Time) time.Time {
 
 // lost is the outcome of a connection that broke or a server that was silent.
 func (s *Session) lost(p Phase, err error) Outcome {
-	s.end(p)
-	return Outcome{Phase: p, Err: fmt.Errorf("%s: %w", p, err)}
+	return s.unsent(p, fmt.Errorf("%s: %w", p, err))
+}
+
+// unsent is the outcome of a letter that came no further than this phase.
+func (s *Session) unsent(p Phase, err error) Outcome {
+	s.end(p, Reply{}, err)
+	return Outcome{Phase: p, Err: err}
+}
+
+// late is the outcome of a dot that the journal agreed to and that is not written any more.
+func (s *Session) late(err error) Outcome {
+	o := s.unsent(PhaseData, err)
+	o.Late = true
+	return o
 }
 
 // wellFormed reports whether CR and LF stand only as a pair, as the last two bytes too, and no line is too long (RFC 5321

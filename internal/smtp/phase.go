@@ -1,0 +1,111 @@
+package smtp
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"time"
+)
+
+// PhaseTime is what a phase took and how it ended. Certificates and texts come out of it by Report alone.
+type PhaseTime struct {
+	Phase Phase
+	MS    float64 // milliseconds
+	Reply Reply   // Code 0: none came
+	Err   error   // why it failed without a reply; nil: it did not
+
+	tls *handshake // of the TLS phase; nil: there was no handshake
+}
+
+// PhaseReport is a PhaseTime for administrators: every text in it is scrubbed and at most 256 bytes long.
+type PhaseReport struct {
+	Phase    Phase      `json:"phase"`
+	MS       float64    `json:"ms"`
+	Code     int        `json:"code"`     // of the reply; 0: none came
+	Enhanced string     `json:"enhanced"` // RFC 3463
+	Text     string     `json:"text"`     // of the reply, else of what went wrong
+	TLS      *TLSReport `json:"tls"`      // of the TLS phase; null: there was no handshake
+}
+
+// TLSReport says what a handshake came to. Of one that failed, empty fields are what it did not come to.
+type TLSReport struct {
+	Version string              `json:"version"` // such as TLS 1.3
+	Cipher  string              `json:"cipher"`
+	Chain   []CertificateReport `json:"chain"` // as the server presented it, its own first, at most 4; verified or not
+}
+
+// CertificateReport is what a certificate says of itself. Times are RFC 3339, UTC, with milliseconds.
+type CertificateReport struct {
+	Subject   string   `json:"subject"`
+	Issuer    string   `json:"issuer"`
+	Names     []string `json:"names"` // hosts and addresses that it is for, at most 8
+	NotBefore string   `json:"not_before"`
+	NotAfter  string   `json:"not_after"`
+}
+
+const (
+	longestChain = 4
+	mostNames    = 8
+)
+
+// Report returns the phase without the given strings (see Scrub).
+func (p PhaseTime) Report(remove ...string) PhaseReport {
+	r := PhaseReport{
+		Phase: p.Phase, MS: p.MS, Code: p.Reply.Code, Enhanced: Scrub(p.Reply.Enhanced, remove...), Text: p.Reply.Text(remove...),
+	}
+	if r.Code == 0 && p.Err != nil {
+		r.Text = Scrub(p.Err.Error(), remove...)
+	}
+	if p.tls != nil {
+		r.TLS = p.tls.report(remove)
+	}
+	return r
+}
+
+// handshake is what a handshake came to.
+type handshake struct {
+	version, cipher uint16 // 0: none was agreed upon
+	chain           []*x509.Certificate
+}
+
+// shaken reads a handshake that has ended, well or with err. The certificates of one whose verification failed are in the error.
+func shaken(state tls.ConnectionState, err error) *handshake {
+	h := &handshake{version: state.Version, cipher: state.CipherSuite, chain: state.PeerCertificates}
+	var unverified *tls.CertificateVerificationError
+	if errors.As(err, &unverified) {
+		h.chain = unverified.UnverifiedCertificates
+	}
+	return h
+}
+
+func (h *handshake) report(remove []string) *TLSReport {
+	r := &TLSReport{Chain: []CertificateReport{}}
+	if h.version != 0 {
+		r.Version = tls.VersionName(h.version)
+	}
+	if h.cipher != 0 {
+		r.Cipher = tls.CipherSuiteName(h.cipher)
+	}
+	for _, c := range h.chain[:min(len(h.chain), longestChain)] {
+		one := CertificateReport{
+			Subject: Scrub(c.Subject.String(), remove...), Issuer: Scrub(c.Issuer.String(), remove...), Names: []string{},
+			NotBefore: stamp(c.NotBefore), NotAfter: stamp(c.NotAfter),
+		}
+		for _, name := range namesOf(c) {
+			one.Names = append(one.Names, Scrub(name, remove...))
+		}
+		r.Chain = append(r.Chain, one)
+	}
+	return r
+}
+
+// namesOf returns the first of the host names and addresses that a certificate is for.
+func namesOf(c *x509.Certificate) []string {
+	names := append([]string{}, c.DNSNames[:min(len(c.DNSNames), mostNames)]...)
+	for _, ip := range c.IPAddresses {
+		names = append(names, ip.String())
+	}
+	return names[:min(len(names), mostNames)]
+}
+
+func stamp(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000Z") }
