@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/http"
 	"os"
 	"path/filepath"
 
@@ -31,6 +30,7 @@ import (
 	"otpost/internal/token"
 	"otpost/internal/user"
 	"otpost/internal/user/fileuser"
+	"otpost/internal/webui"
 )
 
 // Version is this program's version; the REST API's envelope and `otpost version` tell it.
@@ -61,7 +61,7 @@ type App struct {
 	queueAt    string       // where the queue is, for people
 	servers    *mail.Servers
 	delivery   *delivery.Service
-	handler    http.Handler
+	page       *webui.Site // answers everything: pages itself, the rest by the REST API
 }
 
 // Open opens what the configuration names. On an error nothing stays open.
@@ -82,7 +82,10 @@ func Open(ctx context.Context, o Options) (*App, error) {
 		a.Close() //nolint:errcheck // err is the one to tell
 		return nil, err
 	}
-	a.wire(ctx, keys)
+	if err := a.wire(ctx, keys); err != nil {
+		a.Close() //nolint:errcheck // err is the one to tell
+		return nil, err
+	}
 	return a, nil
 }
 
@@ -115,7 +118,7 @@ func readKeys(c *config.Config) (*secret.Keys, error) {
 }
 
 // wire makes the services from the ground up; each gets only what it may know.
-func (a *App) wire(ctx context.Context, keys *secret.Keys) {
+func (a *App) wire(ctx context.Context, keys *secret.Keys) error {
 	c := a.config
 	files := fileroot.New(fileroot.Options{
 		Roots: c.FileRoots, Base: baseFolder(c), Deny: a.ownFiles(), DenyNames: []string{queueLog}, Streams: []*os.File{os.Stdout, os.Stderr},
@@ -127,7 +130,8 @@ func (a *App) wire(ctx context.Context, keys *secret.Keys) {
 		"passwdresolver": fileuser.New(fileuser.Options{Files: files, Verifier: passwords, Now: a.db.Now, Log: a.log}),
 	}})
 	a.servers = mail.NewServers(a.db, keys)
-	sender := mail.NewSender(mail.SenderOptions{Dial: a.dialer.DialContext, Lookup: a.dialer.Lookup, ReadFile: files.ReadFile})
+	sender := mail.NewSender(mail.SenderOptions{Dial: a.dialer.DialContext, Lookup: a.dialer.Lookup, ReadFile: files.ReadFile,
+		Refused: func(err error) bool { return errors.Is(err, dial.ErrRefused) }})
 	a.delivery = delivery.New(delivery.Options{
 		DB: a.db, Keys: keys, Servers: a.servers, Sender: sender, Driver: a.driver, Log: a.log, Queue: a.queueLog,
 		Fallback:  delivery.Fallback(c.QueueFallback),
@@ -137,7 +141,7 @@ func (a *App) wire(ctx context.Context, keys *secret.Keys) {
 		DB: a.db, Keys: keys, Settings: settings, Users: users, PINs: passwords, Deliveries: a.delivery, ValidAddress: validAddress,
 	})
 	a.Administrators = access.NewAdministrators(a.db, peppered{passwords, c.Pepper})
-	a.handler = httpapi.New(httpapi.Deps{
+	api := httpapi.New(httpapi.Deps{
 		Login:  login.New(login.Options{DB: a.db, Users: users, Tokens: tokens, Settings: settings, Deliveries: a.delivery, Log: a.log}),
 		Tokens: tokens, Users: users, Servers: a.servers, Delivery: a.delivery, Settings: settings, Queue: a.driver,
 		Administrators: a.Administrators, Guard: access.NewGuard(a.db), Journal: audit.New(a.db),
@@ -149,6 +153,9 @@ func (a *App) wire(ctx context.Context, keys *secret.Keys) {
 			return challenge.List(ctx, a.db, f)
 		},
 	}, httpapi.Options{Version: Version, Node: c.Node, NodeID: a.db.Instance().ID, Now: a.db.Now, Log: a.log})
+	page, err := webui.New(api, webui.Options{Version: Version, Now: a.db.Now, Log: a.log})
+	a.page = page
+	return err
 }
 
 // validAddress is the rule for the addresses of tokens.
