@@ -74,9 +74,10 @@ func (a *App) withoutQueue(servers []mail.Server) []string {
 func (a *App) Serve(graceful, hard context.Context, l net.Listener, n int) error {
 	a.dialer.Guard(l.Addr())
 	server := &http.Server{
-		Handler: a.handler, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute,
+		Handler: a.page, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute,
 		MaxHeaderBytes: 64 << 10, ErrorLog: slog.NewLogLogger(a.log.Handler(), slog.LevelWarn),
 	}
+	server.RegisterOnShutdown(a.page.Stop)
 	// The workers stop after the last request: its mail may still be theirs.
 	background, stop := context.WithCancel(context.WithoutCancel(graceful))
 	defer stop()

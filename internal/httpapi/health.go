@@ -15,7 +15,6 @@ func (s *server) probeRoutes() []route {
 	}
 	return []route{
 		probe("/healthz/{$}", s.ready), probe("/healthz/readyz", s.ready), probe("/healthz/livez", s.live), probe("/healthz/startupz", s.started),
-		probe("/{$}", s.root),
 	}
 }
 
@@ -57,11 +56,4 @@ func (s *server) queueHealth(ctx context.Context) (object, error) {
 		state = "degraded"
 	}
 	return object{"state": state, "waiting": waiting, "workers": len(workers)}, nil
-}
-
-// root answers GET /: who is here. There are no pages yet.
-func (s *server) root(w http.ResponseWriter, r *http.Request) error {
-	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	_, err := w.Write([]byte("otpost " + s.options.Version + ": an authentication server with privacyIDEA's REST API.\n"))
-	return err
 }

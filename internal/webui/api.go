@@ -1,0 +1,146 @@
+package webui
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"regexp"
+	"strings"
+)
+
+// answer is what a call of the REST API gave: the envelope's value and detail, undecoded.
+type answer struct {
+	Value          json.RawMessage
+	Detail         json.RawMessage
+	Authentication string // ACCEPT, REJECT, CHALLENGE or ''
+}
+
+// apiError is a refusal of the REST API.
+type apiError struct {
+	Status  int    // HTTP
+	Code    int    // privacyIDEA's number
+	Message string // for people, without its number
+	Field   string // the parameter that it is about; ''
+}
+
+// Error implements error.
+func (e *apiError) Error() string { return fmt.Sprintf("%s (%d)", e.Message, e.Code) }
+
+// What refusals of a parameter look like (fault.Missing and httpapi's wrong; compatibility.md).
+var (
+	aboutParameter = regexp.MustCompile(`(?s)^Parameter (\w+): (.*)$`)
+	aboutMissing   = regexp.MustCompile(`^Missing parameter: '?(\w+)'?$`)
+	number         = regexp.MustCompile(`^ERR\d+: `)
+)
+
+// newAPIError reads which field a refusal is about.
+func newAPIError(status, code int, message string) *apiError {
+	e := &apiError{Status: status, Code: code, Message: number.ReplaceAllString(message, "")}
+	if m := aboutParameter.FindStringSubmatch(e.Message); m != nil {
+		e.Field, e.Message = m[1], strings.ToUpper(m[2][:1])+m[2][1:]
+	}
+	if m := aboutMissing.FindStringSubmatch(e.Message); m != nil {
+		e.Field = m[1]
+	}
+	return e
+}
+
+// status returns the HTTP status of a refusal, 0 for every other error.
+func status(err error) int {
+	var e *apiError
+	if errors.As(err, &e) {
+		return e.Status
+	}
+	return 0
+}
+
+// call asks the REST API in this process, with the visitor's session and from his address. GET and DELETE carry the parameters in
+// the query, POST as a form. The error of a refusal is an *apiError.
+func (v *visit) call(method, path string, params url.Values) (answer, error) {
+	target, body := path, ""
+	if method == http.MethodPost {
+		body = params.Encode()
+	} else if len(params) > 0 {
+		target += "?" + params.Encode()
+	}
+	r, err := http.NewRequestWithContext(v.r.Context(), method, target, strings.NewReader(body))
+	if err != nil {
+		return answer{}, fmt.Errorf("ask %s: %w", path, err)
+	}
+	r.RemoteAddr = v.r.RemoteAddr
+	for _, name := range []string{"X-Forwarded-For", "Forwarded", "X-Real-Ip"} { // whether they count is the API's to say
+		r.Header[name] = v.r.Header[name]
+	}
+	if method == http.MethodPost {
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	}
+	if v.session.token != "" {
+		r.Header.Set("Authorization", v.session.token)
+	}
+	out := &recorder{header: make(http.Header), status: http.StatusOK}
+	v.site.api.ServeHTTP(out, r)
+	return out.answer()
+}
+
+// get asks for path and decodes the value into what to points to.
+func (v *visit) get(path string, params url.Values, to any) error {
+	a, err := v.call(http.MethodGet, path, params)
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(a.Value, to); err != nil {
+		return fmt.Errorf("read the answer of %s: %w", path, err)
+	}
+	return nil
+}
+
+// recorder keeps the API's answer.
+type recorder struct {
+	header http.Header
+	status int
+	body   bytes.Buffer
+}
+
+// Header implements http.ResponseWriter.
+func (o *recorder) Header() http.Header { return o.header }
+
+// WriteHeader implements http.ResponseWriter.
+func (o *recorder) WriteHeader(status int) { o.status = status }
+
+// Write implements http.ResponseWriter.
+func (o *recorder) Write(p []byte) (int, error) { return o.body.Write(p) }
+
+// answer opens the envelope.
+func (o *recorder) answer() (answer, error) {
+	var envelope struct {
+		Detail json.RawMessage
+		Result struct {
+			Status         bool
+			Value          json.RawMessage
+			Authentication string
+			Error          struct {
+				Code    int
+				Message string
+			}
+		}
+	}
+	if err := json.Unmarshal(o.body.Bytes(), &envelope); err != nil {
+		return answer{}, fmt.Errorf("the API answered %d without an envelope: %w", o.status, err)
+	}
+	if !envelope.Result.Status {
+		return answer{}, newAPIError(o.status, envelope.Result.Error.Code, envelope.Result.Error.Message)
+	}
+	return answer{Value: envelope.Result.Value, Detail: envelope.Detail, Authentication: envelope.Result.Authentication}, nil
+}
+
+// pathTo joins segments of a path, each escaped: pathTo("smtpserver", "a/b") is /smtpserver/a%2Fb.
+func pathTo(segments ...string) string {
+	var b strings.Builder
+	for _, one := range segments {
+		b.WriteString("/" + url.PathEscape(one))
+	}
+	return b.String()
+}

@@ -1,0 +1,86 @@
+package webui
+
+import (
+	"errors"
+	"net/url"
+)
+
+// field is one input of a form; the component "field" of parts.html draws it. Texts come from the language file by Text, such as
+// server.port: <Text> is the label, <Text>.help what stands below it. It has a member for each thing that inputs differ in.
+type field struct {
+	Name     string // the parameter of REST
+	Text     string
+	Type     string // text, number, email, password, checkbox, select, textarea
+	Value    string
+	Checked  bool
+	Options  []option // of a select
+	Required bool
+	Fixed    bool   // shown, not changed
+	Max      int    // characters; 0: no limit
+	Hint     string // placeholder: an example
+	Complete string // autocomplete, HTML's word for what it is (WCAG 1.3.5)
+	Note     string // stands beside it, as a warning
+	Error    string // what is wrong with the value
+}
+
+// option is a choice of a select.
+type option struct {
+	Value, Text string
+	Chosen      bool
+}
+
+// fill puts what was typed into the fields, as it was typed.
+func fill(fields []field, typed url.Values) {
+	for i := range fields {
+		f := &fields[i]
+		switch {
+		case f.Type == "checkbox":
+			f.Checked = typed.Get(f.Name) != ""
+		case typed.Has(f.Name):
+			f.Value = typed.Get(f.Name)
+		}
+		for j := range f.Options {
+			f.Options[j].Chosen = f.Options[j].Value == f.Value
+		}
+	}
+}
+
+// blame puts a refusal of the API beside the field that it is about and returns "", or returns it for the top of the form when it
+// is about none. An error that is no refusal is returned.
+func (v *visit) blame(fields []field, err error) (above string, other error) {
+	var e *apiError
+	if !errors.As(err, &e) || e.Status == 401 {
+		return "", err
+	}
+	for i := range fields {
+		if e.Field != "" && fields[i].Name == e.Field {
+			fields[i].Error = v.ruleOf(fields[i], e)
+			return "", nil
+		}
+	}
+	return e.Message, nil
+}
+
+// ruleOf returns what to say beside a field: the API's sentence, which is English, or the field's rule in the visitor's language.
+func (v *visit) ruleOf(f field, e *apiError) string {
+	if rule := f.Text + ".rule"; v.text.Name != fallback && v.text.has(rule) {
+		return v.text.say(rule)
+	}
+	return e.Message
+}
+
+// params returns the parameters that REST gets for what was typed: a box that is not ticked is sent as 0, so that it counts.
+func params(fields []field, typed url.Values) url.Values {
+	out := make(url.Values)
+	for _, f := range fields {
+		switch {
+		case f.Type == "checkbox" && typed.Get(f.Name) == "":
+			out.Set(f.Name, "0")
+		case f.Type == "checkbox":
+			out.Set(f.Name, "1")
+		default:
+			out.Set(f.Name, typed.Get(f.Name))
+		}
+	}
+	return out
+}

@@ -1,0 +1,112 @@
+package webui
+
+import (
+	"bytes"
+	"fmt"
+	"html/template"
+	"io/fs"
+	"net/http"
+	"strings"
+	"time"
+)
+
+// policy is the Content-Security-Policy of every page: nothing inline, nothing from elsewhere, in no frame.
+const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
+	"form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+
+// secure sets the headers of everything that this package answers.
+func secure(h http.Header) {
+	h.Set("Content-Security-Policy", policy)
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("X-Frame-Options", "DENY")
+	h.Set("Referrer-Policy", "same-origin")
+	h.Set("Cross-Origin-Opener-Policy", "same-origin")
+	h.Set("Cache-Control", "no-store")
+}
+
+// templates are the pages by name; each holds the layout and the parts too.
+type templates map[string]*template.Template
+
+// parseTemplates reads template/*.html. layout.html frames each page, parts.html has the components.
+func parseTemplates(from fs.FS) (templates, error) {
+	base, err := template.New("").Funcs(stubs).ParseFS(from, "template/layout.html", "template/parts.html")
+	if err != nil {
+		return nil, fmt.Errorf("read the layout: %w", err)
+	}
+	names, err := fs.Glob(from, "template/*.html")
+	if err != nil {
+		return nil, err
+	}
+	all := make(templates)
+	for _, name := range names {
+		page := strings.TrimSuffix(strings.TrimPrefix(name, "template/"), ".html")
+		if page == "layout" || page == "parts" {
+			continue
+		}
+		if all[page], err = template.Must(base.Clone()).ParseFS(from, name); err != nil {
+			return nil, fmt.Errorf("read page %s: %w", page, err)
+		}
+	}
+	return all, nil
+}
+
+// stubs are the functions of templates while they are parsed; show puts those of the visit in their place.
+var stubs = template.FuncMap{ //nolint:gochecknoglobals // a constant table
+	"t":    func(string, ...any) string { return "" },
+	"when": func(any) template.HTML { return "" },
+	"may":  func(string) bool { return false },
+}
+
+// frame is what layout.html gets.
+type frame struct {
+	Page     string // name of the template, for its title: title.<page>
+	Data     any
+	Menu     []menuEntry
+	Session  session
+	Language string
+	Path     string // of this page
+	Done     string // what was done on the page before; ''
+	Version  string
+}
+
+// show renders a page. It is written as a whole or, when its template fails, not at all.
+func (v *visit) show(status int, page string, data any) {
+	f := frame{Page: page, Data: data, Menu: v.menu(), Session: v.session, Language: v.text.Name, Path: v.r.URL.RequestURI(), Version: v.site.options.Version}
+	if done := v.r.URL.Query().Get("done"); v.text.has("done." + done) {
+		f.Done = v.text.say("done." + done)
+	}
+	var b bytes.Buffer
+	t, err := v.site.templates[page].Clone()
+	if err == nil {
+		err = t.Funcs(template.FuncMap{"t": v.text.say, "when": v.when, "may": v.session.may}).ExecuteTemplate(&b, "layout", f)
+	}
+	if err != nil {
+		v.site.log.Error("page not rendered", "page", page, "err", err)
+		http.Error(v.w, v.text.say("error.internal"), http.StatusInternalServerError)
+		return
+	}
+	v.w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	v.w.Header().Set("Content-Language", v.text.Name)
+	v.w.WriteHeader(status)
+	v.w.Write(b.Bytes()) //nolint:errcheck // a browser that is gone does not matter any more
+}
+
+// when renders a time (time.Time, *time.Time or RFC 3339 text): in UTC, which the script turns into the reader's own zone.
+func (v *visit) when(value any) template.HTML {
+	var at time.Time
+	switch t := value.(type) {
+	case time.Time:
+		at = t
+	case *time.Time:
+		if t != nil {
+			at = *t
+		}
+	case string:
+		at, _ = time.Parse(time.RFC3339, t) // the zero time is shown as a dash
+	}
+	if at.IsZero() {
+		return "–"
+	}
+	at = at.UTC()
+	return template.HTML(fmt.Sprintf(`<time datetime="%s">%s UTC</time>`, at.Format(time.RFC3339Nano), at.Format("2006-01-02 15:04:05"))) //nolint:gosec // digits only
+}

@@ -1,0 +1,134 @@
+package webui
+
+import (
+	"errors"
+	"net/http"
+	"net/url"
+)
+
+// screen is one row of the table: who may see what at which address.
+type screen struct {
+	method string
+	path   string // a pattern of net/http's ServeMux
+	right  string // privacyIDEA's name of the right that the page needs; '' : a session is enough
+	open   bool   // for people without a session too
+	menu   string // key of the entry in the menu; '' : none
+	show   func(*visit) error
+}
+
+// table returns all pages. The menu has its order.
+func table() []screen {
+	return []screen{
+		{method: "GET", path: "/{$}", open: true, show: (*visit).home},
+		{method: "POST", path: "/ui/signin", open: true, show: (*visit).signIn},
+		{method: "POST", path: "/ui/signout", open: true, show: (*visit).signOut},
+		{method: "POST", path: "/ui/language", open: true, show: (*visit).chooseLanguage},
+	}
+}
+
+// visit is one request for a page, with whoever makes it. It belongs to the request's goroutine.
+type visit struct {
+	site    *Site
+	w       http.ResponseWriter
+	r       *http.Request
+	screen  screen
+	session session
+	text    *language
+}
+
+// screen returns the handler of a row: it finds the session, checks what the page needs, and shows errors as pages.
+func (s *Site) screen(one screen) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		secure(w.Header())
+		v := &visit{site: s, w: w, r: r, screen: one, text: s.languages.of(r), session: sessionOf(r, s.options.Now())}
+		if err := v.run(); err != nil {
+			v.refuse(err)
+		}
+	})
+}
+
+// mostForm bounds a posted form: the largest is that of an SMTP server.
+const mostForm = 256 << 10
+
+func (v *visit) run() error {
+	v.r.Body = http.MaxBytesReader(v.w, v.r.Body, mostForm)
+	if err := v.r.ParseForm(); err != nil {
+		return &apiError{Status: http.StatusBadRequest, Message: v.text.say("error.form")}
+	}
+	switch {
+	case v.screen.open:
+	case v.session.token == "":
+		return errSignedOut
+	case v.screen.right != "" && !v.session.may(v.screen.right):
+		return &apiError{Status: http.StatusForbidden, Message: v.text.say("error.right", v.screen.right)}
+	}
+	return v.screen.show(v)
+}
+
+// errSignedOut says that the page needs a session.
+var errSignedOut = errors.New("there is no session")
+
+// refuse shows an error as a page. Whoever has no session, or none any more, signs in and goes on: what he typed is kept.
+func (v *visit) refuse(err error) {
+	var e *apiError
+	switch {
+	case errors.Is(err, errSignedOut), status(err) == http.StatusUnauthorized:
+		v.show(http.StatusUnauthorized, "signin", signInForm{Next: v.r.URL.RequestURI(), Kept: v.kept(), Expired: v.session.was})
+	case errors.As(err, &e):
+		v.show(e.Status, "error", errorPage{Status: e.Status, Message: e.Message})
+	case v.r.Context().Err() != nil: // nobody waits any more
+	default:
+		v.site.log.Error("page failed", "path", v.r.URL.Path, "err", err)
+		v.show(http.StatusInternalServerError, "error", errorPage{Status: http.StatusInternalServerError, Message: v.text.say("error.internal")})
+	}
+}
+
+// errorPage is the data of the page that says what went wrong.
+type errorPage struct {
+	Status  int
+	Message string
+}
+
+// notFound answers addresses below /ui/ that nobody serves.
+func (v *visit) notFound() error {
+	return &apiError{Status: http.StatusNotFound, Message: v.text.say("error.notfound")}
+}
+
+// foreign answers a form that was sent from a page of somebody else.
+func (v *visit) foreign() error {
+	return &apiError{Status: http.StatusForbidden, Message: v.text.say("error.foreign")}
+}
+
+// redirect goes on to a page of ours. done is the key of what to say there; ” : nothing.
+func (v *visit) redirect(path, done string) error {
+	if done != "" {
+		path += "?" + url.Values{"done": {done}}.Encode()
+	}
+	http.Redirect(v.w, v.r, path, http.StatusSeeOther)
+	return nil
+}
+
+// menuEntry is a link to a screen.
+type menuEntry struct {
+	Path, Text string
+	Here       bool
+}
+
+// menu returns the links that the visitor may follow.
+func (v *visit) menu() []menuEntry {
+	var all []menuEntry
+	if v.session.token == "" {
+		return nil
+	}
+	for _, one := range v.site.screens {
+		if one.menu != "" && (one.right == "" || v.session.may(one.right)) {
+			all = append(all, menuEntry{Path: one.path, Text: v.text.say(one.menu), Here: under(v.r.URL.Path, one.path)})
+		}
+	}
+	return all
+}
+
+// under reports whether a page belongs to a menu's entry.
+func under(path, entry string) bool {
+	return path == entry || len(path) > len(entry) && path[:len(entry)] == entry && path[len(entry)] == '/'
+}

@@ -1,0 +1,64 @@
+// Keeps live what the server sends, shows times in the reader's zone, and guards what was typed. Every page works without it.
+
+const inZone = new Intl.DateTimeFormat(document.documentElement.lang, { dateStyle: "medium", timeStyle: "medium" });
+
+function showTimes(root) {
+  for (const time of root.querySelectorAll("time[datetime]")) {
+    time.title = time.textContent;
+    time.textContent = inZone.format(new Date(time.dateTime));
+  }
+}
+
+// Loads the page again and takes the element with this id from it. The focus stays where it was.
+async function refresh(id) {
+  const response = await fetch(location.href, { headers: { Accept: "text/html" } });
+  if (!response.ok) return;
+  const fresh = new DOMParser().parseFromString(await response.text(), "text/html").getElementById(id);
+  const old = document.getElementById(id);
+  if (!fresh || !old) return;
+  const focused = old.contains(document.activeElement) ? document.activeElement.id : "";
+  showTimes(fresh);
+  old.replaceChildren(...fresh.childNodes);
+  if (focused) document.getElementById(focused)?.focus();
+}
+
+// data-live="ADDRESS" listens to a stream: "changed" loads the element again (it needs an id), "state" brings its text; with
+// data-then="ADDRESS" the page goes there when the last state has come.
+function listen(element) {
+  const stream = new EventSource(element.dataset.live);
+  let loading = Promise.resolve();
+  stream.addEventListener("changed", () => { loading = loading.then(() => refresh(element.id)).catch(() => {}); });
+  stream.addEventListener("state", (event) => {
+    const news = JSON.parse(event.data);
+    element.textContent = news.text;
+    element.className = "live " + news.state;
+    if (!news.final) return;
+    stream.close();
+    if (element.dataset.then) location.assign(element.dataset.then);
+  });
+  addEventListener("pagehide", () => stream.close());
+}
+
+// A form says that it is being sent, is sent once, and asks before what was typed into it is left behind.
+function guard(form) {
+  let changed = false;
+  form.addEventListener("input", () => { changed = true; });
+  form.addEventListener("submit", (event) => {
+    changed = false;
+    const question = event.submitter?.dataset.confirm;
+    if (question && !confirm(question)) { event.preventDefault(); return; }
+    form.setAttribute("aria-busy", "true");
+    // Not disabled at once: the button's own name and value would not be sent.
+    setTimeout(() => { for (const button of form.querySelectorAll("button")) button.disabled = true; });
+  });
+  if (form.hasAttribute("data-guard")) {
+    addEventListener("beforeunload", (event) => { if (changed) event.preventDefault(); });
+  }
+}
+
+showTimes(document);
+document.querySelectorAll("[data-live]").forEach(listen);
+document.querySelectorAll("form").forEach(guard);
+document.querySelectorAll("select[data-submit]").forEach((s) => s.addEventListener("change", () => s.form.requestSubmit()));
+addEventListener("pageshow", () => { for (const b of document.querySelectorAll("form[aria-busy] button")) b.disabled = false; });
+(document.querySelector("[aria-invalid=true]") ?? document.querySelector("[autofocus]"))?.focus();

@@ -1,0 +1,105 @@
+// Package webui renders the pages that administrators see.
+//
+// It promises: a page can do nothing that REST cannot, for everything it shows and does is a call of the REST API in this process
+// with the session of whoever looks; every page has the same strict Content-Security-Policy; texts stand in one file per language;
+// everything works without JavaScript, which only keeps live what is shown. What it does not: know a record, a rule or a right of
+// its own. One file holds one screen; screens.go is the table of them.
+package webui
+
+import (
+	"context"
+	"embed"
+	"errors"
+	"io/fs"
+	"log/slog"
+	"net/http"
+	"time"
+)
+
+//go:embed template static text
+var files embed.FS
+
+// Options may stay zero.
+type Options struct {
+	Version string           // shown at the foot of each page
+	Now     func() time.Time // time.Now
+	Log     *slog.Logger     // discards
+}
+
+// Site is the pages with the API behind them. It is safe for concurrent use.
+type Site struct {
+	api       http.Handler
+	options   Options
+	log       *slog.Logger
+	languages languages
+	templates templates
+	screens   []screen
+	streams   chan struct{}   // one place for each open event stream
+	stopping  context.Context // ends with Stop: event streams would hold a graceful stop up
+	stop      context.CancelFunc
+	handler   http.Handler
+}
+
+// New returns the pages in front of api: they answer at / and below /ui/, api answers everything else. An error is a mistake in
+// the embedded templates or texts.
+func New(api http.Handler, o Options) (*Site, error) {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	s := &Site{api: api, options: o, log: o.Log.With("component", "webui"), screens: table(), streams: make(chan struct{}, mostStreams)}
+	s.stopping, s.stop = context.WithCancel(context.Background())
+	var err, errTexts error
+	s.templates, err = parseTemplates(files)
+	s.languages, errTexts = readLanguages(files)
+	if err := errors.Join(err, errTexts); err != nil {
+		return nil, err
+	}
+	s.handler = s.routes()
+	return s, nil
+}
+
+// ServeHTTP implements http.Handler.
+func (s *Site) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.handler.ServeHTTP(w, r) }
+
+// Stop ends the event streams, for a server that is about to wait for its last answers.
+func (s *Site) Stop() { s.stop() }
+
+// routes returns the handler of all paths. State is changed by POST alone, behind the check that it comes from a page of ours.
+func (s *Site) routes() http.Handler {
+	pages := http.NewServeMux()
+	for _, one := range s.screens {
+		pages.Handle(one.method+" "+one.path, s.screen(one))
+	}
+	static, err := fs.Sub(files, "static")
+	if err != nil {
+		panic(err) // a constant name
+	}
+	pages.Handle("GET /ui/static/", http.StripPrefix("/ui/static/", cached(http.FileServerFS(static))))
+	pages.Handle("/ui/", s.screen(screen{show: (*visit).notFound, open: true}))
+
+	sameOrigin := http.NewCrossOriginProtection()
+	sameOrigin.SetDenyHandler(s.screen(screen{show: (*visit).foreign, open: true}))
+	guarded := sameOrigin.Handler(pages)
+	all := http.NewServeMux()
+	all.Handle("/", s.api)
+	all.Handle("GET /{$}", guarded)
+	all.Handle("/ui/", guarded)
+	all.Handle("GET /favicon.ico", http.RedirectHandler("/ui/static/icon.svg", http.StatusMovedPermanently))
+	return all
+}
+
+// cached lets a browser keep what only a new version of the program changes for a while.
+func cached(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		secure(w.Header())
+		if r.URL.Path == "" {
+			http.NotFound(w, r) // no list of what there is
+			return
+		}
+		w.Header().Set("Cache-Control", "max-age=300")
+		h.ServeHTTP(w, r)
+	})
+}
