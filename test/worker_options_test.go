@@ -361,12 +361,15 @@ func TestQueueCommandsTellAJobsWay(t *testing.T) {
 	if now := w.status(t); now.Ready[0].Priority != "urgent" || now.Ready[0].Jobs != 1 || len(now.Workers) != 0 {
 		t.Errorf("while it waits: %+v", now)
 	}
-	var jobs []struct {
-		ID    string `json:"id"`
-		Kind  string `json:"kind"`
-		State string `json:"state"`
+	var list struct {
+		Jobs []struct {
+			ID    string `json:"id"`
+			Kind  string `json:"kind"`
+			State string `json:"state"`
+		} `json:"jobs"`
 	}
-	w.ask(t, &jobs, "queue", "list", "--state", "ready")
+	w.ask(t, &list, "queue", "list", "--state", "ready")
+	jobs := list.Jobs
 	if len(jobs) != 1 || jobs[0].Kind != "delivery.send" || jobs[0].State != "ready" {
 		t.Fatalf("jobs: %+v", jobs)
 	}
@@ -405,5 +408,70 @@ func TestQueueCommandsTellAJobsWay(t *testing.T) {
 	}
 	if !strings.Contains(printed, "550 5.7.1 no such user") {
 		t.Errorf("the server's reply is missing:\n%s", printed)
+	}
+}
+
+// TestQueueCommandsTellWhatTheDatabaseKnowsWithoutRedis stops Redis while a mail waits, after another one was refused.
+func TestQueueCommandsTellWhatTheDatabaseKnowsWithoutRedis(t *testing.T) {
+	t.Parallel()
+	w := newWorldOn(t, inRedis)
+	w.sink.Use(func(stage e2e.Stage, _ e2e.Mail) error {
+		if stage == e2e.AtRcpt {
+			return e2e.Refuse(550, "no such user")
+		}
+		return nil
+	})
+	worker := w.consumer(t)
+	refused := w.enrol(t, "REFUSED")
+	refused.begin(t, w.server.Client)
+	w.state(t, refused, "not_sent")
+	worker.Stop(t)
+	waiting := w.enrol(t, "WAITS")
+	waiting.begin(t, w.server.Client)
+	w.redis.Stop(t)
+	run := func(args ...string) string {
+		t.Helper()
+		code, p := e2e.Run(t, w.Otpost(append(args, "--config", w.Config)...))
+		said := p.Err.String()
+		if code != 1 || !strings.HasPrefix(said, "otpost: the queue is out of reach: ") || !strings.Contains(said, w.redis.Address()) || strings.Count(said, "\n") != 1 {
+			t.Errorf("otpost %v exited with %d: %q", args, code, said)
+		}
+		return p.Out.String()
+	}
+	var now struct {
+		Reachable bool   `json:"reachable"`
+		Error     string `json:"error"`
+		Open      []struct {
+			State string `json:"state"`
+			Mails int    `json:"mails"`
+		} `json:"open_deliveries"`
+		queueNow
+	}
+	if err := json.Unmarshal([]byte(run("queue", "status", "--json")), &now); err != nil {
+		t.Fatal(err)
+	}
+	if now.Reachable || now.Error == "" || len(now.Open) != 1 || now.Open[0].State != "queued" || now.Open[0].Mails != 1 {
+		t.Errorf("status: %+v", now)
+	}
+	if len(now.Failures) != 1 || now.Failures[0].Reason != "refused" {
+		t.Errorf("failures: %+v", now.Failures)
+	}
+	var list struct {
+		Jobs []struct{} `json:"jobs"`
+		Open []struct {
+			ID string `json:"id"`
+		} `json:"open_deliveries"`
+	}
+	if err := json.Unmarshal([]byte(run("queue", "list", "--json")), &list); err != nil || len(list.Open) != 1 || list.Jobs == nil {
+		t.Fatalf("list: %+v, %v", list, err)
+	}
+	printed := run("queue", "status") + run("queue", "list") + run("queue", "show", list.Open[0].ID)
+	for _, part := range []string{"MAILS UNDER WAY", "refused", list.Open[0].ID, "no attempt was made"} {
+		if !strings.Contains(printed, part) {
+			t.Errorf("nothing says %q:\n%s", part, printed)
+		}
+	}
+	if strings.Contains(printed, waiting.address) {
+		t.Error("a command printed the whole address")
 	}
 }

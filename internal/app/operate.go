@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"otpost/internal/config"
 	"otpost/internal/delivery"
 	"otpost/internal/queue"
 	"otpost/internal/store"
@@ -15,6 +16,17 @@ import (
 
 // errNoQueue says that the configuration names no queue.
 var errNoQueue = errors.New("there is no job queue")
+
+// ErrQueueAway says that the queue could not be asked. What comes with it is what the database knows.
+var ErrQueueAway = errors.New("the queue is out of reach")
+
+// away marks an error of the queue's driver. A queue inside the database is as far away as the database: its error stays.
+func (a *App) away(err error) error {
+	if err == nil || a.config.QueueClass == config.EmbeddedQueue {
+		return err
+	}
+	return fmt.Errorf("%w: %w", ErrQueueAway, err)
+}
 
 // operator returns the queue's side for operators.
 func (a *App) operator() (queue.Operator, error) {
@@ -38,6 +50,7 @@ type QueueStatus struct {
 	At       time.Time // when it was looked at
 	Jobs     queue.Status
 	Workers  []queue.Seen
+	Open     []delivery.Backlog // the messages without a final state
 	Failures []delivery.Failure // of the last FailuresOver
 	StartOne string             // the command that starts a worker
 }
@@ -45,38 +58,57 @@ type QueueStatus struct {
 // FailuresOver is how far back a QueueStatus counts failures.
 const FailuresOver = 24 * time.Hour
 
-// QueueStatus looks at the queue, its workers and the messages that failed.
+// QueueStatus looks at the queue, its workers and the messages that are under way or failed. With ErrQueueAway Jobs and Workers
+// are empty and the rest is there.
 func (a *App) QueueStatus(ctx context.Context) (QueueStatus, error) {
 	s := QueueStatus{Name: a.config.QueueName, Place: a.queueAt, At: a.db.Now(), StartOne: a.workerCommand()}
 	o, err := a.operator()
 	if err != nil {
 		return s, err
 	}
-	if s.Jobs, err = o.Status(ctx); err != nil {
+	if s.Open, err = a.delivery.Backlog(ctx); err != nil {
 		return s, err
 	}
-	if s.Workers, err = a.driver.Workers(ctx); err != nil {
+	if s.Failures, err = a.delivery.Failures(ctx, s.At.Add(-FailuresOver)); err != nil {
 		return s, err
 	}
-	s.Failures, err = a.delivery.Failures(ctx, s.At.Add(-FailuresOver))
-	return s, err
+	jobs, err := o.Status(ctx)
+	if err != nil {
+		return s, a.away(err)
+	}
+	workers, err := a.driver.Workers(ctx)
+	if err != nil {
+		return s, a.away(err)
+	}
+	s.Jobs, s.Workers = jobs, workers
+	return s, nil
 }
 
-// QueueList lists jobs of the queue.
+// QueueList lists jobs of the queue. With ErrQueueAway there are none, and Unfinished tells what is under way.
 func (a *App) QueueList(ctx context.Context, f queue.Filter) ([]queue.Listed, error) {
 	o, err := a.operator()
 	if err != nil {
 		return nil, err
 	}
-	return o.List(ctx, f)
+	jobs, err := o.List(ctx, f)
+	return jobs, a.away(err)
+}
+
+// Unfinished lists the messages without a final state, the oldest first; at most so many, 0 for all.
+func (a *App) Unfinished(ctx context.Context, most int) ([]delivery.Unfinished, error) {
+	return a.delivery.Unfinished(ctx, most)
 }
 
 // Story returns a job of the queue and the delivery of its id; nil: there is none. Both are nil for an id that nobody knows.
+// With ErrQueueAway the job is nil and the delivery is there, if the database has it.
 func (a *App) Story(ctx context.Context, id uuid.UUID) (*queue.Listed, *delivery.Story, error) {
 	var job *queue.Listed
-	jobs, err := a.QueueList(ctx, queue.Filter{ID: id, Most: 1})
-	if err != nil && !errors.Is(err, errNoQueue) { // what was sent inline has a story, too
-		return nil, nil, err
+	jobs, away := a.QueueList(ctx, queue.Filter{ID: id, Most: 1})
+	if errors.Is(away, errNoQueue) { // what was sent inline has a story, too
+		away = nil
+	}
+	if away != nil && !errors.Is(away, ErrQueueAway) {
+		return nil, nil, away
 	}
 	if len(jobs) > 0 {
 		job = &jobs[0]
@@ -84,11 +116,11 @@ func (a *App) Story(ctx context.Context, id uuid.UUID) (*queue.Listed, *delivery
 	story, err := a.delivery.Story(ctx, id)
 	switch {
 	case errors.Is(err, store.ErrNotFound):
-		return job, nil, nil
+		return job, nil, away
 	case err != nil:
 		return job, nil, err
 	}
-	return job, &story, nil
+	return job, &story, away
 }
 
 // LocalWorker returns the worker on this host that beat last, and how long ago. When none has within its lease, the error says

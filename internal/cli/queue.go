@@ -1,10 +1,13 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 
 	"github.com/google/uuid"
 
@@ -35,6 +38,29 @@ func (f jsonFlag) print(w io.Writer, view any, table func(w io.Writer)) error {
 	return e.Encode(view)
 }
 
+// withQueue opens what the configuration names, for f. Warnings of the opening are not printed: an error of f, or what it
+// prints, says more.
+func withQueue(ctx context.Context, flag configFlag, s streams, f func(a *app.App) error) error {
+	cfg, err := flag.load(s)
+	if err != nil {
+		return err
+	}
+	a, err := app.Open(ctx, app.Options{Config: cfg, Log: app.NewLog(s.err, slog.LevelError)})
+	if err != nil {
+		return err
+	}
+	defer a.Close() //nolint:errcheck // nothing was written
+	return f(a)
+}
+
+// known returns nil for the error of a queue that is out of reach: what the database knows is printed before it is returned.
+func known(err error) error {
+	if errors.Is(err, app.ErrQueueAway) {
+		return nil
+	}
+	return err
+}
+
 // queueStatus shows the whole on one screen.
 type queueStatus struct {
 	configFlag
@@ -43,13 +69,13 @@ type queueStatus struct {
 
 // Run implements the command.
 func (c *queueStatus) Run(ctx context.Context, s streams) error {
-	return withApp(ctx, c.configFlag, s, func(a *app.App) error {
-		status, err := a.QueueStatus(ctx)
-		if err != nil {
+	return withQueue(ctx, c.configFlag, s, func(a *app.App) error {
+		status, away := a.QueueStatus(ctx)
+		if err := known(away); err != nil {
 			return err
 		}
-		view := viewStatus(status)
-		return c.print(s.out, view, view.table)
+		view := viewStatus(status, away)
+		return cmp.Or(c.print(s.out, view, view.table), away)
 	})
 }
 
@@ -70,17 +96,23 @@ func (c *queueList) Run(ctx context.Context, s streams) error {
 	if c.State == "all" {
 		f.State = ""
 	}
-	return withApp(ctx, c.configFlag, s, func(a *app.App) error {
-		jobs, err := a.QueueList(ctx, f)
-		if err != nil {
+	return withQueue(ctx, c.configFlag, s, func(a *app.App) error {
+		jobs, away := a.QueueList(ctx, f)
+		if err := known(away); err != nil {
 			return err
 		}
-		view := viewJobs(jobs)
-		err = c.print(s.out, view, func(w io.Writer) { tableOfJobs(w, view, a.Now()) })
-		if err == nil && c.Most > 0 && len(jobs) == c.Most {
+		view := listView{reachView: viewReach(away), Jobs: viewJobs(jobs)}
+		if away != nil {
+			var err error
+			if view.Open, err = a.Unfinished(ctx, c.Most); err != nil {
+				return err
+			}
+		}
+		err := c.print(s.out, view, func(w io.Writer) { view.table(w, a.Now()) })
+		if n := max(len(view.Jobs), len(view.Open)); err == nil && c.Most > 0 && n == c.Most {
 			fmt.Fprintf(s.err, "There may be more: these are the first %d (--most).\n", c.Most)
 		}
-		return err
+		return cmp.Or(err, away)
 	})
 }
 
@@ -97,15 +129,15 @@ func (c *queueShow) Run(ctx context.Context, s streams) error {
 	if err != nil {
 		return usageError(c.ID + " is no id: want one like 0192f6e0-0000-7000-8000-000000000000")
 	}
-	return withApp(ctx, c.configFlag, s, func(a *app.App) error { // what was sent inline has a story without any queue
-		job, story, err := a.Story(ctx, id)
-		if err != nil {
+	return withQueue(ctx, c.configFlag, s, func(a *app.App) error { // what was sent inline has a story without any queue
+		job, story, away := a.Story(ctx, id)
+		if err := known(away); err != nil {
 			return err
 		}
-		if job == nil && story == nil {
+		if away == nil && job == nil && story == nil {
 			return fmt.Errorf("%s: no job and no delivery of this id", id)
 		}
-		view := viewShow(job, story)
-		return c.print(s.out, view, func(w io.Writer) { view.table(w, a.Now()) })
+		view := viewShow(job, story, away)
+		return cmp.Or(c.print(s.out, view, func(w io.Writer) { view.table(w, a.Now()) }), away)
 	})
 }

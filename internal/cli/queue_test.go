@@ -3,6 +3,8 @@ package cli
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -33,6 +35,7 @@ func fakeStatus() app.QueueStatus {
 				Started: at.Add(-101 * time.Second), Beat: at.Add(-9 * time.Second),
 			},
 		},
+		Open: []delivery.Backlog{{State: delivery.Queued, Mails: 13, Attempts: 2, Oldest: at.Add(-75 * time.Second)}},
 		Failures: []delivery.Failure{
 			{State: delivery.Failed, Reason: delivery.Refused, Count: 14, Last: at.Add(-2 * time.Minute)},
 			{State: delivery.Unknown, Reason: delivery.NoReply, Count: 1, Last: at.Add(-20 * time.Hour)},
@@ -61,7 +64,7 @@ failed                refused   14     2 min 0 s ago
 unknown               no reply  1      20 h 0 min ago
 `
 	var got bytes.Buffer
-	viewStatus(fakeStatus()).table(&got)
+	viewStatus(fakeStatus(), nil).table(&got)
 	if diff := cmp.Diff(want, got.String()); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
@@ -87,12 +90,12 @@ none
 `
 	idle := app.QueueStatus{Name: "huey", Place: "in Redis", At: time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC), StartOne: "privacyidea-queue-huey"}
 	var got bytes.Buffer
-	viewStatus(idle).table(&got)
+	viewStatus(idle, nil).table(&got)
 	if diff := cmp.Diff(want, got.String()); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 	var doc bytes.Buffer
-	if err := (jsonFlag{JSON: true}).print(&doc, viewStatus(idle), nil); err != nil {
+	if err := (jsonFlag{JSON: true}).print(&doc, viewStatus(idle, nil), nil); err != nil {
 		t.Fatal(err)
 	}
 	for _, part := range []string{`"workers": []`, `"failures_24h": []`} {
@@ -102,10 +105,60 @@ none
 	}
 }
 
+func TestStatusOfAQueueOutOfReachIsWhatTheDatabaseKnows(t *testing.T) {
+	t.Parallel()
+	const want = `queue huey, embedded in /var/lib/otpost/otpost.db, at 2026-11-24T12:00:00.005Z
+
+The queue is out of reach: its jobs and workers are not known. This is what the database knows.
+
+MAILS UNDER WAY  MAILS  ATTEMPTS  OLDEST
+queued           13     2         75 s ago
+
+FAILURES IN 24 HOURS  REASON    MAILS  LAST
+failed                refused   14     2 min 0 s ago
+unknown               no reply  1      20 h 0 min ago
+`
+	view := viewStatus(fakeStatus(), errors.New("no answer"))
+	var got bytes.Buffer
+	view.table(&got)
+	if diff := cmp.Diff(want, got.String()); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	got.Reset()
+	if err := (jsonFlag{JSON: true}).print(&got, view, nil); err != nil {
+		t.Fatal(err)
+	}
+	for _, part := range []string{`"reachable": false`, `"error": "no answer"`, `"ready": []`, `"leased": null`, `"workers": []`, `"mails": 13`} {
+		if !strings.Contains(got.String(), part) {
+			t.Errorf("JSON lacks %s:\n%s", part, got.String())
+		}
+	}
+}
+
+func TestQueueCommandsWithoutRedisExitWithOneAndSayWhy(t *testing.T) {
+	t.Parallel()
+	file := box(t, "--queue", "redis", "--queue-url", "unix://"+filepath.Join(t.TempDir(), "no.sock"))
+	id := "0192f6e0-0000-7000-8000-000000000000"
+	for _, args := range [][]string{{"queue", "status"}, {"queue", "list"}, {"queue", "show", id}} {
+		args = append(args, "--config", file)
+		got := command(t, "", args...)
+		got.want(t, 1, "out of reach")
+		if got.out == "" || strings.Count(got.err, "\n") != 1 || !strings.Contains(got.err, "no.sock") {
+			t.Errorf("%v printed %q, and %q is not one sentence", args, got.out, got.err)
+		}
+		got = command(t, "", append(args, "--json")...)
+		got.want(t, 1)
+		var view reachView
+		if err := json.Unmarshal([]byte(got.out), &view); err != nil || view.Reachable || view.Error == nil || !strings.Contains(*view.Error, "no.sock") {
+			t.Errorf("%v printed %q, %v", args, got.out, err)
+		}
+	}
+}
+
 func TestStatusAsJSONHasTheSameFigures(t *testing.T) {
 	t.Parallel()
 	var doc bytes.Buffer
-	if err := (jsonFlag{JSON: true}).print(&doc, viewStatus(fakeStatus()), nil); err != nil {
+	if err := (jsonFlag{JSON: true}).print(&doc, viewStatus(fakeStatus(), nil), nil); err != nil {
 		t.Fatal(err)
 	}
 	var got any
@@ -113,7 +166,7 @@ func TestStatusAsJSONHasTheSameFigures(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := map[string]any{
-		"queue": "huey", "place": "embedded in /var/lib/otpost/otpost.db", "at": "2026-11-24T12:00:00.005Z",
+		"reachable": true, "error": nil, "queue": "huey", "place": "embedded in /var/lib/otpost/otpost.db", "at": "2026-11-24T12:00:00.005Z",
 		"ready": []any{
 			map[string]any{"priority": "urgent", "jobs": 12., "oldest": "2026-11-24T11:58:45.005Z"},
 			map[string]any{"priority": "normal", "jobs": 0.},
@@ -132,6 +185,7 @@ func TestStatusAsJSONHasTheSameFigures(t *testing.T) {
 			},
 		},
 		"start_one_with": "privacyidea-queue-huey",
+		"open_deliveries": []any{map[string]any{"state": "queued", "mails": 13., "attempts": 2., "oldest": "2026-11-24T11:58:45.005Z"}},
 		"failures_24h": []any{
 			map[string]any{"state": "failed", "reason": "refused", "count": 14., "last": "2026-11-24T11:58:00.005Z"},
 			map[string]any{"state": "unknown", "reason": "no reply", "count": 1., "last": "2026-11-23T16:00:00.005Z"},
@@ -195,7 +249,7 @@ func TestShowTellsAJobAndItsMessage(t *testing.T) {
 	}
 	job := &queue.Listed{Job: queue.Job{ID: id, Kind: delivery.Kind, RunAt: at.Add(time.Second), NotAfter: story.NotAfter}, State: queue.Leased, Worker: id}
 	var got bytes.Buffer
-	viewShow(job, story).table(&got, at.Add(time.Minute))
+	viewShow(job, story, nil).table(&got, at.Add(time.Minute))
 	for _, line := range []string{
 		"state leased", "worker " + id.String(), "state deferred", "reason -", "server mx", "recipient a***@e***.org",
 		"not after 2026-11-24T12:02:00.000Z, in 60 s",
@@ -210,7 +264,7 @@ func TestShowTellsAJobAndItsMessage(t *testing.T) {
 		}
 	}
 	got.Reset()
-	viewShow(nil, &delivery.Story{ID: id}).table(&got, at)
+	viewShow(nil, &delivery.Story{ID: id}, nil).table(&got, at)
 	if text := got.String(); !strings.Contains(text, "the queue has none of this id") || !strings.Contains(text, "no attempt was made") {
 		t.Errorf("a message without a job:\n%s", text)
 	}
@@ -222,9 +276,7 @@ func TestQueueCommandsOnAnEmptyQueue(t *testing.T) {
 	command(t, "", "queue", "status", "--config", file).want(t, 0, "queue huey, embedded in", "none is seen; start one with: otpost worker --config "+file)
 	command(t, "", "queue", "status", "--config", file, "--json").want(t, 0, `"queue": "huey"`)
 	command(t, "", "queue", "list", "--config", file).want(t, 0, "ID")
-	if got := command(t, "", "queue", "list", "--config", file, "--json", "--state", "dead"); got.out != "[]\n" {
-		t.Errorf("list as JSON: %q", got.out)
-	}
+	command(t, "", "queue", "list", "--config", file, "--json", "--state", "dead").want(t, 0, `"reachable": true`, `"error": null`, `"jobs": []`)
 	command(t, "", "queue", "list", "--config", file, "--state", "lost").want(t, 2, "--state must be one of")
 	command(t, "", "queue", "list", "--config", file, "--most", "-1").want(t, 2, "--most")
 	command(t, "", "queue", "show", "--config", file, "7").want(t, 2, "is no id")

@@ -76,18 +76,46 @@ func moment(t time.Time) string {
 // table writes the status on one screen.
 func (v statusView) table(w io.Writer) {
 	fmt.Fprintf(w, "queue %s, %s, at %s\n\n", v.Queue, v.Place, moment(v.At))
+	if v.Reachable {
+		v.tableOfJobs(w)
+		v.tableOfWorkers(w)
+	} else {
+		v.away(w)
+		v.tableOfOpen(w)
+	}
+	v.tableOfFailures(w)
+}
+
+// away says that the rest is not what was asked for.
+func (v reachView) away(w io.Writer) {
+	fmt.Fprintf(w, "The queue is out of reach: its jobs and workers are not known. This is what the database knows.\n\n")
+}
+
+func (v statusView) tableOfJobs(w io.Writer) {
 	rows := []string{row("READY", "JOBS", "OLDEST DUE SINCE")}
 	for _, d := range v.Ready {
 		rows = append(rows, row(d.Priority, d.Jobs, ago(v.At, d.Oldest)))
 	}
 	columns(w, rows...)
 	next := ""
-	if v.Scheduled > 0 {
+	if *v.Scheduled > 0 {
 		next = fmt.Sprintf(" (the next one is due in %s)", span(v.NextDue.Sub(v.At)))
 	}
-	fmt.Fprintf(w, "\nleased %d, scheduled %d%s, dead %d\n\n", v.Leased, v.Scheduled, next, v.Dead)
-	v.tableOfWorkers(w)
-	v.tableOfFailures(w)
+	fmt.Fprintf(w, "\nleased %d, scheduled %d%s, dead %d\n\n", *v.Leased, *v.Scheduled, next, *v.Dead)
+}
+
+// tableOfOpen writes the messages without a final state, by state.
+func (v statusView) tableOfOpen(w io.Writer) {
+	if len(v.Open) == 0 {
+		fmt.Fprint(w, "MAILS UNDER WAY\nnone\n\n")
+		return
+	}
+	rows := []string{row("MAILS UNDER WAY", "MAILS", "ATTEMPTS", "OLDEST")}
+	for _, o := range v.Open {
+		rows = append(rows, row(o.State, o.Mails, o.Attempts, ago(v.At, o.Oldest)+" ago"))
+	}
+	columns(w, rows...)
+	fmt.Fprintln(w)
 }
 
 func (v statusView) tableOfWorkers(w io.Writer) {
@@ -128,6 +156,20 @@ func tableOfJobs(w io.Writer, jobs []jobView, now time.Time) {
 	columns(w, rows...)
 }
 
+// table writes a line per job, or per message that is under way while the queue is out of reach.
+func (v listView) table(w io.Writer, now time.Time) {
+	if v.Reachable {
+		tableOfJobs(w, v.Jobs, now)
+		return
+	}
+	v.away(w)
+	rows := []string{row("ID", "STATE", "VIA", "SERVER", "ATTEMPTS", "MADE", "ENDS IN")}
+	for _, o := range v.Open {
+		rows = append(rows, row(o.ID, o.State, o.Via, o.Server, o.Attempts, ago(now, o.Created)+" ago", left(o.NotAfter, now)))
+	}
+	columns(w, rows...)
+}
+
 // left returns how long it is until an end.
 func left(end, now time.Time) string {
 	switch {
@@ -142,7 +184,9 @@ func left(end, now time.Time) string {
 
 // table writes the job, then its message, then each attempt.
 func (v showView) table(w io.Writer, now time.Time) {
-	if v.Job == nil {
+	if !v.Reachable {
+		fmt.Fprintln(w, "job: not known, for the queue is out of reach")
+	} else if v.Job == nil {
 		fmt.Fprintln(w, "job: the queue has none of this id (any more)")
 	} else {
 		j := v.Job

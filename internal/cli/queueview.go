@@ -12,18 +12,26 @@ import (
 
 // The views are what --json prints and tables are made of. Times that are not there are left out.
 
-// statusView is a queue at a glance.
+// reachView says whether the queue could be asked, and why not.
+type reachView struct {
+	Reachable bool    `json:"reachable"`
+	Error     *string `json:"error"` // null: it could
+}
+
+// statusView is a queue at a glance. While it is out of reach what it alone knows is empty or null.
 type statusView struct {
+	reachView
 	Queue     string             `json:"queue"`
 	Place     string             `json:"place"`
 	At        time.Time          `json:"at"`
 	Ready     []depthView        `json:"ready"` // a row per priority, the most urgent first
-	Leased    int                `json:"leased"`
-	Scheduled int                `json:"scheduled"`
+	Leased    *int               `json:"leased"`
+	Scheduled *int               `json:"scheduled"`
 	NextDue   time.Time          `json:"next_due,omitzero"`
-	Dead      int                `json:"dead"`
+	Dead      *int               `json:"dead"`
 	Workers   []workerView       `json:"workers"`
 	StartOne  string             `json:"start_one_with"`
+	Open      []delivery.Backlog `json:"open_deliveries"`
 	Failures  []delivery.Failure `json:"failures_24h"`
 }
 
@@ -59,26 +67,49 @@ type jobView struct {
 	Reason   string      `json:"reason,omitempty"`
 }
 
-// showView is a job and the story of its message; null: there is none.
+// listView is the jobs of a queue, or, while it is out of reach, the messages that are under way.
+type listView struct {
+	reachView
+	Jobs []jobView             `json:"jobs"`
+	Open []delivery.Unfinished `json:"open_deliveries,omitempty"` // only while the queue is out of reach
+}
+
+// showView is a job and the story of its message; null: there is none, or the queue that has it is out of reach.
 type showView struct {
+	reachView
 	Job      *jobView        `json:"job"`
 	Delivery *delivery.Story `json:"delivery"`
 }
 
-func viewStatus(s app.QueueStatus) statusView {
-	v := statusView{
-		Queue: s.Name, Place: s.Place, At: s.At, StartOne: s.StartOne,
-		Leased: s.Jobs.Leased, Scheduled: s.Jobs.Scheduled, NextDue: s.Jobs.NextDue, Dead: s.Jobs.Dead,
-		Workers: []workerView{}, Failures: s.Failures,
+// viewReach is for an error of the queue; nil: it answered.
+func viewReach(away error) reachView {
+	if away == nil {
+		return reachView{Reachable: true}
 	}
+	why := away.Error()
+	return reachView{Error: &why}
+}
+
+func viewStatus(s app.QueueStatus, away error) statusView {
+	v := statusView{
+		reachView: viewReach(away), Queue: s.Name, Place: s.Place, At: s.At, StartOne: s.StartOne,
+		Ready: []depthView{}, Workers: []workerView{}, Open: s.Open, Failures: s.Failures,
+	}
+	if v.Open == nil {
+		v.Open = []delivery.Backlog{}
+	}
+	if v.Failures == nil {
+		v.Failures = []delivery.Failure{}
+	}
+	if away != nil {
+		return v
+	}
+	v.Leased, v.Scheduled, v.NextDue, v.Dead = &s.Jobs.Leased, &s.Jobs.Scheduled, s.Jobs.NextDue, &s.Jobs.Dead
 	for p, d := range s.Jobs.Ready {
 		v.Ready = append(v.Ready, depthView{Priority: priorityName(queue.Priority(p)), Jobs: d.Jobs, Oldest: d.Oldest})
 	}
 	for _, w := range s.Workers {
 		v.Workers = append(v.Workers, workerView{w.ID, w.Host, w.PID, w.Version, w.Handlers, w.Started, w.Beat, w.Local})
-	}
-	if v.Failures == nil {
-		v.Failures = []delivery.Failure{}
 	}
 	return v
 }
@@ -95,8 +126,8 @@ func viewJob(j queue.Listed) jobView {
 	return jobView{j.ID, j.Kind, j.State, priorityName(j.Priority), j.RunAt, j.NotAfter, j.Worker, j.Crashes, j.Reason}
 }
 
-func viewShow(job *queue.Listed, story *delivery.Story) showView {
-	v := showView{Delivery: story}
+func viewShow(job *queue.Listed, story *delivery.Story, away error) showView {
+	v := showView{reachView: viewReach(away), Delivery: story}
 	if job != nil {
 		one := viewJob(*job)
 		v.Job = &one
