@@ -14,17 +14,18 @@ import (
 
 // Attempt is one go at a mail server, as it is told to administrators. It holds no address, code or password.
 type Attempt struct {
-	Number   int             `json:"number"`
-	Route    string          `json:"server"`
-	Started  time.Time       `json:"started"`
-	DotAt    *time.Time      `json:"dot_at"`   // when the end of the message was committed; null: it never came so far
-	Ended    *time.Time      `json:"ended"`    // null: under way
-	Class    string          `json:"result"`   // accepted temporary permanent unreachable unknown late
-	Phase    string          `json:"phase"`    // where it ended
-	Phases   json.RawMessage `json:"phases"`   // what each phase took, in milliseconds
-	Code     int             `json:"code"`     // of the reply; 0: none
-	Enhanced string          `json:"enhanced"` // RFC 3463
-	Text     string          `json:"text"`     // of the reply, scrubbed
+	Number    int            `json:"number"`
+	Route     string         `json:"server"`
+	Started   time.Time      `json:"started"`
+	DotAt     *time.Time     `json:"dot_at"`    // when the end of the message was committed; null: it never came so far
+	Ended     *time.Time     `json:"ended"`     // null: under way
+	Class     string         `json:"result"`    // accepted temporary permanent unreachable unknown late
+	Phase     string         `json:"phase"`     // where it ended
+	Phases    []mail.Phase   `json:"phases"`    // each with its time, reply and certificates; never null
+	Code      int            `json:"code"`      // of the reply; 0: none
+	Enhanced  string         `json:"enhanced"`  // RFC 3463
+	Text      string         `json:"text"`      // of the reply, scrubbed
+	Diagnosis mail.Diagnosis `json:"diagnosis"` // empty: nothing is wrong
 }
 
 // beginAttempt writes the attempt whose dot is being committed.
@@ -36,6 +37,9 @@ func (h *handling) beginAttempt(tx *store.Tx, d row, now time.Time) {
 
 // writeAttempt writes what happened: it ends the attempt whose dot was committed, or adds one that never came so far.
 func (h *handling) writeAttempt(tx *store.Tx, d row, r mail.Result) error {
+	if r.Class == mail.Late {
+		r.Diagnosis = mail.TooLate // the journal's too, which comes without one
+	}
 	phases, err := json.Marshal(r.Phases)
 	if err != nil {
 		return fmt.Errorf("encode phases: %w", err)
@@ -49,9 +53,9 @@ func (h *handling) writeAttempt(tx *store.Tx, d row, r mail.Result) error {
 			VALUES ($1, $2, $3, $4, $5, '', '', '[]', 0, '', '')`,
 			d.id[:], number, d.route, h.owner, store.Millis(h.begun))
 	}
-	tx.Put(`UPDATE attempt SET ended_ms = $3, class = $4, phase = $5, phases = $6, reply_code = $7, enhanced = $8, text = $9
-		WHERE delivery_id = $1 AND number = $2`,
-		d.id[:], number, store.Millis(h.s.DB.Now()), string(r.Class), string(r.Phase), string(phases), r.Code, r.Enhanced, r.Text)
+	tx.Put(`UPDATE attempt SET ended_ms = $3, class = $4, phase = $5, phases = $6, reply_code = $7, enhanced = $8, text = $9,
+		diagnosis = $10 WHERE delivery_id = $1 AND number = $2`,
+		d.id[:], number, store.Millis(h.s.DB.Now()), string(r.Class), string(r.Phase), string(phases), r.Code, r.Enhanced, r.Text, string(r.Diagnosis))
 	return nil
 }
 
@@ -81,7 +85,8 @@ func (h *handling) lateReply(ctx context.Context, r mail.Result) error {
 
 // closeAttempts ends what an owner that is gone left open.
 func closeAttempts(tx *store.Tx, id uuid.UUID, now time.Time) {
-	tx.Put(`UPDATE attempt SET ended_ms = $2, class = 'unknown' WHERE delivery_id = $1 AND ended_ms IS NULL`, id[:], store.Millis(now))
+	tx.Put(`UPDATE attempt SET ended_ms = $2, class = 'unknown', diagnosis = $3 WHERE delivery_id = $1 AND ended_ms IS NULL`,
+		id[:], store.Millis(now), string(mail.Internal))
 }
 
 // attempts reads the attempts of a delivery in their order.
@@ -91,13 +96,19 @@ func attempts(r store.Reader, id uuid.UUID) ([]Attempt, error) {
 		var a Attempt
 		var dot, ended time.Time
 		var phases []byte
-		if err := scan(&a.Number, &a.Route, store.Moment{To: &a.Started}, store.Moment{To: &dot}, store.Moment{To: &ended}, &a.Class, &a.Phase, &phases, &a.Code, &a.Enhanced, &a.Text); err != nil {
+		if err := scan(&a.Number, &a.Route, store.Moment{To: &a.Started}, store.Moment{To: &dot}, store.Moment{To: &ended}, &a.Class, &a.Phase, &phases, &a.Code, &a.Enhanced, &a.Text, &a.Diagnosis); err != nil {
 			return err
 		}
-		a.Phases, a.DotAt, a.Ended = phases, optional(dot), optional(ended)
+		if err := json.Unmarshal(phases, &a.Phases); err != nil {
+			return fmt.Errorf("decode phases: %w", err)
+		}
+		if a.Phases == nil { // no connection was tried
+			a.Phases = []mail.Phase{}
+		}
+		a.DotAt, a.Ended = optional(dot), optional(ended)
 		all = append(all, a)
 		return nil
-	}, `SELECT number, route, started_ms, dot_at_ms, ended_ms, class, phase, phases, reply_code, enhanced, text
+	}, `SELECT number, route, started_ms, dot_at_ms, ended_ms, class, phase, phases, reply_code, enhanced, text, diagnosis
 		FROM attempt WHERE delivery_id = $1 ORDER BY number`, id[:])
 	if err != nil {
 		return nil, fmt.Errorf("read attempts: %w", err)

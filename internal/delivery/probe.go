@@ -46,6 +46,27 @@ func (s *Service) Test(ctx context.Context, server mail.Server, recipient, subje
 	return s.await(ctx, id, wait+testGrace, signals)
 }
 
+// Diagnosis says what an administrator should look at: what the last attempt met, or that none was made; empty when nothing is
+// wrong.
+func (s Story) Diagnosis() mail.Diagnosis {
+	if s.State == Accepted || s.State == Dropped {
+		return ""
+	}
+	if n := len(s.Attempts); n > 0 {
+		last := s.Attempts[n-1]
+		switch {
+		case last.Diagnosis != "":
+			return last.Diagnosis
+		case last.Ended == nil:
+			return mail.Timeout // the reply to its dot is still awaited
+		}
+	}
+	if s.State == Expired || !s.State.Final() {
+		return mail.TooLate // nobody took it
+	}
+	return mail.Internal
+}
+
 // await reads the story again after each signal, and each second, until it has its end.
 func (s *Service) await(ctx context.Context, id uuid.UUID, most time.Duration, signals <-chan struct{}) (Story, error) {
 	over := time.NewTimer(most)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"time"
 
 	"otpost/internal/delivery"
 	"otpost/internal/fault"
@@ -17,8 +18,8 @@ const (
 	testBody    = "This is a test email from privacyIDEA. The configuration %s is working."
 )
 
-// testServer answers POST /smtpserver/send_test_email: whether the server took the mail; if not, the story, attempt by attempt,
-// in detail (the original answers 500).
+// testServer answers POST /smtpserver/send_test_email: whether the server took the mail; if not, and with report=1 always, the
+// story in detail: what to do about it, each attempt, each phase (the original answers 500).
 func (s *server) testServer(w http.ResponseWriter, r *http.Request) error {
 	p := paramsOf(r)
 	identifier, err := p.Required("identifier")
@@ -35,6 +36,10 @@ func (s *server) testServer(w http.ResponseWriter, r *http.Request) error {
 	}
 	if _, err := mail.ParseAddress(recipient); err != nil {
 		return wrong("recipient", "it is no address that mail can be sent to")
+	}
+	report, err := p.Bool("report", false)
+	if err != nil {
+		return err
 	}
 	complete, err := s.Servers.Complete(r.Context(), form)
 	if errors.Is(err, secret.ErrSealed) {
@@ -53,10 +58,22 @@ func (s *server) testServer(w http.ResponseWriter, r *http.Request) error {
 	}
 	c := callOf(r)
 	c.entry.Info, c.entry.DeliveryID = identifier+": "+string(story.State), story.ID
-	if story.State == delivery.Accepted {
+	accepted := story.State == delivery.Accepted
+	if accepted && !report {
 		return answer(w, r, true)
 	}
-	return succeed(w, r, success{value: false, detail: storyOf(story)})
+	return succeed(w, r, success{value: accepted, detail: diagnosed(story, complete)})
+}
+
+// diagnosed renders the story with what is wrong and what to do.
+func diagnosed(story delivery.Story, server mail.Server) object {
+	detail, code := storyOf(story), story.Diagnosis()
+	sentence := server.Sentence(code)
+	if sentence != "" {
+		detail["message"] = sentence + " " + detail["message"].(string) //nolint:forcetypeassert // storyOf's
+	}
+	detail["diagnosis"] = object{"code": string(code), "sentence": sentence}
+	return detail
 }
 
 // storyOf renders what became of a message. The recipient is masked and the replies are scrubbed already.
@@ -64,6 +81,8 @@ func storyOf(story delivery.Story) object {
 	attempts := make([]object, len(story.Attempts))
 	message := "The mail was not sent: "
 	switch {
+	case story.State == delivery.Accepted:
+		message = "The mail was sent: "
 	case story.State == delivery.Unknown:
 		message = "The mail may have been sent: "
 	case !story.State.Final():
@@ -74,9 +93,10 @@ func storyOf(story delivery.Story) object {
 		message += " (" + string(story.Reason) + ")"
 	}
 	for i, a := range story.Attempts {
-		attempts[i] = object{"number": a.Number, "server": a.Route, "started": stamp(a.Started), "result": a.Class, "phase": a.Phase,
-			"phases": a.Phases, "code": a.Code, "enhanced": a.Enhanced, "text": a.Text}
-		if i == len(story.Attempts)-1 {
+		attempts[i] = object{"number": a.Number, "server": a.Route, "started": stamp(a.Started), "dot_at": optionalStamp(a.DotAt),
+			"ended": optionalStamp(a.Ended), "result": a.Class, "phase": a.Phase, "phases": a.Phases, "code": a.Code, "enhanced": a.Enhanced,
+			"text": a.Text, "diagnosis": a.Diagnosis}
+		if story.State != delivery.Accepted && i == len(story.Attempts)-1 {
 			message += ". Last try: " + a.Class + " at " + a.Phase
 			if a.Code != 0 {
 				message += fmt.Sprintf(", reply %d", a.Code)
@@ -88,4 +108,12 @@ func storyOf(story delivery.Story) object {
 	}
 	return object{"message": message, "state": string(story.State), "reason": string(story.Reason), "via": string(story.Via),
 		"recipient": story.Recipient, "message_id": story.MessageID, "attempts": attempts}
+}
+
+// optionalStamp returns null for a time that is not there.
+func optionalStamp(t *time.Time) any {
+	if t == nil {
+		return nil
+	}
+	return stamp(*t)
 }
