@@ -23,6 +23,11 @@ func table() []screen {
 		{method: "POST", path: "/ui/signin", open: true, show: (*visit).signIn},
 		{method: "POST", path: "/ui/signout", open: true, show: (*visit).signOut},
 		{method: "POST", path: "/ui/language", open: true, show: (*visit).chooseLanguage},
+		{method: "GET", path: "/ui/try", menu: "try.menu", show: (*visit).tryLogin},
+		{method: "POST", path: "/ui/try", show: (*visit).tryStep},
+		{method: "GET", path: "/ui/login", open: true, show: (*visit).tryLogin},
+		{method: "POST", path: "/ui/login", open: true, show: (*visit).tryStep},
+		{method: "GET", path: "/ui/login/live", open: true, show: (*visit).tryLive},
 	}
 }
 
