@@ -194,7 +194,7 @@ func TestSimpleLinesAreTimeAndText(t *testing.T) {
 	o := w.consumer(t, "-S", "-n")
 	w.sendOne(t, "SIMPLE")
 	o.Stop(t)
-	simple := regexp.MustCompile(`^\d\d:\d\d:\d\d (worker started|worker stopped|WARNING option|message|mail)`)
+	simple := regexp.MustCompile(`^\d\d:\d\d:\d\d (worker starting|worker started|worker stopped|WARNING option|message|mail)`)
 	all := o.lines("")
 	for _, line := range all {
 		if !simple.MatchString(line) {

@@ -1,7 +1,10 @@
 package app
 
 import (
+	"errors"
 	"fmt"
+	"io"
+	"io/fs"
 	"os"
 	"sync"
 
@@ -14,12 +17,15 @@ type LogFile struct {
 	name string
 	mu   sync.Mutex
 	file *os.File
+	tell io.Writer // where failed writes are told
+	lost int       // lines since writing began to fail; 0: it works
+	torn bool      // the last line in the file has no end
 }
 
 // OpenLogFile opens or makes a log file for appending, readable by its owner alone. A symbolic link is refused: whoever may
 // write the folder must not choose where we write.
 func OpenLogFile(name string) (*LogFile, error) {
-	l := &LogFile{name: name}
+	l := &LogFile{name: name, tell: io.Discard}
 	return l, l.Reopen()
 }
 
@@ -38,11 +44,43 @@ func (l *LogFile) Reopen() error {
 	return nil
 }
 
+// TellFailures says where it is told that lines cannot be written, once, and that they can again. It is called before the first
+// Write; without it nobody is told but the callers of Write.
+func (l *LogFile) TellFailures(w io.Writer) { l.tell = w }
+
 // Write implements io.Writer: one call, one line.
 func (l *LogFile) Write(line []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.file.Write(line)
+	if l.torn {
+		if _, err := l.file.WriteString("\n"); err != nil {
+			return 0, l.wrote(0, err)
+		}
+		l.torn = false
+	}
+	n, err := l.file.Write(line)
+	return n, l.wrote(n, err)
+}
+
+// wrote takes note of what became of a line, of which n bytes are in the file. It returns err as a sentence.
+func (l *LogFile) wrote(n int, err error) error {
+	if err == nil {
+		if l.lost > 0 {
+			fmt.Fprintf(l.tell, "log %s is written again; %d lines were lost\n", l.name, l.lost)
+			l.lost = 0
+		}
+		return nil
+	}
+	if cause := (*fs.PathError)(nil); errors.As(err, &cause) {
+		err = cause.Err // the name may be an old one
+	}
+	err = fmt.Errorf("log %s cannot be written: %w", l.name, err)
+	if l.lost == 0 {
+		fmt.Fprintf(l.tell, "%v; its lines are lost until it can be\n", err)
+	}
+	l.lost++
+	l.torn = l.torn || n > 0
+	return err
 }
 
 // Close closes the file.

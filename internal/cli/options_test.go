@@ -155,3 +155,18 @@ func TestWrongValuesExitWithTwo(t *testing.T) {
 		}
 	}
 }
+
+func TestWorkerWhoseLogCannotBeWrittenDoesNotStart(t *testing.T) {
+	t.Parallel()
+	file := box(t, "--queue", "embedded")
+	for _, name := range []string{hueyName, "otpost"} {
+		args := []string{"-l", "/dev/full", "--config", file}
+		if name == "otpost" {
+			args = append([]string{"worker"}, args...)
+		}
+		code, out := huey(t, name, args...)
+		if want := name + ": log /dev/full cannot be written: no space left on device\n"; code != 1 || out != want {
+			t.Errorf("%s: exit code %d, %q; want 1 and %q", name, code, out, want)
+		}
+	}
+}

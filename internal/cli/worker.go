@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"time"
 
 	"github.com/alecthomas/kong"
@@ -67,6 +68,10 @@ func runWorker(ctx context.Context, s streams, where configFlag, o *workerOption
 		newLog = app.NewSimpleLog
 	}
 	log := newLog(file, logLevel(cfg.LogLevel, flags))
+	if err := writeFirst(ctx, log); err != nil {
+		return err
+	}
+	file.TellFailures(s.err)
 	stop, end := listen(ctx, o.stops(), func() {
 		if err := file.Reopen(); err != nil {
 			log.Error("log not reopened, the old file stays in use", "err", err)
@@ -81,6 +86,17 @@ func runWorker(ctx context.Context, s streams, where configFlag, o *workerOption
 	fmt.Fprintf(s.out, "Logging to '%s'\n", o.Logfile)
 	tellIgnored(log, flags)
 	return a.Work(stop.graceful, stop.hard, app.Crew{Workers: o.Workers, MaxTasks: o.MaxTasks})
+}
+
+// writeFirst writes the first line of a worker's log, so that one that nobody could write (a full disk) ends the start: the log
+// is where failed mails are told. Where INFO is not logged there is no such line.
+func writeFirst(ctx context.Context, log *slog.Logger) error {
+	if !log.Enabled(ctx, slog.LevelInfo) {
+		return nil
+	}
+	var pc [1]uintptr
+	runtime.Callers(1, pc[:])
+	return log.Handler().Handle(ctx, slog.NewRecord(time.Now(), slog.LevelInfo, "worker starting", pc[0]))
 }
 
 // loadQueue reads the configuration and wants a queue in it.
