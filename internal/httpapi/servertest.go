@@ -107,7 +107,7 @@ func storyOf(story delivery.Story) object {
 		}
 	}
 	return object{"message": message, "state": string(story.State), "reason": string(story.Reason), "via": string(story.Via),
-		"recipient": story.Recipient, "message_id": story.MessageID, "attempts": attempts}
+		"recipient": story.Recipient, "id": story.ID.String(), "message_id": story.MessageID, "attempts": attempts}
 }
 
 // optionalStamp returns null for a time that is not there.
