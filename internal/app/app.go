@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"time"
 
 	"otpost/internal/access"
 	"otpost/internal/audit"
@@ -45,6 +46,7 @@ type Options struct {
 	Migrate  bool         // bring the schema up to date, or make the database
 	Log      *slog.Logger // of the process
 	QueueLog *slog.Logger // of the outcomes of queued messages; nil: Log
+	Notify   *Notifier    // of the service manager; nil: there is none
 }
 
 // App is the program, wired. It is safe for concurrent use. It has a field for each part, hence their number.
@@ -62,6 +64,7 @@ type App struct {
 	servers    *mail.Servers
 	delivery   *delivery.Service
 	page       *webui.Site // answers everything: pages itself, the rest by the REST API
+	life       life        // what the service manager is told
 }
 
 // Open opens what the configuration names. On an error nothing stays open.
@@ -77,7 +80,7 @@ func Open(ctx context.Context, o Options) (*App, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &App{config: o.Config, log: o.Log, queueLog: o.QueueLog, db: db}
+	a := &App{config: o.Config, log: o.Log, queueLog: o.QueueLog, db: db, life: life{notify: o.Notify, pulse: pulse{begun: time.Now()}}}
 	if err := a.openQueue(ctx); err != nil {
 		a.Close() //nolint:errcheck // err is the one to tell
 		return nil, err

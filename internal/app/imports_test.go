@@ -66,6 +66,7 @@ var handedDown = map[string]string{
 // rooms say where a module of other people may be imported outside tests; a nested package is named with its parent.
 var rooms = map[string]string{
 	"github.com/alecthomas/kong":          "cli",
+	"github.com/coreos/go-systemd":        "app cli",
 	"github.com/emersion/go-smtp":         "inbox",
 	"github.com/emersion/go-sasl":         "inbox",
 	"github.com/fsnotify/fsnotify":        "store",

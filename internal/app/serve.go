@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
+	"log"
 	"net"
 	"net/http"
 	"os"
@@ -17,8 +17,32 @@ import (
 	"otpost/internal/store"
 )
 
-// drainTime is how long a stop waits for the requests that are being answered.
-const drainTime = 30 * time.Second
+// DrainTime is how long a stop waits for the requests that are being answered, and for the messages that are being sent.
+const DrainTime = 30 * time.Second
+
+// Door is where and how Serve answers.
+type Door struct {
+	Listener    net.Listener
+	Certificate *Certificate // nil: plain HTTP
+	Proxied     bool         // a proxy before it speaks TLS with the clients
+}
+
+// URL returns the address that Serve answers at.
+func (d Door) URL() string {
+	if d.Certificate != nil {
+		return "https://" + d.Listener.Addr().String()
+	}
+	return "http://" + d.Listener.Addr().String()
+}
+
+// serve answers until the listener is closed.
+func (d Door) serve(s *http.Server) error {
+	if d.Certificate == nil {
+		return s.Serve(d.Listener)
+	}
+	s.TLSConfig = d.Certificate.tls()
+	return s.ServeTLS(d.Listener, "", "")
+}
 
 // StartLines says what this process does with messages, what it shares with others and what an administrator has switched off,
 // for the person who starts it with n workers.
@@ -69,21 +93,27 @@ func (a *App) withoutQueue(servers []mail.Server) []string {
 	return lines
 }
 
-// Serve answers on l, with n workers and the relay beside it, until graceful ends; then it finishes the requests and messages
-// that are under way. The end of hard ends everything at once: jobs go back to the queue.
-func (a *App) Serve(graceful, hard context.Context, l net.Listener, n int) error {
-	a.dialer.Guard(l.Addr())
-	server := &http.Server{
-		Handler: a.page, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute,
-		MaxHeaderBytes: 64 << 10, ErrorLog: slog.NewLogLogger(a.log.Handler(), slog.LevelWarn),
-	}
-	server.RegisterOnShutdown(a.page.Stop)
-	// The workers stop after the last request: its mail may still be theirs.
-	background, stop := context.WithCancel(context.WithoutCancel(graceful))
+// Serve answers at a door, with n workers and the relay beside it, until graceful ends; then it takes no more connections and
+// finishes the requests and messages that are under way, within DrainTime. The end of hard ends everything at once: jobs go
+// back to the queue.
+func (a *App) Serve(graceful, hard context.Context, d Door, n int) error {
+	a.dialer.Guard(d.Listener.Addr())
+	// A stop begins when graceful ends, and also when a part of the server does.
+	stopping, stop := context.WithCancel(graceful)
 	defer stop()
+	g := &gate{handler: a.page, strict: d.Certificate != nil || d.Proxied, stop: stopping}
+	server := &http.Server{
+		Handler: g, ConnState: g.count, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute,
+		MaxHeaderBytes: 64 << 10, ErrorLog: log.New(serverLog{a.log}, "", 0),
+	}
+	// The workers stop after the last request: its mail may still be theirs.
+	background, end := context.WithCancel(context.WithoutCancel(graceful))
+	defer end()
 	tended, answered := make(chan error, 1), make(chan error, 1)
 	go func() { tended <- a.tend(background, hard, n) }()
-	go func() { answered <- server.Serve(l) }()
+	go func() { answered <- d.serve(server) }()
+	beside := a.beside(background, d)
+	a.life.notify.Ready("answers at " + d.URL())
 	var err error
 	select {
 	case <-graceful.Done():
@@ -91,11 +121,37 @@ func (a *App) Serve(graceful, hard context.Context, l net.Listener, n int) error
 	case err = <-tended: // a server without its workers would only pile mails up
 		tended <- nil
 	}
-	drain, cancel := context.WithTimeout(hard, drainTime)
-	defer cancel()
-	err = errors.Join(err, server.Shutdown(drain))
+	a.life.notify.Stopping()
 	stop()
+	a.page.Stop() // its streams have no end of their own
+	err = errors.Join(err, d.drain(hard, server, g))
+	end()
+	beside.Wait()
 	return errors.Join(err, <-tended)
+}
+
+// beside runs what only the outside is told of: pings of the watchdog, warnings of the certificate.
+func (a *App) beside(ctx context.Context, d Door) *sync.WaitGroup {
+	var parts sync.WaitGroup
+	parts.Go(func() { a.life.notify.Watch(ctx, a.alive) })
+	if d.Certificate != nil {
+		parts.Go(func() { d.Certificate.warn(ctx, a.log) })
+	}
+	return &parts
+}
+
+// drain takes no more connections and waits for the requests that are under way.
+func (d Door) drain(hard context.Context, server *http.Server, g *gate) error {
+	d.Listener.Close() //nolint:errcheck // nobody comes in either way
+	within, cancel := context.WithTimeout(hard, DrainTime)
+	defer cancel()
+	g.linger(within)
+	if err := server.Shutdown(within); within.Err() != nil {
+		return errors.Join(errors.New("stopped before every request was answered"), server.Close())
+	} else if err != nil && !errors.Is(err, net.ErrClosed) {
+		return err
+	}
+	return nil
 }
 
 // tend runs what a server does beside answering: workers, relay, warnings.
@@ -118,8 +174,11 @@ func (a *App) Work(graceful, hard context.Context, c Crew) error {
 	}
 	a.queueLog.Info("worker started", "pid", os.Getpid(), "workers", c.Workers, "queue", a.config.QueueName, "version", Version)
 	var parts sync.WaitGroup
+	defer context.AfterFunc(graceful, a.life.notify.Stopping)()
 	relay, stop := context.WithCancel(context.WithoutCancel(graceful))
 	parts.Go(func() { a.relay(relay, true) })
+	parts.Go(func() { a.life.notify.Watch(relay, a.alive) })
+	a.life.told = a.readyToWork
 	err := a.work(graceful, hard, c)
 	stop()
 	parts.Wait()

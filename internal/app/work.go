@@ -52,7 +52,7 @@ func (a *App) newWorker(c Crew, spent func()) *worker.Worker {
 		return a.delivery.Handle(ctx, c, func() bool { return worker.MayStart(ctx) })
 	}
 	return worker.New(worker.Options{
-		Driver: a.driver, Kinds: []worker.Kind{{Name: delivery.Kind, Run: deliver}},
+		Driver: beating{a.driver, &a.life.pulse, a.life.told}, Kinds: []worker.Kind{{Name: delivery.Kind, Run: deliver}},
 		Handlers: handlersPerWorker * c.Workers, MostJobs: c.MaxTasks * c.Workers, Spent: spent,
 		Log: a.queueLog.With("component", "worker"), Now: a.db.Now, Version: Version,
 	})

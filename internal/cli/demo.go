@@ -133,7 +133,7 @@ func (d *demo) start(ctx context.Context) (err error) {
 	}
 	serving, finish := context.WithCancel(context.WithoutCancel(ctx))
 	d.finish, d.ended = finish, make(chan error, 1)
-	go func() { d.ended <- d.app.Serve(serving, d.stop.hard, l, 1) }()
+	go func() { d.ended <- d.app.Serve(serving, d.stop.hard, app.Door{Listener: l}, 1) }()
 	d.rest = newRestClient("http://" + l.Addr().String())
 	d.done("otpost serve", d.rest.base+" with one worker")
 	if err := d.rest.logIn(ctx, "admin", password.Reveal()); err != nil {

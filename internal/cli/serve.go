@@ -2,12 +2,9 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
-	"syscall"
 
 	"otpost/internal/app"
 	"otpost/internal/config"
@@ -16,13 +13,22 @@ import (
 // serveCommand runs the server.
 type serveCommand struct {
 	configFlag
-	Listen  string `default:"127.0.0.1:8080" placeholder:"HOST:PORT" help:"Address of the REST API; plain HTTP, on loopback only: put a proxy with TLS before it."`
-	Workers *int   `placeholder:"N" help:"Workers in this process, each with up to 32 messages in flight. Default: 4 with the embedded queue, else 0."`
-	Migrate bool   `help:"Bring the database's schema up to date first."`
+	doorFlags
+	Workers *int `placeholder:"N" help:"Workers in this process, each with up to 32 messages in flight. Default: 4 with the embedded queue, else 0."`
+	Migrate bool `help:"Bring the database's schema up to date first."`
+}
+
+// Help is shown by otpost serve --help.
+func (serveCommand) Help() string {
+	return "SIGTERM and SIGINT: take no more connections, answer what is under way, send what is being sent, within " +
+		app.DrainTime.String() + ". A second one: stop at once. SIGHUP: open the logs and the certificate anew."
 }
 
 // Run implements the command.
 func (c *serveCommand) Run(ctx context.Context, s streams) error {
+	if err := c.check(); err != nil {
+		return err
+	}
 	cfg, err := c.load(s)
 	if err != nil {
 		return err
@@ -31,19 +37,25 @@ func (c *serveCommand) Run(ctx context.Context, s streams) error {
 	if err != nil {
 		return err
 	}
+	certificate, err := c.certificate()
+	if err != nil {
+		return err
+	}
 	logs, err := openLogs(cfg, s)
 	if err != nil {
 		return err
 	}
 	defer logs.close()
-	stop, end := listen(ctx, stopRules{}, logs.reopen)
+	notify := app.NewNotifier(logs.server)
+	most := app.DrainTime
+	stop, end := listen(ctx, stopRules{most: &most}, func() { notify.Reload(func() { reload(logs, certificate) }) })
 	defer end()
-	a, err := app.Open(ctx, app.Options{Config: cfg, Migrate: c.Migrate, Log: logs.server, QueueLog: logs.queue})
+	a, err := app.Open(ctx, app.Options{Config: cfg, Migrate: c.Migrate, Log: logs.server, QueueLog: logs.queue, Notify: notify})
 	if err != nil {
 		return err
 	}
 	defer a.Close() //nolint:errcheck // everything was written by its own commit
-	l, err := listenLoopback(c.Listen)
+	door, err := c.open(certificate)
 	if err != nil {
 		return err
 	}
@@ -51,11 +63,26 @@ func (c *serveCommand) Run(ctx context.Context, s streams) error {
 	if err != nil {
 		return err
 	}
-	for _, line := range lines {
+	if certificate != nil {
+		lines = append(lines, "certificate: "+certificate.Describe())
+	}
+	for _, line := range append(lines, "listening on "+door.URL()) {
 		fmt.Fprintln(s.out, line)
 	}
-	fmt.Fprintf(s.out, "listening on http://%s\n", l.Addr())
-	return a.Serve(stop.graceful, stop.hard, l, workers)
+	return a.Serve(stop.graceful, stop.hard, door, workers)
+}
+
+// reload opens the logs and the certificate anew.
+func reload(logs *logs, certificate *app.Certificate) {
+	logs.reopen()
+	if certificate == nil {
+		return
+	}
+	if err := certificate.Reload(); err != nil {
+		logs.server.Error("certificate not reloaded, the old one stays in use", "err", err)
+		return
+	}
+	logs.server.Info("certificate reloaded", "certificate", certificate.Describe())
 }
 
 func (c *serveCommand) workers(cfg *config.Config) (int, error) {
@@ -70,22 +97,6 @@ func (c *serveCommand) workers(cfg *config.Config) (int, error) {
 		return 0, usageError("--workers: there is no job queue (PI_JOB_QUEUE_CLASS is not set in " + cfg.Source + ")")
 	}
 	return *c.Workers, nil
-}
-
-// listenLoopback opens the server's socket. Codes and PINs do not travel in clear: TLS of our own comes with a later version.
-func listenLoopback(address string) (net.Listener, error) {
-	host, _, err := net.SplitHostPort(address)
-	if err != nil {
-		return nil, usageError(fmt.Sprintf("--listen %s: want HOST:PORT", address))
-	}
-	if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
-		return nil, usageError(fmt.Sprintf("--listen %s: plain HTTP is served on loopback only; listen on 127.0.0.1 and put a proxy with TLS before it", address))
-	}
-	l, err := net.Listen("tcp", address)
-	if errors.Is(err, syscall.EADDRINUSE) {
-		return nil, fmt.Errorf("--listen %s: another program listens there", address)
-	}
-	return l, err
 }
 
 // logs are where the server and the workers in its process write.

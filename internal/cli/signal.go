@@ -20,8 +20,8 @@ type stopRules struct {
 	most     *time.Duration // how long a graceful stop may take before it becomes a hard one; nil: for ever
 }
 
-// listen makes signals into ends and calls reopen at each SIGHUP. The function that it returns ends it.
-func listen(ctx context.Context, rules stopRules, reopen func()) (stops, func()) {
+// listen makes signals into ends and calls reload at each SIGHUP. The function that it returns ends it.
+func listen(ctx context.Context, rules stopRules, reload func()) (stops, func()) {
 	graceful, stop := context.WithCancel(ctx)
 	hard, kill := context.WithCancel(ctx)
 	rules.bound(graceful, kill)
@@ -33,7 +33,7 @@ func listen(ctx context.Context, rules stopRules, reopen func()) (stops, func())
 		for s := range signals {
 			switch {
 			case s == syscall.SIGHUP:
-				reopen()
+				reload()
 			case graceful.Err() != nil, !rules.isGraceful(s):
 				kill()
 				stop()

@@ -72,13 +72,16 @@ func runWorker(ctx context.Context, s streams, where configFlag, o *workerOption
 		return err
 	}
 	file.TellFailures(s.err)
+	notify := app.NewNotifier(log)
 	stop, end := listen(ctx, o.stops(), func() {
-		if err := file.Reopen(); err != nil {
-			log.Error("log not reopened, the old file stays in use", "err", err)
-		}
+		notify.Reload(func() {
+			if err := file.Reopen(); err != nil {
+				log.Error("log not reopened, the old file stays in use", "err", err)
+			}
+		})
 	})
 	defer end()
-	a, err := app.Open(ctx, app.Options{Config: cfg, Log: log, QueueLog: log})
+	a, err := app.Open(ctx, app.Options{Config: cfg, Log: log, QueueLog: log, Notify: notify})
 	if err != nil {
 		return err
 	}

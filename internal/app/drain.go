@@ -1,0 +1,81 @@
+package app
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"time"
+)
+
+// lastRequests is how long a stop leaves connections open on which nothing is under way: a client that is just writing a request
+// to one still gets an answer, and is told that it is the connection's last.
+const lastRequests = 500 * time.Millisecond
+
+// strictTransport is the value of Strict-Transport-Security (RFC 6797): a year, for this host alone.
+const strictTransport = "max-age=31536000"
+
+// gate stands before the handler. While the server stops, each answer ends its connection, readiness is denied (a load balancer
+// that still has a connection learns it there).
+type gate struct {
+	handler http.Handler
+	strict  bool            // clients come by TLS: tell them to do so always
+	stop    context.Context //nolint:containedctx // an end, not a call's context
+	open    atomic.Int64    // connections
+}
+
+// ServeHTTP implements http.Handler.
+func (g *gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if g.strict {
+		w.Header().Set("Strict-Transport-Security", strictTransport)
+	}
+	stopping := g.stop.Err() != nil
+	if stopping {
+		w.Header().Set("Connection", "close") // over HTTP/2 it sends GOAWAY
+	}
+	if stopping && (r.URL.Path == "/healthz/readyz" || r.URL.Path == "/healthz/") {
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(http.StatusServiceUnavailable)
+		io.WriteString(w, `{"id":1,"jsonrpc":"2.0","result":{"status":false,"value":{"hsm":"OK","status":"stopping"}}}`) //nolint:errcheck // the client may be gone
+		return
+	}
+	g.handler.ServeHTTP(w, r)
+}
+
+// count follows the connections.
+func (g *gate) count(_ net.Conn, s http.ConnState) {
+	switch s {
+	case http.StateNew:
+		g.open.Add(1)
+	case http.StateClosed, http.StateHijacked:
+		g.open.Add(-1)
+	}
+}
+
+// linger waits lastRequests, but not for nobody and not past ctx.
+func (g *gate) linger(ctx context.Context) {
+	if g.open.Load() == 0 {
+		return
+	}
+	select {
+	case <-time.After(lastRequests):
+	case <-ctx.Done():
+	}
+}
+
+// serverLog takes the lines of net/http. What a port scan leaves behind is not worth a warning.
+type serverLog struct{ log *slog.Logger }
+
+// Write implements io.Writer.
+func (l serverLog) Write(line []byte) (int, error) {
+	text := strings.TrimSpace(string(line))
+	level := slog.LevelWarn
+	if strings.HasPrefix(text, "http: TLS handshake error") {
+		level = slog.LevelDebug
+	}
+	l.log.Log(context.Background(), level, "http server", "err", text)
+	return len(line), nil
+}

@@ -1,0 +1,63 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"syscall"
+
+	"otpost/internal/app"
+)
+
+// doorFlags say how the server is reached.
+type doorFlags struct {
+	Listen      string `default:"127.0.0.1:8080" placeholder:"HOST:PORT" help:"Address of the page and the REST API. Other than loopback it needs --tls-cert and --tls-key, or --behind-proxy."`
+	TLSCert     string `name:"tls-cert" placeholder:"FILE" help:"Serve HTTPS with this certificate: PEM, followed by its chain. SIGHUP reads it anew."`
+	TLSKey      string `name:"tls-key" placeholder:"FILE" help:"Its key: PEM, not readable by others."`
+	BehindProxy bool   `help:"A proxy before this server speaks TLS with the clients: plain HTTP is served off loopback, too. It makes no header believed: which proxies may name their client says the setting OverrideAuthorizationClient."`
+}
+
+// check refuses what contradicts itself, before anything is opened.
+func (f doorFlags) check() error {
+	host, _, err := net.SplitHostPort(f.Listen)
+	if err != nil {
+		return usageError(fmt.Sprintf("--listen %s: want HOST:PORT", f.Listen))
+	}
+	ip := net.ParseIP(host)
+	loopback := host == "localhost" || ip != nil && ip.IsLoopback()
+	switch {
+	case f.TLSCert != "" && f.TLSKey == "":
+		return usageError("--tls-cert needs --tls-key, the file with the certificate's key")
+	case f.TLSKey != "" && f.TLSCert == "":
+		return usageError("--tls-key needs --tls-cert, the file with the key's certificate")
+	case f.TLSCert != "" && f.BehindProxy:
+		return usageError("--behind-proxy is for plain HTTP: leave it out beside --tls-cert, which a proxy can be before as well")
+	case f.TLSCert == "" && !f.BehindProxy && !loopback:
+		return usageError(fmt.Sprintf("--listen %s: plain HTTP is served on loopback only: give --tls-cert and --tls-key, or --behind-proxy when a proxy with TLS is before it", f.Listen))
+	}
+	return nil
+}
+
+// certificate reads the pair of files; nil without one.
+func (f doorFlags) certificate() (*app.Certificate, error) {
+	if f.TLSCert == "" {
+		return nil, nil //nolint:nilnil // plain HTTP
+	}
+	return app.OpenCertificate(f.TLSCert, f.TLSKey)
+}
+
+// open opens the server's socket.
+func (f doorFlags) open(c *app.Certificate) (app.Door, error) {
+	l, err := net.Listen("tcp", f.Listen)
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return app.Door{}, fmt.Errorf("--listen %s: another program listens there", f.Listen)
+	case errors.Is(err, syscall.EACCES):
+		return app.Door{}, fmt.Errorf("--listen %s: this user may not take a port below 1024: give it the capability CAP_NET_BIND_SERVICE, as otpost.service does", f.Listen)
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		return app.Door{}, fmt.Errorf("--listen %s: this host does not have that address", f.Listen)
+	case err != nil:
+		return app.Door{}, fmt.Errorf("--listen %s: %w", f.Listen, err)
+	}
+	return app.Door{Listener: l, Certificate: c, Proxied: f.BehindProxy}, nil
+}
