@@ -223,7 +223,7 @@ func TestWorkersAreCounted(t *testing.T) {
 func TestWorkerIsReplacedAfterItsTasks(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, "--workers", "0")
-	o := w.consumer(t, "-M", "2")
+	o := w.consumer(t, "-w", "2", "-M", "1") // they count together
 	first := w.status(t).Workers[0].ID
 	logins := []*login{w.enrol(t, "M1"), w.enrol(t, "M2"), w.enrol(t, "M3"), w.enrol(t, "M4"), w.enrol(t, "M5")}
 	for _, l := range logins {
@@ -256,6 +256,26 @@ func TestShutdownTimeoutGivesBack(t *testing.T) {
 		t.Errorf("the stop took %s", took)
 	}
 	w.sendAfterAll(t, l)
+}
+
+// TestShutdownTimeoutMayRepeatWhatHadNoReply is what the help says of -t: a mail server that has the mail and is silent gets it
+// again, under the same Message-ID.
+func TestShutdownTimeoutMayRepeatWhatHadNoReply(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "--workers", "0")
+	o := w.consumer(t, "-t", "0.5")
+	l := w.enrol(t, "REPEATED")
+	gate := w.sink.Hold(t, e2e.AtDot)
+	l.begin(t, w.server.Client)
+	gate.Wait(t)
+	o.Stop(t)
+	w.sink.Use(nil)
+	w.Worker(t)
+	w.delivered(t, l)
+	copies := w.sink.Mails(l.address)
+	if len(copies) != 2 || copies[0].MessageID == "" || copies[0].MessageID != copies[1].MessageID {
+		t.Errorf("%d copies, want 2 of one Message-ID", len(copies))
+	}
 }
 
 func TestOtherSignalStopsAtOnce(t *testing.T) {

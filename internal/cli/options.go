@@ -16,8 +16,8 @@ type workerOptions struct {
 	Verbose         bool     `short:"v" help:"Log every job too (level DEBUG). Of -v and -q the last one counts."`
 	Quiet           bool     `short:"q" help:"Log warnings and errors only."`
 	Simple          bool     `short:"S" help:"Short log lines: time of day and text; above INFO the level too."`
-	MaxTasks        int      `short:"M" placeholder:"COUNT" help:"Replace each worker when it has begun COUNT jobs: a new one registers and takes over, the old one ends its jobs. Default: never."`
-	ShutdownTimeout *float64 `short:"t" placeholder:"SECONDS" help:"How long a graceful stop waits; then jobs that were not sent yet go back to the queue. Default: until they end."`
+	MaxTasks        int      `short:"M" placeholder:"COUNT" help:"Replace each worker after COUNT jobs: a new one registers and takes over, the old one ends its jobs. The workers of a process count together: -w 4 -M 100 is 400 jobs, whoever began them. Default: never."`
+	ShutdownTimeout *float64 `short:"t" placeholder:"SECONDS" help:"How long a graceful stop waits; then jobs that are not done go back to the queue. A mail that was handed over and had no reply yet may then be sent twice, with the same Message-ID. Default: until they end."`
 	GracefulSignal  string   `short:"g" enum:"INT,TERM,both" default:"both" placeholder:"SIGNAL" help:"INT or TERM: the signal that stops gracefully; the other one then stops at once, and its jobs go back to the queue. (privacyIDEA's worker takes INT, and loses the mail that is being sent at TERM.)"`
 }
 

@@ -89,6 +89,16 @@ func TestOptionsOfTheManualAreThoseOfTheProgram(t *testing.T) {
 		}
 		delete(rows, f.Name)
 	}
+	for flag, sentence := range map[string]string{
+		"max-tasks":        "The workers of a process count together: -w 4 -M 100 is 400 jobs, whoever began them.",
+		"shutdown-timeout": "A mail that was handed over and had no reply yet may then be sent twice, with the same Message-ID.",
+	} {
+		for _, f := range hueyFlags(t, &hueyCommand{}) {
+			if f.Name == flag && (!strings.Contains(f.Help, sentence) || !strings.Contains(string(raw), sentence)) {
+				t.Errorf("help of --%s and docs/compatibility.md do not both say: %s", flag, sentence)
+			}
+		}
+	}
 	for name := range rows {
 		t.Errorf("docs/compatibility.md has the option --%s, which the program has not", name)
 	}
