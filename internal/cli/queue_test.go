@@ -184,7 +184,7 @@ func TestStatusAsJSONHasTheSameFigures(t *testing.T) {
 				"started": "2026-11-24T11:58:19.005Z", "last_beat": "2026-11-24T11:59:51.005Z", "on_this_host": false,
 			},
 		},
-		"start_one_with": "privacyidea-queue-huey",
+		"start_one_with":  "privacyidea-queue-huey",
 		"open_deliveries": []any{map[string]any{"state": "queued", "mails": 13., "attempts": 2., "oldest": "2026-11-24T11:58:45.005Z"}},
 		"failures_24h": []any{
 			map[string]any{"state": "failed", "reason": "refused", "count": 14., "last": "2026-11-24T11:58:00.005Z"},
@@ -247,6 +247,13 @@ func TestShowTellsAJobAndItsMessage(t *testing.T) {
 			{Number: 2, Started: at.Add(time.Second)},
 		},
 	}
+	first := &story.Attempts[0]
+	first.Route, first.Diagnosis = "mx", "greylisted"
+	if err := json.Unmarshal([]byte(`[{"phase": "tls", "ms": 3.25, "code": 220, "text": "go on", "tls": {"version": "TLS 1.3", "cipher": "AES",
+		"chain": [{"subject": "CN=mx", "issuer": "CN=root", "names": ["mx.example", "192.0.2.1"], "not_before": "B", "not_after": "A"}]}},
+		{"phase": "rcpt", "ms": 12, "code": 451, "enhanced": "4.7.1", "text": "later"}]`), &first.Phases); err != nil {
+		t.Fatal(err)
+	}
 	job := &queue.Listed{Job: queue.Job{ID: id, Kind: delivery.Kind, RunAt: at.Add(time.Second), NotAfter: story.NotAfter}, State: queue.Leased, Worker: id}
 	var got bytes.Buffer
 	viewShow(job, story, nil).table(&got, at.Add(time.Minute))
@@ -254,6 +261,8 @@ func TestShowTellsAJobAndItsMessage(t *testing.T) {
 		"state leased", "worker " + id.String(), "state deferred", "reason -", "server mx", "recipient a***@e***.org",
 		"not after 2026-11-24T12:02:00.000Z, in 60 s",
 		"1 2026-11-24T12:00:00.000Z 250ms temporary rcpt 451 4.7.1 later", "2 2026-11-24T12:00:01.000Z under way - - -",
+		"attempt 1", "greylisted: " + first.Diagnosis.Sentence(`"mx"`), "tls 3.2 ms 220 go on", "- - TLS 1.3, AES",
+		"- - CN=mx for mx.example 192.0.2.1, by CN=root, B to A", "rcpt 12.0 ms 451 4.7.1 later",
 	} {
 		found := false
 		for l := range strings.Lines(got.String()) {

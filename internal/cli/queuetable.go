@@ -219,17 +219,49 @@ func tableOfDelivery(w io.Writer, d delivery.Story, now time.Time) {
 		if a.Ended != nil {
 			took = a.Ended.Sub(a.Started).Round(time.Millisecond).String()
 		}
-		reply := a.Text
-		if a.Code != 0 {
-			reply = strings.Join(strings.Fields(fmt.Sprintf("%d %s %s", a.Code, a.Enhanced, a.Text)), " ")
-		}
-		rows = append(rows, row(a.Number, moment(a.Started), took, a.Class, a.Phase, reply))
+		rows = append(rows, row(a.Number, moment(a.Started), took, a.Class, a.Phase, replyText(a.Code, a.Enhanced, a.Text)))
 	}
 	if len(d.Attempts) == 0 {
 		fmt.Fprintln(w, "no attempt was made")
 		return
 	}
 	columns(w, rows...)
+	for _, a := range d.Attempts {
+		tableOfPhases(w, a)
+	}
+}
+
+// tableOfPhases writes what an administrator should do, and a line per phase and certificate.
+func tableOfPhases(w io.Writer, a delivery.Attempt) {
+	if len(a.Phases) == 0 && a.Diagnosis == "" {
+		return
+	}
+	fmt.Fprintf(w, "\nattempt %d\n", a.Number)
+	if sentence := a.Diagnosis.Sentence(fmt.Sprintf("%q", a.Route)); sentence != "" {
+		fmt.Fprintf(w, "%s: %s\n", a.Diagnosis, sentence)
+	}
+	var rows []string
+	for _, p := range a.Phases {
+		rows = append(rows, row(p.Phase, fmt.Sprintf("%.1f ms", p.MS), replyText(p.Code, p.Enhanced, p.Text)))
+		if p.TLS == nil {
+			continue
+		}
+		if p.TLS.Version != "" {
+			rows = append(rows, row("", "", p.TLS.Version+", "+p.TLS.Cipher))
+		}
+		for _, c := range p.TLS.Chain {
+			rows = append(rows, row("", "", fmt.Sprintf("%s for %s, by %s, %s to %s", c.Subject, strings.Join(c.Names, " "), c.Issuer, c.NotBefore, c.NotAfter)))
+		}
+	}
+	columns(w, rows...)
+}
+
+// replyText joins what there is of a reply.
+func replyText(code int, enhanced, text string) string {
+	if code == 0 {
+		return text
+	}
+	return strings.Join(strings.Fields(fmt.Sprintf("%d %s %s", code, enhanced, text)), " ")
 }
 
 // endText says whether an end has come.
