@@ -1,0 +1,145 @@
+package webui
+
+import (
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+)
+
+// user is a row of GET /user/.
+type user struct {
+	Username, Realm, Givenname, Surname, Email, Resolver string
+}
+
+// usersPage is the data of the list of users.
+type usersPage struct {
+	Realms []option
+	Realm  string
+	Search string
+	Users  []user
+	More   int // that match, too, and are not shown
+	Asked  bool
+}
+
+// mostUsers is how many users a page shows: whoever looks for one types a part of the name.
+const mostUsers = 50
+
+// users lists the users of a realm. Users who are no administrators see their own tokens instead.
+func (v *visit) users() error {
+	if !v.session.Admin() {
+		return v.ownTokens()
+	}
+	realms, err := v.realms()
+	if err != nil {
+		return err
+	}
+	q := v.r.URL.Query()
+	p := usersPage{Realms: realms, Realm: q.Get("realm"), Search: strings.TrimSpace(q.Get("search"))}
+	if p.Realm == "" && len(realms) > 0 {
+		p.Realm = realms[max(0, slices.IndexFunc(realms, func(o option) bool { return o.Chosen }))].Value
+	}
+	for i := range p.Realms {
+		p.Realms[i].Chosen = p.Realms[i].Value == p.Realm
+	}
+	if p.Realm == "" {
+		v.show(http.StatusOK, "users", p)
+		return nil
+	}
+	asked := url.Values{"realm": {p.Realm}}
+	if p.Search != "" {
+		asked.Set("username", "*"+p.Search+"*")
+	}
+	if err := v.get("/user/", asked, &p.Users); err != nil {
+		return err
+	}
+	if len(p.Users) > mostUsers {
+		p.Users, p.More = p.Users[:mostUsers], len(p.Users)-mostUsers
+	}
+	v.show(http.StatusOK, "users", p)
+	return nil
+}
+
+// realms returns the realms as choices, by name; the default realm is the chosen one.
+func (v *visit) realms() ([]option, error) {
+	var all map[string]struct{ Default bool }
+	if err := v.get("/realm/", nil, &all); err != nil {
+		return nil, err
+	}
+	choices := make([]option, 0, len(all))
+	for name, realm := range all {
+		choices = append(choices, option{Value: name, Text: name, Chosen: realm.Default})
+	}
+	slices.SortFunc(choices, func(a, b option) int { return strings.Compare(a.Value, b.Value) })
+	return choices, nil
+}
+
+// token is a row of GET /token/.
+type token struct {
+	Serial      string
+	Type        string `json:"tokentype"`
+	Active      bool
+	Revoked     bool
+	Failcount   int
+	Maxfail     int
+	Username    string
+	Realm       string `json:"user_realm"`
+	Description string
+	Info        map[string]string
+}
+
+// State returns the word for how a token stands.
+func (t token) State() string {
+	switch {
+	case t.Revoked:
+		return "revoked"
+	case !t.Active:
+		return "disabled"
+	case t.Failcount >= t.Maxfail:
+		return "locked"
+	}
+	return "active"
+}
+
+// ownerPage is the data of a user with his tokens.
+type ownerPage struct {
+	User   user
+	Tokens []token
+	Own    bool // the visitor's own
+}
+
+// tokensOf asks for tokens; at most a hundred, more than anybody has.
+func (v *visit) tokensOf(filter url.Values) ([]token, error) {
+	var page struct{ Tokens []token }
+	filter.Set("pagesize", "100")
+	return page.Tokens, v.get("/token/", filter, &page)
+}
+
+// owner shows a user and his tokens.
+func (v *visit) owner() error {
+	name, realm := v.r.URL.Query().Get("user"), v.r.URL.Query().Get("realm")
+	var found []user
+	if err := v.get("/user/", url.Values{"username": {name}, "realm": {realm}}, &found); err != nil {
+		return err
+	}
+	at := slices.IndexFunc(found, func(u user) bool { return u.Username == name }) // a star in the name is a pattern to the API
+	if at < 0 {
+		return &apiError{Status: http.StatusNotFound, Message: v.text.say("users.unknown", name, realm)}
+	}
+	tokens, err := v.tokensOf(url.Values{"user": {name}, "realm": {realm}})
+	if err != nil {
+		return err
+	}
+	v.show(http.StatusOK, "owner", ownerPage{User: found[at], Tokens: tokens})
+	return nil
+}
+
+// ownTokens shows the tokens of a user who is no administrator.
+func (v *visit) ownTokens() error {
+	tokens, err := v.tokensOf(url.Values{})
+	if err != nil {
+		return err
+	}
+	v.show(http.StatusOK, "owner", ownerPage{User: user{Username: v.session.Name, Realm: v.session.Realm}, Tokens: tokens, Own: true})
+	return nil
+}
