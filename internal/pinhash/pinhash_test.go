@@ -188,7 +188,7 @@ func FuzzVerify(f *testing.F) {
 	f.Fuzz(func(t *testing.T, stored, plain string) {
 		cost, err := Cost(stored)
 		if err == nil && cost > 5*time.Millisecond {
-			t.Skip("known to be allowed; too slow to be tried often")
+			return // allowed, and too slow to be tried often: Verify's own tests do
 		}
 		right, verifyErr := Verify(stored, plain)
 		if right && verifyErr != nil {
