@@ -22,7 +22,6 @@ import (
 	"go.uber.org/goleak"
 
 	"otpost/internal/queue"
-	"otpost/internal/queue/queuetest"
 	"otpost/internal/queue/redisq"
 )
 
@@ -35,30 +34,31 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// server is a redis-server of a test's own.
+// server is a redis-server, or another that speaks its protocol, of a test's own.
 type server struct {
-	t    testing.TB
-	dir  string
-	port int
-	args []string
-	cmd  *exec.Cmd
+	t       testing.TB
+	program string
+	dir     string
+	port    int
+	args    []string
+	cmd     *exec.Cmd
 }
 
 // serve starts a redis-server; args are added to its own.
 func serve(t testing.TB, args ...string) *server {
 	t.Helper()
-	if _, err := exec.LookPath("redis-server"); err != nil {
-		if os.Getenv("OTPOST_TEST_REQUIRE") == "all" {
-			t.Fatal("missing: redis-server (OTPOST_TEST_REQUIRE=all: nothing may be skipped)")
-		}
-		t.Skip("missing: redis-server (scripts/deps redis)")
-	}
+	return serveBy(t, lookServer(t, redisServer), args...)
+}
+
+// serveBy is serve with the file of a server program.
+func serveBy(t testing.TB, program string, args ...string) *server {
+	t.Helper()
 	dir, err := os.MkdirTemp("", "redisq") // t.TempDir is too long for a socket's path
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	s := &server{t: t, dir: dir, port: freePort(t), args: args}
+	s := &server{t: t, program: program, dir: dir, port: freePort(t), args: args}
 	s.start()
 	t.Cleanup(s.kill)
 	return s
@@ -80,7 +80,7 @@ func (s *server) start() {
 		"--port", strconv.Itoa(s.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", s.dir,
 		"--unixsocket", filepath.Join(s.dir, "socket"), "--maxmemory-policy", "noeviction",
 	}
-	s.cmd = exec.Command("redis-server", append(args, s.args...)...)
+	s.cmd = exec.Command(s.program, append(args, s.args...)...)
 	out, err := s.cmd.StdoutPipe()
 	if err != nil {
 		s.t.Fatal(err)
@@ -94,7 +94,7 @@ func (s *server) start() {
 		n, err := out.Read(buffer)
 		said.Write(buffer[:n])
 		if err != nil {
-			s.t.Fatalf("redis-server does not start:\n%s", said.String())
+			s.t.Fatalf("%s does not start:\n%s", s.program, said.String())
 		}
 	}
 	go io.Copy(io.Discard, out)
@@ -154,31 +154,6 @@ func openAs(t *testing.T, o redisq.Options) *redisq.Driver {
 		}
 	})
 	return d
-}
-
-func TestDriverKeepsTheContract(t *testing.T) {
-	t.Parallel()
-	s := serve(t)
-	var n atomic.Int64
-	var mu sync.Mutex
-	folders := make(map[*testing.T]string)
-	queuetest.Run(t, func(t *testing.T, now func() time.Time) (queue.Driver, func()) {
-		mu.Lock()
-		if folders[t] == "" {
-			folders[t] = t.TempDir()
-		}
-		dir := folders[t]
-		mu.Unlock()
-		d, err := redisq.OpenAt(redisq.Options{URL: s.url(), Queue: fmt.Sprintf("suite-%d", n.Add(1)), LockDir: dir}, now)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return d, func() {
-			if err := d.Close(); err != nil {
-				t.Error(err)
-			}
-		}
-	})
 }
 
 func job() queue.Job { return queue.Job{ID: uuid.Must(uuid.NewV7()), Kind: kind} }
