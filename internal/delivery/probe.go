@@ -47,11 +47,8 @@ func (s *Service) Test(ctx context.Context, server mail.Server, recipient, subje
 }
 
 // Diagnosis says what an administrator should look at: what the last attempt met, or that none was made; empty when nothing is
-// wrong.
+// wrong. A message that was accepted may have one too: sent unsigned.
 func (s Story) Diagnosis() mail.Diagnosis {
-	if s.State == Accepted || s.State == Dropped {
-		return ""
-	}
 	if n := len(s.Attempts); n > 0 {
 		last := s.Attempts[n-1]
 		switch {
@@ -61,10 +58,14 @@ func (s Story) Diagnosis() mail.Diagnosis {
 			return mail.Timeout // the reply to its dot is still awaited
 		}
 	}
-	if s.State == Expired || !s.State.Final() {
+	switch s.State {
+	case Accepted, Dropped:
+		return ""
+	case Failed, Unknown:
+		return mail.Internal
+	default:
 		return mail.TooLate // nobody took it
 	}
-	return mail.Internal
 }
 
 // await reads the story again after each signal, and each second, until it has its end.

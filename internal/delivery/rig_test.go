@@ -53,6 +53,9 @@ type attempt struct {
 	reply    mail.Class // to the dot
 	code     int
 	text     string
+
+	phases    []mail.Phase
+	diagnosis mail.Diagnosis
 }
 
 type sent struct {
@@ -81,7 +84,7 @@ func (s *server) Send(ctx context.Context, _ mail.Server, m mail.Message) mail.R
 		a.early()
 	}
 	if a.before != "" {
-		return mail.Result{Class: a.before, Phase: smtp.PhaseRcpt, Code: a.code, Text: a.text}
+		return mail.Result{Class: a.before, Phase: smtp.PhaseRcpt, Code: a.code, Text: a.text, Phases: a.phases, Diagnosis: a.diagnosis}
 	}
 	if err := m.Journal.BeforeWrite(ctx, smtp.Write{Dots: []string{m.ID}}); err != nil {
 		return mail.Result{Class: mail.Unwanted, Err: err}

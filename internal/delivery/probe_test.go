@@ -1,0 +1,85 @@
+package delivery_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"otpost/internal/delivery"
+	"otpost/internal/mail"
+	"otpost/internal/queue"
+	"otpost/internal/smtp"
+)
+
+func TestStoryIsDiagnosedByItsLastAttempt(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
+	refused := delivery.Attempt{Number: 1, Ended: &now, Diagnosis: mail.Refused}
+	well := delivery.Attempt{Number: 2, Ended: &now}
+	for name, c := range map[string]struct {
+		state    delivery.State
+		attempts []delivery.Attempt
+		want     mail.Diagnosis
+	}{
+		"accepted":                {delivery.Accepted, []delivery.Attempt{well}, ""},
+		"accepted at last":        {delivery.Accepted, []delivery.Attempt{refused, well}, ""},
+		"accepted, but unsigned":  {delivery.Accepted, []delivery.Attempt{{Number: 1, Ended: &now, Diagnosis: mail.SMIME}}, mail.SMIME},
+		"failed":                  {delivery.Failed, []delivery.Attempt{well, refused}, mail.Refused},
+		"deferred":                {delivery.Deferred, []delivery.Attempt{refused}, mail.Refused},
+		"failed without a try":    {delivery.Failed, nil, mail.Internal},
+		"cancelled":               {delivery.Dropped, nil, ""},
+		"nobody took it":          {delivery.Queued, nil, mail.TooLate},
+		"nobody took it in time":  {delivery.Expired, nil, mail.TooLate},
+		"the reply is awaited":    {delivery.Sending, []delivery.Attempt{{Number: 1}}, mail.Timeout},
+		"the end after a refusal": {delivery.Expired, []delivery.Attempt{refused}, mail.Refused},
+	} {
+		if got := (delivery.Story{State: c.state, Attempts: c.attempts}).Diagnosis(); got != c.want {
+			t.Errorf("%s: %q, want %q", name, got, c.want)
+		}
+	}
+}
+
+// What a server said in each phase is kept with the outcome, of a message that will be tried again too.
+func TestDiagnosisAndPhasesAreKeptWithTheOutcome(t *testing.T) {
+	t.Parallel()
+	phases := []mail.Phase{
+		{Phase: smtp.PhaseConnect, MS: 1.5, Code: 220, Text: "hello"},
+		{Phase: smtp.PhaseTLS, MS: 2, Text: "expired", TLS: &smtp.TLSReport{Version: "TLS 1.3", Chain: []smtp.CertificateReport{{
+			Subject: "CN=mx", Issuer: "CN=root", Names: []string{"mx.example"}, NotBefore: "2026-11-24T12:00:00.000Z", NotAfter: "2026-11-25T12:00:00.000Z",
+		}}}},
+	}
+	r := newRig(t, attempt{before: mail.Unreachable, text: "expired", phases: phases, diagnosis: mail.CertificateExpired})
+	ticket, _ := r.put("queued")
+	r.work(workerA, ticket, queue.Claimed{})
+	r.wantState(ticket, delivery.Deferred)
+	a := r.story(ticket).Attempts
+	if len(a) != 1 || a[0].Diagnosis != mail.CertificateExpired {
+		t.Fatalf("attempts %+v", a)
+	}
+	if diff := cmp.Diff(phases, a[0].Phases); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestDotThatCameTooLateIsDiagnosed(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	ticket, _ := r.put("queued")
+	r.server.script = []attempt{{early: func() { r.clock.advance(life) }}}
+	r.work(workerA, ticket, queue.Claimed{})
+	if a := r.story(ticket).Attempts; len(a) != 1 || a[0].Diagnosis != mail.TooLate || a[0].Phases == nil {
+		t.Fatalf("attempts %+v", a)
+	}
+}
+
+func TestAttemptOfALostOwnerIsDiagnosed(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	ticket, _ := r.put("queued")
+	r.crash(ticket, workerA)
+	r.work(workerB, ticket, queue.Claimed{SweptOwner: workerA})
+	if a := r.story(ticket).Attempts; len(a) != 1 || a[0].Class != "unknown" || a[0].Diagnosis != mail.Internal {
+		t.Fatalf("attempts %+v", a)
+	}
+}
