@@ -132,8 +132,8 @@ func (a *App) wire(ctx context.Context, keys *secret.Keys) error {
 	users := user.New(a.db, user.Options{Verifier: passwords, Types: map[string]user.Type{
 		"passwdresolver": fileuser.New(fileuser.Options{Files: files, Verifier: passwords, Now: a.db.Now, Log: a.log}),
 	}})
-	a.servers = mail.NewServers(a.db, keys)
-	sender := mail.NewSender(mail.SenderOptions{Dial: a.dialer.DialContext, Lookup: a.dialer.Lookup, ReadFile: files.ReadFile,
+	a.servers = mail.NewServers(a.db, keys, files.ReadFile)
+	sender := mail.NewSender(mail.SenderOptions{Dial: a.dialer.DialContext, Lookup: a.dialer.Lookup, ReadFile: files.ReadFile, Log: a.log,
 		Refused: func(err error) bool { return errors.Is(err, dial.ErrRefused) }})
 	a.delivery = delivery.New(delivery.Options{
 		DB: a.db, Keys: keys, Servers: a.servers, Sender: sender, Driver: a.driver, Log: a.log, Queue: a.queueLog,

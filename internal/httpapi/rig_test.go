@@ -116,7 +116,7 @@ func newRig(t *testing.T) *rig {
 	ctx := context.Background()
 	db := storetest.Open(t, nil)
 	keys := secrettest.Keys(t)
-	r := &rig{t: t, db: db, keys: keys, login: &fakeLogin{}, log: &logBuffer{}, settings: system.New(db, keys), servers: mail.NewServers(db, keys)}
+	r := &rig{t: t, db: db, keys: keys, login: &fakeLogin{}, log: &logBuffer{}, settings: system.New(db, keys), servers: mail.NewServers(db, keys, nil)}
 	r.delivery = delivery.New(delivery.Options{DB: db, Keys: keys, Servers: r.servers, Sender: unreachable()})
 	r.sessions = access.NewSessions(db, access.Options{Key: "0123456789abcdef0123456789abcdef", SuperuserRealms: []string{"admins"}})
 	administrators := access.NewAdministrators(db, plainPasswords{})

@@ -1,7 +1,9 @@
 package httpapi
 
 import (
+	"math"
 	"net/http"
+	"strings"
 	"time"
 
 	"otpost/internal/mail"
@@ -10,6 +12,7 @@ import (
 func (s *server) serverRoutes() []route {
 	return []route{
 		{method: "GET", path: "/smtpserver/{$}", who: admins, right: "smtpserver_read", realms: noRealm, handler: s.servers},
+		{method: "GET", path: "/smtpserver/{identifier}", who: admins, right: "smtpserver_read", realms: noRealm, handler: s.oneServer},
 		{method: "POST", path: "/smtpserver/{identifier}", who: admins, right: "smtpserver_write", realms: noRealm, handler: s.saveServer},
 		{method: "DELETE", path: "/smtpserver/{identifier}", who: admins, right: "smtpserver_write", realms: noRealm, handler: s.deleteServer},
 		{method: "POST", path: "/smtpserver/send_test_email", who: admins, right: "smtpserver_write", realms: noRealm, handler: s.testServer},
@@ -24,46 +27,108 @@ func (s *server) servers(w http.ResponseWriter, r *http.Request) error {
 	}
 	all := make(object, len(list))
 	for _, one := range list {
-		all[one.Identifier] = object{
-			"server": one.Server, "port": one.Port, "username": one.Username, "password": mail.Censored, "sender": one.Sender,
-			"tls": one.TLS, "description": one.Description, "timeout": int(one.Timeout / time.Second), "enqueue_job": one.EnqueueJob,
-			"smime": one.SMIME, "dont_send_on_error": one.DontSendOnError, "private_key": one.PrivateKey,
-			"private_key_password": mail.Censored, "certificate": one.Certificate,
-			"tls_verify": one.TLSVerify, "ca_file": one.CAFile, "ehlo_name": one.EHLOName,
-		}
+		all[one.Identifier] = fieldsOf(one)
 	}
 	return answer(w, r, all)
 }
 
+func fieldsOf(one mail.Server) object {
+	return object{
+		"server": one.Server, "port": one.Port, "username": one.Username, "password": mail.Censored, "sender": one.Sender,
+		"tls": one.TLS, "description": one.Description, "timeout": int(one.Timeout / time.Second), "enqueue_job": one.EnqueueJob,
+		"smime": one.SMIME, "dont_send_on_error": one.DontSendOnError, "private_key": one.PrivateKey,
+		"private_key_password": mail.Censored, "certificate": one.Certificate,
+		"tls_verify": one.TLSVerify, "ca_file": one.CAFile, "ehlo_name": one.EHLOName,
+	}
+}
+
+// oneServer answers GET /smtpserver/<identifier> (ours): the fields of the list, the identifier, the revision to give back with a
+// change, and what the S/MIME certificate says (null: none is named; its dates are null when it cannot be read).
+func (s *server) oneServer(w http.ResponseWriter, r *http.Request) error {
+	identifier, err := pathOf(r, "identifier")
+	if err != nil {
+		return err
+	}
+	one, err := s.Servers.Definition(r.Context(), identifier)
+	if err != nil {
+		return err
+	}
+	value := fieldsOf(one.Server)
+	value["identifier"], value["revision"], value["smime_certificate"] = one.Identifier, one.Revision, nil
+	if c := one.Certificate; c != nil {
+		certificate := object{"subject": c.Subject, "issuer": c.Issuer, "not_before": nil, "not_after": nil, "emails": c.Emails, "error": nil}
+		if !c.NotAfter.IsZero() {
+			certificate["not_before"], certificate["not_after"] = stamp(c.NotBefore), stamp(c.NotAfter)
+		}
+		if c.Problem != nil {
+			certificate["error"] = c.Problem.Error()
+		}
+		value["smime_certificate"] = certificate
+	}
+	return answer(w, r, value)
+}
+
 // saveServer answers POST /smtpserver/<identifier>: what the form leaves out is reset to its default. When a stored password is
-// gone because its target changed, or certificates will not be verified, the answer says so.
+// gone because its target changed, certificates will not be verified, or mails cannot be signed, the answer says so. Two
+// parameters are ours: revision (mail.Change.Revision; the answer then tells the new one) and check (mail.Change.Strict).
 func (s *server) saveServer(w http.ResponseWriter, r *http.Request) error {
 	identifier, err := pathOf(r, "identifier")
 	if err != nil {
 		return err
 	}
-	form, err := serverForm(identifier, paramsOf(r))
+	p := paramsOf(r)
+	form, err := serverForm(identifier, p)
 	if err != nil {
 		return err
 	}
+	change := mail.Change{Server: form}
+	if change.Strict, err = p.Bool("check", false); err != nil {
+		return err
+	}
+	if p.Text("revision") != "" {
+		n, err := p.Int("revision", 0, 0, math.MaxInt)
+		if err != nil {
+			return err
+		}
+		revision := int64(n)
+		change.Revision = &revision
+	}
 	callOf(r).entry.Info = identifier
-	cleared, err := s.Servers.Save(r.Context(), form)
+	saved, err := s.Servers.Change(r.Context(), change)
 	if err != nil {
 		return err
 	}
 	detail := object{}
-	if cleared {
+	if change.Revision != nil {
+		detail["revision"] = saved.Revision
+	}
+	if saved.Cleared {
 		detail["secret_cleared"] = true
 		detail["message"] = "The stored password was cleared, because server, port, username, tls or tls_verify changed. Type it again."
 	}
 	if !form.TLSVerify {
 		s.warnUnverified(form)
-		detail["warning"] = "tls_verify is off: whoever stands between this server and the mail server can read the mails, the codes in them and the password."
+		saved.Warnings = append([]*mail.Finding{{Field: "tls_verify", Message: unverified}}, saved.Warnings...)
 	}
+	warn(detail, saved.Warnings)
 	if len(detail) == 0 {
 		return answer(w, r, true)
 	}
 	return succeed(w, r, success{value: true, detail: detail})
+}
+
+const unverified = "it is off: whoever stands between this server and the mail server can read the mails, the codes in them and the password."
+
+// warn puts warnings into detail, once for people and once field by field.
+func warn(detail object, warnings []*mail.Finding) {
+	if len(warnings) == 0 {
+		return
+	}
+	list, texts := make([]object, len(warnings)), make([]string, len(warnings))
+	for i, f := range warnings {
+		list[i], texts[i] = object{"field": f.Field, "message": f.Message}, f.Error()
+	}
+	detail["warning"], detail["warnings"] = strings.Join(texts, " "), list
 }
 
 // warnUnverified tells the log that any certificate will do.

@@ -52,7 +52,7 @@ func TestTestMailSaysWhenTheStoredPasswordDoesNotOpen(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = mail.NewServers(r.db, others).Save(t.Context(), mail.Server{Identifier: "s", Server: "127.0.0.1", Username: "u", Password: "pw", TLSVerify: true})
+	_, err = mail.NewServers(r.db, others, nil).Save(t.Context(), mail.Server{Identifier: "s", Server: "127.0.0.1", Username: "u", Password: "pw", TLSVerify: true})
 	if err != nil {
 		t.Fatal(err)
 	}

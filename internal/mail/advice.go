@@ -51,7 +51,7 @@ func Advices() []Advice {
 			`text of the mail.`},
 		{MessageRefused, `The mail server {server} refused the mail for its content or by a rule of its own, such as a spam filter. Look for ` +
 			`the reply in that server's log, and exempt this host there.`},
-		{SMIME, `The mail could not be signed (S/MIME), so it was not sent. Check key, key password and certificate of this SMTP server.`},
+		{SMIME, `The mail could not be signed (S/MIME): it was not sent, or went unsigned where this SMTP server allows that. Check key, key password and certificate of this SMTP server.`},
 		{TooLate, `The mail's time was over before it could be sent by the mail server {server}. Does a worker run? otpost queue status shows it; start one ` +
 			`with: otpost worker.`},
 		{Internal, `otpost itself could not send the mail by the mail server {server}. Its log says more.`},

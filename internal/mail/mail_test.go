@@ -211,7 +211,7 @@ func TestEachClass(t *testing.T) {
 		"AUTH not given":       {inbox.Options{Username: "mailuser", Password: "right"}, nil, want{mail.Permanent, smtp.PhaseMail, 530, false}},
 		"refused by journal":   {inbox.Options{}, func(_ *mail.Server, m *mail.Message) { m.Journal = no{refused} }, want{mail.Unwanted, smtp.PhaseMail, 0, false}},
 		"late after journal":   {inbox.Options{}, func(_ *mail.Server, m *mail.Message) { m.MayWrite = func() error { return refused } }, want{mail.Late, smtp.PhaseData, 0, false}},
-		"S/MIME":               {inbox.Options{}, func(s *mail.Server, _ *mail.Message) { s.SMIME = true }, want{mail.Permanent, "", 0, false}},
+		"S/MIME":               {inbox.Options{}, func(s *mail.Server, _ *mail.Message) { s.SMIME, s.DontSendOnError = true, true }, want{mail.Permanent, "", 0, false}},
 		"no sender":            {inbox.Options{}, func(s *mail.Server, _ *mail.Message) { s.Sender = "" }, want{mail.Permanent, "", 0, false}},
 		"two recipients":       {inbox.Options{}, func(_ *mail.Server, m *mail.Message) { m.Recipient = "a@example.com,b@example.com" }, want{mail.Permanent, "", 0, false}},
 		"recipient with break": {inbox.Options{}, func(_ *mail.Server, m *mail.Message) { m.Recipient = "a@example.com\r\nRCPT TO:<b@example.com>" }, want{mail.Permanent, "", 0, false}},

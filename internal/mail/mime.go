@@ -2,6 +2,7 @@ package mail
 
 import (
 	"bytes"
+	"crypto/rand"
 	"encoding/base64"
 	"mime"
 	"strings"
@@ -30,31 +31,72 @@ const (
 // Auto-Submitted (RFC 3834 section 5) added.
 func compose(h letterhead, m Message) []byte {
 	var b bytes.Buffer
-	subtype := "plain"
-	if m.MIMEType == "html" {
-		subtype = "html"
+	field(&b, "Content-Type", contentType(m))
+	field(&b, "MIME-Version", "1.0")
+	field(&b, "Content-Transfer-Encoding", "base64")
+	h.writeTo(&b, m)
+	b.WriteString("\r\n" + inBase64([]byte(m.Body)) + "\r\n")
+	return b.Bytes()
+}
+
+// composeSigned is compose with a detached signature: multipart/signed (RFC 1847, RFC 8551 section 3.5.3) of the text and its
+// PKCS #7 signature. The line break before a boundary belongs to the boundary, so it is not signed. The letter's own fields stand
+// outside of what is signed, where mail servers and programs read them.
+func composeSigned(h letterhead, m Message, s *signer) ([]byte, error) {
+	var entity, b bytes.Buffer
+	field(&entity, "Content-Type", contentType(m))
+	field(&entity, "Content-Transfer-Encoding", "base64")
+	entity.WriteString("\r\n" + inBase64([]byte(m.Body)))
+	signature, err := s.sign(entity.Bytes())
+	if err != nil {
+		return nil, err
 	}
-	field := func(name, value string) { b.WriteString(fold(name+": "+value) + "\r\n") }
-	field("Content-Type", "text/"+subtype+`; charset="utf-8"`)
-	field("MIME-Version", "1.0")
-	field("Content-Transfer-Encoding", "base64")
-	field("Subject", text(h.subject))
-	field("From", mailbox(h.senderName, h.sender))
-	field("To", h.recipient.String())
-	field("Date", m.Date.UTC().Format("Mon, 02 Jan 2006 15:04:05 -0700"))
-	field("Reply-To", h.replyTo.String())
+	boundary := "signed-" + rand.Text() // "-" is in no line of base64
+	field(&b, "Content-Type", `multipart/signed; protocol="application/pkcs7-signature"; micalg=sha-256; boundary="`+boundary+`"`)
+	field(&b, "MIME-Version", "1.0")
+	h.writeTo(&b, m)
+	b.WriteString("\r\n--" + boundary + "\r\n")
+	b.Write(entity.Bytes())
+	b.WriteString("\r\n--" + boundary + "\r\n")
+	field(&b, "Content-Type", `application/pkcs7-signature; name="smime.p7s"`)
+	field(&b, "Content-Transfer-Encoding", "base64")
+	field(&b, "Content-Disposition", `attachment; filename="smime.p7s"`)
+	b.WriteString("\r\n" + inBase64(signature) + "\r\n--" + boundary + "--\r\n")
+	return b.Bytes(), nil
+}
+
+// writeTo writes the fields of the letter itself.
+func (h letterhead) writeTo(b *bytes.Buffer, m Message) {
+	field(b, "Subject", text(h.subject))
+	field(b, "From", mailbox(h.senderName, h.sender))
+	field(b, "To", h.recipient.String())
+	field(b, "Date", m.Date.UTC().Format("Mon, 02 Jan 2006 15:04:05 -0700"))
+	field(b, "Reply-To", h.replyTo.String())
 	if m.MessageID != "" {
-		field("Message-ID", "<"+m.MessageID+">")
+		field(b, "Message-ID", "<"+m.MessageID+">")
 	}
-	field("Auto-Submitted", "auto-generated")
-	b.WriteString("\r\n")
-	encoded := base64.StdEncoding.EncodeToString([]byte(m.Body))
+	field(b, "Auto-Submitted", "auto-generated")
+}
+
+func field(b *bytes.Buffer, name, value string) { b.WriteString(fold(name+": "+value) + "\r\n") }
+
+func contentType(m Message) string {
+	if m.MIMEType == "html" {
+		return `text/html; charset="utf-8"`
+	}
+	return `text/plain; charset="utf-8"`
+}
+
+// inBase64 returns content in lines of base64 with CRLF between them, none at the end.
+func inBase64(content []byte) string {
+	var b strings.Builder
+	encoded := base64.StdEncoding.EncodeToString(content)
 	for len(encoded) > lineWidth {
 		b.WriteString(encoded[:lineWidth] + "\r\n")
 		encoded = encoded[lineWidth:]
 	}
-	b.WriteString(encoded + "\r\n")
-	return b.Bytes()
+	b.WriteString(encoded)
+	return b.String()
 }
 
 // mailbox returns a display name and an address for a header (RFC 5322 section 3.4).

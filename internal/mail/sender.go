@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/netip"
 
@@ -16,13 +17,17 @@ import (
 type SenderOptions struct {
 	Dial     func(ctx context.Context, network, address string) (net.Conn, error)
 	Lookup   func(ctx context.Context, host string) ([]netip.Addr, error) // net.DefaultResolver
-	ReadFile func(name string) ([]byte, error)                            // opens a server's CAFile; nil: such servers are refused
+	ReadFile func(name string) ([]byte, error)                            // opens CAFile, Certificate and PrivateKey of a server; nil: such servers are refused
 	EHLOName func(ctx context.Context) string                             // of servers that name none; this host's full name, else ""
+	Log      *slog.Logger                                                 // told of mails that leave unsigned; nil: nobody
 	Refused  func(error) bool                                             // whether an error of Dial means that it connects to no such address; nil: never
 }
 
 // Sender hands messages to mail servers. It is safe for concurrent use.
-type Sender struct{ options SenderOptions }
+type Sender struct {
+	options SenderOptions
+	signers *signers
+}
 
 // NewSender returns a Sender; it does no I/O.
 func NewSender(o SenderOptions) *Sender {
@@ -40,16 +45,20 @@ func NewSender(o SenderOptions) *Sender {
 	if o.EHLOName == nil {
 		o.EHLOName = newHostName()
 	}
-	return &Sender{options: o}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	return &Sender{options: o, signers: newSigners(o.ReadFile)}
 }
 
 // Send brings m to the server s by a connection of its own and says what happened. It blocks for at most the server's time-out
 // in each phase, before the dot no longer than m.NotAfter, and for the reply to the dot until m.ReplyBy. The end of ctx closes the connection at once.
 func (s *Sender) Send(ctx context.Context, server Server, m Message) Result {
-	o, letter, err := s.prepare(server, m)
+	p, err := s.prepare(server, m)
 	if err != nil {
 		return unprepared(err)
 	}
+	o := p.options
 	if o.EHLOName == "" {
 		o.EHLOName = s.options.EHLOName(ctx)
 	}
@@ -58,8 +67,20 @@ func (s *Sender) Send(ctx context.Context, server Server, m Message) Result {
 		return s.result(unopened(err), session.Phases(), server, m)
 	}
 	defer session.Close()
-	outcome := session.Send(ctx, letter)
-	return s.result(outcome, session.Phases(), server, m)
+	outcome := session.Send(ctx, p.letter)
+	r := s.result(outcome, session.Phases(), server, m)
+	if p.unsigned != nil && r.Class == Accepted {
+		s.options.Log.Warn("mail sent unsigned", "route", server.Identifier, "err", p.unsigned)
+		r.Text, r.Diagnosis = smtp.Scrub("sent unsigned: S/MIME: "+p.unsigned.Error()+"; "+r.Text, secrets(server, m)...), SMIME
+	}
+	return r
+}
+
+// prepared is a message before the first connection.
+type prepared struct {
+	options  smtp.Options
+	letter   smtp.Letter
+	unsigned error // why a message that should be signed is not; nil: it is, or need not be
 }
 
 // impossible is a reason why no connection is tried.
@@ -84,25 +105,40 @@ func unprepared(err error) Result {
 }
 
 // prepare checks everything that can be known without the server, and composes the message.
-func (s *Sender) prepare(server Server, m Message) (smtp.Options, smtp.Letter, error) {
-	var none smtp.Letter
-	if server.SMIME {
-		return smtp.Options{}, none, &impossible{Permanent, "", SMIME, errors.New("S/MIME signing is not available yet, and a server that is set to sign sends nothing unsigned")}
-	}
+func (s *Sender) prepare(server Server, m Message) (prepared, error) {
 	h, err := letterheadOf(server, m)
 	if err != nil {
-		return smtp.Options{}, none, err
+		return prepared{}, err
 	}
 	o, err := s.target(server)
 	if err != nil {
-		return smtp.Options{}, none, err
+		return prepared{}, err
+	}
+	content, unsigned := s.write(server, h, m)
+	if unsigned != nil && server.DontSendOnError {
+		return prepared{}, &impossible{Permanent, "", SMIME, fmt.Errorf("not signed, so not sent: S/MIME: %w", unsigned)}
 	}
 	o.NotAfter = m.NotAfter
-	return o, smtp.Letter{
+	return prepared{o, smtp.Letter{
 		ID: m.ID, From: h.sender.String(), To: h.recipient.String(), UTF8: !h.sender.ASCII() || !h.recipient.ASCII() || !h.replyTo.ASCII(),
-		Content:  compose(h, m),
+		Content:  content,
 		NotAfter: m.NotAfter, ReplyBy: m.ReplyBy, Journal: m.Journal, MayWrite: m.MayWrite,
-	}, nil
+	}, unsigned}, nil
+}
+
+// write composes the message, signed where the server is set to sign; unsigned says why it is not.
+func (s *Sender) write(server Server, h letterhead, m Message) (content []byte, unsigned error) {
+	if !server.SMIME {
+		return compose(h, m), nil
+	}
+	signer, err := s.signers.of(server)
+	if err == nil {
+		content, err = composeSigned(h, m, signer)
+	}
+	if err != nil {
+		return compose(h, m), err
+	}
+	return content, nil
 }
 
 // letterheadOf reads the addresses of a message. Its errors are sentences for administrators.

@@ -1,6 +1,7 @@
 package mail
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -50,7 +51,7 @@ type Endpoint struct {
 // Address returns host:port.
 func (e Endpoint) Address() string { return net.JoinHostPort(e.Host, strconv.Itoa(e.Port)) }
 
-// Endpoint reads the fields Server and Port.
+// Endpoint reads the fields Server and Port. Its errors begin with the field's name in REST.
 func (s Server) Endpoint() (Endpoint, error) {
 	e := Endpoint{Host: s.Server, Port: s.Port}
 	scheme, rest, ok := strings.Cut(s.Server, "://")
@@ -79,9 +80,17 @@ func (s Server) Endpoint() (Endpoint, error) {
 		return e, fmt.Errorf("port: %d is none, write 1 to 65535", e.Port)
 	}
 	if _, err := netip.ParseAddr(e.Host); err != nil && !isHostName(e.Host) {
-		return e, fmt.Errorf("server: write a host name or address, or smtp://host:port")
+		return e, errors.New("server: " + hostAdvice(e.Host))
 	}
 	return e, nil
+}
+
+// hostAdvice says what is wrong with a host's name.
+func hostAdvice(host string) string {
+	if strings.ContainsFunc(host, func(r rune) bool { return r >= 0x80 }) {
+		return "write a host name of other letters than a to z in its ASCII form, which begins with xn--"
+	}
+	return "write a host name or address, or smtp://host:port"
 }
 
 func defaultPort(implicit bool) int {

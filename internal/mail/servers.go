@@ -3,9 +3,6 @@ package mail
 import (
 	"context"
 	"fmt"
-	"strings"
-	"time"
-	"unicode"
 
 	"otpost/internal/fault"
 	"otpost/internal/secret"
@@ -15,17 +12,18 @@ import (
 // Censored is what a form carries in the place of a secret that is stored: keep it.
 const Censored = "__CENSORED__"
 
-// longestTimeout bounds a server's time-out: a phase that takes longer is no use to a code of ten minutes.
-const longestTimeout = 10 * time.Minute
-
 // Servers keeps the definitions of mail servers. It is safe for concurrent use.
 type Servers struct {
-	db   *store.DB
-	keys *secret.Keys
+	db      *store.DB
+	keys    *secret.Keys
+	signers *signers
 }
 
-// NewServers returns the servers of a database, their passwords sealed with keys; it does no I/O.
-func NewServers(db *store.DB, keys *secret.Keys) *Servers { return &Servers{db: db, keys: keys} }
+// NewServers returns the servers of a database, their passwords sealed with keys; it does no I/O. readFile opens the files of
+// S/MIME when a server is checked; nil: none is opened.
+func NewServers(db *store.DB, keys *secret.Keys, readFile func(name string) ([]byte, error)) *Servers {
+	return &Servers{db: db, keys: keys, signers: newSigners(readFile)}
+}
 
 // List returns all servers by their identifiers, without their secrets; empty when there is none.
 func (s *Servers) List(ctx context.Context) ([]Server, error) {
@@ -60,19 +58,80 @@ func (s *Servers) Server(ctx context.Context, identifier string) (Server, error)
 	return one.Server, nil
 }
 
+// Definition is a server as an administrator sees it, without its secrets.
+type Definition struct {
+	Server
+	Revision    int64        // another after each change
+	Certificate *Certificate // that mails are signed with; nil: none is named
+}
+
+// Definition returns one server; a fault.Error 601 when there is none.
+func (s *Servers) Definition(ctx context.Context, identifier string) (Definition, error) {
+	var one record
+	err := s.db.Read(ctx, func(r store.Reader) (err error) {
+		one, err = get(r, identifier)
+		return err
+	})
+	if isNotFound(err) {
+		return Definition{}, unknownServer()
+	}
+	if err != nil {
+		return Definition{}, fmt.Errorf("SMTP server %q: %w", identifier, err)
+	}
+	d := Definition{Server: one.Server, Revision: one.revision} // before a secret is opened
+	unopened := s.openKeyPassword(&one)
+	if d.Certificate = s.signers.certificate(one.Server, s.db.Now()); d.Certificate != nil && unopened != nil {
+		d.Certificate.Problem = found("private_key_password", "%s", sealedElsewhere)
+	}
+	return d, nil
+}
+
+// sealedElsewhere is what to do about a secret that does not open.
+const sealedElsewhere = "the stored one does not open: it was saved with another key file (PI_ENCFILE). Type it again"
+
 // Save makes or replaces the server of this identifier; a port or time-out of 0 is the default. A secret that is Censored stays
 // as it is stored while what it is bound to stays: the password to server, port, user name, TLS and verification, the key's
 // password to the key file. cleared tells that a stored password is gone because its target changed and no other was given.
 // A definition that cannot be used is a fault.Error 905.
 func (s *Servers) Save(ctx context.Context, server Server) (cleared bool, err error) {
-	server, err = check(server)
+	saved, err := s.Change(ctx, Change{Server: server})
+	return saved.Cleared, err
+}
+
+// Change is a definition to be saved, and what must be so.
+type Change struct {
+	Server Server
+	// Revision is the one that the change was made to; 0: the server must not exist yet; nil: the last one wins, as recorded.
+	Revision *int64
+	// Strict refuses what the original takes and what cannot work: an S/MIME key that signs nothing, a server without a sender, an
+	// identifier with other characters than letters, digits, dot, hyphen and underscore. Otherwise the first is a warning.
+	Strict bool
+}
+
+// Saved says what became of a Change.
+type Saved struct {
+	Revision int64
+	Cleared  bool       // a stored password is gone because its target changed
+	Warnings []*Finding // about S/MIME; empty: nothing
+}
+
+// Change is Save with conditions. A fault.Error 4009 tells that somebody else was faster.
+func (s *Servers) Change(ctx context.Context, c Change) (Saved, error) {
+	server, err := check(c.Server)
 	if err != nil {
-		return false, err
+		return Saved{}, err
+	}
+	var saved Saved
+	if saved.Warnings, err = s.checkSigning(ctx, server, c.Strict); err != nil {
+		return Saved{}, err
 	}
 	fresh := s.seal(server)
 	err = s.db.Write(ctx, func(tx *store.Tx) error {
 		old, err := get(tx, server.Identifier)
 		if err != nil && !isNotFound(err) {
+			return err
+		}
+		if err := mayReplace(old, c); err != nil {
 			return err
 		}
 		one := fresh
@@ -82,15 +141,63 @@ func (s *Servers) Save(ctx context.Context, server Server) (cleared bool, err er
 		if server.PrivateKeyPassword == Censored && old.PrivateKey == server.PrivateKey {
 			one.keyPassword = old.keyPassword
 		}
-		put(tx, one)
 		changed(tx)
-		cleared = old.password != nil && one.password == nil && old.Target() != server.Target()
-		return nil
+		put(tx, one)
+		saved.Cleared = old.password != nil && one.password == nil && old.Target() != server.Target()
+		return tx.Get([]any{&saved.Revision}, `SELECT generation FROM instance`)
 	})
 	if err != nil {
-		return false, fmt.Errorf("save SMTP server %q: %w", server.Identifier, err)
+		return Saved{}, fmt.Errorf("save SMTP server %q: %w", server.Identifier, err)
 	}
-	return cleared, nil
+	return saved, nil
+}
+
+// mayReplace holds a change to its conditions; old is empty when the server does not exist.
+func mayReplace(old record, c Change) error {
+	exists := old.Identifier != ""
+	if c.Strict && !exists {
+		if err := checkNewIdentifier(c.Server.Identifier); err != nil {
+			return err
+		}
+	}
+	switch {
+	case c.Revision == nil, *c.Revision == old.revision:
+		return nil
+	case *c.Revision == 0:
+		return fault.New(fault.Conflict, "An SMTP server with this identifier exists already.")
+	case !exists:
+		return fault.New(fault.Conflict, "The server was deleted by somebody else meanwhile. Save it under a new identifier, or create it again.")
+	}
+	return fault.New(fault.Conflict, "The server was changed by somebody else meanwhile. Load it again, and enter your changes once more.")
+}
+
+// checkSigning returns what an administrator should know about the S/MIME files of a server; strict: what cannot sign is refused.
+func (s *Servers) checkSigning(ctx context.Context, server Server, strict bool) ([]*Finding, error) {
+	if strict && server.Sender == "" {
+		return nil, fault.Missing("sender")
+	}
+	if !server.SMIME {
+		return nil, nil
+	}
+	if server.PrivateKeyPassword == Censored {
+		var old record
+		err := s.db.Read(ctx, func(r store.Reader) (err error) {
+			old, err = get(r, server.Identifier)
+			return err
+		})
+		if err != nil && !isNotFound(err) {
+			return nil, fmt.Errorf("SMTP server %q: %w", server.Identifier, err)
+		}
+		server.PrivateKeyPassword = ""
+		if old.PrivateKey == server.PrivateKey && s.openKeyPassword(&old) == nil {
+			server.PrivateKeyPassword = old.PrivateKeyPassword
+		}
+	}
+	problems, warnings := s.signers.check(server, s.db.Now())
+	if strict && len(problems) > 0 {
+		return nil, fault.Newf(fault.Parameter, "ERR905: Parameter %s", problems[0])
+	}
+	return append(problems, warnings...), nil
 }
 
 // Delete removes a server; a fault.Error 601 when there is none (recorded: smtpserver.json, "delete unknown").
@@ -107,9 +214,14 @@ func (s *Servers) Delete(ctx context.Context, identifier string) error {
 		return fmt.Errorf("delete SMTP server %q: %w", identifier, err)
 	}
 	if !found {
-		return fault.New(fault.NotFound, "The requested SMTPServer could not be found.")
+		return unknownServer()
 	}
 	return nil
+}
+
+// unknownServer is recorded in smtpserver.json, "delete unknown".
+func unknownServer() error {
+	return fault.New(fault.NotFound, "The requested SMTPServer could not be found.")
 }
 
 // Complete returns a form's definition as it can be sent by, for a test mail: checked, and with the stored secrets in the place
@@ -129,68 +241,17 @@ func (s *Servers) Complete(ctx context.Context, form Server) (Server, error) {
 	}
 	if form.Password == Censored {
 		if isNotFound(err) || stored.Target() != form.Target() {
-			return Server{}, fault.New(fault.Parameter, "ERR905: password: type it again; the stored one is used only for the saved server, port, username, tls and tls_verify")
+			return Server{}, fault.New(fault.Parameter, "ERR905: Parameter password: type it again; the stored one is used only for the saved server, port, username, tls and tls_verify")
 		}
 		form.Password = stored.Password
 	}
 	if form.PrivateKeyPassword == Censored {
 		if isNotFound(err) || stored.PrivateKey != form.PrivateKey {
-			return Server{}, fault.New(fault.Parameter, "ERR905: private_key_password: type it again; the stored one is used only for the saved private_key")
+			return Server{}, fault.New(fault.Parameter, "ERR905: Parameter private_key_password: type it again; the stored one is used only for the saved private_key")
 		}
 		form.PrivateKeyPassword = stored.PrivateKeyPassword
 	}
 	return form, nil
-}
-
-// check returns the server with its defaults, or a fault that says which field cannot be used.
-func check(s Server) (Server, error) {
-	if s.Port == 0 {
-		s.Port = DefaultPort
-	}
-	if s.Timeout == 0 {
-		s.Timeout = DefaultTimeout
-	}
-	for _, f := range []struct {
-		name, value string
-		most        int
-	}{
-		{"identifier", s.Identifier, 255}, {"server", s.Server, 255}, {"username", s.Username, 255}, {"password", s.Password.Reveal(), 255},
-		{"sender", s.Sender, 500}, {"description", s.Description, 2000}, {"private_key", s.PrivateKey, 1000},
-		{"private_key_password", s.PrivateKeyPassword.Reveal(), 255}, {"certificate", s.Certificate, 1000}, {"ca_file", s.CAFile, 1000},
-		{"ehlo_name", s.EHLOName, 255},
-	} {
-		if len(f.value) > f.most {
-			return s, fault.Newf(fault.Parameter, "ERR905: %s: longer than %d bytes", f.name, f.most)
-		}
-		if f.name != "description" && strings.ContainsFunc(f.value, unicode.IsControl) {
-			return s, fault.Newf(fault.Parameter, "ERR905: %s: control characters are not allowed", f.name)
-		}
-	}
-	return s, checkMeaning(s)
-}
-
-func checkMeaning(s Server) error {
-	if s.Identifier == "" {
-		return fault.Missing("identifier")
-	}
-	if s.Server == "" {
-		return fault.Missing("server")
-	}
-	if _, err := s.Endpoint(); err != nil {
-		return fault.Newf(fault.Parameter, "ERR905: %v", err)
-	}
-	if s.Sender != "" {
-		if _, _, err := ParseSender(s.Sender); err != nil {
-			return fault.New(fault.Parameter, "ERR905: sender: write an e-mail address, or Name <address>")
-		}
-	}
-	if s.Timeout < time.Second || s.Timeout > longestTimeout {
-		return fault.Newf(fault.Parameter, "ERR905: timeout: write 1 to %d seconds", int(longestTimeout/time.Second))
-	}
-	if s.EHLOName != "" && !isFullName(s.EHLOName) && !isLiteral(s.EHLOName) {
-		return fault.New(fault.Parameter, "ERR905: ehlo_name: write a full host name, such as mail.example.com, or an address in brackets")
-	}
-	return nil
 }
 
 // seal returns the record of a server. Secrets that are empty, or Censored until the old record is known, are not stored.
@@ -214,13 +275,18 @@ func (s *Servers) open(one *record) error {
 		}
 		one.Password = secret.Text(plain)
 	}
-	if one.keyPassword != nil {
-		plain, err := s.keys.Open(secret.SMTP, keyPasswordPlace(one.Server), one.keyPassword)
-		if err != nil {
-			return fmt.Errorf("private_key_password: %w", err)
-		}
-		one.PrivateKeyPassword = secret.Text(plain)
+	return s.openKeyPassword(one)
+}
+
+func (s *Servers) openKeyPassword(one *record) error {
+	if one.keyPassword == nil {
+		return nil
 	}
+	plain, err := s.keys.Open(secret.SMTP, keyPasswordPlace(one.Server), one.keyPassword)
+	if err != nil {
+		return fmt.Errorf("private_key_password: %w", err)
+	}
+	one.PrivateKeyPassword = secret.Text(plain)
 	return nil
 }
 

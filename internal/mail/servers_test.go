@@ -21,7 +21,12 @@ func newServers(t *testing.T) (*mail.Servers, *store.DB) {
 	t.Helper()
 	db := storetest.Open(t, nil)
 	keys := secrettest.Keys(t)
-	return mail.NewServers(db, keys), db
+	return mail.NewServers(db, keys, nil), db
+}
+
+func serversWith(t *testing.T, readFile func(string) ([]byte, error)) *mail.Servers {
+	t.Helper()
+	return mail.NewServers(storetest.Open(t, nil), secrettest.Keys(t), readFile)
 }
 
 // full has something in every field.
@@ -226,30 +231,135 @@ func TestSecretsDoNotStandInTheDatabase(t *testing.T) {
 func TestUselessDefinitionIsRefusedWithItsField(t *testing.T) {
 	t.Parallel()
 	s, _ := newServers(t)
-	for field, change := range map[string]func(*mail.Server){
-		"server":     func(m *mail.Server) { m.Server = "" },
-		"scheme":     func(m *mail.Server) { m.Server = "http://x" },
-		"port":       func(m *mail.Server) { m.Port = 70000 },
-		"identifier": func(m *mail.Server) { m.Identifier = "a\r\nBcc: b" },
-		"sender":     func(m *mail.Server) { m.Sender = "pi@example.com\r\nBcc: b" },
-		"address":    func(m *mail.Server) { m.Sender = "pi@example.com, b@example.com" },
-		"username":   func(m *mail.Server) { m.Username = "a\x00b" },
-		"timeout":    func(m *mail.Server) { m.Timeout = -time.Second },
-		"ehlo_name":  func(m *mail.Server) { m.EHLOName = "localhost" },
-		"longer":     func(m *mail.Server) { m.Description = strings.Repeat("x", 3000) },
+	for name, c := range map[string]struct {
+		change func(*mail.Server)
+		want   string
+	}{
+		"no server":         {func(m *mail.Server) { m.Server = "" }, "ERR905: Missing parameter: server"},
+		"no identifier":     {func(m *mail.Server) { m.Identifier = "" }, "ERR905: Missing parameter: identifier"},
+		"scheme":            {func(m *mail.Server) { m.Server = "http://x" }, "ERR905: Parameter server: "},
+		"port in the URL":   {func(m *mail.Server) { m.Server = "smtp://x:y" }, "ERR905: Parameter server: "},
+		"another alphabet":  {func(m *mail.Server) { m.Server = "почта.example" }, "ERR905: Parameter server: write a host name of other letters than a to z in its ASCII form"},
+		"space in the host": {func(m *mail.Server) { m.Server = "a b" }, "ERR905: Parameter server: "},
+		"port":              {func(m *mail.Server) { m.Port = 70000 }, "ERR905: Parameter port: "},
+		"line break":        {func(m *mail.Server) { m.Identifier = "a\r\nBcc: b" }, "ERR905: Parameter identifier: "},
+		"turned around":     {func(m *mail.Server) { m.Identifier = "a\u202eb" }, "ERR905: Parameter identifier: "},
+		"the test's route":  {func(m *mail.Server) { m.Identifier = "send_test_email" }, "ERR905: Parameter identifier: "},
+		"header in sender":  {func(m *mail.Server) { m.Sender = "pi@example.com\r\nBcc: b" }, "ERR905: Parameter sender: "},
+		"two senders":       {func(m *mail.Server) { m.Sender = "pi@example.com, b@example.com" }, "ERR905: Parameter sender: "},
+		"NUL":               {func(m *mail.Server) { m.Username = "a\x00b" }, "ERR905: Parameter username: "},
+		"NUL in password":   {func(m *mail.Server) { m.Password = "a\x00b" }, "ERR905: Parameter password: "},
+		"NUL in text":       {func(m *mail.Server) { m.Description = "a\x00b" }, "ERR905: Parameter description: "},
+		"timeout":           {func(m *mail.Server) { m.Timeout = -time.Second }, "ERR905: Parameter timeout: "},
+		"ehlo_name":         {func(m *mail.Server) { m.EHLOName = "localhost" }, "ERR905: Parameter ehlo_name: "},
+		"long description":  {func(m *mail.Server) { m.Description = strings.Repeat("x", 3000) }, "ERR905: Parameter description: write at most 2000 bytes"},
+		"long certificate":  {func(m *mail.Server) { m.Certificate = strings.Repeat("x", 1001) }, "ERR905: Parameter certificate: write at most 1000 bytes"},
 	} {
 		bad := full()
-		change(&bad)
-		if _, err := s.Save(t.Context(), bad); fault.CodeOf(err) != fault.Parameter || !strings.Contains(err.Error(), field) {
-			t.Errorf("%s: %v, want a 905 that names it", field, err)
+		c.change(&bad)
+		if _, err := s.Save(t.Context(), bad); fault.CodeOf(err) != fault.Parameter || !strings.HasPrefix(err.Error(), c.want) {
+			t.Errorf("%s: %v, want %s", name, err, c.want)
 		}
 		if _, err := s.Complete(t.Context(), bad); fault.CodeOf(err) != fault.Parameter {
-			t.Errorf("%s: %v, want a 905 for the test mail too", field, err)
+			t.Errorf("%s: %v, want a 905 for the test mail too", name, err)
 		}
 	}
 	for _, name := range []string{"[192.0.2.1]", "[IPv6:2001:db8::1]", ""} {
 		good := full()
 		good.EHLOName = name
 		save(t, s, good)
+	}
+}
+
+func TestSecondOfTwoAdministratorsIsTold(t *testing.T) {
+	t.Parallel()
+	s, _ := newServers(t)
+	one := mail.Server{Identifier: "s", Server: "h"}
+	change := func(revision int64) (int64, error) {
+		saved, err := s.Change(t.Context(), mail.Change{Server: one, Revision: &revision})
+		return saved.Revision, err
+	}
+	first, err := change(0)
+	if err != nil || first < 1 {
+		t.Fatalf("revision %d, %v", first, err)
+	}
+	if d, err := s.Definition(t.Context(), "s"); err != nil || d.Revision != first {
+		t.Fatalf("%+v, %v", d, err)
+	}
+	refused := func(revision int64, want string) {
+		t.Helper()
+		if _, err := change(revision); fault.CodeOf(err) != fault.Conflict || !strings.Contains(err.Error(), want) {
+			t.Errorf("revision %d: %v, want %q", revision, err, want)
+		}
+	}
+	refused(0, "exists already")
+	second, err := change(first)
+	if err != nil || second <= first {
+		t.Fatalf("revision %d, %v", second, err)
+	}
+	refused(first, "changed by somebody else")
+	save(t, s, one) // without a revision the last one wins
+	refused(second, "changed by somebody else")
+	if err := s.Delete(t.Context(), "s"); err != nil {
+		t.Fatal(err)
+	}
+	refused(second, "deleted by somebody else")
+	again, err := change(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for old := range again {
+		if old > 0 {
+			refused(old, "changed by somebody else")
+		}
+	}
+	if _, err := s.Definition(t.Context(), "nosuch"); fault.CodeOf(err) != fault.NotFound {
+		t.Errorf("%v, want 601", err)
+	}
+}
+
+func TestOnlyOneOfManySavesOfARevisionSucceeds(t *testing.T) {
+	t.Parallel()
+	s, _ := newServers(t)
+	var zero int64
+	results := make(chan error)
+	for n := range 8 {
+		go func() {
+			_, err := s.Change(t.Context(), mail.Change{Server: mail.Server{Identifier: "s", Server: "h", Description: fmt.Sprint(n)}, Revision: &zero})
+			results <- err
+		}()
+	}
+	won := 0
+	for range 8 {
+		if err := <-results; err == nil {
+			won++
+		} else if fault.CodeOf(err) != fault.Conflict {
+			t.Error(err)
+		}
+	}
+	if won != 1 {
+		t.Errorf("%d saves made the server", won)
+	}
+}
+
+func TestStrictChangeKeepsNewIdentifiersPlain(t *testing.T) {
+	t.Parallel()
+	s, _ := newServers(t)
+	for identifier, want := range map[string]string{
+		"Mail_1.example-2": "", "a b": "identifier", "ä": "identifier", "a/b": "identifier", "..": "identifier", "a'b": "identifier",
+	} {
+		_, err := s.Change(t.Context(), mail.Change{Server: mail.Server{Identifier: identifier, Server: "h", Sender: "pi@example.com"}, Strict: true})
+		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), "ERR905: Parameter "+want+": ") {
+			t.Errorf("%q: %v", identifier, err)
+		}
+	}
+	old := mail.Server{Identifier: "a b", Server: "h", Sender: "pi@example.com"}
+	save(t, s, old)
+	if _, err := s.Change(t.Context(), mail.Change{Server: old, Strict: true}); err != nil {
+		t.Errorf("a server that is there already: %v", err)
+	}
+	old.Sender = ""
+	if _, err := s.Change(t.Context(), mail.Change{Server: old, Strict: true}); fault.CodeOf(err) != fault.Parameter || !strings.Contains(err.Error(), "Missing parameter: sender") {
+		t.Errorf("no sender: %v", err)
 	}
 }

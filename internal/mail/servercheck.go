@@ -1,0 +1,85 @@
+package mail
+
+import (
+	"strings"
+	"time"
+	"unicode"
+
+	"otpost/internal/fault"
+)
+
+// longestTimeout bounds a server's time-out: a phase that takes longer is no use to a code of ten minutes.
+const longestTimeout = 10 * time.Minute
+
+// testRoute is where REST sends test mails: a server of this name could not be saved there.
+const testRoute = "send_test_email"
+
+// check returns the server with its defaults, or a fault that says which field cannot be used.
+func check(s Server) (Server, error) {
+	if s.Port == 0 {
+		s.Port = DefaultPort
+	}
+	if s.Timeout == 0 {
+		s.Timeout = DefaultTimeout
+	}
+	for _, f := range []struct {
+		name, value string
+		most        int
+	}{
+		{"identifier", s.Identifier, 255}, {"server", s.Server, 255}, {"username", s.Username, 255}, {"password", s.Password.Reveal(), 255},
+		{"sender", s.Sender, 500}, {"description", s.Description, 2000}, {"private_key", s.PrivateKey, 1000},
+		{"private_key_password", s.PrivateKeyPassword.Reveal(), 255}, {"certificate", s.Certificate, 1000}, {"ca_file", s.CAFile, 1000},
+		{"ehlo_name", s.EHLOName, 255},
+	} {
+		if len(f.value) > f.most {
+			return s, fault.Newf(fault.Parameter, "ERR905: Parameter %s: write at most %d bytes", f.name, f.most)
+		}
+		if strings.ContainsFunc(f.value, func(r rune) bool { return unseen(r) && (f.name != "description" || !strings.ContainsRune("\t\r\n", r)) }) {
+			return s, fault.Newf(fault.Parameter, "ERR905: Parameter %s: leave out control characters, line breaks among them", f.name)
+		}
+	}
+	return s, checkMeaning(s)
+}
+
+func checkMeaning(s Server) error {
+	if s.Identifier == "" {
+		return fault.Missing("identifier")
+	}
+	if s.Identifier == testRoute {
+		return fault.New(fault.Parameter, "ERR905: Parameter identifier: choose another; test mails have this one")
+	}
+	if s.Server == "" {
+		return fault.Missing("server")
+	}
+	if _, err := s.Endpoint(); err != nil {
+		return fault.Newf(fault.Parameter, "ERR905: Parameter %v", err)
+	}
+	if s.Sender != "" {
+		if _, _, err := ParseSender(s.Sender); err != nil {
+			return fault.New(fault.Parameter, "ERR905: Parameter sender: write an e-mail address, or Name <address>")
+		}
+	}
+	if s.Timeout < time.Second || s.Timeout > longestTimeout {
+		return fault.Newf(fault.Parameter, "ERR905: Parameter timeout: write 1 to %d seconds", int(longestTimeout/time.Second))
+	}
+	if s.EHLOName != "" && !isFullName(s.EHLOName) && !isLiteral(s.EHLOName) {
+		return fault.New(fault.Parameter, "ERR905: Parameter ehlo_name: write a full host name, such as mail.example.com, or an address in brackets")
+	}
+	return nil
+}
+
+// unseen reports whether r is a control character, or a mark that breaks a line or turns the order of what stands behind it, so
+// that one name looks like another.
+func unseen(r rune) bool {
+	return unicode.IsControl(r) || r == 0x2028 || r == 0x2029 || r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069
+}
+
+// checkNewIdentifier holds a new server's identifier to the original's pattern. The original's REST takes any
+// (recorded: smtpserver.json, "create identifier with space and slash"); its page does not.
+func checkNewIdentifier(identifier string) error {
+	const allowed = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-"
+	if strings.Trim(identifier, allowed) != "" || strings.Trim(identifier, ".") == "" {
+		return fault.New(fault.Parameter, "ERR905: Parameter identifier: use letters from a to z, digits, dot, hyphen and underscore")
+	}
+	return nil
+}
