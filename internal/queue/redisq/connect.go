@@ -2,15 +2,11 @@ package redisq
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
-	"io"
-	"net"
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/redis/rueidis"
@@ -26,6 +22,8 @@ var (
 	// errConnection says that a connection was lost or could not be made; what was sent may have been done.
 	errConnection = errors.New("no connection")
 	errClosed     = errors.New("the queue is closed")
+	// errType says that a key of the queue's is somebody else's.
+	errType = errors.New("a key of another type than the queue's")
 )
 
 // dialAgain is how long the error of a connection that could not be made counts for others, so that not each of many callers
@@ -36,7 +34,7 @@ const dialAgain = 100 * time.Millisecond
 type line struct {
 	mu       sync.Mutex
 	client   rueidis.Client // nil: not yet
-	doubted  bool           // the connection was lost: what answers now may be another Redis, or one with other settings
+	doubted  bool           // check again: what answers after a lost connection may be another Redis, and a key may be somebody else's
 	closed   bool
 	ended    chan struct{} // closed by close
 	attempt  *attempt      // under way
@@ -100,7 +98,7 @@ func (d *Driver) connect(a *attempt) {
 	var err error
 	if fresh {
 		if client, err = rueidis.NewClient(d.target.option); err != nil {
-			client, err = nil, d.explain(err) // the client that comes with an error has not been checked
+			client, err = nil, d.diagnose(err) // the client that comes with an error has not been checked
 		}
 	}
 	if err == nil {
@@ -150,7 +148,7 @@ func (l *line) close() {
 }
 
 // Checks that scripts may write after they have read the time, and looks at the types of the keys that are there. KEYS: workers.
-// The answer: the key and the type of each that is not what it should be.
+// ARGV: clock, kinds ... The answer: the key and the type of each that is not what it should be.
 const checkScript = `
 redis.call('ZREM', KEYS[1], '')
 redis.call('TIME')
@@ -161,6 +159,10 @@ local function want(key, kind)
 end
 want('info', 'hash') want('dead', 'zset') want('why', 'hash') want('seq', 'string') want('swept', 'string') want('bound', 'string')
 for i = 0, 63 do want('job:' .. i, 'hash') end
+for i = 2, #ARGV do
+  want('mark:' .. ARGV[i], 'zset') want('sched:' .. ARGV[i], 'zset')
+  for n = 0, 3 do want('ready:' .. ARGV[i] .. ':' .. n, 'zset') end
+end
 redis.call('ZREM', KEYS[1], '')
 return bad
 `
@@ -173,7 +175,10 @@ func (d *Driver) check(client rueidis.Client) error {
 	if err := d.checkVersion(ctx, client); err != nil {
 		return err
 	}
-	answer, err := d.exec(ctx, client, d.scripts.check)
+	if err := d.checkPassword(ctx, client); err != nil {
+		return err
+	}
+	answer, err := d.exec(ctx, client, d.scripts.check, d.kinds.list()...)
 	if err != nil {
 		return err
 	}
@@ -231,6 +236,19 @@ func (d *Driver) checkVersion(ctx context.Context, client rueidis.Client) error 
 		return d.refuse("it is a Sentinel, which comes later: name the Redis itself")
 	case said("role") != "" && said("role") != "master":
 		return d.refuse("%w: it is a replica, and the queue writes: name the master", ErrAway)
+	}
+	return nil
+}
+
+// checkPassword refuses a password that nobody asked for: whoever wrote it believes the server to be locked, and it is open to
+// everybody. HELLO, by which the client logs in, takes any; AUTH with the password alone, as all clients did before, is refused.
+func (d *Driver) checkPassword(ctx context.Context, client rueidis.Client) error {
+	o := d.target.option
+	if o.Password == "" || (o.Username != "" && o.Username != "default") {
+		return nil
+	}
+	if err := client.Do(ctx, client.B().Auth().Password(o.Password).Build()).Error(); err != nil {
+		return d.explain(err)
 	}
 	return nil
 }
@@ -316,33 +334,17 @@ func (d *Driver) explain(err error) error {
 	if reply, ok := rueidis.IsRedisErr(err); ok {
 		return d.explainReply(reply.Error())
 	}
-	var notTLS tls.RecordHeaderError
-	var untrusted *tls.CertificateVerificationError
-	var network net.Error
 	switch {
 	case errors.Is(err, rueidis.ErrClosing):
 		if d.line.isClosed() {
 			return errClosed
 		}
-	case errors.As(err, &notTLS):
-		return d.refuse("it speaks no TLS: write redis:// for rediss:// in PI_JOB_QUEUE_URL, or give its TLS port")
-	case errors.As(err, &untrusted):
-		return d.refuse("its certificate is not trusted (%w): name the authority with ?ssl_ca_certs=FILE", untrusted.Err)
-	case errors.Is(err, errHandshake):
-		return fmt.Errorf("redis at %s: %w: it does not answer the TLS handshake (a port without TLS wants redis://)", d.target.address, ErrAway)
-	case d.target.option.TLSConfig == nil && !d.line.connected() && (errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET)):
-		return fmt.Errorf("redis at %s: %w: it ends the connection (a port with TLS wants rediss://): %w", d.target.address, ErrAway, err)
-	case errors.As(err, &network) && network.Timeout(), errors.Is(err, context.DeadlineExceeded):
+	case isTLSFault(err):
+		return d.explainTLS(err)
+	case isTimeout(err):
 		return fmt.Errorf("redis at %s: %w: it does not answer: %w", d.target.address, ErrAway, err)
 	}
 	return fmt.Errorf("redis at %s: %w: %w: %w", d.target.address, ErrAway, errConnection, err)
-}
-
-// connected reports whether there has been a connection.
-func (l *line) connected() bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.client != nil
 }
 
 func (l *line) isClosed() bool {
@@ -356,14 +358,16 @@ func (d *Driver) explainReply(reply string) error {
 	has := func(part string) bool { return strings.Contains(reply, part) }
 	code, _, _ := strings.Cut(reply, " ")
 	switch {
-	case code == "WRONGPASS", has("without any password configured"):
+	case has("without any password configured"):
+		return d.refuse("PI_JOB_QUEUE_URL gives a password, and it asks for none: whoever reaches it may use it; set requirepass there, or leave the password out")
+	case code == "WRONGPASS":
 		return d.refuse("user or password is wrong (PI_JOB_QUEUE_URL)")
 	case code == "NOAUTH":
 		return d.refuse("it asks for a password: write redis://:PASSWORD@... in PI_JOB_QUEUE_URL")
 	case code == "NOPERM" || has("NOPERM") || has("can't run this command") || has("No permissions"):
 		return d.refuse("its user may not do what the queue needs (%s): allow +@all -@dangerous ~%s*", reply, d.prefix)
 	case code == "WRONGTYPE" || has("WRONGTYPE"):
-		return d.refuse("a key under %s* is of another type than the queue's: remove it, or choose another PI_JOB_QUEUE_NAME", d.prefix)
+		return d.refuse("%w lies under %s*: remove it, or choose another PI_JOB_QUEUE_NAME", errType, d.prefix)
 	case has("DB index is out of range"), has("invalid DB index"):
 		return d.refuse("it has no such database number (PI_JOB_QUEUE_URL)")
 	case has("non deterministic"):

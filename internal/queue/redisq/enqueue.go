@@ -3,6 +3,7 @@ package redisq
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -52,6 +53,7 @@ func (d *Driver) Enqueue(ctx context.Context, jobs ...queue.Job) error {
 		if !kindName(j.Kind) || j.Priority < queue.Urgent || j.Priority > queue.Idle {
 			return fmt.Errorf("enqueue %s: kind %q or priority %d is none", j.ID, j.Kind, j.Priority)
 		}
+		d.kinds.meet(j.Kind)
 	}
 	var mine []*batch
 	for _, j := range jobs {
@@ -78,6 +80,28 @@ func (d *Driver) Enqueue(ctx context.Context, jobs ...queue.Job) error {
 // kindName reports whether a kind can be part of a key.
 func kindName(kind string) bool {
 	return kind != "" && len(kind) <= 64 && strings.Trim(kind, "abcdefghijklmnopqrstuvwxyz0123456789._-") == ""
+}
+
+// kinds are those that this process has had to do with: the check looks at their keys.
+type kinds struct {
+	mu  sync.Mutex
+	met []string
+}
+
+func (k *kinds) meet(names ...string) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, name := range names {
+		if !slices.Contains(k.met, name) {
+			k.met = append(k.met, name)
+		}
+	}
+}
+
+func (k *kinds) list() []string {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return slices.Clone(k.met)
 }
 
 // batches are the jobs that wait for a script call.

@@ -1,8 +1,11 @@
 package redisq_test
 
 import (
+	"bytes"
 	"fmt"
+	"log/slog"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -208,5 +211,111 @@ func TestEditedRecordComesBackWhenItIsEnqueuedAgain(t *testing.T) {
 				t.Fatalf("claimed %+v", got)
 			}
 		})
+	}
+}
+
+// A key of another type that is met while the queue runs refuses every call until it is gone: if some worked beside others that
+// fail, the worker would say in turn that the queue works and that it does not.
+func TestKeyOfAnotherTypeRefusesEveryCallUntilItIsGone(t *testing.T) {
+	t.Parallel()
+	for _, key := range []string{"mark:test.kind", "ready:test.kind:0", "sched:test.kind", "job:7"} {
+		t.Run(key, func(t *testing.T) {
+			t.Parallel()
+			s := serve(t)
+			d := open(t, s)
+			w := register(t, d)
+			key := "otpost:{test}:" + key
+			s.do("DEL", key)
+			s.do("SET", key, "somebody else's")
+			later := job()
+			later.RunAt = time.Now().Add(time.Hour)
+			later.ID[15] = 7
+			refuses(t, d.Enqueue(t.Context(), later, job()), key)
+			refuses(t, d.Wait(t.Context(), []string{kind}, time.Minute), key)
+			_, err := d.Claim(t.Context(), queue.ClaimRequest{Worker: w, Most: 1, Kinds: []string{kind}})
+			refuses(t, err, key)
+			refuses(t, d.Hold(t.Context(), w, nil), key)
+			refuses(t, d.Beat(t.Context(), w), key)
+			s.do("DEL", key)
+			if err := d.Beat(t.Context(), w); err != nil {
+				t.Fatal(err)
+			}
+			enqueue(t, d, 1)
+			if got := claim(t, d, w, 10); len(got) == 0 {
+				t.Fatal("nothing claimed after the key was removed")
+			}
+		})
+	}
+}
+
+// The mark alone is read where nobody calls: by the pop that a waiting caller began.
+func TestWaitTellsTheKeyThatStopsIt(t *testing.T) {
+	t.Parallel()
+	s := serve(t)
+	d := open(t, s)
+	register(t, d)
+	s.do("SET", "otpost:{test}:mark:test.kind", "somebody else's")
+	refuses(t, d.Wait(t.Context(), []string{kind}, time.Minute), "otpost:{test}:mark:test.kind")
+}
+
+// pause makes a server answer no more until go on is called, or the test ends.
+func pause(t *testing.T, s *server) (goOn func()) {
+	t.Helper()
+	process := s.cmd.Process
+	if err := process.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	goOn = func() { process.Signal(syscall.SIGCONT) }
+	t.Cleanup(goOn)
+	return goOn
+}
+
+// The pop that was under way while Redis hung has failed; whether Redis is still away says the look after it.
+func TestWaitDoesNotTellAnOutageThatIsOver(t *testing.T) {
+	t.Parallel()
+	s := serve(t)
+	d := openAs(t, redisq.Options{URL: s.url() + "?socket_timeout=2", Queue: "test", LockDir: t.TempDir()})
+	w := register(t, d)
+	waited := make(chan error, 1)
+	go func() { waited <- d.Wait(t.Context(), []string{kind}, 15*time.Second) }()
+	for !strings.Contains(s.do("CLIENT", "LIST").String(), "cmd=bzpopmin") {
+		<-time.After(5 * time.Millisecond)
+	}
+	goOn := pause(t, s)
+	<-time.After(3500 * time.Millisecond) // the pop gives up after two to three, and the look that follows waits for two more
+	goOn()
+	enqueue(t, d, 1)
+	if err := <-waited; err != nil {
+		t.Errorf("waiting ended with %v", err)
+	}
+	if got := claim(t, d, w, 1); len(got) != 1 {
+		t.Errorf("claimed %+v", got)
+	}
+}
+
+// Where the user may not block, waiting works by looking each second, and that is said once.
+func TestWaitWithoutBlockingCommandsLooksEachSecond(t *testing.T) {
+	t.Parallel()
+	s := serve(t)
+	s.do("ACL", "SETUSER", "queue", "on", ">topsecret", "+@all", "-bzpopmin", "~otpost:{test}:*")
+	var log bytes.Buffer
+	d := openAs(t, redisq.Options{
+		URL: fmt.Sprintf("redis://queue:topsecret@127.0.0.1:%d", s.port), Queue: "test", LockDir: t.TempDir(), Log: slog.New(slog.NewTextHandler(&log, nil)),
+	})
+	w := register(t, d)
+	for range 2 {
+		waited := make(chan error, 1)
+		go func() { waited <- d.Wait(t.Context(), []string{kind}, time.Minute) }()
+		enqueue(t, d, 1)
+		if err := <-waited; err != nil {
+			t.Fatal(err)
+		}
+		report(t, d, w, claim(t, d, w, 1)...)
+		if err := d.Wait(t.Context(), []string{kind}, 100*time.Millisecond); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := strings.Count(log.String(), "looked for each second"); n != 1 {
+		t.Errorf("said %d times:\n%s", n, log.String())
 	}
 }

@@ -44,6 +44,7 @@ type Driver struct {
 	scripts *scripts
 	now     func() time.Time // nil but in tests: Redis' clock
 	claims  atomic.Int64
+	kinds   kinds
 	adding  batches
 	bell    bell
 	line    line
@@ -199,6 +200,7 @@ func (d *Driver) Claim(ctx context.Context, req queue.ClaimRequest) ([]queue.Cla
 	if most > 0 && d.claims.Add(1)%queue.LowestEvery == 0 {
 		lowest = "1"
 	}
+	d.kinds.meet(req.Kinds...)
 	args := make([]string, 0, 5+len(req.Kinds)+6*len(req.Done))
 	args = append(args, req.Worker.String(), strconv.Itoa(most), lowest, strconv.Itoa(len(req.Kinds)))
 	args = append(args, req.Kinds...)

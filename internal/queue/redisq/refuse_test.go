@@ -3,18 +3,10 @@ package redisq_test
 import (
 	"bufio"
 	"bytes"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/big"
 	"net"
-	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -221,64 +213,16 @@ func TestOldRedisIsRefused(t *testing.T) {
 	}
 }
 
-// certificate writes a certificate of its own authority for localhost, and its key.
-func certificate(t *testing.T) (cert, key string) {
-	t.Helper()
-	k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test"}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageDigitalSignature, DNSNames: []string{"localhost"},
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &k.PublicKey, k)
-	if err != nil {
-		t.Fatal(err)
-	}
-	text, err := x509.MarshalECPrivateKey(k)
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir := t.TempDir()
-	cert, key = filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
-	for file, block := range map[string]*pem.Block{cert: {Type: "CERTIFICATE", Bytes: der}, key: {Type: "EC PRIVATE KEY", Bytes: text}} {
-		if err := os.WriteFile(file, pem.EncodeToMemory(block), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return cert, key
-}
-
-func TestTLSIsVerified(t *testing.T) {
+func TestPasswordForARedisWithoutOneIsRefused(t *testing.T) {
 	t.Parallel()
-	cert, key := certificate(t)
-	port := strconv.Itoa(freePort(t))
-	s := serve(t, "--tls-port", port, "--tls-cert-file", cert, "--tls-key-file", key, "--tls-ca-cert-file", cert, "--tls-auth-clients", "optional")
-	for url, want := range map[string]string{
-		"rediss://localhost:" + port + "?ssl_ca_certs=" + cert:                                                   "",
-		"rediss://localhost:" + port + "?ssl_ca_path=" + filepath.Dir(cert):                                      "",
-		"rediss://localhost:" + port + "?ssl_ca_certs=" + cert + "&ssl_certfile=" + cert + "&ssl_keyfile=" + key: "",
-		"rediss://localhost:" + port + "?ssl_cert_reqs=none":                                                     "",
-		"rediss://127.0.0.1:" + port + "?ssl_ca_certs=" + cert + "&ssl_check_hostname=no":                        "",
-		"rediss://127.0.0.1:" + port + "?ssl_ca_certs=" + cert:                                                   "not trusted",
-		"rediss://localhost:" + port:                                                                             "not trusted",
-		"rediss://localhost:" + port + "?ssl_check_hostname=no":                                                  "not trusted",
-	} {
-		_, err := bind(t, url)
-		if want == "" {
-			if err != nil {
-				t.Errorf("%s: %v", url, err)
-			}
-			continue
-		}
-		refuses(t, err, want)
+	s := serve(t)
+	for _, user := range []string{"", "default"} {
+		_, err := bind(t, fmt.Sprintf("redis://%s:topsecret@127.0.0.1:%d", user, s.port))
+		refuses(t, err, "set requirepass there, or leave the password out")
 	}
-	if _, err := bind(t, fmt.Sprintf("rediss://localhost:%d?socket_connect_timeout=0.3", s.port)); err == nil || !strings.Contains(err.Error(), "without TLS wants redis://") && !strings.Contains(err.Error(), "speaks no TLS") {
-		t.Errorf("TLS to a port without it: %v", err)
-	}
-	if _, err := bind(t, "redis://localhost:"+port); err == nil || !strings.Contains(err.Error(), "rediss://") {
-		t.Errorf("without TLS to a port with it: %v", err)
+	s.do("ACL", "SETUSER", "queue", "on", ">topsecret", "+@all", "~*")
+	if _, err := bind(t, fmt.Sprintf("redis://queue:topsecret@127.0.0.1:%d", s.port)); err != nil {
+		t.Errorf("a user of its own: %v", err)
 	}
 }
 

@@ -160,7 +160,13 @@ func (d *Driver) run(ctx context.Context, s *rueidis.Lua, args ...string) ([]rue
 		return nil, err
 	}
 	answer, err := d.exec(ctx, client, s, args...)
-	if errors.Is(err, errConnection) {
+	switch {
+	case errors.Is(err, errType): // the check names the key, and refuses every call until it is gone: none works beside others that fail
+		d.line.doubt()
+		if _, refused := d.client(ctx); errors.Is(refused, queue.ErrRefused) {
+			err = refused
+		}
+	case errors.Is(err, errConnection):
 		d.line.doubt()
 	}
 	return answer, err

@@ -130,10 +130,8 @@ func (t *target) socket(path string) {
 	}
 }
 
-// errHandshake says that a server that was reached does not answer the TLS handshake.
-var errHandshake = errors.New("no answer to the TLS handshake")
-
-// handshake connects with TLS. A server without it may take what it is sent for the beginning of a command and wait for more.
+// handshake connects with TLS. A server without it may take what it is sent for the beginning of a command and wait for more, so
+// that the handshake has a time of its own.
 func handshake(ctx context.Context, address string, d *net.Dialer, c *tls.Config) (net.Conn, error) {
 	plain, err := d.DialContext(ctx, "tcp", address)
 	if err != nil {
@@ -145,9 +143,9 @@ func handshake(ctx context.Context, address string, d *net.Dialer, c *tls.Config
 	if err := conn.HandshakeContext(ctx); err != nil {
 		plain.Close() //nolint:errcheck // err is the one to tell
 		if ctx.Err() != nil {
-			err = errors.Join(errHandshake, err)
+			err = errors.Join(context.DeadlineExceeded, err)
 		}
-		return nil, err
+		return nil, handshakeError{err}
 	}
 	return conn, nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 	"sync"
@@ -32,17 +33,13 @@ return {least}
 `
 
 // Wait implements queue.Driver. A process whose callers wait for different kinds may see a job of a kind that none of them
-// waited for before up to a second late.
+// waited for before up to a second late; so does one whose connection for blocking commands does not work, which is logged.
+// Its error is always that of a look, never of the pop before it: what has failed meanwhile may work again.
 func (d *Driver) Wait(ctx context.Context, kinds []string, most time.Duration) error {
+	d.kinds.meet(kinds...)
+	failed := 0 // pops in a row
 	for begun := time.Now(); ; {
-		answer, err := d.again(ctx, d.scripts.look, kinds...)
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		if err != nil {
-			return fmt.Errorf("look for the next job: %w", err)
-		}
-		left, err := answer[0].AsInt64()
+		left, err := d.look(ctx, kinds)
 		pause := most - time.Since(begun)
 		if err != nil || left == 0 || pause <= 0 {
 			return err
@@ -50,19 +47,64 @@ func (d *Driver) Wait(ctx context.Context, kinds []string, most time.Duration) e
 		if left > 0 {
 			pause = min(pause, time.Duration(left)*time.Millisecond)
 		}
-		w := d.listen(kinds)
-		timer := time.NewTimer(pause)
-		select {
-		case err = <-w.rung:
-		case <-timer.C:
-		case <-ctx.Done():
-			err = ctx.Err()
-		}
-		timer.Stop()
-		d.bell.leave(w)
-		if err != nil {
+		switch err := d.await(ctx, kinds, pause); {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case errors.Is(err, errClosed):
 			return err
+		case err == nil:
+			failed = 0
+		default:
+			if failed++; failed == 1 { // it may have hung while the server did
+				continue
+			}
+			d.bell.complain(d.log, err)
+			if err := d.rest(ctx, min(pause, popTime)); err != nil {
+				return err
+			}
 		}
+	}
+}
+
+// look returns how many milliseconds are left until a job of the kinds is due, as the script says it.
+func (d *Driver) look(ctx context.Context, kinds []string) (int64, error) {
+	answer, err := d.again(ctx, d.scripts.look, kinds...)
+	if ctx.Err() != nil {
+		return 0, ctx.Err()
+	}
+	if err != nil {
+		return 0, fmt.Errorf("look for the next job: %w", err)
+	}
+	return answer[0].AsInt64()
+}
+
+// await waits for the bell.
+func (d *Driver) await(ctx context.Context, kinds []string, most time.Duration) error {
+	w := d.listen(kinds)
+	defer d.bell.leave(w)
+	timer := time.NewTimer(most)
+	defer timer.Stop()
+	select {
+	case err := <-w.rung:
+		return err
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// rest waits without the bell.
+func (d *Driver) rest(ctx context.Context, most time.Duration) error {
+	timer := time.NewTimer(most)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-d.line.ended:
+		return errClosed
 	}
 }
 
@@ -72,6 +114,7 @@ type bell struct {
 	waiters []*waiter
 	popping bool
 	closed  bool
+	told    time.Time               // when it was last logged that popping fails beside a server that answers
 	conn    rueidis.DedicatedClient // nil: none
 	ended   sync.WaitGroup
 }
@@ -169,7 +212,10 @@ func (d *Driver) popOne(kinds []string) (string, error) {
 		return "", nil
 	case err != nil:
 		d.bell.hangUp()
-		return "", fmt.Errorf("wait for a job: %w", d.explain(err))
+		if err = d.explain(err); errors.Is(err, errType) {
+			d.line.doubt()
+		}
+		return "", fmt.Errorf("wait for a job: %w", err)
 	case len(popped) == 0:
 		return "", nil
 	}
@@ -192,6 +238,17 @@ func (d *Driver) blocking(ctx context.Context) (rueidis.DedicatedClient, error) 
 		b.conn, _ = client.Dedicate() // hangUp gives it back by closing it
 	}
 	return b.conn, nil
+}
+
+// complain says, once a minute, that waiting works by looks alone.
+func (b *bell) complain(log *slog.Logger, err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if time.Since(b.told) < time.Minute {
+		return
+	}
+	b.told = time.Now()
+	log.Warn("waiting for jobs fails beside a queue that answers, looked for each second", "err", err)
 }
 
 // hangUp ends the connection for blocking commands.
