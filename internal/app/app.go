@@ -155,7 +155,8 @@ func (a *App) wire(ctx context.Context, keys *secret.Keys) error {
 		Challenges: func(ctx context.Context, f challenge.Filter) (challenge.Page, error) {
 			return challenge.List(ctx, a.db, f)
 		},
-	}, httpapi.Options{Version: Version, Node: c.Node, NodeID: a.db.Instance().ID, Now: a.db.Now, Log: a.log})
+	}, httpapi.Options{Version: Version, Node: c.Node, NodeID: a.db.Instance().ID, QueueName: c.QueueName, QueuePlace: a.queueAt,
+		StartOne: a.workerCommand(), Now: a.db.Now, Log: a.log})
 	page, err := webui.New(api, webui.Options{Version: Version, Now: a.db.Now, Log: a.log})
 	a.page = page
 	return err

@@ -80,6 +80,7 @@ type Message struct {
 	MIMEType  string    // text subtype: plain (also for "") or html
 	Code      string    // the one-time code in it: taken out of everything that a server answers
 	Serial    string    // of the token; empty for a test mail
+	Realm     string    // of the token's owner; empty: none
 	NotAfter  time.Time // no dot from then on
 }
 

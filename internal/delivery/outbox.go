@@ -76,6 +76,7 @@ type Prepared struct {
 	sealed    []byte
 	recipient string
 	serial    string
+	realm     string
 	via       Via
 	notAfter  time.Time
 	created   time.Time
@@ -111,7 +112,7 @@ func (s *Service) Prepare(ctx context.Context, id uuid.UUID, m Message) (Prepare
 	if err != nil {
 		return Prepared{}, fmt.Errorf("recipient: %w", err)
 	}
-	p := Prepared{id: id, route: m.Route, serial: m.Serial, via: ViaInline, notAfter: m.NotAfter, created: s.DB.Now(),
+	p := Prepared{id: id, route: m.Route, serial: m.Serial, realm: m.Realm, via: ViaInline, notAfter: m.NotAfter, created: s.DB.Now(),
 		recipient: address.Masked()}
 	if s.Driver != nil && server.EnqueueJob {
 		p.via = ViaQueue

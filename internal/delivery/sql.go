@@ -76,10 +76,10 @@ func (d *row) columns() []any {
 // insert writes a new delivery.
 func insert(tx *store.Tx, p Prepared) {
 	tx.Put(`INSERT INTO delivery (id, channel, route, sealed, recipient, serial, via, not_after_ms, state, reason, epoch,
-		owner, own_until_ms, unsure, attempts, next_try_ms, relayed_ms, message_id, created_ms, updated_ms)
-		VALUES ($1, 'mail', $2, $3, $4, $5, $6, $7, 'queued', '', 1, '', 0, 0, 0, $8, 0, $9, $8, $8)`,
+		owner, own_until_ms, unsure, attempts, next_try_ms, relayed_ms, message_id, created_ms, updated_ms, realm)
+		VALUES ($1, 'mail', $2, $3, $4, $5, $6, $7, 'queued', '', 1, '', 0, 0, 0, $8, 0, $9, $8, $8, $10)`,
 		p.id[:], p.route, p.sealed, p.recipient, p.serial, string(p.via), store.Millis(p.notAfter),
-		store.Millis(p.created), p.messageID)
+		store.Millis(p.created), p.messageID, p.realm)
 }
 
 func insertWaiter(tx *store.Tx, delivery uuid.UUID, w Waiter) {

@@ -124,11 +124,19 @@ func (s *server) rightsOf(role access.Role) []string {
 		rt := &s.routes[i]
 		needless := rt.right == open || rt.right == signedIn || (role == access.User && rt.right == "tokenlist")
 		if !needless && slices.Contains(rt.who.roles(), role) {
-			rights = append(rights, rt.right)
+			rights = append(append(rights, rt.right), rt.more...)
 		}
 	}
 	slices.Sort(rights)
 	return slices.Compact(rights)
+}
+
+// require returns fault 303 when the caller lacks a right that a parameter asks for.
+func (s *server) require(r *http.Request, right string) error {
+	if !slices.Contains(s.rightsOf(callOf(r).identity.Role), right) {
+		return fault.Newf(fault.Policy, "You need the right %s for this.", right)
+	}
+	return nil
 }
 
 // rights answers GET /auth/rights: the types of token that the caller may enrol, with a description.

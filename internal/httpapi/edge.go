@@ -27,6 +27,7 @@ type call struct {
 	client   string          // address
 	entry    audit.Entry     // handlers add what they learn
 	recorded bool            // login wrote the row in its own transaction
+	loud     bool            // what a quiet route does this time belongs into the journal
 }
 
 type callKey struct{}
@@ -178,7 +179,7 @@ func (s *server) refuse(out *reply, c *call, err error) {
 // record writes the request's one row into the journal, unless login did so in the transaction that accepted. A journal that
 // cannot be written is told, and the answer leaves all the same: what it says has already happened.
 func (s *server) record(r *http.Request, c *call, status int, err error) {
-	if c.recorded || c.route.quiet {
+	if c.recorded || (c.route.quiet && !c.loud && fault.CodeOf(err) != fault.WrongRole) {
 		return
 	}
 	e := c.entry

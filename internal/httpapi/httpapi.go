@@ -52,11 +52,14 @@ type Deps struct {
 
 // Options may stay zero.
 type Options struct {
-	Version string           // in every answer; "0"
-	Node    string           // PI_NODE: the name of this server in /system/nodes
-	NodeID  string           // what tells this installation from others: the database's instance id
-	Now     func() time.Time // time.Now
-	Log     *slog.Logger     // discards
+	Version    string           // in every answer; "0"
+	Node       string           // PI_NODE: the name of this server in /system/nodes
+	NodeID     string           // what tells this installation from others: the database's instance id
+	QueueName  string           // of Deps.Queue
+	QueuePlace string           // where Deps.Queue is kept, for people
+	StartOne   string           // the command that starts a worker
+	Now        func() time.Time // time.Now
+	Log        *slog.Logger     // discards
 }
 
 // server is the API with its services.
@@ -67,6 +70,7 @@ type server struct {
 	routes  []route
 
 	complained atomic.Int64 // the second in which a lost audit row was last told
+	lastBeat   atomic.Int64 // the youngest beat of a worker that was seen, in milliseconds since 1970
 }
 
 // New returns the API. A route that declares no right, no realm filter or no role is a mistake in this program: New panics.

@@ -113,6 +113,12 @@ type rig struct {
 
 func newRig(t *testing.T) *rig {
 	t.Helper()
+	return newRigWith(t, func(*Deps, *Options) {})
+}
+
+// newRigWith is newRig with other services or options.
+func newRigWith(t *testing.T, change func(*Deps, *Options)) *rig {
+	t.Helper()
 	ctx := context.Background()
 	db := storetest.Open(t, nil)
 	keys := secrettest.Keys(t)
@@ -127,7 +133,7 @@ func newRig(t *testing.T) *rig {
 	tokens := token.New(token.Options{DB: db, Keys: keys, Settings: r.settings, Users: users, Deliveries: r.delivery,
 		PINs:         pinhash.New(pinhash.Options{Params: pinhash.Params{Scheme: pinhash.PBKDF2SHA512, Rounds: 1}}),
 		ValidAddress: func(address string) error { _, err := mail.ParseAddress(address); return err }})
-	r.server = httptest.NewServer(New(Deps{
+	deps := Deps{
 		Login: r.login, Tokens: tokens, Servers: r.servers,
 		Delivery: r.delivery, Settings: r.settings, Administrators: administrators, Sessions: r.sessions, Guard: access.NewGuard(db),
 		Journal: audit.New(db), Users: users,
@@ -137,7 +143,10 @@ func newRig(t *testing.T) *rig {
 		Challenges: func(ctx context.Context, f challenge.Filter) (challenge.Page, error) {
 			return challenge.List(ctx, db, f)
 		},
-	}, Options{Version: "9.9", Node: "testnode", NodeID: "0011", Log: slog.New(slog.NewTextHandler(r.log, &slog.HandlerOptions{Level: slog.LevelDebug}))}))
+	}
+	options := Options{Version: "9.9", Node: "testnode", NodeID: "0011", Log: slog.New(slog.NewTextHandler(r.log, &slog.HandlerOptions{Level: slog.LevelDebug}))}
+	change(&deps, &options)
+	r.server = httptest.NewServer(New(deps, options))
 	t.Cleanup(r.server.Close)
 	r.admin = r.session(access.Identity{Name: "admin", Role: access.Admin})
 	return r

@@ -57,12 +57,13 @@ type route struct {
 	method  string
 	path    string // a pattern of net/http's ServeMux
 	who     who
-	right   string // privacyIDEA's name of the right, or open, or signedIn
+	right   string   // privacyIDEA's name of the right, or open, or signedIn
+	more    []string // rights that parameters of the route ask for (server.require)
 	realms  realmFilter
 	handler handler
 	empty   emptyDetail
 	client  bool // the parameter client may name the client (OverrideAuthorizationClient)
-	quiet   bool // no audit row: probes
+	quiet   bool // no audit row, unless the role is wrong or its handler asks for one (call.loud): probes, and what a page polls
 	bare    bool // the answer has no version: probes
 }
 
@@ -78,7 +79,8 @@ func (rt *route) emptyDetail(code fault.Code) bool {
 
 // table returns all routes, by resource.
 func (s *server) table() []route {
-	return slices.Concat(s.authRoutes(), s.validateRoutes(), s.tokenRoutes(), s.userRoutes(), s.serverRoutes(), s.systemRoutes(), s.probeRoutes())
+	return slices.Concat(s.authRoutes(), s.validateRoutes(), s.tokenRoutes(), s.userRoutes(), s.serverRoutes(), s.systemRoutes(), s.deliveryRoutes(),
+		s.queueRoutes(), s.probeRoutes())
 }
 
 // check returns what is missing in a row.

@@ -93,9 +93,7 @@ func storyOf(story delivery.Story) object {
 		message += " (" + string(story.Reason) + ")"
 	}
 	for i, a := range story.Attempts {
-		attempts[i] = object{"number": a.Number, "server": a.Route, "started": stamp(a.Started), "dot_at": optionalStamp(a.DotAt),
-			"ended": optionalStamp(a.Ended), "result": a.Class, "phase": a.Phase, "phases": a.Phases, "code": a.Code, "enhanced": a.Enhanced,
-			"text": a.Text, "diagnosis": a.Diagnosis}
+		attempts[i] = renderAttempt(a)
 		if story.State != delivery.Accepted && i == len(story.Attempts)-1 {
 			message += ". Last try: " + a.Class + " at " + a.Phase
 			if a.Code != 0 {

@@ -61,7 +61,7 @@ func (s *Service) Draft(ctx context.Context, t Token, values system.Values, tran
 	})
 	d.Message = delivery.Message{
 		Route: cmp.Or(t.EmailIdentifier, values.EmailIdentifier()), Recipient: recipient, Subject: subject, Body: code.Reveal(),
-		Code: code.Reveal(), Serial: t.Serial, NotAfter: until,
+		Code: code.Reveal(), Serial: t.Serial, Realm: t.UserRealm, NotAfter: until,
 	}
 	return d, nil
 }

@@ -1,0 +1,277 @@
+package delivery
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"otpost/internal/store"
+)
+
+// The size of a page of deliveries.
+const (
+	DefaultPageSize = 50
+	MostPageSize    = 200
+)
+
+// ErrNotFound says that there is no delivery of an id, or none that the asker may see.
+var ErrNotFound = errors.New("no such delivery")
+
+// States lists all states, in the order of a delivery's life.
+func States() []State {
+	return []State{Queued, Deferred, Sending, Accepted, Failed, Expired, Dropped, Unknown}
+}
+
+// Filter says which deliveries to list. The zero value means the newest DefaultPageSize of all.
+type Filter struct {
+	Realms        []string // of which the asker may see the deliveries; nil: of all, and those without a realm
+	States        []State  // nil: any
+	Server        string   // identifier of the SMTP server; empty: any
+	Serial        string
+	TransactionID string
+	Since, Until  time.Time // made from Since on, before Until; zero: no bound
+	Before        uuid.UUID // only older ones than this: the Next of the page before
+	PageSize      int       // 1 to MostPageSize; 0: DefaultPageSize
+}
+
+// Page is a part of a list, the newest first.
+type Page struct {
+	Deliveries []Record
+	Next       uuid.UUID // the Before of the next page; zero: this is the last one
+}
+
+// Record is a delivery as an administrator may read it: no content, and the recipient is masked. It has as many fields as there
+// is to tell.
+type Record struct {
+	ID        uuid.UUID
+	Channel   string
+	State     State
+	Reason    Reason
+	Via       Via
+	Server    string
+	Serial    string // empty: a test mail
+	Realm     string // of the token's owner when it was made; empty: none
+	Recipient string // masked
+	MessageID string
+	Created   time.Time
+	Updated   time.Time
+	NotAfter  time.Time
+	NextTry   time.Time // zero: none is planned
+	Attempts  []Attempt // never nil
+	Waiters   []Waiting // never nil
+}
+
+// Waiting is a challenge that waits, or has waited, for a delivery.
+type Waiting struct {
+	TransactionID string
+	Serial        string
+	Ended         Reason // why it waits no more; empty while it does
+}
+
+const recordColumns = `id, channel, state, reason, via, route, serial, realm, recipient, message_id, created_ms, updated_ms, not_after_ms,
+	next_try_ms`
+
+func (d *Record) columns() []any {
+	return []any{&d.ID, &d.Channel, &d.State, &d.Reason, &d.Via, &d.Server, &d.Serial, &d.Realm, &d.Recipient, &d.MessageID,
+		store.Moment{To: &d.Created}, store.Moment{To: &d.Updated}, store.Moment{To: &d.NotAfter}, store.Moment{To: &d.NextTry}}
+}
+
+// conditions collects the terms of a WHERE and their arguments.
+type conditions struct {
+	terms []string
+	args  []any
+}
+
+// add adds a term; each ? in it takes the next of args.
+func (c *conditions) add(term string, args ...any) {
+	for _, arg := range args {
+		c.args = append(c.args, arg)
+		term = strings.Replace(term, "?", fmt.Sprintf("$%d", len(c.args)), 1)
+	}
+	c.terms = append(c.terms, term)
+}
+
+// within adds the realms that the asker may see: the first condition of every query that an administrator's realms bound.
+func (c *conditions) within(realms []string) {
+	if realms != nil {
+		c.oneOf("realm", realms)
+	}
+}
+
+// oneOf adds that a column has one of the values; without values nothing is left.
+func (c *conditions) oneOf(column string, values []string) {
+	if len(values) == 0 {
+		c.add("1 = 0")
+		return
+	}
+	args := make([]any, len(values))
+	for i, value := range values {
+		args[i] = value
+	}
+	c.add(column+" IN (?"+strings.Repeat(", ?", len(values)-1)+")", args...)
+}
+
+// where returns the WHERE clause, or nothing.
+func (c *conditions) where() string {
+	if len(c.terms) == 0 {
+		return ""
+	}
+	return " WHERE " + strings.Join(c.terms, " AND ")
+}
+
+func (f Filter) conditions() *conditions {
+	c := &conditions{}
+	c.within(f.Realms)
+	if f.States != nil {
+		states := make([]string, len(f.States))
+		for i, state := range f.States {
+			states[i] = string(state)
+		}
+		c.oneOf("state", states)
+	}
+	if f.Server != "" {
+		c.add("route = ?", f.Server)
+	}
+	if f.Serial != "" {
+		c.add("serial = ?", f.Serial)
+	}
+	if f.TransactionID != "" {
+		c.add("id IN (SELECT delivery_id FROM waiter WHERE transaction_id = ?)", f.TransactionID)
+	}
+	if !f.Since.IsZero() {
+		c.add("created_ms >= ?", store.Millis(f.Since))
+	}
+	if !f.Until.IsZero() {
+		c.add("created_ms < ?", store.Millis(f.Until))
+	}
+	if f.Before != uuid.Nil {
+		c.add("id < ?", f.Before[:])
+	}
+	return c
+}
+
+// List returns a page of deliveries, the newest first. Ids rise with time, so a page stays what it is while new ones are made.
+func (s *Service) List(ctx context.Context, f Filter) (Page, error) {
+	if f.PageSize == 0 {
+		f.PageSize = DefaultPageSize
+	}
+	c := f.conditions()
+	c.args = append(c.args, f.PageSize+1) // one more tells whether there is another page
+	query := fmt.Sprintf("SELECT "+recordColumns+" FROM delivery"+c.where()+" ORDER BY id DESC LIMIT $%d", len(c.args))
+	var page Page
+	err := s.DB.Read(ctx, func(r store.Reader) error {
+		page = Page{}
+		var all []Record
+		err := r.Query(func(scan store.Scan) error {
+			var d Record
+			err := scan(d.columns()...)
+			all = append(all, d)
+			return err
+		}, query, c.args...)
+		if err != nil {
+			return err
+		}
+		if len(all) > f.PageSize {
+			all = all[:f.PageSize]
+			page.Next = all[f.PageSize-1].ID
+		}
+		for i := range all {
+			if err := all[i].complete(r); err != nil {
+				return err
+			}
+		}
+		page.Deliveries = all
+		return nil
+	})
+	if err != nil {
+		return Page{}, fmt.Errorf("list deliveries: %w", err)
+	}
+	return page, nil
+}
+
+// complete reads what stands in other tables.
+func (d *Record) complete(r store.Reader) (err error) {
+	if d.State != Deferred {
+		d.NextTry = time.Time{}
+	}
+	if d.Attempts, err = attempts(r, d.ID); err != nil {
+		return err
+	}
+	d.Waiters, err = waiters(r, d.ID)
+	return err
+}
+
+// waiters reads who waits for a delivery, in the order in which they came.
+func waiters(r store.Reader, id uuid.UUID) ([]Waiting, error) {
+	all := []Waiting{}
+	err := r.Query(func(scan store.Scan) error {
+		var w Waiting
+		err := scan(&w.TransactionID, &w.Serial, &w.Ended)
+		all = append(all, w)
+		return err
+	}, `SELECT transaction_id, serial, ended FROM waiter WHERE delivery_id = $1 ORDER BY challenge_id`, id[:])
+	if err != nil {
+		return nil, fmt.Errorf("read waiters: %w", err)
+	}
+	return all, nil
+}
+
+// Record returns one delivery. The error is ErrNotFound when there is none, or none of these realms (nil: of all).
+func (s *Service) Record(ctx context.Context, id uuid.UUID, realms []string) (Record, error) {
+	var d Record
+	c := &conditions{}
+	c.within(realms)
+	c.add("id = ?", id[:])
+	err := s.DB.Read(ctx, func(r store.Reader) error {
+		if err := r.Get(d.columns(), "SELECT "+recordColumns+" FROM delivery"+c.where(), c.args...); err != nil {
+			return err
+		}
+		return d.complete(r)
+	})
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return d, ErrNotFound
+	case err != nil:
+		return d, fmt.Errorf("read delivery %s: %w", id, err)
+	}
+	return d, nil
+}
+
+// Recipient returns the address that a delivery goes to, unmasked; it is masked once the content is erased, or does not open with
+// this key file. Errors are those of Record.
+func (s *Service) Recipient(ctx context.Context, id uuid.UUID, realms []string) (string, error) {
+	var d row
+	err := s.DB.Read(ctx, func(r store.Reader) (err error) {
+		d, err = visible(r, id, realms)
+		return err
+	})
+	if err != nil {
+		return "", err
+	}
+	if d.sealed == nil {
+		return d.recipient, nil
+	}
+	if plain, err := s.open(d); err == nil {
+		return plain.Recipient, nil
+	}
+	return d.recipient, nil
+}
+
+// visible loads a delivery of these realms (nil: of all), or returns ErrNotFound.
+func visible(r store.Reader, id uuid.UUID, realms []string) (row, error) {
+	c := &conditions{}
+	c.within(realms)
+	c.add("id = ?", id[:])
+	var n int
+	if err := r.Get([]any{&n}, "SELECT count(*) FROM delivery"+c.where(), c.args...); err != nil {
+		return row{}, fmt.Errorf("look for delivery %s: %w", id, err)
+	}
+	if n == 0 {
+		return row{}, ErrNotFound
+	}
+	return load(r, id)
+}

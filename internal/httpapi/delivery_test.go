@@ -1,0 +1,182 @@
+package httpapi
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/uuid"
+
+	"otpost/internal/challenge"
+	"otpost/internal/delivery"
+	"otpost/internal/store"
+)
+
+// What must not be in an answer.
+const (
+	secretCode    = "482913"
+	secretAddress = "alice.secret@example.com"
+)
+
+// putDelivery makes a delivery to secretAddress with a challenge that waits for it.
+func (r *rig) putDelivery(service *delivery.Service, transaction string) uuid.UUID {
+	r.t.Helper()
+	ctx := r.t.Context()
+	if g := r.do("POST", "/smtpserver/fast", r.admin, object{"server": "127.0.0.1", "sender": "pi@example.com", "enqueue_job": true}); g.status != http.StatusOK {
+		r.t.Fatal(g.raw)
+	}
+	id, until := uuid.Must(uuid.NewV7()), r.db.Now().Add(2*time.Minute)
+	p, err := service.Prepare(ctx, id, delivery.Message{Route: "fast", Recipient: secretAddress, Subject: "Your OTP", Body: secretCode, Code: secretCode,
+		Serial: "PIEM1", Realm: "realm1", NotAfter: until})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	c := challenge.New(r.keys, challenge.Code{TransactionID: transaction, Serial: "PIEM1", DeliveryID: id, Text: secretCode, Created: r.db.Now(), ValidUntil: until})
+	err = r.db.Write(ctx, func(tx *store.Tx) error {
+		challenge.Put(tx, c)
+		service.Put(tx, p, delivery.Waiter{TransactionID: transaction, Serial: "PIEM1", ChallengeID: c.ID})
+		return nil
+	})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return id
+}
+
+// noSecrets fails when an answer holds the code, its address or a part of it.
+func (r *rig) noSecrets(g got) {
+	r.t.Helper()
+	for _, one := range []string{secretCode, secretAddress, "alice.secret"} {
+		if strings.Contains(g.raw, one) {
+			r.t.Errorf("the answer holds %d bytes that it must not", len(one))
+		}
+	}
+}
+
+const (
+	firstTransaction  = "17228345298848196792"
+	secondTransaction = "17228345298848196793"
+)
+
+func TestDeliveriesAreListedByPages(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	if diff := cmp.Diff(map[string]any{"deliveries": []any{}, "next": nil}, r.do("GET", "/delivery/", r.admin, nil).value()); diff != "" {
+		t.Error(diff)
+	}
+	older, newer := r.putDelivery(r.delivery, firstTransaction), r.putDelivery(r.delivery, secondTransaction)
+	page := func(query string) (list []any, next any) {
+		t.Helper()
+		g := r.do("GET", "/delivery/"+query, r.admin, nil)
+		r.noSecrets(g)
+		value, ok := g.value().(map[string]any)
+		if !ok {
+			t.Fatal(g.raw)
+		}
+		list, _ = value["deliveries"].([]any)
+		return list, value["next"]
+	}
+	first, next := page("?pagesize=1")
+	if len(first) != 1 || next != newer.String() {
+		t.Fatalf("first page: %v, %v", first, next)
+	}
+	second, end := page("?pagesize=1&before=" + newer.String())
+	if len(second) != 1 || end != nil {
+		t.Fatalf("second page: %v, %v", second, end)
+	}
+	got, _ := second[0].(map[string]any)
+	for _, name := range []string{"created", "updated", "not_after", "message_id", "recipient"} {
+		if text, _ := got[name].(string); text == "" {
+			t.Errorf("%s = %v", name, got[name])
+		}
+		delete(got, name)
+	}
+	want := map[string]any{"id": older.String(), "channel": "mail", "state": "queued", "reason": "", "via": "inline", "server": "fast", "serial": "PIEM1",
+		"realm": "realm1", "next_try": nil, "attempts": 0.0, "transactions": []any{firstTransaction}, "last": nil}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	for query, n := range map[string]int{"?state=queued,deferred": 2, "?state=failed": 0, "?server=fast": 2, "?server=x": 0, "?serial=PIEM1": 2, "?serial=x": 0,
+		"?transaction_id=" + firstTransaction: 1, "?since=2000-01-01T00:00:00Z": 2, "?until=2000-01-01T00:00:00Z": 0, "?state=&since=&before=&pagesize=": 2} {
+		if list, _ := page(query); len(list) != n {
+			t.Errorf("%s: %d, want %d", query, len(list), n)
+		}
+	}
+}
+
+func TestDeliveryFiltersAreRefusedByName(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	for query, name := range map[string]string{
+		"?state=sent": "state", "?state=queued,%20Failed": "state", "?transaction_id=12": "transaction_id", "?transaction_id=1722834529884819679x": "transaction_id",
+		"?since=yesterday": "since", "?until=2026-11-24": "until", "?since=2026-11-24T12:00:00Z&until=2026-11-24T12:00:00Z": "until",
+		"?before=1": "before", "?before=%7B0192f6e0-0000-7000-8000-000000000000%7D": "before", "?before=00000000-0000-0000-0000-000000000000": "before",
+		"?pagesize=0": "pagesize", "?pagesize=201": "pagesize", "?pagesize=x": "pagesize", "1": "id", "x%00": "id", "0192f6e0000070008000000000000000": "id",
+		"0192f6e0-0000-7000-8000-000000000000?recipient=all": "recipient",
+	} {
+		r.want(r.do("GET", "/delivery/"+query, r.admin, nil), http.StatusBadRequest, 905, "ERR905: Parameter "+name+": ")
+	}
+	r.want(r.do("GET", "/delivery/0192f6e0-0000-7000-8000-000000000000", r.admin, nil), http.StatusNotFound, 601, "The requested delivery could not be found.")
+}
+
+func TestOneDeliveryIsShownAndItsRecipientByRightAlone(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	id := r.putDelivery(r.delivery, firstTransaction)
+	r.delivery.Dispatch(t.Context(), delivery.Ticket{ID: r.putDelivery(r.delivery, secondTransaction), Via: delivery.ViaInline})
+	g := r.do("GET", "/delivery/"+id.String(), r.admin, nil)
+	r.noSecrets(g)
+	value, _ := g.value().(map[string]any)
+	if diff := cmp.Diff([]any{map[string]any{"transaction_id": firstTransaction, "serial": "PIEM1", "ended": ""}}, value["waiters"]); diff != "" {
+		t.Error(diff)
+	}
+	before := r.count(`1 = 1`)
+	if n := r.count(`action LIKE 'GET /delivery/%'`); n != 0 {
+		t.Errorf("%d looks are in the journal", n)
+	}
+	full := r.do("GET", "/delivery/"+id.String()+"?recipient=full", r.admin, nil)
+	if value, _ := full.value().(map[string]any); value["recipient"] != secretAddress || strings.Contains(full.raw, secretCode) {
+		t.Error("the recipient is not shown, or too much is")
+	}
+	if n := r.count(`info = 'recipient shown' AND administrator = 'admin' AND serial = 'PIEM1' AND delivery_id = $1`, id[:]); n != 1 || r.count(`1 = 1`) != before+1 {
+		t.Errorf("%d rows in the journal", n)
+	}
+	if n := r.count(`info LIKE '%alice%'`); n != 0 {
+		t.Error("the journal holds the address")
+	}
+	failed := r.do("GET", "/delivery/?state=failed", r.admin, nil)
+	page, _ := failed.value().(map[string]any)
+	list, _ := page["deliveries"].([]any)
+	if len(list) != 1 {
+		t.Fatalf("failed: %s", failed.raw)
+	}
+	one, _ := list[0].(map[string]any)
+	last, _ := one["last"].(map[string]any)
+	if one["attempts"] != 1.0 || last["number"] != 1.0 || last["result"] != "unreachable" || last["phases"] != nil {
+		t.Errorf("last: %v", last)
+	}
+	erased := r.do("GET", "/delivery/"+one["id"].(string)+"?recipient=full", r.admin, nil) //nolint:forcetypeassert // a test
+	if erased.status != http.StatusOK {
+		t.Error(erased.raw)
+	}
+	r.noSecrets(erased)
+}
+
+func TestUsersSeeNoDeliveriesAndNoQueue(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.makeRealm("pw", "realm1")
+	alice := r.signIn("alice", "realm1")
+	id := r.putDelivery(r.delivery, firstTransaction)
+	for _, path := range []string{"/delivery/", "/delivery/" + id.String(), "/delivery/" + id.String() + "?recipient=full", "/queue/"} {
+		g := r.do("GET", path, alice, nil)
+		r.want(g, http.StatusUnauthorized, 4306, "")
+		r.noSecrets(g)
+		r.want(r.do("GET", path, "", nil), http.StatusUnauthorized, 4033, "")
+	}
+	if n := r.count(`login = 'alice' AND success = 0 AND (action LIKE 'GET /delivery/%' OR action LIKE 'GET /queue/%')`); n != 4 {
+		t.Errorf("%d of 4 refusals are in the journal", n)
+	}
+}

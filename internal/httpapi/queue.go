@@ -1,0 +1,97 @@
+package httpapi
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"otpost/internal/queue"
+)
+
+// The queue at a glance: how long it may take to answer, and how long a worker counts as seen after its last beat.
+const (
+	queueAnswers = 2 * time.Second
+	workerSeen   = time.Minute
+)
+
+func (s *server) queueRoutes() []route {
+	return []route{
+		{method: "GET", path: "/queue/{$}", who: admins, right: "queue_read", realms: noRealm, handler: s.queueStatus, quiet: true},
+	}
+}
+
+// queueStatus answers GET /queue/: what waits and who works. A queue that cannot be reached is an answer, not an error.
+func (s *server) queueStatus(w http.ResponseWriter, r *http.Request) error {
+	ctx, cancel := context.WithTimeout(r.Context(), queueAnswers)
+	defer cancel()
+	status, workers, err := s.lookAtQueue(ctx)
+	if r.Context().Err() != nil {
+		return r.Context().Err()
+	}
+	value := object{"configured": s.Queue != nil, "name": "", "place": "", "reachable": s.Queue != nil && err == nil, "error": nil,
+		"start_one_with": ""}
+	if s.Queue != nil {
+		value["name"], value["place"], value["start_one_with"] = s.options.QueueName, s.options.QueuePlace, s.options.StartOne
+	}
+	if err != nil {
+		value["error"] = err.Error()
+	}
+	addDepth(value, status, value["reachable"] == true)
+	value["workers"], value["worker_seen"] = renderWorkers(workers), s.sawWorker(workers)
+	return answer(w, r, value)
+}
+
+// lookAtQueue reads the queue; everything is zero without one, and as far as it was read with an error.
+func (s *server) lookAtQueue(ctx context.Context) (status queue.Status, workers []queue.Seen, err error) {
+	if s.Queue == nil {
+		return status, nil, nil
+	}
+	if workers, err = s.Queue.Workers(ctx); err != nil {
+		return status, nil, err
+	}
+	if o, ok := s.Queue.(queue.Operator); ok {
+		status, err = o.Status(ctx)
+	}
+	return status, workers, err
+}
+
+// sawWorker reports whether any worker has beaten in the last minute, by what the queue shows now and has shown before: one that
+// is being started anew is not missed.
+func (s *server) sawWorker(workers []queue.Seen) bool {
+	for _, one := range workers {
+		for beat := one.Beat.UnixMilli(); ; {
+			last := s.lastBeat.Load()
+			if beat <= last || s.lastBeat.CompareAndSwap(last, beat) {
+				break
+			}
+		}
+	}
+	return s.options.Now().Sub(time.UnixMilli(s.lastBeat.Load())) < workerSeen
+}
+
+// addDepth renders how many jobs there are: none where the queue was not read.
+func addDepth(value object, status queue.Status, read bool) {
+	names := [...]string{queue.Urgent: "urgent", queue.Normal: "normal", queue.Low: "low", queue.Idle: "idle"}
+	depth := []object{}
+	var oldest time.Time
+	for priority, at := range status.Ready {
+		if !at.Oldest.IsZero() && (oldest.IsZero() || at.Oldest.Before(oldest)) {
+			oldest = at.Oldest
+		}
+		if read {
+			depth = append(depth, object{"priority": names[priority], "ready": at.Jobs, "oldest": stampOrNull(at.Oldest)})
+		}
+	}
+	value["depth"], value["oldest"], value["leased"], value["scheduled"] = depth, stampOrNull(oldest), status.Leased, status.Scheduled
+	value["next_due"], value["dead"] = stampOrNull(status.NextDue), status.Dead
+}
+
+// renderWorkers renders the workers whose lease has not lapsed.
+func renderWorkers(workers []queue.Seen) []object {
+	list := make([]object, len(workers))
+	for i, one := range workers {
+		list[i] = object{"host": one.Host, "pid": one.PID, "version": one.Version, "handlers": one.Handlers, "started": stamp(one.Started),
+			"beat": stamp(one.Beat), "local": one.Local}
+	}
+	return list
+}
