@@ -18,7 +18,7 @@ func Advices() []Advice {
 		{Timeout, `The mail server {server} did not answer in time. Are address and port right? Does a firewall on the way drop the ` +
 			`connection? If the server is only slow, raise the timeout.`},
 		{Disconnected, `The mail server {server} closed the connection. Does it take mail from this host? Its log should say why.`},
-		{NotSMTP, `What listens {server} does not speak SMTP. Is the port right? Usual ports: 25, 587 (STARTTLS), 465 (smtps://).`},
+		{NotSMTP, `The server {server} does not speak SMTP. Is the port right? Usual ports: 25, 587 (STARTTLS), 465 (smtps://).`},
 		{NoSTARTTLS, `The mail server {server} does not offer STARTTLS. Turn STARTTLS on there, use smtps:// with port 465, or untick TLS if ` +
 			`the way to the server is safe.`},
 		{TLSElsewhere, `The mail server {server} wants TLS in another way. Port 465 takes TLS from the start: write smtps:// before the ` +
@@ -52,9 +52,9 @@ func Advices() []Advice {
 		{MessageRefused, `The mail server {server} refused the mail for its content or by a rule of its own, such as a spam filter. Look for ` +
 			`the reply in that server's log, and exempt this host there.`},
 		{SMIME, `The mail could not be signed (S/MIME): it was not sent, or went unsigned where this SMTP server allows that. Check key, key password and certificate of this SMTP server.`},
-		{TooLate, `The mail's time was over before it could be sent by the mail server {server}. Does a worker run? otpost queue status shows it; start one ` +
+		{TooLate, `The mail's time was over before the mail server {server} could be given it. Does a worker run? otpost queue status shows it; start one ` +
 			`with: otpost worker.`},
-		{Internal, `otpost itself could not send the mail by the mail server {server}. Its log says more.`},
+		{Internal, `otpost itself could not give the mail to the mail server {server}. Its log says more.`},
 	}
 }
 

@@ -148,7 +148,7 @@ func TestCertificateIsScrubbedAndBounded(t *testing.T) {
 		SerialNumber: big.NewInt(1), NotBefore: time.Now(), NotAfter: time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC),
 		Subject: pkix.Name{CommonName: "482913 \x1b[31m" + strings.Repeat("ü", 4000)}, DNSNames: []string{"482913.example"}, IPAddresses: []net.IP{net.IPv4(192, 0, 2, 1)},
 	}
-	for range 100 {
+	for range 60 {
 		form.DNSNames = append(form.DNSNames, strings.Repeat("a", 300)+".example")
 	}
 	der, err := x509.CreateCertificate(rand.Reader, form, form, key.Public(), key)
