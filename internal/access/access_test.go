@@ -19,24 +19,6 @@ import (
 	"otpost/internal/store/storetest"
 )
 
-// clock is a time that a test moves.
-type clock struct {
-	mu sync.Mutex
-	at time.Time
-}
-
-func (c *clock) now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.at
-}
-
-func (c *clock) advance(d time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.at = c.at.Add(d)
-}
-
 // plainPasswords is a hash that costs nothing and hides nothing.
 type plainPasswords struct{}
 
@@ -91,10 +73,10 @@ func (nobodies) Mark(context.Context, string, string) (secret.Text, error) {
 	return "", errors.New("the user store was asked about a local administrator")
 }
 
-func open(t *testing.T) (*store.DB, *clock) {
+func open(t *testing.T) (*store.DB, *storetest.Clock) {
 	t.Helper()
-	c := &clock{at: time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)}
-	db := storetest.Open(t, c.now)
+	c := storetest.NewClock()
+	db := storetest.Open(t, c.Now)
 	return db, c
 }
 
@@ -204,7 +186,7 @@ func TestSessionEndsWithPasswordAndAdministrator(t *testing.T) {
 		t.Fatalf("fresh session: %v", err)
 	}
 	looked := db.Now()
-	c.advance(time.Second)
+	c.Advance(time.Second)
 	if err := a.SetPassword(ctx, "admin", "second"); err != nil {
 		t.Fatal(err)
 	}
@@ -311,7 +293,7 @@ func TestVerifyRefusesWithTheRecordedTexts(t *testing.T) {
 		_, err := s.Verify(ctx, one.header, users{})
 		wantFault(t, err, one.code, one.text)
 	}
-	c.advance(Lifetime + time.Second)
+	c.Advance(Lifetime + time.Second)
 	_, err = s.Verify(ctx, token, nobodies{})
 	wantFault(t, err, fault.ExpiredToken, "Authentication failure. Your token has expired: Signature has expired")
 }
@@ -368,7 +350,7 @@ func TestGuardDelaysGrowAndEnd(t *testing.T) {
 			t.Fatalf("guess before a delay of %v: %v", want, err)
 		}
 		wantFault(t, g.Pay(ctx, "admin", "192.0.2.1"), fault.BadCredentials, "try again")
-		c.advance(want)
+		c.Advance(want)
 	}
 	if err := g.Pay(ctx, "admin", "192.0.2.2"); err != nil {
 		t.Errorf("another address: %v", err)

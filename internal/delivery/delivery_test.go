@@ -43,11 +43,11 @@ func TestTemporaryRefusalIsRetriedWithinItsLife(t *testing.T) {
 	ticket, _ := r.put("queued")
 	tries := 0
 	for got := (queue.Result{Action: queue.Retry}); got.Action == queue.Retry; tries++ {
-		if got.RunAt.After(r.clock.now()) {
+		if got.RunAt.After(r.clock.Now()) {
 			if early := r.work(workerA, ticket, queue.Claimed{}); early.Action != queue.Retry {
 				t.Fatalf("handled before its time: %+v", early)
 			}
-			r.clock.advance(got.RunAt.Sub(r.clock.now()))
+			r.clock.Advance(got.RunAt.Sub(r.clock.Now()))
 		}
 		got = r.work(workerA, ticket, queue.Claimed{})
 	}
@@ -66,13 +66,13 @@ func TestDeadServerEndsInFailedBeforeTheEndOfItsLife(t *testing.T) {
 	}
 	r := newRig(t, script...)
 	ticket, _ := r.put("queued")
-	end := r.clock.now().Add(life)
+	end := r.clock.Now().Add(life)
 	for got := (queue.Result{Action: queue.Retry}); got.Action == queue.Retry; {
-		r.clock.advance(max(0, got.RunAt.Sub(r.clock.now())))
+		r.clock.Advance(max(0, got.RunAt.Sub(r.clock.Now())))
 		got = r.work(workerA, ticket, queue.Claimed{})
 	}
 	r.wantState(ticket, delivery.Failed)
-	if left := end.Sub(r.clock.now()); left < 14*time.Second {
+	if left := end.Sub(r.clock.Now()); left < 14*time.Second {
 		t.Fatalf("last try %s before the end, want 15 s", left)
 	}
 	if n := strings.Count(r.log.String(), "level=ERROR"); n != 1 {
@@ -99,13 +99,13 @@ func TestNoDotAfterItsEnd(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	ticket, _ := r.put("queued")
-	r.clock.advance(life)
+	r.clock.Advance(life)
 	r.work(workerA, ticket, queue.Claimed{})
 	r.wantState(ticket, delivery.Expired)
 
 	// between the commit of the dot and its writing
 	late := newRig(t)
-	late.server.script = []attempt{{atDot: func() { late.clock.advance(life) }}}
+	late.server.script = []attempt{{atDot: func() { late.clock.Advance(life) }}}
 	ticket, _ = late.put("queued")
 	late.work(workerA, ticket, queue.Claimed{})
 	late.wantState(ticket, delivery.Expired)
@@ -151,7 +151,7 @@ func TestDropDoesNothingWhileTheDotIsOut(t *testing.T) {
 	if got.Action != queue.Retry {
 		t.Fatalf("job: %+v", got)
 	}
-	r.clock.advance(got.RunAt.Sub(r.clock.now()))
+	r.clock.Advance(got.RunAt.Sub(r.clock.Now()))
 	r.work(workerA, ticket, queue.Claimed{})
 	r.wantState(ticket, delivery.Dropped)
 	if len(r.server.sent) != 1 {
@@ -165,7 +165,7 @@ func TestLostReplyIsRetriedWithTheSameMessageID(t *testing.T) {
 	ticket, _ := r.put("queued")
 	got := r.work(workerA, ticket, queue.Claimed{})
 	r.wantState(ticket, delivery.Deferred)
-	r.clock.advance(got.RunAt.Sub(r.clock.now()))
+	r.clock.Advance(got.RunAt.Sub(r.clock.Now()))
 	r.work(workerA, ticket, queue.Claimed{})
 	r.wantState(ticket, delivery.Unknown) // not failed: the first copy may have arrived
 	if s := r.server.sent; len(s) != 2 || s[0].messageID != s[1].messageID {
@@ -191,11 +191,11 @@ func TestDotOfADeadWorkerIsTakenOverWhenTheSweepNamesIt(t *testing.T) {
 	ticket, _ := r.put("queued")
 	r.crash(ticket, workerA)
 	r.wantState(ticket, delivery.Sending)
-	if got := r.work(workerB, ticket, queue.Claimed{}); got.Action != queue.Retry || !got.RunAt.After(r.clock.now()) {
+	if got := r.work(workerB, ticket, queue.Claimed{}); got.Action != queue.Retry || !got.RunAt.After(r.clock.Now()) {
 		t.Fatalf("taken over without proof that its owner is gone: %+v", got)
 	}
 	got := r.work(workerB, ticket, queue.Claimed{SweptOwner: workerA})
-	if got.Action != queue.Retry || got.RunAt.After(r.clock.now()) {
+	if got.Action != queue.Retry || got.RunAt.After(r.clock.Now()) {
 		t.Fatalf("job: %+v", got)
 	}
 	r.work(workerB, ticket, queue.Claimed{})
@@ -316,7 +316,7 @@ func TestStatusTellsTheStoryWithoutAddresses(t *testing.T) {
 	if s := status(); s.State != delivery.OnItsWay || !s.NextTry.Equal(got.RunAt) {
 		t.Fatalf("deferred: %+v", s)
 	}
-	r.clock.advance(got.RunAt.Sub(r.clock.now()))
+	r.clock.Advance(got.RunAt.Sub(r.clock.Now()))
 	r.work(workerA, ticket, queue.Claimed{})
 	if s := status(); s.State != delivery.Sent || s.ResendAfter != r.db.Now() {
 		t.Fatalf("accepted: %+v", s)

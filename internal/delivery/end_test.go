@@ -17,7 +17,7 @@ func TestEndWithinAnAttemptIsToldWithItsPhase(t *testing.T) {
 		r := newRig(t)
 		ticket, _ := r.put(route)
 		r.server.script = []attempt{{before: mail.Unreachable, text: "silence", early: func() {
-			r.clock.advance(life)
+			r.clock.Advance(life)
 			r.relay()
 			r.wantState(ticket, delivery.Queued)
 		}}}
@@ -41,7 +41,7 @@ func TestEndBeforeTheDotIsAnAttempt(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	ticket, _ := r.put("queued")
-	r.server.script = []attempt{{early: func() { r.clock.advance(life) }}}
+	r.server.script = []attempt{{early: func() { r.clock.Advance(life) }}}
 	r.work(workerA, ticket, queue.Claimed{})
 	r.wantState(ticket, delivery.Expired)
 	if a := r.story(ticket).Attempts; len(a) != 1 || a[0].Class != "late" || a[0].Phase != "data" || !strings.Contains(r.log.String(), "attempt=1") {
@@ -81,7 +81,7 @@ func TestAnsweredCodeOfALostDotIsNoAlarm(t *testing.T) {
 		}
 		r.wantState(ticket, delivery.Sending)
 		r.drop(challenge)
-		r.clock.advance(life + time.Minute)
+		r.clock.Advance(life + time.Minute)
 		r.relay()
 		r.wantState(ticket, delivery.Unknown)
 		if s := r.story(ticket); strings.Contains(r.log.String(), "level=ERROR") || s.Reason != delivery.Answered {

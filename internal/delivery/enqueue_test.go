@@ -45,11 +45,11 @@ func TestWithoutTheQueueTheOutboxWaits(t *testing.T) {
 	if o := r.Dispatch(t.Context(), ticket)[0]; !o.Promising() {
 		t.Fatalf("outcome %+v", o)
 	}
-	r.clock.advance(life / 4)
+	r.clock.Advance(life / 4)
 	r.relay()
 	r.wantState(ticket, delivery.Queued)
 	a.back.Store(true)
-	r.clock.advance(life / 8)
+	r.clock.Advance(life / 8)
 	r.relay()
 	if a.jobs.Load() != 1 {
 		t.Fatalf("%d jobs enqueued after the queue came back", a.jobs.Load())
@@ -62,7 +62,7 @@ func TestWithoutTheQueueTheRelaySendsWhatHasHalfItsLifeLeft(t *testing.T) {
 	r.without(delivery.WaitInOutbox)
 	ticket, _ := r.put("queued")
 	r.Dispatch(t.Context(), ticket)
-	r.clock.advance(life / 2)
+	r.clock.Advance(life / 2)
 	r.relay()
 	r.wantState(ticket, delivery.Accepted)
 	if len(r.server.sent) != 1 {
@@ -75,7 +75,7 @@ func TestMessagesOfAQueueThatWasSwitchedOffAreSentAllTheSame(t *testing.T) {
 	r := newRig(t)
 	ticket, _ := r.put("queued")
 	r.Driver = nil // the next start of the server
-	r.clock.advance(2 * time.Second)
+	r.clock.Advance(2 * time.Second)
 	r.relay()
 	r.wantState(ticket, delivery.Accepted)
 }
@@ -125,7 +125,7 @@ func TestOutageIsToldOnceASecond(t *testing.T) {
 		}
 	}
 	dispatch()
-	r.clock.advance(time.Second)
+	r.clock.Advance(time.Second)
 	dispatch()
 	if n := strings.Count(log.String(), "job not enqueued"); n != 2 {
 		t.Errorf("told %d times in two seconds:\n%s", n, log.String())

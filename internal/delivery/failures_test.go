@@ -17,14 +17,14 @@ func TestFailuresCountsWhatWasNotSentSinceATime(t *testing.T) {
 	if none, err := r.Failures(t.Context(), time.Time{}); err != nil || none != nil {
 		t.Fatalf("at the start: %+v, %v", none, err)
 	}
-	begun := r.clock.now()
+	begun := r.clock.Now()
 	old, _ := r.put("queued")
 	r.work(workerA, old, queue.Claimed{})
-	r.clock.advance(time.Hour)
+	r.clock.Advance(time.Hour)
 	for range 2 { // refused before and at the dot
 		ticket, _ := r.put("queued")
 		r.work(workerA, ticket, queue.Claimed{})
-		r.clock.advance(time.Second)
+		r.clock.Advance(time.Second)
 	}
 	sent, _ := r.put("queued")
 	r.work(workerA, sent, queue.Claimed{})
@@ -34,13 +34,13 @@ func TestFailuresCountsWhatWasNotSentSinceATime(t *testing.T) {
 	r.wantState(dropped, delivery.Dropped)
 	waiting, _ := r.put("queued")
 	late, _ := r.put("queued")
-	r.clock.advance(life)
+	r.clock.Advance(life)
 	r.work(workerA, late, queue.Claimed{})
 	r.wantState(waiting, delivery.Queued)
 	refused := begun.Add(time.Hour + time.Second)
 	want := []delivery.Failure{
 		{State: delivery.Failed, Reason: delivery.Refused, Count: 2, Last: refused},
-		{State: delivery.Expired, Reason: delivery.TooLate, Count: 1, Last: r.clock.now()},
+		{State: delivery.Expired, Reason: delivery.TooLate, Count: 1, Last: r.clock.Now()},
 	}
 	got, err := r.Failures(t.Context(), begun.Add(time.Minute))
 	if err != nil {

@@ -66,7 +66,7 @@ func TestDotThatCameTooLateIsDiagnosed(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	ticket, _ := r.put("queued")
-	r.server.script = []attempt{{early: func() { r.clock.advance(life) }}}
+	r.server.script = []attempt{{early: func() { r.clock.Advance(life) }}}
 	r.work(workerA, ticket, queue.Claimed{})
 	if a := r.story(ticket).Attempts; len(a) != 1 || a[0].Diagnosis != mail.TooLate || a[0].Phases == nil {
 		t.Fatalf("attempts %+v", a)

@@ -31,7 +31,7 @@ func TestProtocolHoldsUnderRandomFaults(t *testing.T) {
 		h := &history{t: rt, rig: openRig(t), last: delivery.Queued}
 		defer h.rig.close()
 		h.ticket, h.challenge = h.rig.put(rapid.SampledFrom([]string{"queued", "queued", "inline"}).Draw(rt, "route"))
-		h.end = h.rig.clock.now().Add(life)
+		h.end = h.rig.clock.Now().Add(life)
 		if h.ticket.Via == delivery.ViaInline {
 			h.rig.server.script = []attempt{h.attempt("inline")}
 			h.guard(func() { h.rig.Dispatch(t.Context(), h.ticket) })
@@ -101,7 +101,7 @@ func (h *history) attempt(label string) attempt {
 	case "killed":
 		return attempt{afterDot: func() { h.faults++; panic(errDied) }}
 	case "late":
-		return attempt{atDot: func() { h.rig.clock.advance(h.end.Sub(h.rig.clock.now())) }}
+		return attempt{atDot: func() { h.rig.clock.Advance(h.end.Sub(h.rig.clock.Now())) }}
 	default: // paused: others act while it sleeps between dot and outcome
 		then := rapid.SampledFrom([]mail.Class{mail.Accepted, mail.Permanent, mail.Unknown}).Draw(h.t, label+" then")
 		return attempt{reply: then, afterDot: func() { h.pause(label) }}
@@ -125,10 +125,10 @@ func (h *history) pause(label string) {
 	if h.ticket.Via == delivery.ViaInline {
 		wait = 10 * time.Second // the server's time-out
 	}
-	own := minTime(h.rig.clock.now().Add(wait), h.end.Add(30*time.Second)).Add(5 * time.Second) // docs/states.md
+	own := minTime(h.rig.clock.Now().Add(wait), h.end.Add(30*time.Second)).Add(5 * time.Second) // docs/states.md
 	for range rapid.IntRange(0, 3).Draw(h.t, label+" meanwhile") {
 		h.step()
-		if state := h.rig.story(h.ticket).State; !swept && h.rig.clock.now().Before(own) && state != delivery.Sending {
+		if state := h.rig.story(h.ticket).State; !swept && h.rig.clock.Now().Before(own) && state != delivery.Sending {
 			h.t.Fatalf("I2: %s while the owner of the dot may still report", state)
 		}
 	}
@@ -152,7 +152,7 @@ func (h *history) step() {
 			h.work(queue.Poisoned)
 		}
 	case "wait":
-		h.rig.clock.advance(time.Duration(rapid.IntRange(1, 60_000).Draw(h.t, "ms")) * time.Millisecond)
+		h.rig.clock.Advance(time.Duration(rapid.IntRange(1, 60_000).Draw(h.t, "ms")) * time.Millisecond)
 	case "relay":
 		h.rig.relay()
 	case "drop":
@@ -242,7 +242,7 @@ func (h *history) settle() {
 			h.rig.work(h.worker(), h.ticket, queue.Claimed{SweptOwner: h.swept})
 		}
 		h.rig.relay()
-		h.rig.clock.advance(5 * time.Second)
+		h.rig.clock.Advance(5 * time.Second)
 		h.check()
 	}
 	h.t.Fatalf("L1: still %s after all time is over", h.last)

@@ -59,9 +59,9 @@ func TestListShowsWhatTheFilterNamesNewestFirst(t *testing.T) {
 	r := newRig(t)
 	begun := r.db.Now()
 	a := r.putIn("realm1", "A", "00000000000000000001")
-	r.clock.advance(time.Second)
+	r.clock.Advance(time.Second)
 	r.putIn("realm2", "B", "00000000000000000002")
-	r.clock.advance(time.Second)
+	r.clock.Advance(time.Second)
 	r.putIn("realm1", "C", "00000000000000000001")
 	r.work(workerA, a, queue.Claimed{}) // accepted
 	for name, one := range map[string]struct {

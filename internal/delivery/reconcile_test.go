@@ -17,10 +17,10 @@ func TestRelayExpiresWhatNobodySent(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	ticket, _ := r.put("queued")
-	r.clock.advance(life + 2*time.Second - time.Millisecond) // whoever is at it may still write its end
+	r.clock.Advance(life + 2*time.Second - time.Millisecond) // whoever is at it may still write its end
 	r.relay()
 	r.wantState(ticket, delivery.Queued)
-	r.clock.advance(time.Millisecond)
+	r.clock.Advance(time.Millisecond)
 	r.relay()
 	r.wantState(ticket, delivery.Expired)
 }
@@ -29,12 +29,12 @@ func TestRelayLeavesADotToItsOwnerUntilItsReplyCanHaveCome(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	ticket, _ := r.put("queued")
-	r.clock.advance(life - time.Second)
+	r.clock.Advance(life - time.Second)
 	r.crash(ticket, workerA)
-	r.clock.advance(30 * time.Second) // the end has passed, the reply may still come
+	r.clock.Advance(30 * time.Second) // the end has passed, the reply may still come
 	r.relay()
 	r.wantState(ticket, delivery.Sending)
-	r.clock.advance(10 * time.Second)
+	r.clock.Advance(10 * time.Second)
 	r.relay()
 	r.wantState(ticket, delivery.Unknown)
 }
@@ -66,17 +66,17 @@ func TestRelayEnqueuesWhatTheQueueLostEveryFiveSeconds(t *testing.T) {
 	if len(lost.ids) != 0 {
 		t.Fatal("enqueued before the queue had its time")
 	}
-	r.clock.advance(2 * time.Second)
+	r.clock.Advance(2 * time.Second)
 	r.relay()
 	r.relay()
 	want := []uuid.UUID{queued.ID}
-	if at := again.RunAt; !at.After(r.clock.now().Add(-2 * time.Second)) {
+	if at := again.RunAt; !at.After(r.clock.Now().Add(-2 * time.Second)) {
 		want = append(want, deferred.ID)
 	}
 	if !slices.Equal(lost.ids, want) {
 		t.Fatalf("enqueued %d, want %d", len(lost.ids), len(want))
 	}
-	r.clock.advance(5 * time.Second)
+	r.clock.Advance(5 * time.Second)
 	lost.ids = nil
 	r.relay()
 	if len(lost.ids) != 2 || slices.Contains(lost.ids, inline.ID) {
@@ -93,12 +93,12 @@ func TestOneRelayWorksAtATime(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	r.clock.advance(life - time.Second)
+	r.clock.Advance(life - time.Second)
 	r.relay() // holds the lease for 5 s
-	r.clock.advance(4 * time.Second)
+	r.clock.Advance(4 * time.Second)
 	another()
 	r.wantState(ticket, delivery.Queued)
-	r.clock.advance(time.Second)
+	r.clock.Advance(time.Second)
 	another()
 	r.wantState(ticket, delivery.Expired)
 }

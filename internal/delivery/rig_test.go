@@ -17,29 +17,12 @@ import (
 	"otpost/internal/secret/secrettest"
 	"otpost/internal/smtp"
 	"otpost/internal/store"
+	"otpost/internal/store/storetest"
 )
-
-// clock is a hand that tests move.
-type clock struct {
-	mu sync.Mutex
-	t  time.Time
-}
-
-func (c *clock) now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.t
-}
-
-func (c *clock) advance(d time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.t = c.t.Add(d)
-}
 
 // server is a Sender that plays one script per attempt: what happens before the dot, at it and after it.
 type server struct {
-	clock  *clock
+	clock  *storetest.Clock
 	mu     sync.Mutex
 	script []attempt
 	sent   []sent // the dots that went out
@@ -96,7 +79,7 @@ func (s *server) Send(ctx context.Context, _ mail.Server, m mail.Message) mail.R
 		return mail.Result{Class: mail.Late, Phase: smtp.PhaseData}
 	}
 	s.mu.Lock()
-	s.sent = append(s.sent, sent{m.MessageID, s.clock.now()})
+	s.sent = append(s.sent, sent{m.MessageID, s.clock.Now()})
 	s.mu.Unlock()
 	if a.afterDot != nil {
 		a.afterDot()
@@ -120,7 +103,7 @@ type rig struct {
 	*delivery.Service
 	t      *testing.T
 	db     *store.DB
-	clock  *clock
+	clock  *storetest.Clock
 	server *server
 	log    *syncBuffer
 	ended  []delivery.Outcome
@@ -159,8 +142,8 @@ func (r *rig) close() {
 // openRig is newRig for who closes it himself.
 func openRig(t *testing.T, script ...attempt) *rig {
 	t.Helper()
-	c := &clock{t: time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)}
-	db, err := store.Open(t.Context(), store.Options{Path: filepath.Join(t.TempDir(), "otpost.db"), Migrate: true, Now: c.now})
+	c := storetest.NewClock()
+	db, err := store.Open(t.Context(), store.Options{Path: filepath.Join(t.TempDir(), "otpost.db"), Migrate: true, Now: c.Now})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -17,14 +17,14 @@ func TestUnfinishedIsWhatHasNoFinalState(t *testing.T) {
 	if none, err := r.Unfinished(t.Context(), 0); err != nil || none != nil {
 		t.Fatalf("at the start: %+v, %v", none, err)
 	}
-	begun := r.clock.now()
+	begun := r.clock.Now()
 	deferred, _ := r.put("queued")
 	r.work(workerA, deferred, queue.Claimed{})
 	r.wantState(deferred, delivery.Deferred)
 	sent, _ := r.put("queued")
 	r.work(workerA, sent, queue.Claimed{})
 	r.wantState(sent, delivery.Accepted)
-	r.clock.advance(time.Second)
+	r.clock.Advance(time.Second)
 	waiting, _ := r.put("queued")
 	all, err := r.Unfinished(t.Context(), 0)
 	if err != nil || len(all) != 2 {

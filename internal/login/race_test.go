@@ -303,12 +303,12 @@ func TestCodeDiesWithItsTime(t *testing.T) {
 	r := newRig(t)
 	r.set(system.EmailValidTime, "1")
 	transaction, code := r.challenge()
-	r.clock.advance(999 * time.Millisecond)
+	r.clock.Advance(999 * time.Millisecond)
 	got := r.answer(transaction, code)
 	if got.Authentication != login.Accept {
 		t.Errorf("a millisecond before its end: %+v", got)
 	}
 	transaction, code = r.challenge()
-	r.clock.advance(time.Second)
+	r.clock.Advance(time.Second)
 	r.want(r.answer(transaction, code), refusedAnswer())
 }

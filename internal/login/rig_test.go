@@ -25,24 +25,6 @@ import (
 	"otpost/internal/user"
 )
 
-// clock is a hand that tests move.
-type clock struct {
-	mu sync.Mutex
-	t  time.Time
-}
-
-func (c *clock) now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.t
-}
-
-func (c *clock) advance(d time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.t = c.t.Add(d)
-}
-
 // people is a user store with one realm.
 type people struct {
 	by   map[string]user.User // by login
@@ -133,7 +115,7 @@ type rig struct {
 	*login.Service
 	t          testing.TB
 	db         *store.DB
-	clock      *clock
+	clock      *storetest.Clock
 	tokens     *token.Service
 	settings   *system.Settings
 	deliveries *delivery.Service
@@ -150,8 +132,8 @@ const (
 // newRig has alice with the token PIEM00007CCB (PIN pin1) and the mail server "inline".
 func newRig(t testing.TB) *rig {
 	t.Helper()
-	r := &rig{t: t, clock: &clock{t: time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)}, post: &post{}, log: &buffer{}}
-	db := storetest.Open(t, r.clock.now)
+	r := &rig{t: t, clock: storetest.NewClock(), post: &post{}, log: &buffer{}}
+	db := storetest.Open(t, r.clock.Now)
 	keys := secrettest.Keys(t)
 	log := slog.New(slog.NewTextHandler(r.log, nil))
 	r.db, r.settings = db, system.New(db, keys)

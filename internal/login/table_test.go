@@ -234,7 +234,7 @@ func TestRow8PINAndCodeOfAnOpenChallengeIsAccepted(t *testing.T) {
 	r.want(r.pass(alicePIN+code), acceptedWithPIN(serial))
 	r.wantCounters(serial, counters{Fail: 0, Auth: 2, Success: 1})
 	r.wantCounters("EMOTHER", counters{Fail: 1, Auth: 1})
-	if got := r.token(serial).LastAuth; !got.Equal(r.clock.now()) {
+	if got := r.token(serial).LastAuth; !got.Equal(r.clock.Now()) {
 		t.Errorf("last_auth %v", got)
 	}
 	if n := r.open(serial); n != 0 {
@@ -309,7 +309,7 @@ func TestRow11ExpiredAndSupersededCodesAreWrong(t *testing.T) {
 		_, expired = r.challenge()
 	}
 	r.want(r.pass(alicePIN+superseded), refusedCode("wrong otp value"))
-	r.clock.advance(120 * time.Second)
+	r.clock.Advance(120 * time.Second)
 	r.want(r.pass(alicePIN+expired), refusedCode("wrong otp value"))
 	r.wantCounters(serial, counters{Fail: 2, Auth: 2})
 }
@@ -352,7 +352,7 @@ func TestRow12ConcurrentChallengesAreAllGood(t *testing.T) {
 	for range 6 {
 		transaction, code := r.challenge()
 		transactions, codes = append(transactions, transaction), append(codes, code)
-		r.clock.advance(time.Millisecond)
+		r.clock.Advance(time.Millisecond)
 	}
 	if n := r.open(serial); n != 5 {
 		t.Errorf("%d challenges are open, want 5", n)
@@ -391,7 +391,7 @@ func TestRow15ExpiredOrSupersededTransactionIsAWrongAnswer(t *testing.T) {
 	superseded, first := r.challenge()
 	expired, second := r.challenge()
 	r.want(r.answer(superseded, first), refusedAnswer())
-	r.clock.advance(120 * time.Second)
+	r.clock.Advance(120 * time.Second)
 	r.want(r.answer(expired, second), refusedAnswer())
 	r.wantCounters(serial, counters{Fail: 2})
 }

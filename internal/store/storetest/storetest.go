@@ -1,4 +1,4 @@
-// Package storetest opens databases for tests.
+// Package storetest opens databases for tests, and moves the time that they go by.
 package storetest
 
 import (
