@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -146,14 +147,21 @@ func TestQueueBelongsToOneDatabase(t *testing.T) {
 	refuses(t, d.Bind(t.Context(), "7f3a112233445566", "a"), `\x1b`)
 }
 
-func TestServerThatIsNoneForAQueueIsRefused(t *testing.T) {
+func TestReplicaIsNotWrittenTo(t *testing.T) {
 	t.Parallel()
-	_, err := bind(t, serve(t, "--cluster-enabled", "yes", "--cluster-port", strconv.Itoa(freePort(t))).url())
-	refuses(t, err, "cluster")
-	s := serve(t, "--replicaof", fmt.Sprintf("127.0.0.1 %d", freePort(t)))
+	s := serve(t, "--replicaof", "127.0.0.1", strconv.Itoa(freePort(t)))
 	if _, err := bind(t, s.url()); !errors.Is(err, redisq.ErrAway) || !strings.Contains(err.Error(), "replica") {
 		t.Errorf("a replica: %v", err)
 	}
+}
+
+func TestPartOfAClusterIsRefused(t *testing.T) {
+	t.Parallel()
+	if out, err := exec.Command(lookServer(t, redisServer), "--version").Output(); err != nil || strings.Contains(string(out), "v=6.") {
+		t.Skipf("before 7.0 the port of a cluster's bus cannot be chosen: %s, %v", out, err)
+	}
+	_, err := bind(t, serve(t, "--cluster-enabled", "yes", "--cluster-port", strconv.Itoa(freePort(t))).url())
+	refuses(t, err, "cluster")
 }
 
 // scripted answers HELLO as an old server would.
