@@ -73,3 +73,59 @@ func TestStoryDoesNotDenyWhatMayHaveHappened(t *testing.T) {
 		}
 	}
 }
+
+func TestServerIsReadAndChangedByRevision(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	form := func(more object) object {
+		f := object{"server": "h", "sender": "pi@example.com"}
+		for k, v := range more {
+			f[k] = v
+		}
+		return f
+	}
+	made := r.do("POST", "/smtpserver/s", r.admin, form(object{"revision": 0, "check": "1"}))
+	first, ok := made.detail()["revision"].(float64)
+	if made.value() != true || !ok {
+		t.Fatalf("%s", made.raw)
+	}
+	one, _ := r.do("GET", "/smtpserver/s", r.admin, nil).value().(map[string]any)
+	if one["revision"] != first || one["identifier"] != "s" || one["password"] != mail.Censored || one["server"] != "h" {
+		t.Errorf("%v", one)
+	}
+	if c, ok := one["smime_certificate"]; !ok || c != nil {
+		t.Errorf("%v", c)
+	}
+	r.want(r.do("POST", "/smtpserver/s", r.admin, form(object{"revision": 0})), http.StatusConflict, 4009, "An SMTP server with this identifier exists already.")
+	if g := r.do("POST", "/smtpserver/s", r.admin, form(object{"revision": int(first), "description": "second"})); g.value() != true || g.detail()["revision"] == first {
+		t.Errorf("%s", g.raw)
+	}
+	r.want(r.do("POST", "/smtpserver/s", r.admin, form(object{"revision": int(first)})), http.StatusConflict, 4009, "The server was changed by somebody else meanwhile.")
+	r.want(r.do("POST", "/smtpserver/s", r.admin, form(object{"revision": "x"})), http.StatusBadRequest, 905, "ERR905: Parameter revision: ")
+	r.want(r.do("GET", "/smtpserver/nosuch", r.admin, nil), http.StatusNotFound, 601, "could not be found")
+}
+
+func TestSigningFilesAreWarnedAboutAndRefusedWithCheck(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	form := object{"server": "h", "sender": "pi@example.com", "smime": true, "certificate": "smime.pem", "private_key": "smime.key"}
+	g := r.do("POST", "/smtpserver/s", r.admin, form)
+	warnings, _ := g.detail()["warnings"].([]any)
+	if g.value() != true || len(warnings) != 1 {
+		t.Fatalf("%s", g.raw)
+	}
+	if w, _ := warnings[0].(map[string]any); w["field"] != "certificate" || w["message"] == "" || !strings.HasPrefix(g.detail()["warning"].(string), "certificate: ") {
+		t.Errorf("%v", warnings)
+	}
+	one, _ := r.do("GET", "/smtpserver/s", r.admin, nil).value().(map[string]any)
+	c, _ := one["smime_certificate"].(map[string]any)
+	if text, _ := c["error"].(string); !strings.HasPrefix(text, "certificate: ") || c["not_after"] != nil || c["emails"] == nil {
+		t.Errorf("%v", c)
+	}
+	form["check"] = "1"
+	r.want(r.do("POST", "/smtpserver/s", r.admin, form), http.StatusBadRequest, 905, "ERR905: Parameter certificate: ")
+	form["smime"], form["sender"] = false, ""
+	r.want(r.do("POST", "/smtpserver/s", r.admin, form), http.StatusBadRequest, 905, "ERR905: Missing parameter: sender")
+	form["sender"], form["server"] = "pi@example.com", "bücher.example"
+	r.want(r.do("POST", "/smtpserver/s", r.admin, form), http.StatusBadRequest, 905, "ERR905: Parameter server: ")
+}

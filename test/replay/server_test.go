@@ -84,6 +84,7 @@ PI_HASH_ALGO_PARAMS = {'argon2__rounds': 1, 'argon2__memory_cost': 64, 'argon2__
 	if err := os.WriteFile(in.users, []byte(strings.ReplaceAll(passwd, "HASH", userpwHash)), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	writeSMIME(t, in.dir)
 	return in
 }
 
