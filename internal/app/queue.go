@@ -30,7 +30,13 @@ func (a *App) openQueue(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		a.driver, a.closeQueue, a.queueAt = driver, driver.Close, "Redis at "+driver.Address()
+		a.driver, a.queueAt = driver, "Redis at "+driver.Address()
+		a.closeQueue = func() error {
+			if a.delivery != nil { // nil: Open has failed
+				a.delivery.Settle()
+			}
+			return driver.Close()
+		}
 		owner := a.db.Instance()
 		if err := driver.Bind(ctx, owner.ID, owner.Host); errors.Is(err, redisq.ErrAway) {
 			a.log.Warn("queue out of reach, mails wait in the database until it answers", "queue", driver.Address(), "err", err)

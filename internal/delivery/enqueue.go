@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"otpost/internal/mail"
@@ -42,7 +43,7 @@ func (s *Service) enqueue(ctx context.Context, tickets []Ticket) ([]Ticket, []Ou
 		return tickets, outcomes // the jobs were committed with their rows
 	}
 	if s.Fallback == WaitInOutbox {
-		go s.hand(ctx, jobs) // whatever comes of it, the answer is the same: Redis is not in the way of a login
+		s.hands.start(func() { s.hand(ctx, jobs) }) // whatever comes of it, the answer is the same: Redis is not in the way of a login
 		return tickets, outcomes
 	}
 	if s.hand(ctx, jobs) {
@@ -61,11 +62,76 @@ func (s *Service) hand(ctx context.Context, jobs []queue.Job) bool {
 	ctx, cancel := context.WithTimeout(ctx, enqueueWithin)
 	defer cancel()
 	err := s.Driver.Enqueue(ctx, jobs...)
-	// Once a second: an outage must not fill the log at the rate of the logins.
-	if now := s.DB.Now().Unix(); err != nil && s.complained.Swap(now) != now {
-		s.Log.Warn("job not enqueued", "jobs", len(jobs), "fallback", string(s.Fallback), "err", err)
+	if err != nil {
+		if n, tell := s.refusals.failed(s.DB.Now(), len(jobs)); tell {
+			s.Log.Warn("job not enqueued", "jobs", n, "fallback", string(s.Fallback), "err", err)
+		}
+		return false
 	}
-	return err == nil
+	if n, tell := s.refusals.over(); tell {
+		s.Log.Info("jobs are enqueued again", "missed", n)
+	}
+	return true
+}
+
+// Settle waits for the jobs that requests have left behind to be handed to the queue, which takes enqueueWithin at most. From
+// then on none is handed over: the relay has them. It is called after the last request and before the queue is closed.
+func (s *Service) Settle() {
+	s.hands.mu.Lock()
+	s.hands.ended = true
+	s.hands.mu.Unlock()
+	s.hands.running.Wait()
+}
+
+// hands are goroutines that no request waits for.
+type hands struct {
+	mu      sync.Mutex
+	ended   bool
+	running sync.WaitGroup
+}
+
+func (h *hands) start(f func()) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if !h.ended {
+		h.running.Go(f)
+	}
+}
+
+// tellAgain is how long an outage is not told again: neither that it lasts, nor that it has come back.
+const tellAgain = time.Minute
+
+// outage says when a queue that is away is worth a line: when it begins, each minute while it lasts, and when it is over. What
+// is counted and not told stays for the next line.
+type outage struct {
+	mu      sync.Mutex
+	at      time.Time // of the last line that said it; zero: none
+	said    bool      // and none has said since that it is over
+	counted int       // since the last line
+}
+
+// failed counts n. With true it is to be told, with all that was counted.
+func (o *outage) failed(now time.Time, n int) (int, bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.counted += n
+	if since := now.Sub(o.at); !o.at.IsZero() && since >= 0 && since < tellAgain {
+		return 0, false
+	}
+	n, o.counted, o.at, o.said = o.counted, 0, now, true
+	return n, true
+}
+
+// over is failed for a call that went well.
+func (o *outage) over() (int, bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if !o.said {
+		return 0, false
+	}
+	n := o.counted
+	o.counted, o.said = 0, false
+	return n, true
 }
 
 // fallBack takes a message back from the queue that may have it. A worker that was faster keeps it.

@@ -1,11 +1,8 @@
 package delivery_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
-	"log/slog"
-	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -109,26 +106,6 @@ func TestWithoutTheQueueErrorRefusesAndEndsTheChallenge(t *testing.T) {
 	}
 	if len(r.ended) != 1 || r.ended[0].Via != delivery.ViaInline {
 		t.Fatalf("told: %+v", r.ended)
-	}
-}
-
-func TestOutageIsToldOnceASecond(t *testing.T) {
-	t.Parallel()
-	r := newRig(t)
-	r.without(delivery.Refuse)
-	var log bytes.Buffer
-	r.Log = slog.New(slog.NewTextHandler(&log, nil))
-	dispatch := func() {
-		for range 3 {
-			ticket, _ := r.put("queued")
-			r.Dispatch(t.Context(), ticket)
-		}
-	}
-	dispatch()
-	r.clock.Advance(time.Second)
-	dispatch()
-	if n := strings.Count(log.String(), "job not enqueued"); n != 2 {
-		t.Errorf("told %d times in two seconds:\n%s", n, log.String())
 	}
 }
 

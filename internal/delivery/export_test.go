@@ -4,7 +4,14 @@ import "context"
 
 // RelayRound runs the relay once, for tests.
 func (s *Service) RelayRound(ctx context.Context, holder string) error {
+	return s.RelayRounds(holder)(ctx)
+}
+
+// RelayRounds returns the rounds of one relay, for tests.
+func (s *Service) RelayRounds(holder string) func(ctx context.Context) error {
 	r := newRelay(s, holder)
-	defer r.sending.Wait()
-	return r.round(ctx)
+	return func(ctx context.Context) error {
+		defer r.sending.Wait()
+		return r.round(ctx)
+	}
 }

@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"strconv"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -46,7 +45,8 @@ type Servers interface {
 type Service struct {
 	Options
 
-	complained atomic.Int64 // the second in which it was last told that the queue did not take a job
+	refusals outage // of jobs by the queue, as requests see them
+	hands    hands
 }
 
 // New returns a Service; it does no I/O.

@@ -58,6 +58,8 @@ type relay struct {
 	pruned  time.Time
 	slots   chan struct{} // bounds the messages that are sent here
 	sending sync.WaitGroup
+	away    outage    // counts what was sent here
+	missed  time.Time // when the queue did not take a job; zero: it has since
 }
 
 func newRelay(s *Service, holder string) *relay {
@@ -151,10 +153,13 @@ func (l lost) halfGone(now time.Time) bool { return now.Sub(l.created) >= l.notA
 // it would lie when the queue loses a job. What the queue does not take is sent here once half of its life is gone, and at once
 // when the queue was switched off while messages waited.
 func (r *relay) enqueueLost(ctx context.Context) error {
-	for range relayBatches {
+	for i := range relayBatches {
 		rows, err := r.takeLost(ctx)
 		if err != nil {
 			return fmt.Errorf("find lost deliveries: %w", err)
+		}
+		if i == 0 && len(rows) == 0 {
+			r.lookAgain(ctx)
 		}
 		if err := r.enqueueAgain(ctx, rows); err != nil {
 			return err
@@ -216,8 +221,12 @@ func (r *relay) enqueueAgain(ctx context.Context, rows []lost) error {
 	taking, cancel := context.WithTimeout(ctx, relayEvery)
 	defer cancel()
 	err := r.Driver.Enqueue(taking, jobs...)
-	if err == nil || ctx.Err() != nil {
+	switch {
+	case ctx.Err() != nil:
 		return err
+	case err == nil:
+		r.back()
+		return nil
 	}
 	here := 0
 	for _, l := range rows {
@@ -225,8 +234,35 @@ func (r *relay) enqueueAgain(ctx context.Context, rows []lost) error {
 			here++
 		}
 	}
-	r.Queue.Warn("queue out of reach, its mails wait", "waiting", len(rows), "sent_here", here, "err", err)
+	r.missed = now
+	if here, tell := r.away.failed(now, here); tell {
+		waiting, _, countErr := r.Waiting(ctx)
+		if countErr != nil {
+			return countErr
+		}
+		r.Queue.Warn("queue out of reach, its mails wait", "waiting", waiting, "sent_here", here, "err", err)
+	}
 	return nil
+}
+
+// back takes note that the queue takes jobs.
+func (r *relay) back() {
+	r.missed = time.Time{}
+	if here, tell := r.away.over(); tell {
+		r.Queue.Info("queue takes mails again", "sent_here", here)
+	}
+}
+
+// lookAgain asks a queue that was away, once nothing is left to enqueue by which to see it: a row would have come back by now.
+func (r *relay) lookAgain(ctx context.Context) {
+	if r.missed.IsZero() || r.Driver == nil || r.DB.Now().Sub(r.missed) < 2*relayAgain {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, relayEvery)
+	defer cancel()
+	if _, err := r.Driver.Workers(ctx); err == nil {
+		r.back()
+	}
 }
 
 // sendHere sends a message without the queue, as a worker would: the row says whose it is. It reports false when too many are
