@@ -222,10 +222,7 @@ func (s *Sender) result(o smtp.Outcome, phases []smtp.PhaseTime, server Server, 
 	r := Result{
 		Class: classify(o), Phase: o.Phase, Code: o.Reply.Code, Text: o.Reply.Text(remove...),
 		Enhanced:   smtp.Scrub(o.Reply.Enhanced, m.Secrets...), // 5.482.913 may be a code
-		DotWritten: o.DotWritten, Diagnosis: s.diagnose(server, o),
-	}
-	for _, p := range phases {
-		r.Phases = append(r.Phases, p.Report(remove...))
+		DotWritten: o.DotWritten, Diagnosis: s.diagnose(server, o), Phases: smtp.Reports(phases, remove...),
 	}
 	if r.Class == Unwanted {
 		r.Err = o.Err

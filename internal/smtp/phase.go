@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// PhaseTime is what a phase took and how it ended. Certificates and texts come out of it by Report alone.
+// PhaseTime is what a phase took and how it ended. Certificates and texts come out of it by Reports alone.
 type PhaseTime struct {
 	Phase Phase
 	MS    float64 // milliseconds
@@ -48,18 +48,20 @@ const (
 	mostNames    = 8
 )
 
-// Report returns the phase without the given strings (see Scrub).
-func (p PhaseTime) Report(remove ...string) PhaseReport {
-	r := PhaseReport{
-		Phase: p.Phase, MS: p.MS, Code: p.Reply.Code, Enhanced: Scrub(p.Reply.Enhanced, remove...), Text: p.Reply.Text(remove...),
+// Reports returns the phases of a session without the given strings (see Scrub); never nil.
+func Reports(phases []PhaseTime, remove ...string) []PhaseReport {
+	s, all := newScrubber(remove), make([]PhaseReport, 0, len(phases))
+	for _, p := range phases {
+		r := PhaseReport{Phase: p.Phase, MS: p.MS, Code: p.Reply.Code, Enhanced: s.scrub(p.Reply.Enhanced), Text: s.scrub(p.Reply.text)}
+		if r.Code == 0 && p.Err != nil {
+			r.Text = s.scrub(p.Err.Error())
+		}
+		if p.tls != nil {
+			r.TLS = p.tls.report(s)
+		}
+		all = append(all, r)
 	}
-	if r.Code == 0 && p.Err != nil {
-		r.Text = Scrub(p.Err.Error(), remove...)
-	}
-	if p.tls != nil {
-		r.TLS = p.tls.report(remove)
-	}
-	return r
+	return all
 }
 
 // handshake is what a handshake came to.
@@ -78,7 +80,7 @@ func shaken(state tls.ConnectionState, err error) *handshake {
 	return h
 }
 
-func (h *handshake) report(remove []string) *TLSReport {
+func (h *handshake) report(s scrubber) *TLSReport {
 	r := &TLSReport{Chain: []CertificateReport{}}
 	if h.version != 0 {
 		r.Version = tls.VersionName(h.version)
@@ -88,11 +90,11 @@ func (h *handshake) report(remove []string) *TLSReport {
 	}
 	for _, c := range h.chain[:min(len(h.chain), longestChain)] {
 		one := CertificateReport{
-			Subject: Scrub(c.Subject.String(), remove...), Issuer: Scrub(c.Issuer.String(), remove...), Names: []string{},
+			Subject: s.scrub(c.Subject.String()), Issuer: s.scrub(c.Issuer.String()), Names: []string{},
 			NotBefore: stamp(c.NotBefore), NotAfter: stamp(c.NotAfter),
 		}
 		for _, name := range namesOf(c) {
-			one.Names = append(one.Names, Scrub(name, remove...))
+			one.Names = append(one.Names, s.scrub(name))
 		}
 		r.Chain = append(r.Chain, one)
 	}

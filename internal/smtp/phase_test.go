@@ -26,14 +26,12 @@ import (
 // reports returns the phases of a session as they are told, without their times.
 func reports(t *testing.T, s *smtp.Session, remove ...string) []smtp.PhaseReport {
 	t.Helper()
-	var all []smtp.PhaseReport
-	for _, p := range s.Phases() {
-		if p.MS < 0 {
-			t.Errorf("%s took %v ms", p.Phase, p.MS)
+	all := smtp.Reports(s.Phases(), remove...)
+	for i, r := range all {
+		if r.MS < 0 {
+			t.Errorf("%s took %v ms", r.Phase, r.MS)
 		}
-		r := p.Report(remove...)
-		r.MS = 0
-		all = append(all, r)
+		all[i].MS = 0
 	}
 	return all
 }

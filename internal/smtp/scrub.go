@@ -20,25 +20,64 @@ const (
 type trace struct {
 	text    string
 	word    bool
-	between func(rune) bool
+	between gap
+	want    string // text, dense
 }
+
+// gap says what may stand between the characters of a trace.
+type gap int
+
+const (
+	nothing gap = iota
+	spaces
+	marks // whatever is no letter and no digit
+	gaps  // how many there are
+)
+
+func (g gap) holds(r rune) bool { return g == spaces && r == ' ' || g == marks && isMark(r) }
+
+// scrubber takes the same strings out of many texts.
+type scrubber []trace
 
 // Scrub is what Reply.Text does, for other texts that come from outside. Letters are compared without regard to ASCII case. A
 // string is found across spaces, line ends and control characters too, and one of digits across everything that is no letter or
 // digit; one of fewer than 4 characters only as a word of its own, for it is in half of all words. The Base64 of a string is
 // found at the end, at the beginning and in the middle of a longer Base64 text too.
-func Scrub(text string, remove ...string) string {
-	text = printable(text)
-	var traces []trace
+func Scrub(text string, remove ...string) string { return newScrubber(remove).scrub(text) }
+
+func newScrubber(remove []string) scrubber {
+	var traces scrubber
 	for _, s := range remove {
 		traces = append(traces, plainTrace(printable(s)))
 		for _, e := range encodings(s) {
-			traces = append(traces, trace{e, len(e) < shortestTrace, isSpace})
+			traces = append(traces, trace{text: e, word: len(e) < shortestTrace, between: spaces})
 		}
 	}
+	for i, t := range traces {
+		if t.word {
+			traces[i].between = nothing
+		}
+		want, _ := dense(t.text, traces[i].between)
+		traces[i].want = want
+	}
 	slices.SortFunc(traces, func(a, b trace) int { return len(b.text) - len(a.text) }) // the longest first: one may hold another
-	for _, t := range traces {
-		text = t.cutFrom(text)
+	return traces
+}
+
+func (s scrubber) scrub(text string) string {
+	text = printable(text)
+	var all [gaps]*string // text, dense; nil: not made yet
+	for _, t := range s {
+		if t.want == "" || len(text) < len(t.want) {
+			continue
+		}
+		if all[t.between] == nil {
+			packed, _ := dense(text, t.between)
+			all[t.between] = &packed
+		}
+		if strings.Contains(*all[t.between], t.want) {
+			text, all = t.cutFrom(text), [gaps]*string{}
+		}
 	}
 	if len(text) > longestText {
 		text = strings.ToValidUTF8(text[:longestText], "")
@@ -48,17 +87,15 @@ func Scrub(text string, remove ...string) string {
 
 // plainTrace says how a secret is looked for that stands as it is.
 func plainTrace(s string) trace {
-	t := trace{s, utf8.RuneCountInString(s) < shortestPart, isSpace}
+	t := trace{text: s, word: utf8.RuneCountInString(s) < shortestPart, between: spaces}
 	switch {
 	case !strings.ContainsFunc(s, func(r rune) bool { return r < '0' || r > '9' }):
-		t.between = isMark
+		t.between = marks
 	case len(s) < shortestTrace && !strings.ContainsFunc(s, isNoLetter):
-		t.between = func(rune) bool { return false } // "tcp not" holds "cpno"
+		t.between = nothing // "tcp not" holds "cpno"
 	}
 	return t
 }
-
-func isSpace(r rune) bool { return r == ' ' }
 
 func isMark(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) }
 
@@ -95,15 +132,8 @@ func encodings(s string) []string {
 
 // cutFrom returns text with a sign in the place of each trace.
 func (t trace) cutFrom(text string) string {
-	between := t.between
-	if t.word {
-		between = func(rune) bool { return false }
-	}
-	want, _ := dense(t.text, between)
-	if want == "" {
-		return text
-	}
-	all, at := dense(text, between)
+	want := t.want
+	all, at := dense(text, t.between)
 	var b strings.Builder
 	kept, from := 0, 0 // so much of text is in b, so much of all was searched
 	for {
@@ -129,10 +159,10 @@ func alone(text string, first, end int) bool {
 }
 
 // dense returns s with ASCII letters in lower case and without what stands between, and where in s each of its bytes was.
-func dense(s string, between func(rune) bool) (string, []int) {
+func dense(s string, between gap) (string, []int) {
 	b, at := make([]byte, 0, len(s)), make([]int, 0, len(s))
 	for i, r := range s {
-		if between(r) {
+		if between.holds(r) {
 			continue
 		}
 		for j := range utf8.RuneLen(r) {
