@@ -46,20 +46,20 @@ func (v *visit) enrol() error {
 func (v *visit) enrolToken() error {
 	typed := v.r.PostForm
 	p := enrolPage{User: typed.Get("user"), Realm: typed.Get("realm"), Fields: enrolFields()}
-	fill(p.Fields, typed)
+	fill(each(p.Fields), typed)
 	if typed.Get("pin") != typed.Get("repeat") {
 		p.Fields[3].Error = v.text.say("tokens.differ")
 		v.show(http.StatusBadRequest, "enrol", p)
 		return nil
 	}
-	asked := params(p.Fields, typed)
+	asked := params(each(p.Fields), typed)
 	asked.Del("repeat")
 	asked.Set("type", "email")
 	asked.Set("user", p.User)
 	asked.Set("realm", p.Realm)
 	a, err := v.call(http.MethodPost, "/token/init", asked)
 	if err != nil {
-		above, other := v.blame(p.Fields, err)
+		above, other := v.blame(each(p.Fields), err)
 		if other != nil {
 			return other
 		}

@@ -29,10 +29,18 @@ type option struct {
 	Chosen      bool
 }
 
+// each returns the fields as pointers, as the functions below take them.
+func each(all []field) []*field {
+	out := make([]*field, len(all))
+	for i := range all {
+		out[i] = &all[i]
+	}
+	return out
+}
+
 // fill puts what was typed into the fields, as it was typed.
-func fill(fields []field, typed url.Values) {
-	for i := range fields {
-		f := &fields[i]
+func fill(fields []*field, typed url.Values) {
+	for _, f := range fields {
 		switch {
 		case f.Type == "checkbox":
 			f.Checked = typed.Get(f.Name) != ""
@@ -47,14 +55,14 @@ func fill(fields []field, typed url.Values) {
 
 // blame puts a refusal of the API beside the field that it is about and returns "", or returns it for the top of the form when it
 // is about none. An error that is no refusal is returned.
-func (v *visit) blame(fields []field, err error) (above string, other error) {
+func (v *visit) blame(fields []*field, err error) (above string, other error) {
 	var e *apiError
 	if !errors.As(err, &e) || e.Status == 401 {
 		return "", err
 	}
-	for i := range fields {
-		if e.Field != "" && fields[i].Name == e.Field {
-			fields[i].Error = v.ruleOf(fields[i], e)
+	for _, f := range fields {
+		if e.Field != "" && f.Name == e.Field {
+			f.Error = v.ruleOf(*f, e)
 			return "", nil
 		}
 	}
@@ -70,7 +78,7 @@ func (v *visit) ruleOf(f field, e *apiError) string {
 }
 
 // params returns the parameters that REST gets for what was typed: a box that is not ticked is sent as 0, so that it counts.
-func params(fields []field, typed url.Values) url.Values {
+func params(fields []*field, typed url.Values) url.Values {
 	out := make(url.Values)
 	for _, f := range fields {
 		switch {

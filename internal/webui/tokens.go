@@ -68,14 +68,14 @@ func (v *visit) actOnToken() error {
 func (v *visit) setPIN() error {
 	form := pinFields()
 	if v.r.PostForm.Get("pin") != v.r.PostForm.Get("repeat") {
-		fill(form, v.r.PostForm)
+		fill(each(form), v.r.PostForm)
 		form[1].Error = v.text.say("tokens.differ")
 		return v.showToken(http.StatusBadRequest, form, "")
 	}
 	_, err := v.call(http.MethodPost, pathTo("token", "setpin", v.r.PathValue("serial")), url.Values{"otppin": {v.r.PostForm.Get("pin")}})
 	if err != nil {
-		fill(form, v.r.PostForm)
-		above, other := v.blame(form, err)
+		fill(each(form), v.r.PostForm)
+		above, other := v.blame(each(form), err)
 		if other != nil {
 			return other
 		}

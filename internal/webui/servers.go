@@ -1,0 +1,178 @@
+package webui
+
+import (
+	"cmp"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+)
+
+// server is an SMTP server as GET /smtpserver/ tells it.
+type server struct {
+	Identifier string
+	Revision   int64
+	Server     string
+	Port       int
+	Username   string
+	Password   string
+	Sender     string
+	TLS        bool
+	TLSVerify  bool   `json:"tls_verify"`
+	CAFile     string `json:"ca_file"`
+	EHLOName   string `json:"ehlo_name"`
+	Timeout    int
+	Queue      bool `json:"enqueue_job"`
+
+	Description        string
+	SMIME              bool
+	DontSendOnError    bool `json:"dont_send_on_error"`
+	Certificate        string
+	PrivateKey         string `json:"private_key"`
+	PrivateKeyPassword string `json:"private_key_password"`
+	SMIMECertificate   *struct {
+		Subject, Issuer, Error string
+		NotBefore              string `json:"not_before"`
+		NotAfter               string `json:"not_after"`
+		Emails                 []string
+	} `json:"smime_certificate"`
+}
+
+// Address returns server:port, as the original's list shows it. A URL has its port in it.
+func (s server) Address() string {
+	if strings.Contains(s.Server, "://") {
+		return s.Server
+	}
+	return fmt.Sprintf("%s:%d", s.Server, cmp.Or(s.Port, 25))
+}
+
+// Implicit reports whether TLS begins with the connection.
+func (s server) Implicit() bool { return strings.HasPrefix(strings.ToLower(s.Server), "smtps://") }
+
+// queueState is what GET /queue/ tells, as far as the pages show it.
+type queueState struct {
+	Configured bool
+	Name       string
+	Place      string
+	Reachable  bool
+	Error      string
+	Depth      []struct {
+		Priority string
+		Ready    int
+	}
+	Due     int
+	Leased  int
+	Dead    int
+	Oldest  *string
+	Workers []struct {
+		Host, Version string
+		PID           int
+		Handlers      int
+		Started, Beat string
+	}
+	WorkerSeen bool   `json:"worker_seen"`
+	StartOne   string `json:"start_one_with"`
+}
+
+// queue asks how the job queue stands. For who may not see it, it counts as well.
+func (v *visit) queue() (queueState, error) {
+	if !v.session.may("queue_read") {
+		return queueState{Configured: true, Reachable: true, WorkerSeen: true}, nil
+	}
+	var q queueState
+	return q, v.get("/queue/", nil, &q)
+}
+
+// note returns why ticking the box "send from job queue" has no effect, or not yet; "" when it has.
+func (v *visit) note(q queueState) string {
+	switch {
+	case !q.Configured:
+		return v.text.say("servers.noqueue")
+	case !q.Reachable:
+		return v.text.say("servers.away")
+	case !q.WorkerSeen:
+		return v.text.say("servers.noworker", q.StartOne)
+	}
+	return ""
+}
+
+// serverRow is a line of the list.
+type serverRow struct {
+	server
+	serverStatistics
+	ForCodes bool // the codes of e-mail tokens leave by it
+}
+
+// serversPage is the data of the list.
+type serversPage struct {
+	Servers []serverRow
+	Note    string // about the queue, where a server uses it
+}
+
+// servers lists the SMTP servers.
+func (v *visit) servers() error {
+	all, err := v.allServers()
+	if err != nil {
+		return err
+	}
+	statistics, err := v.statistics()
+	if err != nil {
+		return err
+	}
+	forCodes, err := v.serverForCodes()
+	if err != nil {
+		return err
+	}
+	var p serversPage
+	for _, s := range all {
+		p.Servers = append(p.Servers, serverRow{server: s, serverStatistics: statistics.Servers[s.Identifier], ForCodes: s.Identifier == forCodes})
+	}
+	if slices.ContainsFunc(all, func(s server) bool { return s.Queue }) {
+		q, err := v.queue()
+		if err != nil {
+			return err
+		}
+		p.Note = v.note(q)
+	}
+	v.show(http.StatusOK, "servers", p)
+	return nil
+}
+
+// allServers returns the SMTP servers by identifier.
+func (v *visit) allServers() ([]server, error) {
+	var found map[string]server
+	if err := v.get("/smtpserver/", nil, &found); err != nil {
+		return nil, err
+	}
+	all := make([]server, 0, len(found))
+	for name, s := range found {
+		s.Identifier = name
+		all = append(all, s)
+	}
+	slices.SortFunc(all, func(a, b server) int { return strings.Compare(a.Identifier, b.Identifier) })
+	return all, nil
+}
+
+// codesSetting is the setting that names the server which the codes of e-mail tokens leave by.
+const codesSetting = "email.identifier"
+
+// serverForCodes returns its identifier; "" when there is none, or for who may not read settings.
+func (v *visit) serverForCodes() (string, error) {
+	if !v.session.may("configread") {
+		return "", nil
+	}
+	var value *string
+	if err := v.get(pathTo("system", codesSetting), nil, &value); err != nil || value == nil {
+		return "", err
+	}
+	return *value, nil
+}
+
+// deleteServer deletes an SMTP server.
+func (v *visit) deleteServer() error {
+	if _, err := v.call(http.MethodDelete, pathTo("smtpserver", v.r.PathValue("identifier")), url.Values{}); err != nil {
+		return err
+	}
+	return v.redirect("/ui/servers", "server_deleted")
+}

@@ -1,0 +1,49 @@
+package webui
+
+import "time"
+
+// statistics is what GET /delivery/statistics tells.
+type statistics struct {
+	Minutes []minute
+	Seconds struct {
+		Count         int
+		P50, P95, P99 float64
+	}
+	Open struct {
+		Waiting int
+		Oldest  *time.Time
+	}
+	Servers  map[string]serverStatistics
+	Failures []struct {
+		Reason, Server string
+		Count          int
+	}
+}
+
+// minute is how many messages ended in a minute, by outcome.
+type minute struct {
+	Minute                                      time.Time
+	Accepted, Failed, Expired, Dropped, Unknown int
+}
+
+// serverStatistics is how the messages of a server ended in the last day.
+type serverStatistics struct {
+	Accepted, Failed int
+	Last             *struct {
+		State     string
+		At        time.Time
+		Result    string
+		Phase     string
+		Code      int
+		Text      string
+		Diagnosis string
+	}
+}
+
+// statistics asks for them; they are empty for who may not see them.
+func (v *visit) statistics() (s statistics, err error) {
+	if v.session.may("delivery_read") {
+		err = v.get("/delivery/statistics", nil, &s)
+	}
+	return s, err
+}
