@@ -2,18 +2,14 @@ package mail
 
 import (
 	"crypto"
-	"crypto/ecdsa"
-	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/x509"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"io/fs"
 	"sync"
 
 	"github.com/smallstep/pkcs7"
-	"github.com/youmark/pkcs8"
 
 	"otpost/internal/secret"
 )
@@ -158,100 +154,4 @@ func newSigner(certificate, key []byte, password secret.Text) (*signer, error) {
 		return nil, found("private_key", "this key cannot sign: %v", err)
 	}
 	return s, nil
-}
-
-// parseCertificates returns the certificates of a PEM file, in its order, at least one. The error is a *Finding.
-func parseCertificates(content []byte) ([]*x509.Certificate, error) {
-	var all []*x509.Certificate
-	for block, rest := pem.Decode(content); block != nil; block, rest = pem.Decode(rest) {
-		if block.Type != "CERTIFICATE" {
-			continue
-		}
-		one, err := x509.ParseCertificate(block.Bytes)
-		if err != nil {
-			return nil, found("certificate", "certificate %d of the file cannot be read", len(all)+1)
-		}
-		all = append(all, one)
-	}
-	if len(all) == 0 {
-		return nil, found("certificate", "there is no certificate in the file; it must be PEM (-----BEGIN CERTIFICATE-----)")
-	}
-	return all, nil
-}
-
-// parseKey returns the first private key of a PEM file: RSA or ECDSA, as PKCS #1, SEC 1 or PKCS #8, encrypted or not; the password
-// of a key that is not encrypted is not looked at. The error is a *Finding.
-func parseKey(content, password []byte) (crypto.Signer, error) {
-	for block, rest := pem.Decode(content); block != nil; block, rest = pem.Decode(rest) {
-		switch block.Type {
-		case "PRIVATE KEY", "RSA PRIVATE KEY", "EC PRIVATE KEY", "ENCRYPTED PRIVATE KEY":
-			key, err := parseBlock(block, password)
-			if err != nil {
-				return nil, err
-			}
-			switch key := key.(type) {
-			case *rsa.PrivateKey:
-				return key, nil
-			case *ecdsa.PrivateKey:
-				return key, nil
-			}
-			return nil, found("private_key", "use an RSA or ECDSA key; mail programs verify no other")
-		}
-	}
-	return nil, found("private_key", "there is no private key in the file; it must be PEM (-----BEGIN PRIVATE KEY-----)")
-}
-
-func parseBlock(block *pem.Block, password []byte) (any, error) {
-	der := block.Bytes
-	encrypted := x509.IsEncryptedPEMBlock(block) //nolint:staticcheck // openssl 1 and ssh-keygen wrote keys like this, and sites have them
-	if (encrypted || block.Type == "ENCRYPTED PRIVATE KEY") && len(password) == 0 {
-		return nil, found("private_key_password", "the private key is encrypted; type its password")
-	}
-	wrong := found("private_key_password", "this is not the password of the private key")
-	if block.Type == "ENCRYPTED PRIVATE KEY" {
-		key, err := decrypt(der, password)
-		if errors.Is(err, errCipher) {
-			return nil, found("private_key", "its encryption is not known here; convert it: openssl pkcs8 -topk8 -v2 aes-256-cbc")
-		}
-		if err != nil {
-			return nil, wrong
-		}
-		return key, nil
-	}
-	if encrypted {
-		var err error
-		if der, err = x509.DecryptPEMBlock(block, password); err != nil { //nolint:staticcheck // as above
-			return nil, wrong
-		}
-	}
-	for _, parse := range []func([]byte) (any, error){
-		x509.ParsePKCS8PrivateKey,
-		func(der []byte) (any, error) { return x509.ParsePKCS1PrivateKey(der) },
-		func(der []byte) (any, error) { return x509.ParseECPrivateKey(der) },
-	} {
-		if key, err := parse(der); err == nil {
-			return key, nil
-		}
-	}
-	if encrypted { // a wrong password passes the padding once in 256 times
-		return nil, wrong
-	}
-	return nil, found("private_key", "the key cannot be read; use PKCS #8, PKCS #1 or SEC 1 in PEM")
-}
-
-// errCipher says that a key is encrypted in a way that is not known.
-var errCipher = errors.New("unknown encryption")
-
-// decrypt reads an encrypted PKCS #8 key (RFC 5958, PBES2). The module panics at lengths that do not fit the cipher.
-func decrypt(der, password []byte) (key any, err error) {
-	defer func() {
-		if recover() != nil {
-			err = errCipher
-		}
-	}()
-	key, err = pkcs8.ParsePKCS8PrivateKey(der, password)
-	if err != nil && err.Error() != "pkcs8: incorrect password" { // it has no sentinel; TestKeysInEveryForm holds the text
-		return nil, errCipher
-	}
-	return key, err
 }
