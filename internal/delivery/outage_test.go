@@ -139,6 +139,29 @@ func TestRelayTellsTheEndOfAnOutageWithoutMails(t *testing.T) {
 	}
 }
 
+// Another process has become the relay meanwhile, and enqueues the rows.
+func TestRelayThatIsNoLongerOneTellsTheEndOfItsOutage(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	a := r.without(delivery.WaitInOutbox)
+	var log bytes.Buffer
+	r.Queue = slog.New(slog.NewTextHandler(&log, nil))
+	one, other := r.RelayRounds("one"), r.RelayRounds("other")
+	r.put("queued")
+	for i, round := range []func(context.Context) error{one, other, one} {
+		if i < 2 { // the lease of the one before is over
+			r.clock.Advance(5 * time.Second)
+		}
+		a.back.Store(i > 0)
+		if err := round(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if b, e := told(&log, "its mails wait"), told(&log, "queue takes mails again"); len(b) != 1 || len(e) != 1 {
+		t.Fatalf("log:\n%s", log.String())
+	}
+}
+
 // slow is a queue outside the database that answers when it is let.
 type slow struct {
 	queue.Driver

@@ -43,6 +43,7 @@ func (s *Service) Relay(ctx context.Context, stand func(context.Context) bool) e
 		case <-tick.C:
 		}
 		if !stand(ctx) {
+			relay.askAgain(ctx)
 			continue
 		}
 		if err := relay.round(ctx); err != nil && ctx.Err() == nil {
@@ -69,8 +70,12 @@ func newRelay(s *Service, holder string) *relay {
 // round does everything once, if the lease is this relay's.
 func (r *relay) round(ctx context.Context) error {
 	ours, err := r.hold(ctx)
-	if err != nil || !ours {
+	if err != nil {
 		return err
+	}
+	if !ours {
+		r.askAgain(ctx)
+		return nil
 	}
 	if err := r.endOverdue(ctx); err != nil {
 		return err
@@ -153,13 +158,14 @@ func (l lost) halfGone(now time.Time) bool { return now.Sub(l.created) >= l.notA
 // it would lie when the queue loses a job. What the queue does not take is sent here once half of its life is gone, and at once
 // when the queue was switched off while messages waited.
 func (r *relay) enqueueLost(ctx context.Context) error {
+	now := r.DB.Now()
 	for i := range relayBatches {
 		rows, err := r.takeLost(ctx)
 		if err != nil {
 			return fmt.Errorf("find lost deliveries: %w", err)
 		}
-		if i == 0 && len(rows) == 0 {
-			r.lookAgain(ctx)
+		if i == 0 && len(rows) == 0 && now.Sub(r.missed) >= 2*relayAgain { // a row that is not in the queue would have come back
+			r.askAgain(ctx)
 		}
 		if err := r.enqueueAgain(ctx, rows); err != nil {
 			return err
@@ -253,9 +259,9 @@ func (r *relay) back() {
 	}
 }
 
-// lookAgain asks a queue that was away, once nothing is left to enqueue by which to see it: a row would have come back by now.
-func (r *relay) lookAgain(ctx context.Context) {
-	if r.missed.IsZero() || r.Driver == nil || r.DB.Now().Sub(r.missed) < 2*relayAgain {
+// askAgain asks a queue that was away when there is no row by which to see it: nothing waits any more, or it is another's.
+func (r *relay) askAgain(ctx context.Context) {
+	if r.missed.IsZero() || r.Driver == nil {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, relayEvery)

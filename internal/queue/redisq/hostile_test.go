@@ -231,7 +231,6 @@ func TestKeyOfAnotherTypeRefusesEveryCallUntilItIsGone(t *testing.T) {
 			later.RunAt = time.Now().Add(time.Hour)
 			later.ID[15] = 7
 			refuses(t, d.Enqueue(t.Context(), later, job()), key)
-			refuses(t, d.Wait(t.Context(), []string{kind}, time.Minute), key)
 			_, err := d.Claim(t.Context(), queue.ClaimRequest{Worker: w, Most: 1, Kinds: []string{kind}})
 			refuses(t, err, key)
 			refuses(t, d.Hold(t.Context(), w, nil), key)
@@ -248,14 +247,18 @@ func TestKeyOfAnotherTypeRefusesEveryCallUntilItIsGone(t *testing.T) {
 	}
 }
 
-// The mark alone is read where nobody calls: by the pop that a waiting caller began.
-func TestWaitTellsTheKeyThatStopsIt(t *testing.T) {
+// The mark alone is read where nobody calls: by the pop that a waiting caller began. Waiting ends, and what it met tells the claim.
+func TestKeyThatStopsWaitingStopsTheClaim(t *testing.T) {
 	t.Parallel()
 	s := serve(t)
 	d := open(t, s)
-	register(t, d)
+	w := register(t, d)
 	s.do("SET", "otpost:{test}:mark:test.kind", "somebody else's")
-	refuses(t, d.Wait(t.Context(), []string{kind}, time.Minute), "otpost:{test}:mark:test.kind")
+	if err := d.Wait(t.Context(), []string{kind}, time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	_, err := d.Claim(t.Context(), queue.ClaimRequest{Worker: w, Most: 1, Kinds: []string{kind}})
+	refuses(t, err, "otpost:{test}:mark:test.kind")
 }
 
 // pause makes a server answer no more until go on is called, or the test ends.
@@ -270,7 +273,7 @@ func pause(t *testing.T, s *server) (goOn func()) {
 	return goOn
 }
 
-// The pop that was under way while Redis hung has failed; whether Redis is still away says the look after it.
+// Neither the pop that was under way while Redis hung nor the look after it is told: the claim says how it is now.
 func TestWaitDoesNotTellAnOutageThatIsOver(t *testing.T) {
 	t.Parallel()
 	s := serve(t)

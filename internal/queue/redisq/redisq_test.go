@@ -380,8 +380,11 @@ func TestDriverOpensWithoutRedisAndFindsItLater(t *testing.T) {
 	if err := d.Bind(t.Context(), "00112233aabbccdd", "host-a"); !errors.Is(err, redisq.ErrAway) {
 		t.Fatalf("bind: %v, want ErrAway", err)
 	}
-	if err := d.Wait(t.Context(), []string{kind}, time.Second); !errors.Is(err, redisq.ErrAway) {
-		t.Fatalf("wait: %v, want ErrAway", err)
+	if err := d.Wait(t.Context(), []string{kind}, time.Hour); err != nil { // it returns, and the claim tells
+		t.Fatalf("wait: %v", err)
+	}
+	if _, err := d.Claim(t.Context(), queue.ClaimRequest{Worker: uuid.New(), Most: 1, Kinds: []string{kind}}); !errors.Is(err, redisq.ErrAway) {
+		t.Fatalf("claim: %v, want ErrAway", err)
 	}
 	s.start()
 	for deadline := time.Now().Add(10 * time.Second); ; {

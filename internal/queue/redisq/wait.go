@@ -13,8 +13,12 @@ import (
 	"github.com/redis/rueidis"
 )
 
-// popTime is how long a pop blocks. If the process that popped a mark dies, the others look after so long.
-const popTime = time.Second
+const (
+	// popTime is how long a pop blocks. If the process that popped a mark dies, the others look after so long.
+	popTime = time.Second
+	// failedPause is how soon Wait returns when it cannot look.
+	failedPause = 100 * time.Millisecond
+)
 
 // Looks. ARGV: clock, kinds ... It changes nothing. The answer: milliseconds until a job of the kinds is due, 0 when one is, -1
 // when there is none.
@@ -34,15 +38,22 @@ return {least}
 
 // Wait implements queue.Driver. A process whose callers wait for different kinds may see a job of a kind that none of them
 // waited for before up to a second late; so does one whose connection for blocking commands does not work, which is logged.
-// Its error is always that of a look, never of the pop before it: what has failed meanwhile may work again.
+//
+// It says nothing of a queue that fails: it returns soon, for the claim that follows says what is the matter at that time. An error
+// of its own would be read after other calls, and tell an outage that is over.
 func (d *Driver) Wait(ctx context.Context, kinds []string, most time.Duration) error {
 	d.kinds.meet(kinds...)
 	failed := 0 // pops in a row
 	for begun := time.Now(); ; {
 		left, err := d.look(ctx, kinds)
 		pause := most - time.Since(begun)
-		if err != nil || left == 0 || pause <= 0 {
+		switch {
+		case ctx.Err() != nil, errors.Is(err, errClosed):
 			return err
+		case err != nil:
+			return d.rest(ctx, min(pause, failedPause))
+		case left == 0, pause <= 0:
+			return nil
 		}
 		if left > 0 {
 			pause = min(pause, time.Duration(left)*time.Millisecond)
