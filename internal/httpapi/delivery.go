@@ -20,6 +20,7 @@ const deliveryRecipient = "delivery_recipient"
 func (s *server) deliveryRoutes() []route {
 	return []route{
 		{method: "GET", path: "/delivery/{$}", who: admins, right: "delivery_read", realms: byRealm, handler: s.deliveries, quiet: true},
+		{method: "GET", path: "/delivery/statistics", who: admins, right: "delivery_read", realms: byRealm, handler: s.deliveryStatistics, quiet: true},
 		{method: "GET", path: "/delivery/{id}", who: admins, right: "delivery_read", more: []string{deliveryRecipient}, realms: byRealm, handler: s.delivery, quiet: true},
 	}
 }

@@ -170,13 +170,45 @@ func TestUsersSeeNoDeliveriesAndNoQueue(t *testing.T) {
 	r.makeRealm("pw", "realm1")
 	alice := r.signIn("alice", "realm1")
 	id := r.putDelivery(r.delivery, firstTransaction)
-	for _, path := range []string{"/delivery/", "/delivery/" + id.String(), "/delivery/" + id.String() + "?recipient=full", "/queue/"} {
+	for _, path := range []string{"/delivery/", "/delivery/statistics", "/delivery/" + id.String(), "/delivery/" + id.String() + "?recipient=full", "/queue/"} {
 		g := r.do("GET", path, alice, nil)
 		r.want(g, http.StatusUnauthorized, 4306, "")
 		r.noSecrets(g)
 		r.want(r.do("GET", path, "", nil), http.StatusUnauthorized, 4033, "")
 	}
-	if n := r.count(`login = 'alice' AND success = 0 AND (action LIKE 'GET /delivery/%' OR action LIKE 'GET /queue/%')`); n != 4 {
-		t.Errorf("%d of 4 refusals are in the journal", n)
+	if n := r.count(`login = 'alice' AND success = 0 AND (action LIKE 'GET /delivery/%' OR action LIKE 'GET /queue/%')`); n != 5 {
+		t.Errorf("%d of 5 refusals are in the journal", n)
+	}
+}
+
+func TestStatisticsHaveTheirShape(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	empty, _ := r.do("GET", "/delivery/statistics", r.admin, nil).value().(map[string]any)
+	minutes, _ := empty["minutes"].([]any)
+	delete(empty, "minutes")
+	want := map[string]any{"seconds": nil, "servers": map[string]any{}, "failures": []any{}, "open": map[string]any{"waiting": 0.0, "oldest": nil}}
+	if diff := cmp.Diff(want, empty); diff != "" || len(minutes) != 60 {
+		t.Errorf("%d minutes, %s", len(minutes), diff)
+	}
+	r.putDelivery(r.delivery, firstTransaction)
+	r.delivery.Dispatch(t.Context(), delivery.Ticket{ID: r.putDelivery(r.delivery, secondTransaction), Via: delivery.ViaInline})
+	g := r.do("GET", "/delivery/statistics", r.admin, nil)
+	r.noSecrets(g)
+	value, _ := g.value().(map[string]any)
+	servers, _ := value["servers"].(map[string]any)
+	fast, _ := servers["fast"].(map[string]any)
+	last, _ := fast["last"].(map[string]any)
+	if fast["failed"] != 1.0 || fast["accepted"] != 0.0 || last["state"] != "failed" || last["result"] != "unreachable" || last["at"] == "" {
+		t.Errorf("servers: %v", servers)
+	}
+	if diff := cmp.Diff([]any{map[string]any{"reason": "inline", "server": "fast", "count": 1.0}}, value["failures"]); diff != "" {
+		t.Error(diff)
+	}
+	if open, _ := value["open"].(map[string]any); open["waiting"] != 1.0 || open["oldest"] == nil {
+		t.Errorf("open: %v", open)
+	}
+	if n := r.count(`action LIKE 'GET /delivery/%'`); n != 0 {
+		t.Errorf("%d looks are in the journal", n)
 	}
 }

@@ -97,9 +97,13 @@ CREATE TABLE delivery (
 
 CREATE INDEX delivery_end ON delivery (not_after_ms) WHERE state IN ('queued', 'deferred', 'sending');
 
+CREATE INDEX delivery_listed ON delivery (id, state, route, serial, realm, created_ms);
+
 CREATE INDEX delivery_open ON delivery (next_try_ms) WHERE state IN ('queued', 'deferred', 'sending');
 
-CREATE INDEX delivery_route ON delivery (route, id);
+CREATE INDEX delivery_outcome ON delivery (reason, state, route, updated_ms, created_ms, realm);
+
+CREATE INDEX delivery_route ON delivery (route, id, state, serial, realm, created_ms);
 
 CREATE INDEX delivery_serial ON delivery (serial, id);
 

@@ -1,0 +1,273 @@
+package delivery
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"otpost/internal/store"
+)
+
+// How far back Statistics looks: minute by minute, and for the sums.
+const (
+	StatisticsMinutes = 60
+	StatisticsOver    = 24 * time.Hour
+)
+
+// Statistics is what became of the messages, for a look at the whole.
+type Statistics struct {
+	Minutes  [StatisticsMinutes]Minute // the oldest first; the last one is under way
+	Took     *Quantiles                // of the messages that these minutes saw accepted; nil: none was
+	Waiting  int                       // messages that wait for their first or next try
+	Oldest   time.Time                 // when the oldest of them was made; zero: none waits
+	Servers  map[string]ServerResults  // by identifier: each that has sent anything
+	Failures []FailureAt               // of StatisticsOver, the most frequent first; never nil
+}
+
+// Minute counts the messages that ended in one minute, by their state.
+type Minute struct {
+	Begin                                       time.Time
+	Accepted, Failed, Expired, Dropped, Unknown int
+}
+
+// Quantiles are times from request to acceptance. Of n times, the one that p % do not exceed stands at rank ceil(p n / 100).
+type Quantiles struct {
+	Count         int
+	P50, P95, P99 time.Duration
+}
+
+// ServerResults are those of one SMTP server.
+type ServerResults struct {
+	Accepted int         // in StatisticsOver
+	Failed   int         // in StatisticsOver: failed, expired or unknown
+	Last     *LastResult // of a message that ended, or was put off; nil: none
+}
+
+// LastResult is the message of a server that changed last. Attempt is its last one; nil: it had none.
+type LastResult struct {
+	State   State
+	At      time.Time
+	Attempt *Attempt
+}
+
+// FailureAt counts the messages of a server that failed, expired or are unknown, for one reason.
+type FailureAt struct {
+	Reason Reason
+	Server string
+	Count  int
+}
+
+// Statistics reads the figures of these realms' messages; nil: of all.
+func (s *Service) Statistics(ctx context.Context, realms []string) (Statistics, error) {
+	var st Statistics
+	err := s.DB.Read(ctx, func(r store.Reader) error {
+		c := &count{Reader: r, now: s.DB.Now(), realms: realms, newest: make(map[string]newest)}
+		err := c.all()
+		st = c.Statistics
+		return err
+	})
+	if err != nil {
+		return Statistics{}, fmt.Errorf("read statistics of deliveries: %w", err)
+	}
+	return st, nil
+}
+
+// count makes one Statistics. It reads by the index delivery_outcome, whose first columns are a key.
+type count struct {
+	store.Reader
+	Statistics
+
+	now    time.Time
+	realms []string
+	took   []int // ms
+	newest map[string]newest
+}
+
+// key is how messages ended, and where.
+type key struct {
+	reason Reason
+	state  State
+	route  string
+}
+
+// newest is the message of a server that changed last.
+type newest struct {
+	id    uuid.UUID
+	state State
+	at    time.Time
+}
+
+func (c *count) all() error {
+	c.Servers, c.Failures = make(map[string]ServerResults), []FailureAt{}
+	first := c.now.Truncate(time.Minute).Add(-(StatisticsMinutes - 1) * time.Minute)
+	for i := range c.Minutes {
+		c.Minutes[i].Begin = first.Add(time.Duration(i) * time.Minute)
+	}
+	for k, err := c.after(key{}); ; k, err = c.after(k) {
+		if errors.Is(err, store.ErrNotFound) {
+			break
+		}
+		if err == nil {
+			err = c.one(k)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	slices.SortFunc(c.Failures, func(a, b FailureAt) int {
+		return cmp.Or(b.Count-a.Count, cmp.Compare(a.Reason, b.Reason), cmp.Compare(a.Server, b.Server))
+	})
+	c.Took = quantiles(c.took)
+	if err := c.lastResults(); err != nil {
+		return err
+	}
+	return c.open()
+}
+
+// after returns the first key behind one, or ErrNotFound. There are few keys and many messages: nothing is read in between.
+func (c *count) after(k key) (next key, err error) {
+	err = c.Get([]any{&next.reason, &next.state, &next.route}, `SELECT reason, state, route FROM delivery
+		WHERE (reason, state, route) > ($1, $2, $3) ORDER BY reason, state, route LIMIT 1`, string(k.reason), string(k.state), k.route)
+	return next, err
+}
+
+// where returns the condition of a key's messages that changed since a time, with its arguments.
+func (c *count) where(k key, since time.Time) (string, []any) {
+	w := &conditions{}
+	w.within(c.realms)
+	w.add("reason = ? AND state = ? AND route = ? AND updated_ms >= ?", string(k.reason), string(k.state), k.route, store.Millis(since))
+	return w.where(), w.args
+}
+
+// one counts the messages of a key.
+func (c *count) one(k key) error {
+	if k.state == Queued || k.state == Sending {
+		return nil
+	}
+	if err := c.look(k); err != nil || k.state == Deferred {
+		return err
+	}
+	n := 0
+	where, args := c.where(k, c.now.Add(-StatisticsOver))
+	if err := c.Get([]any{&n}, "SELECT count(*) FROM delivery"+where, args...); err != nil || n == 0 {
+		return err
+	}
+	at := c.Servers[k.route]
+	switch k.state {
+	case Accepted:
+		at.Accepted += n
+	case Failed, Expired, Unknown:
+		at.Failed += n
+		c.Failures = append(c.Failures, FailureAt{Reason: k.reason, Server: k.route, Count: n})
+	}
+	c.Servers[k.route] = at
+	return c.minutes(k)
+}
+
+// look remembers the message of a key that changed last. What was dropped says nothing of its server.
+func (c *count) look(k key) error {
+	if k.state == Dropped {
+		return nil
+	}
+	last := newest{state: k.state}
+	where, args := c.where(k, time.Time{})
+	err := c.Get([]any{&last.id, store.Moment{To: &last.at}}, "SELECT id, updated_ms FROM delivery"+where+" ORDER BY updated_ms DESC LIMIT 1", args...)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil
+	}
+	if err == nil && !last.at.Before(c.newest[k.route].at) {
+		c.newest[k.route] = last
+	}
+	return err
+}
+
+// lastResults reads the attempts of what look has remembered.
+func (c *count) lastResults() error {
+	for route, last := range c.newest {
+		tried, err := attempts(c, last.id)
+		if err != nil {
+			return err
+		}
+		at := c.Servers[route]
+		at.Last = &LastResult{State: last.state, At: last.at}
+		if len(tried) > 0 {
+			at.Last.Attempt = &tried[len(tried)-1]
+		}
+		c.Servers[route] = at
+	}
+	return nil
+}
+
+// mostTook bounds the time from request to acceptance, in ms: the digits that it has in minutes.
+const mostTook = 10_000_000
+
+// minutes counts the messages of a key minute by minute, and takes down how long they took. They come as one text of numbers,
+// minute x mostTook + ms: reading 100,000 rows takes five times as long.
+func (c *count) minutes(k key) error {
+	first := c.Minutes[0].Begin
+	where, args := c.where(k, first)
+	args = append(args, store.Millis(first), mostTook)
+	var numbers string
+	err := c.Get([]any{&numbers}, fmt.Sprintf(`SELECT coalesce(string_agg(CAST((updated_ms - $%d) / 60000 * $%[2]d + min(max(updated_ms - created_ms, 0), $%[2]d - 1) AS TEXT), ' '), '')
+		FROM delivery`, len(args)-1, len(args))+where, args...)
+	if err != nil {
+		return err
+	}
+	for number := range strings.SplitSeq(numbers, " ") {
+		n, err := strconv.Atoi(number)
+		if err != nil {
+			continue // the empty text of no message
+		}
+		minute, took := n/mostTook, n%mostTook
+		if minute < len(c.Minutes) { // else the clock was set back
+			c.Minutes[minute].add(k.state)
+		}
+		if k.state == Accepted {
+			c.took = append(c.took, took)
+		}
+	}
+	return nil
+}
+
+func (m *Minute) add(s State) {
+	switch s {
+	case Accepted:
+		m.Accepted++
+	case Failed:
+		m.Failed++
+	case Expired:
+		m.Expired++
+	case Dropped:
+		m.Dropped++
+	case Unknown:
+		m.Unknown++
+	}
+}
+
+// quantiles returns those of times in ms; nil for none.
+func quantiles(took []int) *Quantiles {
+	n := len(took)
+	if n == 0 {
+		return nil
+	}
+	slices.Sort(took)
+	at := func(percent int) time.Duration {
+		return time.Duration(took[(n*percent+99)/100-1]) * time.Millisecond
+	}
+	return &Quantiles{Count: n, P50: at(50), P95: at(95), P99: at(99)}
+}
+
+// open counts what waits, by the partial index delivery_open, whose condition the query repeats.
+func (c *count) open() error {
+	w := &conditions{}
+	w.within(c.realms)
+	w.add("state IN ('queued', 'deferred', 'sending') AND state <> 'sending'")
+	return c.Get([]any{&c.Waiting, store.Moment{To: &c.Oldest}}, "SELECT count(*), min(created_ms) FROM delivery"+w.where(), w.args...)
+}
