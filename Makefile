@@ -9,7 +9,7 @@ FUZZTIME ?= 20s
 export CGO_ENABLED = 0
 
 .DEFAULT_GOAL := help
-.PHONY: help build test race lint fuzz e2e soak bench-logins demo install check clean
+.PHONY: help build test race lint fuzz e2e images soak bench-logins demo install check clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,6 +40,10 @@ fuzz: ## run each fuzz target for FUZZTIME (20s)
 e2e: ## run the end-to-end tests alone, with every program they need required
 	scripts/deps
 	OTPOST_TEST_REQUIRE=all go test -count=1 ./test/...
+
+images: ## take the screenshots of the pages anew into docs/images
+	scripts/deps chromium
+	OTPOST_IMAGES=$(CURDIR)/docs/images go test -count=1 ./test/browser
 
 soak: ## kill worker, server and Redis with -9 a hundred times while logins come in; take Redis away for a minute (7 minutes)
 	OTPOST_SOAK=100 go test -count=1 -v -timeout 20m -run TestKillLoop ./test

@@ -90,6 +90,7 @@ var rooms = map[string]string{
 // testLibraries may be imported by tests and by suites (packages that end in "test") anywhere.
 var testLibraries = []string{
 	"github.com/google/go-cmp", "pgregory.net/rapid", "go.uber.org/goleak", "github.com/emersion/go-smtp", "github.com/emersion/go-sasl",
+	"github.com/chromedp/",
 }
 
 // listed is what `go list -json` says about a package, as far as we read it.
