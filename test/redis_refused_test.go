@@ -2,6 +2,8 @@ package test
 
 import (
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 
@@ -16,6 +18,11 @@ func TestRedisThatCannotBeUsedIsRefused(t *testing.T) {
 	evicting := e2e.NewRedis(t, "--maxmemory-policy", "allkeys-lru")
 	taken := e2e.NewRedis(t)
 	taken.Do(t, 0, "LPUSH", "otpost:{huey}:job:7", "somebody else's")
+	open := e2e.NewRedis(t)
+	_, secure, ca := secureRedis(t)
+	sink := e2e.NewSink(t, e2e.SinkOptions{})
+	web := httptest.NewServer(http.NotFoundHandler())
+	t.Cleanup(web.Close)
 	for _, c := range []struct{ name, url, says string }{
 		{"port out of range", "redis://127.0.0.1:65536", "PI_JOB_QUEUE_URL"},
 		{"scheme of another server", "http://127.0.0.1", "PI_JOB_QUEUE_URL"},
@@ -26,11 +33,20 @@ func TestRedisThatCannotBeUsedIsRefused(t *testing.T) {
 		{"database that is not there", fmt.Sprintf("redis://:%s@%s/99", password, locked.Address()), "no such database"},
 		{"it throws jobs away", evicting.URL(), "noeviction"},
 		{"key of another type", taken.URL(), "PI_JOB_QUEUE_NAME"},
+		{"password where none is asked for", fmt.Sprintf("redis://:%s@%s", password, open.Address()), "leave the password out"},
+		{"TLS to a port without it", "rediss://" + open.Address(), "write redis:// for rediss:// in PI_JOB_QUEUE_URL"},
+		{"no TLS to a port with it", "redis://" + secure, "write rediss:// for redis:// in PI_JOB_QUEUE_URL"},
+		{"certificate of nobody", "rediss://" + secure, "?ssl_ca_certs=FILE"},
+		{"certificate of another name", strings.Replace("rediss://"+secure, "127.0.0.1", "localhost", 1) + "?ssl_ca_certs=" + ca, "not for this name"},
+		{"mail server", fmt.Sprintf("redis://127.0.0.1:%d", sink.Port), "no Redis"},
+		{"mail server, with TLS", fmt.Sprintf("rediss://127.0.0.1:%d", sink.Port), "no Redis"},
+		{"web server", "redis://" + web.Listener.Addr().String(), "no Redis"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			site := e2e.NewRedisSite(t, programs, c.url)
-			for _, command := range []e2e.Command{serve(site), site.Otpost("worker", "--config", site.Config, "-l", site.Dir+"/worker.log")} {
+			log := site.Dir + "/worker.log"
+			for _, command := range []e2e.Command{serve(site), site.Otpost("worker", "--config", site.Config, "-l", log), huey(t, site, "-l", log)} {
 				code, p := e2e.Run(t, command)
 				said := p.Err.String() + site.Read("worker.log")
 				if code != 1 || !strings.Contains(p.Err.String(), c.says) || strings.Contains(said, password) {
@@ -42,35 +58,19 @@ func TestRedisThatCannotBeUsedIsRefused(t *testing.T) {
 	}
 }
 
-// TestTLSToAPortWithoutIt depends on the bytes of the handshake: Redis refuses what it takes for a command, or waits for its end.
-func TestTLSToAPortWithoutIt(t *testing.T) {
-	t.Parallel()
-	redis := e2e.NewRedis(t)
-	site := e2e.NewRedisSite(t, programs, "rediss://"+redis.Address())
-	p := e2e.Start(t, serve(site))
-	p.Line(t, "redis://")
-	e2e.Eventually(t, "the server to end or to listen", func() bool { return p.Ended() || len(p.Out.Lines("listening on")) > 0 })
-	if p.Ended() {
-		if code := p.Wait(t); code != 1 {
-			t.Errorf("exit code %d, want 1; stderr: %s", code, p.Err)
-		}
-		return
-	}
-	if len(p.Err.Lines("[WARNING]")) == 0 {
-		t.Errorf("neither refused nor warned about: %s", p.Err)
-	}
-}
-
 func TestWorkerBesideRedisThatCannotWorkSaysWhy(t *testing.T) {
 	t.Parallel()
 	redis := e2e.NewRedis(t)
 	site := e2e.NewRedisSite(t, programs, redis.URL())
 	exits(t, 1, "log", site.Otpost("worker", "--config", site.Config, "-l", site.Dir+"/nosuch/x.log"))
-	huey := func(args ...string) e2e.Command {
-		return e2e.Command{Path: programs.Path("privacyidea-queue-huey"), Args: args, Dir: t.TempDir(), Env: []string{"PRIVACYIDEA_CONFIGFILE=" + site.Config}}
-	}
-	exits(t, 2, "workers", huey("-w", "0"))
-	exits(t, 1, "log", huey("-l", site.Dir+"/nosuch/x.log"))
+	exits(t, 2, "workers", huey(t, site, "-w", "0"))
+	exits(t, 1, "log", huey(t, site, "-l", site.Dir+"/nosuch/x.log"))
+}
+
+// huey is the worker under privacyIDEA's name.
+func huey(t *testing.T, site *e2e.Site, args ...string) e2e.Command {
+	t.Helper()
+	return e2e.Command{Path: programs.Path("privacyidea-queue-huey"), Args: args, Dir: t.TempDir(), Env: []string{"PRIVACYIDEA_CONFIGFILE=" + site.Config}}
 }
 
 // TestStartWithoutRedis starts server and worker before Redis: they warn and wait, and logins go on.
