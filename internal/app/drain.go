@@ -66,16 +66,19 @@ func (g *gate) linger(ctx context.Context) {
 	}
 }
 
-// serverLog takes the lines of net/http. What a port scan leaves behind is not worth a warning.
-type serverLog struct{ log *slog.Logger }
+// serverLog takes what net/http says. What a port scan leaves behind is not worth a warning.
+type serverLog struct{ slog.Handler }
 
-// Write implements io.Writer.
-func (l serverLog) Write(line []byte) (int, error) {
-	text := strings.TrimSpace(string(line))
-	level := slog.LevelWarn
-	if strings.HasPrefix(text, "http: TLS handshake error") {
+// Handle implements slog.Handler.
+func (h serverLog) Handle(ctx context.Context, r slog.Record) error {
+	level := r.Level
+	if strings.HasPrefix(r.Message, "http: TLS handshake error") {
 		level = slog.LevelDebug
 	}
-	l.log.Log(context.Background(), level, "http server", "err", text)
-	return len(line), nil
+	if !h.Enabled(ctx, level) {
+		return nil
+	}
+	line := slog.NewRecord(r.Time, level, "http server", r.PC)
+	line.AddAttrs(slog.String("err", r.Message))
+	return h.Handler.Handle(ctx, line)
 }

@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -104,7 +104,7 @@ func (a *App) Serve(graceful, hard context.Context, d Door, n int) error {
 	g := &gate{handler: a.page, strict: d.Certificate != nil || d.Proxied, stop: stopping}
 	server := &http.Server{
 		Handler: g, ConnState: g.count, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute,
-		MaxHeaderBytes: 64 << 10, ErrorLog: log.New(serverLog{a.log}, "", 0),
+		MaxHeaderBytes: 64 << 10, ErrorLog: slog.NewLogLogger(serverLog{a.log.Handler()}, slog.LevelWarn),
 	}
 	// The workers stop after the last request: its mail may still be theirs.
 	background, end := context.WithCancel(context.WithoutCancel(graceful))

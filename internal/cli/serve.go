@@ -16,6 +16,7 @@ type serveCommand struct {
 	doorFlags
 	Workers *int `placeholder:"N" help:"Workers in this process, each with up to 32 messages in flight. Default: 4 with the embedded queue, else 0."`
 	Migrate bool `help:"Bring the database's schema up to date first."`
+	Check   bool `help:"Start nothing: exit with 0 when the server at --listen is ready, else with 1. For probes; give the other options as the server has them."`
 }
 
 // Help is shown by otpost serve --help.
@@ -28,6 +29,9 @@ func (serveCommand) Help() string {
 func (c *serveCommand) Run(ctx context.Context, s streams) error {
 	if err := c.check(); err != nil {
 		return err
+	}
+	if c.Check {
+		return c.probe(ctx, s)
 	}
 	cfg, err := c.load(s)
 	if err != nil {
