@@ -1,15 +1,12 @@
 package httpapi
 
 import (
-	"errors"
 	"fmt"
 	"net/http"
 	"time"
 
 	"otpost/internal/delivery"
-	"otpost/internal/fault"
 	"otpost/internal/mail"
-	"otpost/internal/secret"
 )
 
 // The test mail's texts, as recorded (smtpserver.json, "test inline ok").
@@ -42,10 +39,6 @@ func (s *server) testServer(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	complete, err := s.Servers.Complete(r.Context(), form)
-	if errors.Is(err, secret.ErrSealed) {
-		return fault.Wrap(err, fault.Parameter,
-			"ERR905: The stored password does not open: it was saved with another key file (PI_ENCFILE). Type it again and save the server.")
-	}
 	if err != nil {
 		return err
 	}

@@ -58,7 +58,7 @@ func TestTestMailSaysWhenTheStoredPasswordDoesNotOpen(t *testing.T) {
 	}
 	g := r.do("POST", "/smtpserver/send_test_email", r.admin,
 		object{"identifier": "s", "server": "127.0.0.1", "username": "u", "password": "__CENSORED__", "recipient": "a@example.com"})
-	r.want(g, http.StatusBadRequest, 905, "Type it again")
+	r.want(g, http.StatusBadRequest, 905, "ERR905: Parameter password: the stored one does not open")
 }
 
 func TestStoryDoesNotDenyWhatMayHaveHappened(t *testing.T) {

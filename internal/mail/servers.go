@@ -44,13 +44,12 @@ func (s *Servers) List(ctx context.Context) ([]Server, error) {
 // Server returns a server with its secrets, ready to be sent by. The error wraps store.ErrNotFound when there is none, and
 // secret.ErrSealed when a secret does not open: another key file, or a row whose target was changed behind our back.
 func (s *Servers) Server(ctx context.Context, identifier string) (Server, error) {
-	var one record
-	err := s.db.Read(ctx, func(r store.Reader) (err error) {
-		one, err = get(r, identifier)
-		return err
-	})
+	one, err := s.record(ctx, identifier)
 	if err == nil {
-		err = s.open(&one)
+		err = s.openPassword(&one)
+	}
+	if err == nil {
+		err = s.openKeyPassword(&one)
 	}
 	if err != nil {
 		return Server{}, fmt.Errorf("SMTP server %q: %w", identifier, err)
@@ -67,11 +66,7 @@ type Definition struct {
 
 // Definition returns one server; a fault.Error 601 when there is none.
 func (s *Servers) Definition(ctx context.Context, identifier string) (Definition, error) {
-	var one record
-	err := s.db.Read(ctx, func(r store.Reader) (err error) {
-		one, err = get(r, identifier)
-		return err
-	})
+	one, err := s.record(ctx, identifier)
 	if isNotFound(err) {
 		return Definition{}, unknownServer()
 	}
@@ -81,13 +76,13 @@ func (s *Servers) Definition(ctx context.Context, identifier string) (Definition
 	d := Definition{Server: one.Server, Revision: one.revision} // before a secret is opened
 	unopened := s.openKeyPassword(&one)
 	if d.Certificate = s.signers.certificate(one.Server, s.db.Now()); d.Certificate != nil && unopened != nil {
-		d.Certificate.Problem = found("private_key_password", "%s", sealedElsewhere)
+		d.Certificate.Problem = asFinding(unopened)
 	}
 	return d, nil
 }
 
 // sealedElsewhere is what to do about a secret that does not open.
-const sealedElsewhere = "the stored one does not open: it was saved with another key file (PI_ENCFILE). Type it again"
+const sealedElsewhere = "the stored one does not open: it was saved with another key file (PI_ENCFILE). Type it again and save the server"
 
 // Save makes or replaces the server of this identifier; a port or time-out of 0 is the default. A secret that is Censored stays
 // as it is stored while what it is bound to stays: the password to server, port, user name, TLS and verification, the key's
@@ -180,11 +175,7 @@ func (s *Servers) checkSigning(ctx context.Context, server Server, strict bool) 
 		return nil, nil
 	}
 	if server.PrivateKeyPassword == Censored {
-		var old record
-		err := s.db.Read(ctx, func(r store.Reader) (err error) {
-			old, err = get(r, server.Identifier)
-			return err
-		})
+		old, err := s.record(ctx, server.Identifier)
 		if err != nil && !isNotFound(err) {
 			return nil, fmt.Errorf("SMTP server %q: %w", server.Identifier, err)
 		}
@@ -198,6 +189,15 @@ func (s *Servers) checkSigning(ctx context.Context, server Server, strict bool) 
 		return nil, fault.Newf(fault.Parameter, "ERR905: Parameter %s", problems[0])
 	}
 	return append(problems, warnings...), nil
+}
+
+func (s *Servers) record(ctx context.Context, identifier string) (record, error) {
+	var one record
+	err := s.db.Read(ctx, func(r store.Reader) (err error) {
+		one, err = get(r, identifier)
+		return err
+	})
+	return one, err
 }
 
 // Delete removes a server; a fault.Error 601 when there is none (recorded: smtpserver.json, "delete unknown").
@@ -235,7 +235,7 @@ func (s *Servers) Complete(ctx context.Context, form Server) (Server, error) {
 	if form.Password != Censored && form.PrivateKeyPassword != Censored {
 		return form, nil
 	}
-	stored, err := s.Server(ctx, form.Identifier)
+	stored, err := s.record(ctx, form.Identifier)
 	if err != nil && !isNotFound(err) {
 		return Server{}, err
 	}
@@ -243,11 +243,17 @@ func (s *Servers) Complete(ctx context.Context, form Server) (Server, error) {
 		if isNotFound(err) || stored.Target() != form.Target() {
 			return Server{}, fault.New(fault.Parameter, "ERR905: Parameter password: type it again; the stored one is used only for the saved server, port, username, tls and tls_verify")
 		}
+		if err := s.openPassword(&stored); err != nil {
+			return Server{}, fault.Wrap(err, fault.Parameter, "ERR905: Parameter "+asFinding(err).Error())
+		}
 		form.Password = stored.Password
 	}
 	if form.PrivateKeyPassword == Censored {
 		if isNotFound(err) || stored.PrivateKey != form.PrivateKey {
 			return Server{}, fault.New(fault.Parameter, "ERR905: Parameter private_key_password: type it again; the stored one is used only for the saved private_key")
+		}
+		if err := s.openKeyPassword(&stored); err != nil {
+			return Server{}, fault.Wrap(err, fault.Parameter, "ERR905: Parameter "+asFinding(err).Error())
 		}
 		form.PrivateKeyPassword = stored.PrivateKeyPassword
 	}
@@ -266,25 +272,27 @@ func (s *Servers) seal(server Server) record {
 	return one
 }
 
-// open puts the secrets of a record into its server.
-func (s *Servers) open(one *record) error {
-	if one.password != nil {
-		plain, err := s.keys.Open(secret.SMTP, passwordPlace(one.Server), one.password)
-		if err != nil {
-			return fmt.Errorf("password: %w", err)
-		}
-		one.Password = secret.Text(plain)
+// openPassword puts the stored password into the server. An error wraps a *Finding and secret.ErrSealed.
+func (s *Servers) openPassword(one *record) error {
+	if one.password == nil {
+		return nil
 	}
-	return s.openKeyPassword(one)
+	plain, err := s.keys.Open(secret.SMTP, passwordPlace(one.Server), one.password)
+	if err != nil {
+		return fmt.Errorf("%w: %w", found("password", "%s", sealedElsewhere), err)
+	}
+	one.Password = secret.Text(plain)
+	return nil
 }
 
+// openKeyPassword is openPassword for the key's.
 func (s *Servers) openKeyPassword(one *record) error {
 	if one.keyPassword == nil {
 		return nil
 	}
 	plain, err := s.keys.Open(secret.SMTP, keyPasswordPlace(one.Server), one.keyPassword)
 	if err != nil {
-		return fmt.Errorf("private_key_password: %w", err)
+		return fmt.Errorf("%w: %w", found("private_key_password", "%s", sealedElsewhere), err)
 	}
 	one.PrivateKeyPassword = secret.Text(plain)
 	return nil
