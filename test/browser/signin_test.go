@@ -23,6 +23,7 @@ func TestSignInOpensASession(t *testing.T) {
 		t.Errorf("the form is still shown: %s", p.Text("main"))
 	}
 	stranger := s.Page(t, chromium)
+	stranger.Allow("status of 401")
 	stranger.Open(p.Path())
 	stranger.Wait("#f-password")
 }
