@@ -131,6 +131,8 @@ type ClaimRequest struct {
 type Driver interface {
 	// Enqueue adds the jobs whose ids the queue does not know. A dead job counts as not known and lives again.
 	Enqueue(ctx context.Context, jobs ...Job) error
+	// Hasten makes a scheduled job due now. It changes nothing of a job that is ready, leased, dead or not known.
+	Hasten(ctx context.Context, id uuid.UUID) error
 	// Register makes a worker known and begins its lease. Its process then takes part in same-host recovery: a peer sees
 	// within a sweep that the process has died.
 	Register(ctx context.Context, w Worker) error
@@ -163,6 +165,8 @@ type TxDriver interface {
 	Driver
 	// EnqueueTx is Enqueue inside the caller's transaction; whoever waits is woken after its commit.
 	EnqueueTx(tx *store.Tx, jobs ...Job)
+	// HastenTx is Hasten inside the caller's transaction; whoever waits is woken after its commit.
+	HastenTx(tx *store.Tx, id uuid.UUID)
 	// HeldTx reports whether the worker still holds the claim and its lease has not lapsed: what a dot needs.
 	HeldTx(tx *store.Tx, c Claimed) (bool, error)
 	// ReportTx is Report inside the transaction that writes the outcome. A claim that is over is no error, and ErrLost is

@@ -71,6 +71,17 @@ func (m *Memory) Enqueue(_ context.Context, jobs ...queue.Job) error {
 	return nil
 }
 
+// Hasten implements queue.Driver.
+func (m *Memory) Hasten(_ context.Context, id uuid.UUID) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if e := m.jobs[id]; e != nil && !e.leased && !e.dead && e.RunAt.After(m.time()) {
+		e.RunAt = m.time()
+		m.wake()
+	}
+	return nil
+}
+
 func (e *entry) schedule(now, runAt, notAfter time.Time) {
 	if runAt.IsZero() {
 		runAt = now

@@ -115,7 +115,7 @@ const whenFull = "redis.call('ZREM', KEYS[1], '')\n"
 
 // scripts are the scripts of a driver, made once: their names in Redis are hashes of their text.
 type scripts struct {
-	check, bind, enqueue, claim, hold, beat, register, leave, look, sweep, takeBack, workers, bucket, dead *rueidis.Lua
+	check, bind, enqueue, hasten, claim, hold, beat, register, leave, look, sweep, takeBack, workers, bucket, dead *rueidis.Lua
 }
 
 func newScripts() *scripts {
@@ -126,7 +126,7 @@ func newScripts() *scripts {
 	full := func(s string) *rueidis.Lua { return rueidis.NewLuaScript(whenFull + library + constants.Replace(s)) }
 	return &scripts{
 		check: rueidis.NewLuaScript(checkScript), bind: full(bindScript),
-		enqueue: rueidis.NewLuaScript(library + bindFunction + enqueueScript), claim: full(claimScript), hold: full(holdScript), beat: full(beatScript),
+		enqueue: rueidis.NewLuaScript(library + bindFunction + enqueueScript), hasten: full(hastenScript), claim: full(claimScript), hold: full(holdScript), beat: full(beatScript),
 		register: full(bindFunction + registerScript), leave: full(leaveScript), look: rueidis.NewLuaScript(library + lookScript),
 		sweep: full(sweepScript), takeBack: full(takeBackScript), workers: rueidis.NewLuaScript(library + workersScript),
 		bucket: rueidis.NewLuaScript(library + bucketScript), dead: rueidis.NewLuaScript(library + deadScript),

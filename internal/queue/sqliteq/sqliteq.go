@@ -83,6 +83,24 @@ func (d *Driver) EnqueueTx(tx *store.Tx, jobs ...queue.Job) {
 	tx.Signal()
 }
 
+// Hasten implements queue.Driver.
+func (d *Driver) Hasten(ctx context.Context, id uuid.UUID) error {
+	err := d.db.WriteLight(ctx, func(tx *store.Tx) error {
+		d.HastenTx(tx, id)
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("hasten %s: %w", id, err)
+	}
+	return nil
+}
+
+// HastenTx implements queue.TxDriver.
+func (d *Driver) HastenTx(tx *store.Tx, id uuid.UUID) {
+	tx.Put(`UPDATE job SET state = 0, run_at_ms = min(run_at_ms, $3) WHERE id = $1 AND queue = $2 AND state = 2`, id[:], d.queue, store.Millis(d.db.Now()))
+	tx.Signal()
+}
+
 // Claim implements queue.Driver.
 func (d *Driver) Claim(ctx context.Context, req queue.ClaimRequest) ([]queue.Claimed, error) {
 	lowestFirst := req.Most > 0 && d.claims.Add(1)%queue.LowestEvery == 0
