@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -22,21 +23,21 @@ type HostLocks struct {
 
 	mu      sync.Mutex
 	closed  bool
-	own     map[uuid.UUID]*DeadLock // of this process's workers
+	own     map[uuid.UUID]*deadLock // of this process's workers
 	watched map[uuid.UUID]bool      // foreign workers whose lock a goroutine waits for
 }
 
-// DeadLock is the lock of a worker that has died, in our hands.
-type DeadLock struct{ file *os.File }
+// deadLock is the lock of a worker that has died, in our hands.
+type deadLock struct{ file *os.File }
 
-// Remove removes the file and gives the lock up: the worker is forgotten.
-func (l *DeadLock) Remove() {
+// remove removes the file and gives the lock up: the worker is forgotten.
+func (l *deadLock) remove() {
 	os.Remove(l.file.Name()) //nolint:errcheck // a file that stays is removed when the next worker registers
 	l.file.Close()           //nolint:errcheck // nothing is buffered
 }
 
-// Release gives the lock up and leaves the file for the next sweep to find.
-func (l *DeadLock) Release() error { return l.file.Close() }
+// release gives the lock up and leaves the file for the next sweep to find.
+func (l *deadLock) release() error { return l.file.Close() }
 
 // NewHostLocks returns the locks of one queue in a folder, which all its processes on the host must name. The prefix begins the
 // names of its files and of no other queue's. It does no more than read the identity of the host.
@@ -51,7 +52,7 @@ func NewHostLocks(dir, prefix string) (*HostLocks, error) {
 	}
 	return &HostLocks{
 		dir: dir, prefix: prefix, boot: strings.TrimSpace(string(boot)),
-		own: make(map[uuid.UUID]*DeadLock), watched: make(map[uuid.UUID]bool),
+		own: make(map[uuid.UUID]*deadLock), watched: make(map[uuid.UUID]bool),
 	}, nil
 }
 
@@ -80,7 +81,7 @@ func (h *HostLocks) Take(worker uuid.UUID) error {
 			continue
 		}
 		h.mu.Lock()
-		h.own[worker] = &DeadLock{file: file}
+		h.own[worker] = &deadLock{file: file}
 		h.mu.Unlock()
 		return nil
 	}
@@ -93,7 +94,7 @@ func (h *HostLocks) Drop(worker uuid.UUID) {
 	delete(h.own, worker)
 	h.mu.Unlock()
 	if l != nil {
-		l.Remove()
+		l.remove()
 	}
 }
 
@@ -104,10 +105,54 @@ func (h *HostLocks) Owns(worker uuid.UUID) bool {
 	return h.own[worker] != nil
 }
 
-// Try returns the lock of a worker that has died, nil when it lives or its file cannot be seen from here.
-func (h *HostLocks) Try(worker uuid.UUID) *DeadLock { return tryLock(h.Path(worker)) }
+// Suspect is a worker as a sweep finds it.
+type Suspect struct {
+	ID     uuid.UUID
+	Boot   string // the identity of its host, as it said it
+	Lapsed bool   // its lease has
+	// TakeBack makes the jobs of the worker ready again and forgets it, and returns how many they were. It changes nothing when
+	// the worker has beaten since it was found, unless dead: its lock is ours then.
+	TakeBack func(ctx context.Context, dead bool) (int, error)
+}
 
-func tryLock(path string) *DeadLock {
+// Sweep ends those whose lease has lapsed or whose lock on this host is free, and returns how many jobs that gave back. It waits
+// for the locks of the others on this host, in a goroutine for each, and ends them as soon as they die. What fails, the next
+// sweep does again.
+func (h *HostLocks) Sweep(ctx context.Context, suspects []Suspect) (int, error) {
+	swept := 0
+	var errs []error
+	for _, s := range suspects {
+		var lock *deadLock
+		peer := s.Boot == h.boot && !h.Owns(s.ID)
+		if peer {
+			lock = tryLock(h.Path(s.ID))
+		}
+		switch {
+		case s.Lapsed || lock != nil:
+			n, err := s.end(ctx, lock)
+			swept += n
+			errs = append(errs, err)
+		case peer:
+			h.watch(s.ID, func(l *deadLock) { s.end(context.Background(), l) }) //nolint:errcheck // as said
+		}
+	}
+	return swept, errors.Join(errs...)
+}
+
+// end takes a worker's jobs back. Its lock, if it is ours, goes with it, or stays for the next sweep to find.
+func (s *Suspect) end(ctx context.Context, lock *deadLock) (int, error) {
+	n, err := s.TakeBack(ctx, lock != nil)
+	switch {
+	case lock == nil:
+	case err == nil:
+		lock.remove()
+	default:
+		lock.release() //nolint:errcheck // nothing is buffered
+	}
+	return n, err
+}
+
+func tryLock(path string) *deadLock {
 	file, err := os.Open(path)
 	if err != nil {
 		return nil
@@ -116,13 +161,13 @@ func tryLock(path string) *DeadLock {
 		file.Close() //nolint:errcheck // nothing is buffered
 		return nil
 	}
-	return &DeadLock{file: file}
+	return &deadLock{file: file}
 }
 
-// Watch waits for the lock of another process's worker in a goroutine of its own, once for each, and hands it to died then. The
+// watch waits for the lock of another process's worker in a goroutine of its own, once for each, and hands it to died then. The
 // wait is a blocking flock: looking each half second could not reach the tenth of a second that recovery may take. After Close
 // died is not called; the goroutine ends with the worker, for the wait cannot be broken off.
-func (h *HostLocks) Watch(worker uuid.UUID, died func(*DeadLock)) {
+func (h *HostLocks) watch(worker uuid.UUID, died func(*deadLock)) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.closed || h.watched[worker] {
@@ -143,7 +188,7 @@ func (h *HostLocks) Watch(worker uuid.UUID, died func(*DeadLock)) {
 			file.Close() //nolint:errcheck // nothing is buffered
 			return
 		}
-		died(&DeadLock{file: file})
+		died(&deadLock{file: file})
 	}()
 }
 
@@ -168,7 +213,7 @@ func (h *HostLocks) RemoveLeft(known map[uuid.UUID]bool) error {
 			continue
 		}
 		if l := tryLock(filepath.Join(h.dir, f.Name())); l != nil {
-			l.Remove()
+			l.remove()
 		}
 	}
 	return nil
@@ -179,11 +224,11 @@ func (h *HostLocks) Close() error {
 	h.mu.Lock()
 	h.closed = true
 	own := h.own
-	h.own = make(map[uuid.UUID]*DeadLock)
+	h.own = make(map[uuid.UUID]*deadLock)
 	h.mu.Unlock()
 	var errs []error
 	for _, l := range own {
-		errs = append(errs, l.Release())
+		errs = append(errs, l.release())
 	}
 	return errors.Join(errs...)
 }

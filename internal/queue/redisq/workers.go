@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -133,48 +132,28 @@ func (d *Driver) Sweep(ctx context.Context) (int, error) {
 		return 0, fmt.Errorf("sweep: %w", err)
 	}
 	quiet, _ := answer[0].AsInt64()
-	swept := 0
-	var errs []error
+	var suspects []queue.Suspect
 	for rest := answer[1:]; len(rest) >= 3; rest = rest[3:] {
 		lapsed, _ := rest[1].AsInt64()
-		w, ok := d.judge(rest[0], rest[2], lapsed == 1 && quiet != 1)
-		if !ok {
-			continue
-		}
-		n, err := d.takeBack(ctx, w)
-		swept += n
-		errs = append(errs, err)
+		suspects = append(suspects, d.suspect(rest[0], rest[2], lapsed == 1 && quiet != 1))
 	}
-	if err := errors.Join(errs...); err != nil {
+	swept, err := d.locks.Sweep(ctx, suspects)
+	if err != nil {
 		return swept, fmt.Errorf("sweep: %w", err)
 	}
 	return swept, nil
 }
 
-// deadWorker is a worker that may be swept: its lease has lapsed, or its lock is ours.
-type deadWorker struct {
-	id   string
-	lock *queue.DeadLock // nil: lapsed
-}
-
-// judge reports whether a worker is to be swept, and begins to wait for its lock if it lives on this host.
-func (d *Driver) judge(name, text rueidis.RedisMessage, lapsed bool) (deadWorker, bool) {
+// suspect is a worker by its key and what it said. A key that is no id has no lock.
+func (d *Driver) suspect(name, text rueidis.RedisMessage, lapsed bool) queue.Suspect {
 	key, _ := name.ToString()
-	info, _ := text.ToString()
-	w := deadWorker{id: key}
-	id, err := uuid.Parse(key)
-	if err != nil {
-		return w, lapsed
+	s := queue.Suspect{Lapsed: lapsed, TakeBack: func(ctx context.Context, dead bool) (int, error) { return d.takeBack(ctx, key, dead) }}
+	if id, err := uuid.Parse(key); err == nil {
+		info, _ := text.ToString()
+		_, its := parseInfo(info)
+		s.ID, s.Boot = id, its.Boot
 	}
-	if _, s := parseInfo(info); s.Boot != d.locks.Boot() || d.locks.Owns(id) {
-		return w, lapsed
-	}
-	if w.lock = d.locks.Try(id); w.lock == nil && !lapsed {
-		d.locks.Watch(id, func(l *queue.DeadLock) {
-			d.takeBack(context.Background(), deadWorker{id: key, lock: l}) //nolint:errcheck // the next sweep does it again
-		})
-	}
-	return w, lapsed || w.lock != nil
+	return s
 }
 
 // Takes a dead worker's jobs back. ARGV: clock, worker, 1 = whatever its lease says. The answer: how many.
@@ -189,22 +168,15 @@ call('UNLINK', P .. 'held:' .. worker)
 return {n}
 `
 
-// takeBack makes a dead worker's jobs ready again, counted as crashes, and forgets it and its lock. It changes nothing when the
-// worker has beaten since it was found, unless its lock says that it is dead.
-func (d *Driver) takeBack(ctx context.Context, w deadWorker) (int, error) {
+// takeBack is TakeBack of queue.Suspect; the jobs are counted as crashes.
+func (d *Driver) takeBack(ctx context.Context, worker string, dead bool) (int, error) {
 	forced := "0"
-	if w.lock != nil {
+	if dead {
 		forced = "1"
 	}
-	answer, err := d.again(ctx, d.scripts.takeBack, w.id, forced)
-	switch {
-	case err != nil && w.lock != nil:
-		w.lock.Release() //nolint:errcheck // nothing is buffered
+	answer, err := d.again(ctx, d.scripts.takeBack, worker, forced)
+	if err != nil {
 		return 0, err
-	case err != nil:
-		return 0, err
-	case w.lock != nil:
-		w.lock.Remove()
 	}
 	n, err := answer[0].AsInt64()
 	return int(n), err

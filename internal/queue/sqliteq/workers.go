@@ -2,7 +2,6 @@ package sqliteq
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -74,93 +73,51 @@ func (d *Driver) renew(tx *store.Tx, worker uuid.UUID, now time.Time) (bool, err
 
 // Sweep implements queue.Driver.
 func (d *Driver) Sweep(ctx context.Context) (int, error) {
-	dead, err := d.findDead(ctx)
+	suspects, err := d.suspects(ctx)
 	if err != nil {
 		return 0, fmt.Errorf("sweep: %w", err)
 	}
-	swept := 0
-	var errs []error
-	for _, w := range dead {
-		n, err := d.takeBack(ctx, w)
-		swept += n
-		errs = append(errs, err)
-	}
-	if err := errors.Join(errs...); err != nil {
+	swept, err := d.locks.Sweep(ctx, suspects)
+	if err != nil {
 		return swept, fmt.Errorf("sweep: %w", err)
 	}
 	return swept, nil
 }
 
-// deadWorker is a worker that may be swept: its lease has lapsed, or its lock is ours.
-type deadWorker struct {
-	id   uuid.UUID
-	lock *queue.DeadLock // nil: lapsed
-}
-
-// findDead returns the workers to sweep and begins to wait for the locks of the others on this host.
-func (d *Driver) findDead(ctx context.Context) ([]deadWorker, error) {
+// suspects are all workers of the queue.
+func (d *Driver) suspects(ctx context.Context) (all []queue.Suspect, err error) {
 	now := d.db.Now()
-	var known []deadWorker
-	var lapsed, local []bool
-	err := d.db.Read(ctx, func(r store.Reader) error {
-		known, lapsed, local = nil, nil, nil
+	err = d.db.Read(ctx, func(r store.Reader) error {
+		all = nil
 		return r.Query(func(scan store.Scan) error {
-			var w deadWorker
-			var boot string
+			var s queue.Suspect
 			var expires int64
-			if err := scan(&w.id, &boot, &expires); err != nil {
+			if err := scan(&s.ID, &s.Boot, &expires); err != nil {
 				return err
 			}
-			known = append(known, w)
-			lapsed = append(lapsed, expires <= store.Millis(now))
-			local = append(local, boot == d.locks.Boot())
+			id := s.ID
+			s.Lapsed = expires <= store.Millis(now)
+			s.TakeBack = func(ctx context.Context, dead bool) (int, error) { return d.takeBack(ctx, id, dead) }
+			all = append(all, s)
 			return nil
 		}, `SELECT id, boot, expires_ms FROM queue_worker WHERE queue = $1`, d.queue)
 	})
-	if err != nil {
-		return nil, err
-	}
-	var dead []deadWorker
-	for i, w := range known {
-		peer := local[i] && !d.locks.Owns(w.id)
-		if peer {
-			w.lock = d.locks.Try(w.id)
-		}
-		switch {
-		case lapsed[i] || w.lock != nil:
-			dead = append(dead, w)
-		case peer:
-			d.locks.Watch(w.id, func(l *queue.DeadLock) {
-				d.takeBack(context.Background(), deadWorker{id: w.id, lock: l}) //nolint:errcheck // the next sweep does it again
-			})
-		}
-	}
-	return dead, nil
+	return all, err
 }
 
-// takeBack makes a dead worker's jobs ready again, counted as crashes, and forgets it and its lock. It changes nothing when
-// the worker has beaten since it was found, unless its lock says that it is dead.
-func (d *Driver) takeBack(ctx context.Context, w deadWorker) (n int, err error) {
-	defer func() {
-		switch {
-		case w.lock == nil:
-		case err == nil:
-			w.lock.Remove()
-		default:
-			w.lock.Release() //nolint:errcheck // nothing is buffered
-		}
-	}()
+// takeBack is TakeBack of queue.Suspect; the jobs are counted as crashes.
+func (d *Driver) takeBack(ctx context.Context, worker uuid.UUID, dead bool) (n int, err error) {
 	err = d.db.WriteLight(ctx, func(tx *store.Tx) error {
 		n = 0
 		gone, err := tx.Changed(`DELETE FROM queue_worker WHERE id = $1 AND (expires_ms <= $2 OR $3 = 1) RETURNING 1`,
-			w.id[:], store.Millis(d.db.Now()), store.Flag(w.lock != nil))
+			worker[:], store.Millis(d.db.Now()), store.Flag(dead))
 		if err != nil || !gone {
 			return err
 		}
 		err = tx.Query(func(store.Scan) error {
 			n++
 			return nil
-		}, `UPDATE job SET state = 0, worker = NULL, crashes = crashes + 1, swept_owner = $1 WHERE worker = $1 AND state = 1 RETURNING 1`, w.id[:])
+		}, `UPDATE job SET state = 0, worker = NULL, crashes = crashes + 1, swept_owner = $1 WHERE worker = $1 AND state = 1 RETURNING 1`, worker[:])
 		if n > 0 {
 			tx.Signal()
 		}
