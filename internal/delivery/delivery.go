@@ -42,7 +42,7 @@ const (
 	Answered   Reason = "answered"   // dropped: the challenge was answered; unknown: so the message had come
 	Superseded Reason = "superseded" // dropped: a newer challenge took its place
 	Disabled   Reason = "disabled"   // dropped: the token was disabled or deleted
-	Cancelled  Reason = "cancelled"  // dropped: the token was enrolled anew, or went to another user
+	Cancelled  Reason = "cancelled"  // dropped: by an administrator, or the token was enrolled anew or went to another user
 	Refused    Reason = "refused"    // failed: the server refused it for good (5xx)
 	NoTryLeft  Reason = "no try left before its end"
 	NoRoute    Reason = "its SMTP server is not configured any more"

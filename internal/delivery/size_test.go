@@ -2,10 +2,10 @@ package delivery_test
 
 import (
 	"path/filepath"
+	"syscall"
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
 
 	"otpost/internal/delivery"
 	"otpost/internal/store"
@@ -81,8 +81,8 @@ func BenchmarkLooks(b *testing.B) {
 // spent is the processor time of this process so far: what the wall clock says depends on what else runs on the host.
 func spent(b *testing.B) time.Duration {
 	b.Helper()
-	var u unix.Rusage
-	if err := unix.Getrusage(unix.RUSAGE_SELF, &u); err != nil {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
 		b.Fatal(err)
 	}
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())

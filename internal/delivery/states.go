@@ -60,7 +60,14 @@ func (h *handling) beginDot(d row, now time.Time) change {
 	return c
 }
 
-// drop is row 5: the last waiter is gone.
+// dueNow is an administrator's word to a delivery that waits: it is no event of the table, for it stays what it is.
+func dueNow(d row, now time.Time) change {
+	c := keep(d)
+	c.nextTry = now
+	return c
+}
+
+// drop is row 5: the last waiter is gone, or an administrator cancels.
 func drop(d row, why Reason) change { return end(d, unsureOr(d, Dropped), why) }
 
 // expire is rows 6 and 15: the time is over, nothing is on the wire.

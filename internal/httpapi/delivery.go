@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"slices"
@@ -22,6 +23,8 @@ func (s *server) deliveryRoutes() []route {
 		{method: "GET", path: "/delivery/{$}", who: admins, right: "delivery_read", realms: byRealm, handler: s.deliveries, quiet: true},
 		{method: "GET", path: "/delivery/statistics", who: admins, right: "delivery_read", realms: byRealm, handler: s.deliveryStatistics, quiet: true},
 		{method: "GET", path: "/delivery/{id}", who: admins, right: "delivery_read", more: []string{deliveryRecipient}, realms: byRealm, handler: s.delivery, quiet: true},
+		{method: "POST", path: "/delivery/{id}/retry", who: admins, right: "delivery_retry", realms: byRealm, handler: s.retryDelivery},
+		{method: "POST", path: "/delivery/{id}/cancel", who: admins, right: "delivery_cancel", realms: byRealm, handler: s.cancelDelivery},
 	}
 }
 
@@ -167,10 +170,48 @@ func (s *server) delivery(w http.ResponseWriter, r *http.Request) error {
 
 // deliveryFault turns what the deliveries refuse into a sentence for the client.
 func deliveryFault(err error) error {
-	if errors.Is(err, delivery.ErrNotFound) {
+	switch {
+	case errors.Is(err, delivery.ErrNotFound):
 		return fault.New(fault.NotFound, "The requested delivery could not be found.")
+	case errors.Is(err, delivery.ErrEnded):
+		return fault.New(fault.Conflict, "The delivery has ended, and its content is erased. For another message the user starts a new login.")
+	case errors.Is(err, delivery.ErrOnTheWire):
+		return fault.New(fault.Conflict, "The delivery is being sent at this moment. Wait for its outcome, then look again.")
+	case errors.Is(err, delivery.ErrInRequest):
+		return fault.New(fault.Conflict, "The delivery is sent inside its request and has one try. Wait for its outcome; for another message the user starts a new login.")
 	}
 	return err
+}
+
+// retryDelivery answers POST /delivery/<id>/retry with the delivery, which is due now.
+func (s *server) retryDelivery(w http.ResponseWriter, r *http.Request) error {
+	return s.actOnDelivery(w, r, s.Delivery.Retry)
+}
+
+// cancelDelivery answers POST /delivery/<id>/cancel with the delivery, which is dropped.
+func (s *server) cancelDelivery(w http.ResponseWriter, r *http.Request) error {
+	return s.actOnDelivery(w, r, s.Delivery.Cancel)
+}
+
+func (s *server) actOnDelivery(w http.ResponseWriter, r *http.Request, act func(context.Context, uuid.UUID, []string) error) error {
+	id, err := deliveryID(r)
+	if err != nil {
+		return err
+	}
+	before, err := s.Delivery.Record(r.Context(), id, realmsOf(r))
+	if err != nil {
+		return deliveryFault(err)
+	}
+	callOf(r).entry.Serial = before.Serial
+	if err := act(r.Context(), id, realmsOf(r)); err != nil {
+		return deliveryFault(err)
+	}
+	d, err := s.Delivery.Record(r.Context(), id, realmsOf(r))
+	if err != nil {
+		return deliveryFault(err)
+	}
+	callOf(r).entry.Info = string(before.State) + " -> " + string(d.State)
+	return answer(w, r, renderDelivery(d))
 }
 
 // renderRecord renders what a delivery in a list and one alone have in common.

@@ -11,6 +11,8 @@ import (
 
 	"otpost/internal/challenge"
 	"otpost/internal/delivery"
+	"otpost/internal/login"
+	"otpost/internal/queue/queuetest"
 	"otpost/internal/store"
 )
 
@@ -210,5 +212,66 @@ func TestStatisticsHaveTheirShape(t *testing.T) {
 	}
 	if n := r.count(`action LIKE 'GET /delivery/%'`); n != 0 {
 		t.Errorf("%d looks are in the journal", n)
+	}
+}
+
+func TestWaitingDeliveryIsRetriedAndCancelled(t *testing.T) {
+	t.Parallel()
+	var service *delivery.Service // with a queue, and outcomes that reach the challenges
+	r := newRigWith(t, func(d *Deps, _ *Options) {
+		o := d.Delivery.Options
+		o.Driver = queuetest.NewMemory(o.DB.Now)
+		o.OnOutcome = func(tx *store.Tx, outcome delivery.Outcome) error {
+			return login.FollowOutcome(tx, o.DB.Now(), outcome)
+		}
+		service = delivery.New(o)
+		d.Delivery = service
+	})
+	id := r.putDelivery(service, firstTransaction)
+	path := "/delivery/" + id.String()
+	retried := r.do("POST", path+"/retry", r.admin, nil)
+	if value, _ := retried.value().(map[string]any); retried.status != http.StatusOK || value["id"] != id.String() || value["state"] != "queued" {
+		t.Fatal(retried.raw)
+	}
+	cancelled := r.do("POST", path+"/cancel", r.admin, nil)
+	value, _ := cancelled.value().(map[string]any)
+	if cancelled.status != http.StatusOK || value["state"] != "dropped" || value["reason"] != "cancelled" {
+		t.Fatal(cancelled.raw)
+	}
+	if diff := cmp.Diff([]any{map[string]any{"transaction_id": firstTransaction, "serial": "PIEM1", "ended": "cancelled"}}, value["waiters"]); diff != "" {
+		t.Error(diff)
+	}
+	open, err := challenge.Unanswered(t.Context(), r.db, firstTransaction)
+	if err != nil || len(open) != 0 {
+		t.Errorf("its challenge is still open: %d, %v", len(open), err)
+	}
+	for _, act := range []string{"/retry", "/cancel"} {
+		r.want(r.do("POST", path+act, r.admin, nil), http.StatusConflict, 4009, "The delivery has ended")
+		r.want(r.do("POST", "/delivery/1"+act, r.admin, nil), http.StatusBadRequest, 905, "ERR905: Parameter id: ")
+		r.want(r.do("POST", "/delivery/0192f6e0-0000-7000-8000-000000000000"+act, r.admin, nil), http.StatusNotFound, 601, "")
+	}
+	for info, n := range map[string]int{"queued -> queued": 1, "queued -> dropped": 1, "The delivery has ended%": 2} {
+		if got := r.count(`action LIKE 'POST /delivery/%' AND administrator = 'admin' AND delivery_id = $1 AND info LIKE $2`, id[:], info); got != n {
+			t.Errorf("%s: %d rows in the journal, want %d", info, got, n)
+		}
+	}
+	for _, g := range []got{retried, cancelled} {
+		r.noSecrets(g)
+	}
+}
+
+func TestUsersNeitherRetryNorCancel(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.makeRealm("pw", "realm1")
+	alice := r.signIn("alice", "realm1")
+	id := r.putDelivery(r.delivery, firstTransaction)
+	for _, act := range []string{"/retry", "/cancel"} {
+		r.want(r.do("POST", "/delivery/"+id.String()+act, alice, nil), http.StatusUnauthorized, 4306, "")
+		r.want(r.do("POST", "/delivery/"+id.String()+act, "", nil), http.StatusUnauthorized, 4033, "")
+	}
+	r.want(r.do("POST", "/delivery/"+id.String()+"/retry", r.admin, nil), http.StatusConflict, 4009, "inside its request")
+	if d, err := r.delivery.Record(t.Context(), id, nil); err != nil || d.State != delivery.Queued {
+		t.Errorf("%s, %v", d.State, err)
 	}
 }

@@ -211,10 +211,12 @@ func (s *Service) dispatch(ctx context.Context, d decision) Result {
 }
 
 // FollowOutcome is what a delivery's final state means for its challenges (delivery.Options.OnOutcome): a message that was sent
-// in the request and did not get out ends them, so that the refusal is the truth. After "unknown" they stay open: the mail may
-// arrive.
+// in the request and did not get out ends them, so that the refusal is the truth; so does one that an administrator cancelled, for
+// nothing is dropped that somebody could still answer. After "unknown" they stay open: the mail may arrive.
 func FollowOutcome(tx *store.Tx, now time.Time, o delivery.Outcome) error {
-	if o.Via != delivery.ViaInline || (o.State != delivery.Failed && o.State != delivery.Expired) {
+	notSent := o.Via == delivery.ViaInline && (o.State == delivery.Failed || o.State == delivery.Expired)
+	cancelled := o.State == delivery.Dropped && o.Reason == delivery.Cancelled
+	if !notSent && !cancelled {
 		return nil
 	}
 	_, err := challenge.EndDelivery(tx, now, o.ID)
