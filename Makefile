@@ -3,6 +3,9 @@
 
 PREFIX ?= /usr/local
 DESTDIR ?=
+SYSCONFDIR ?= /etc
+DOCDIR ?= $(PREFIX)/share/doc/otpost
+BIN ?= bin
 DEPS = $${OTPOST_DEPS:-$${XDG_CACHE_HOME:-$$HOME/.cache}/otpost-deps}
 LINT_VERSION = v2.15.0
 FUZZTIME ?= 20s
@@ -15,7 +18,7 @@ help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## build bin/otpost and bin/privacyidea-queue-huey
-	go build -o bin/ ./cmd/...
+	go build -o "$(BIN)/" ./cmd/...
 
 test: ## bring what the tests need, then vet, build and run all of them (15 minutes at most)
 	scripts/test
@@ -45,9 +48,10 @@ images: ## take the screenshots of the pages anew into docs/images
 	scripts/deps chromium
 	OTPOST_IMAGES=$(CURDIR)/docs/images go test -count=1 ./test/browser
 
-soak: ## kill worker, server and Redis with -9 a hundred times while logins come in; take Redis away for a minute (7 minutes)
+soak: ## kill worker, server and Redis with -9 a hundred times while logins come in; take Redis away for a minute; stop them fifty times under load (10 minutes)
 	OTPOST_SOAK=100 go test -count=1 -v -timeout 20m -run TestKillLoop ./test
 	OTPOST_SOAK=100 go test -count=1 -v -timeout 20m -parallel 2 -run TestLoginsGoOnWithoutRedis ./test
+	OTPOST_SOAK=50 go test -count=1 -v -timeout 20m -run TestStopLoop ./test
 
 bench-logins: ## measure 10,000 logins from end to end (docs/performance.md; 90 s)
 	OTPOST_BENCH_LOGINS=10000 go test -count=1 -v -run TestLogins ./bench/logins
@@ -55,9 +59,21 @@ bench-logins: ## measure 10,000 logins from end to end (docs/performance.md; 90 
 demo: ## run otpost demo: one login, inline and queued, in one process
 	go run ./cmd/otpost demo
 
-install: build ## install both programs below PREFIX (/usr/local)
-	install -d "$(DESTDIR)$(PREFIX)/bin"
-	install -m 0755 bin/otpost bin/privacyidea-queue-huey "$(DESTDIR)$(PREFIX)/bin/"
+install: build ## install programs, services, sample files and manual below PREFIX (/usr/local); what is in SYSCONFDIR (/etc) stays
+	install -d "$(DESTDIR)$(PREFIX)/bin" "$(DESTDIR)$(PREFIX)/lib/systemd/system" "$(DESTDIR)$(PREFIX)/lib/sysusers.d" \
+		"$(DESTDIR)$(DOCDIR)" "$(DESTDIR)$(SYSCONFDIR)/default" "$(DESTDIR)$(SYSCONFDIR)/logrotate.d"
+	install -m 0755 "$(BIN)/otpost" "$(BIN)/privacyidea-queue-huey" "$(DESTDIR)$(PREFIX)/bin/"
+	for unit in otpost otpost-worker; do \
+		sed -e 's|@PREFIX@|$(PREFIX)|g' -e 's|@SYSCONFDIR@|$(SYSCONFDIR)|g' "packaging/systemd/$$unit.service" \
+			>"$(DESTDIR)$(PREFIX)/lib/systemd/system/$$unit.service" && \
+		chmod 0644 "$(DESTDIR)$(PREFIX)/lib/systemd/system/$$unit.service" || exit 1; \
+	done
+	install -m 0644 packaging/systemd/otpost.sysusers "$(DESTDIR)$(PREFIX)/lib/sysusers.d/otpost.conf"
+	install -m 0644 packaging/pi.cfg.sample packaging/container/compose.yaml packaging/container/Dockerfile docs/*.md docs/passwd.sample CHANGELOG.md LICENSE "$(DESTDIR)$(DOCDIR)/"
+	[ -e "$(DESTDIR)$(SYSCONFDIR)/default/otpost" ] || \
+		install -m 0644 packaging/otpost.default "$(DESTDIR)$(SYSCONFDIR)/default/otpost"
+	[ -e "$(DESTDIR)$(SYSCONFDIR)/logrotate.d/otpost" ] || \
+		install -m 0644 packaging/otpost.logrotate "$(DESTDIR)$(SYSCONFDIR)/logrotate.d/otpost"
 
 check: test lint ## what a change must pass: test and lint
 

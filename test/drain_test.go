@@ -119,6 +119,7 @@ func (k *stopLoop) stop(t *testing.T, round int) {
 		}
 		client := k.server.Client
 		k.server = &e2e.Server{Process: e2e.Start(t, k.Otpost(append([]string{"serve", "--config", k.Config}, k.serve()...)...)), Client: client}
+		k.server.Line(t, "listening on ") // the next round begins with a server
 	}
 	if worker {
 		if code := k.worker.Wait(t); code != 0 {

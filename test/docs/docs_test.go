@@ -13,6 +13,9 @@
 //
 // A page may ask for what only its reader has. It finds a mail server at MAIL_HOST and MAIL_PORT (an inbox of the test), and
 // what the reader types, the code of the last mail, on standard input. 127.0.0.1:8080 stands for an address that is free.
+//
+// A page with a first line "<!-- host -->", and one that goes on from it, is typed by the root of a host with systemd. It runs in
+// a pretended one (host_test.go, which names the stand-ins).
 package docs
 
 import (
@@ -27,6 +30,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -45,6 +49,9 @@ const patience = 4 * time.Minute
 var programs string
 
 func TestMain(m *testing.M) {
+	if name := filepath.Base(os.Args[0]); slices.Contains(standIns, name) {
+		os.Exit(standIn(name, os.Args[1:]))
+	}
 	folder, err := os.MkdirTemp("", "otpost-docs-")
 	if err == nil {
 		programs = folder
@@ -66,6 +73,8 @@ func TestMain(m *testing.M) {
 func TestReadmeDoesWhatItSays(t *testing.T)      { runPage(t, "README.md") }
 func TestFirstLoginEndsInAccept(t *testing.T)    { runPage(t, "docs/first-login.md") }
 func TestLoginPageLoopEndsInAccept(t *testing.T) { runPage(t, "docs/login-page.md") }
+func TestInstallEndsInAccept(t *testing.T)       { runPage(t, "docs/install.md") }
+func TestTroubleshootFindsTheMail(t *testing.T)  { runPage(t, "docs/troubleshoot.md") }
 
 // block is a fenced block that is run.
 type block struct {
@@ -73,6 +82,7 @@ type block struct {
 	line       int
 	background bool
 	inRepo     bool
+	onHost     bool
 	text       string
 }
 
@@ -99,7 +109,14 @@ func runPage(t *testing.T, page string) {
 	folder := t.TempDir()
 	script, expected := compose(t, blocks)
 	file := filepath.Join(folder, "script")
-	if err := os.WriteFile(file, []byte(strings.ReplaceAll(script, "127.0.0.1:8080", freeAddress(t))), 0o600); err != nil {
+	script = strings.ReplaceAll(script, "127.0.0.1:8080", freeAddress(t))
+	env := []string{"PATH=" + programs + ":" + os.Getenv("PATH")}
+	if blocks[0].onHost {
+		h := newHost(t)
+		script, env = h.here(script), h.environment()
+		defer h.stop(t)
+	}
+	if err := os.WriteFile(file, []byte(script), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	work := filepath.Join(folder, "work")
@@ -109,7 +126,7 @@ func runPage(t *testing.T, page string) {
 	shell := exec.CommandContext(ctx, "/bin/sh", file)
 	shell.Dir = work
 	host, port, _ := net.SplitHostPort(mails.Addr())
-	shell.Env = append(os.Environ(), "PATH="+programs+":"+os.Getenv("PATH"), "MAIL_HOST="+host, "MAIL_PORT="+port)
+	shell.Env = append(append(os.Environ(), "MAIL_HOST="+host, "MAIL_PORT="+port), env...)
 	keyboard, err := shell.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -210,6 +227,7 @@ func read(t *testing.T, page string) []block {
 	}
 	var blocks []block
 	var open *block
+	onHost := false
 	lines := bufio.NewScanner(bytes.NewReader(content))
 	for n := 1; lines.Scan(); n++ {
 		line := lines.Text()
@@ -218,9 +236,11 @@ func read(t *testing.T, page string) []block {
 		switch {
 		case n == 1 && before != nil:
 			blocks = read(t, filepath.Join(filepath.Dir(page), before[1]))
+		case n == 1 && line == "<!-- host -->":
+			onHost = true
 		case fence && open == nil:
 			words := strings.Fields(info)
-			open = &block{page: page, line: n}
+			open = &block{page: page, line: n, onHost: onHost}
 			for _, w := range words[min(1, len(words)):] {
 				open.background = open.background || w == "background"
 				open.inRepo = open.inRepo || w == "repo"
