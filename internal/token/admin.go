@@ -24,10 +24,10 @@ type Changes struct {
 // check returns fault 905 for a value that does not fit.
 func (c Changes) check() error {
 	if c.PIN != nil && (len(*c.PIN) > longestPIN || !utf8.ValidString(c.PIN.Reveal())) {
-		return fault.Newf(fault.Parameter, "ERR905: A PIN has at most %d bytes of valid text.", longestPIN)
+		return fault.Newf(fault.Parameter, "ERR905: Parameter pin: write at most %d bytes of valid text.", longestPIN)
 	}
 	if c.Description != nil && (utf8.RuneCountInString(*c.Description) > longestDescription || !printable(*c.Description)) {
-		return fault.Newf(fault.Parameter, "ERR905: A description is one line of at most %d characters.", longestDescription)
+		return fault.Newf(fault.Parameter, "ERR905: Parameter description: write one line of at most %d characters.", longestDescription)
 	}
 	for _, n := range []struct {
 		name        string
@@ -40,7 +40,7 @@ func (c Changes) check() error {
 		{"sync_window", c.SyncWindow, 1, 1_000_000},
 	} {
 		if n.value != nil && (*n.value < n.least || *n.value > n.most) {
-			return fault.Newf(fault.Parameter, "ERR905: The parameter %s must be a number from %d to %d.", n.name, n.least, n.most)
+			return fault.Newf(fault.Parameter, "ERR905: Parameter %s: write a number from %d to %d.", n.name, n.least, n.most)
 		}
 	}
 	return nil

@@ -76,15 +76,15 @@ func (s *Service) Init(ctx context.Context, e Enrolment) (Token, error) {
 func (s *Service) checkEnrolment(e Enrolment) error {
 	switch {
 	case e.Type != TypeEmail:
-		return fault.Newf(fault.Parameter, "ERR905: There is no token type %q here. This server knows: %s.", clip(e.Type), TypeEmail)
+		return fault.Newf(fault.Parameter, "ERR905: Parameter type: there is no token type %q here, this server knows: %s.", clip(e.Type), TypeEmail)
 	case e.Serial != "" && !validSerial(e.Serial):
-		return fault.New(fault.Parameter, "ERR905: A serial consists of at most 40 letters, digits, hyphens and underscores.")
+		return fault.New(fault.Parameter, "ERR905: Parameter serial: write at most 40 letters, digits, hyphens and underscores.")
 	case !e.DynamicEmail && e.Email == "":
 		return fault.Missing("email")
 	case !e.DynamicEmail && s.ValidAddress(e.Email) != nil:
-		return fault.New(fault.Parameter, "ERR905: The parameter email is no address that mail can be sent to.")
+		return fault.New(fault.Parameter, "ERR905: Parameter email: write one address that mail can be sent to, such as alice@example.com.")
 	case len(e.EmailIdentifier) > 255 || !printable(e.EmailIdentifier):
-		return fault.New(fault.Parameter, "ERR905: The parameter email.identifier is no name of an SMTP server.")
+		return fault.New(fault.Parameter, "ERR905: Parameter email.identifier: write the identifier of an SMTP server.")
 	}
 	return Changes{PIN: e.PIN, Description: e.Description, OTPLen: given(e.OTPLen)}.check()
 }
