@@ -226,6 +226,30 @@ func TestRefusalIsToldOnceAfterTheQueueWasAway(t *testing.T) {
 	})
 }
 
+// A queue that fails every other call would fill the log.
+func TestQueueThatComesAndGoesIsToldOnceAMinute(t *testing.T) {
+	at(t, func(b *bench) {
+		var s spy
+		var calls atomic.Int64
+		s.claim = func(ctx context.Context, r queue.ClaimRequest) ([]queue.Claimed, error) {
+			if calls.Add(1)%2 == 0 {
+				return nil, fmt.Errorf("claim: a key of another type: %w", queue.ErrRefused)
+			}
+			return s.Driver.Claim(ctx, r)
+		}
+		b.work(s.around, func(context.Context, queue.Claimed) queue.Result { return queue.Result{} })
+		for range 90 {
+			b.put(1)
+			time.Sleep(time.Second)
+		}
+		b.end()
+		log := b.log.String()
+		if n := calls.Load(); n < 50 || strings.Count(log, "trying again") != 2 || strings.Count(log, "answers again") != 2 {
+			t.Errorf("%d claims, log:\n%s", n, log)
+		}
+	})
+}
+
 func TestWhatIsHeldIsStatedEachTenSeconds(t *testing.T) {
 	at(t, func(b *bench) {
 		var s spy

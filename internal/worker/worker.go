@@ -107,7 +107,8 @@ func (w *Worker) Run(graceful, hard context.Context) error {
 	r := &run{
 		Worker: w, claiming: claiming, working: working,
 		due: make(chan error, 1), ended: make(chan outcome, w.handlers), kick: make(chan struct{}, 1),
-		held: make(map[uuid.UUID]queue.Claimed), panics: make(map[uuid.UUID]int), maybeDue: true,
+		held: make(map[uuid.UUID]queue.Claimed), panics: make(map[uuid.UUID]int),
+		told: make(map[string]time.Duration), maybeDue: true,
 	}
 	var beside sync.WaitGroup
 	beside.Go(func() { r.every(working, queue.BeatEvery, r.beat) })
@@ -144,7 +145,8 @@ type run struct {
 	unsure   bool                        // what the driver did last is not known: state what is held
 	stated   time.Duration               // when that was last done
 	pause    time.Duration               // after the errors that the driver gave in a row
-	refused  bool                        // the last of them was a refusal
+	told     map[string]time.Duration    // what was logged of them, and when
+	trouble  string                      // what was logged last, and not yet that it is over
 	panics   map[uuid.UUID]int           // of jobs that are to come back
 }
 
@@ -166,10 +168,7 @@ func (r *run) loop() {
 		err := r.step()
 		switch {
 		case err == nil:
-			if r.pause > 0 {
-				r.log.Info("queue answers again")
-			}
-			r.pause = 0
+			r.recovered()
 		case errors.Is(err, queue.ErrLost):
 			r.lost()
 		default:
@@ -267,23 +266,26 @@ func (r *run) state() error {
 	return nil
 }
 
-// failed logs the first error in a row, and the first refusal after errors that were none, and waits, longer each time, while handlers go on.
+// tellEvery is how far apart the same trouble is logged, for a queue that comes and goes.
+const tellEvery = time.Minute
+
+// failed logs the trouble once, a refusal apart from a queue that is away, and waits, longer each time, while handlers go on.
 func (r *run) failed(err error) {
 	if r.claiming.Err() != nil {
 		return
 	}
 	r.unsure, r.maybeDue = true, true
-	refused := errors.Is(err, queue.ErrRefused)
-	switch {
-	case refused && (r.pause == 0 || !r.refused): // also when it was only out of reach before
-		r.log.Error("queue must not be used, trying again", "err", err)
-	case r.pause == 0:
-		r.log.Warn("queue out of reach, trying again", "err", err)
+	what, level := "queue out of reach, trying again", slog.LevelWarn
+	if errors.Is(err, queue.ErrRefused) {
+		what, level = "queue must not be used, trying again", slog.LevelError
+	}
+	if at, before := r.told[what]; what != r.trouble && (!before || r.elapsed()-at >= tellEvery) {
+		r.log.Log(r.working, level, what, "err", err)
+		r.told[what], r.trouble = r.elapsed(), what
 	}
 	if r.pause == 0 {
 		r.pause = firstPause / 2
 	}
-	r.refused = refused
 	r.pause = min(2*r.pause, mostPause)
 	wait := time.NewTimer(r.pause)
 	defer wait.Stop()
@@ -297,6 +299,14 @@ func (r *run) failed(err error) {
 			return
 		}
 	}
+}
+
+// recovered takes note that the driver answers, and logs it where its trouble was.
+func (r *run) recovered() {
+	if r.trouble != "" {
+		r.log.Info("queue answers again")
+	}
+	r.pause, r.trouble = 0, ""
 }
 
 // lost takes note that the lease has lapsed; the next step registers anew. Handlers at work are not disturbed.
