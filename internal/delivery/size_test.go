@@ -6,7 +6,6 @@ import (
 	"testing"
 	"time"
 
-
 	"otpost/internal/delivery"
 	"otpost/internal/store"
 )
