@@ -33,8 +33,8 @@ type SetupOptions struct {
 
 // Installed is what Setup found and made.
 type Installed struct {
-	Config string // the pi.cfg, an absolute path
-	Queue  bool   // the configuration has a job queue
+	Config string            // the pi.cfg, an absolute path
+	Queue  config.QueueClass // of the configuration
 	Things []Thing
 	Notes  []string // sentences on what was left as it is
 }
@@ -183,7 +183,7 @@ func (s *setup) fill(ctx context.Context, password Password, fresh bool) error {
 	if err != nil {
 		return err
 	}
-	s.report.Queue = c.QueueClass != config.NoQueue
+	s.report.Queue = c.QueueClass
 	a, err := Open(ctx, Options{Config: c, Migrate: true, Log: s.Log})
 	if err != nil {
 		return err

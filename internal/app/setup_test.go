@@ -90,7 +90,7 @@ func TestSetupMakesAnInstallationThatOpens(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(c.Warnings) != 0 || c.QueueClass != config.NoQueue || in.Queue {
+	if len(c.Warnings) != 0 || c.QueueClass != config.NoQueue || in.Queue != config.NoQueue {
 		t.Errorf("warnings %q, queue %q: want none and off", c.Warnings, c.QueueClass)
 	}
 	a, err := Open(t.Context(), Options{Config: c, Log: slog.New(slog.DiscardHandler)})
@@ -135,7 +135,7 @@ func TestSetupTurnsTheQueueOnWhenTold(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c.QueueClass != config.EmbeddedQueue || !in.Queue {
+	if c.QueueClass != config.EmbeddedQueue || in.Queue != config.EmbeddedQueue {
 		t.Errorf("queue %q", c.QueueClass)
 	}
 }

@@ -107,11 +107,12 @@ func (c *serveCommand) workers(cfg *config.Config) (int, error) {
 type logs struct {
 	server, queue *slog.Logger
 	files         []*app.LogFile
+	complaints    io.Writer // where a log that cannot be written is told
 }
 
 // openLogs opens PI_LOGFILE (default: standard error) and OTPOST_QUEUE_LOGFILE (default: the server's log).
 func openLogs(cfg *config.Config, s streams) (*logs, error) {
-	l := &logs{}
+	l := &logs{complaints: s.err}
 	out, err := l.open(cfg.LogFile, s.err)
 	if err != nil {
 		return nil, fmt.Errorf("PI_LOGFILE: %w", err)
@@ -137,6 +138,7 @@ func (l *logs) open(name string, otherwise io.Writer) (io.Writer, error) {
 	if err != nil {
 		return nil, err
 	}
+	file.TellFailures(l.complaints)
 	l.files = append(l.files, file)
 	return file, nil
 }

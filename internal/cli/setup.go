@@ -97,12 +97,15 @@ func printInstalled(s streams, in app.Installed) {
 		}
 	}
 	fmt.Fprintf(s.out, "\nKeep a copy of the keys and of pi.cfg apart from the database.\n\nStart the server, as this user:\n  otpost serve%s\n", flag)
-	if in.Queue {
-		fmt.Fprintf(s.out, "It has 4 workers of its own. More of them, as this user:\n  %s\n", worker)
-	} else {
+	switch in.Queue {
+	case config.NoQueue:
 		fmt.Fprintf(s.out, "The job queue is off: each mail leaves inside its request. To turn it on, take the # from\nPI_JOB_QUEUE_CLASS in %s and start the server again. A worker of its own is then:\n  %s\n", in.Config, worker)
+	case config.RedisQueue:
+		fmt.Fprintf(s.out, "Start a worker beside it, as this user; without one, mails wait:\n  %s\n", worker)
+	default:
+		fmt.Fprintf(s.out, "It has 4 workers of its own. More of them, as this user:\n  %s\n", worker)
 	}
-	fmt.Fprintf(s.out, "Look whether it answers:\n  curl -s http://127.0.0.1:8080/auth --data-urlencode username=%s --data-urlencode password=PASSWORD\n", shellWord(admin))
+	fmt.Fprintf(s.out, "Look whether it answers:\n  curl -s http://127.0.0.1:8080/auth --data-urlencode username=%s --data-urlencode password=PASSWORD\nThen go on in a browser on this host: http://127.0.0.1:8080/\n", shellWord(admin))
 }
 
 // shellWord quotes a text for a shell where it must be.
