@@ -42,8 +42,8 @@ func fieldsOf(one mail.Server) object {
 	}
 }
 
-// oneServer answers GET /smtpserver/<identifier> (ours): the fields of the list, the identifier, the revision to give back with a
-// change, and what the S/MIME certificate says (null: none is named; its dates are null when it cannot be read).
+// oneServer answers GET /smtpserver/<identifier> (ours): the fields of the list, secrets empty where none is stored, the
+// identifier, the revision to give back with a change, and what the S/MIME certificate says (null: none is named; its dates are null when it cannot be read).
 func (s *server) oneServer(w http.ResponseWriter, r *http.Request) error {
 	identifier, err := pathOf(r, "identifier")
 	if err != nil {
@@ -55,6 +55,7 @@ func (s *server) oneServer(w http.ResponseWriter, r *http.Request) error {
 	}
 	value := fieldsOf(one.Server)
 	value["identifier"], value["revision"], value["smime_certificate"] = one.Identifier, one.Revision, nil
+	value["password"], value["private_key_password"] = one.Password.Reveal(), one.PrivateKeyPassword.Reveal() // censored
 	if c := one.Certificate; c != nil {
 		certificate := object{"subject": c.Subject, "issuer": c.Issuer, "not_before": nil, "not_after": nil, "emails": c.Emails, "error": nil}
 		if !c.NotAfter.IsZero() {

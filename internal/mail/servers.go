@@ -59,7 +59,7 @@ func (s *Servers) Server(ctx context.Context, identifier string) (Server, error)
 
 // Definition is a server as an administrator sees it, without its secrets.
 type Definition struct {
-	Server
+	Server                   // its secrets are Censored where one is stored
 	Revision    int64        // another after each change
 	Certificate *Certificate // that mails are signed with; nil: none is named
 }
@@ -74,6 +74,12 @@ func (s *Servers) Definition(ctx context.Context, identifier string) (Definition
 		return Definition{}, fmt.Errorf("SMTP server %q: %w", identifier, err)
 	}
 	d := Definition{Server: one.Server, Revision: one.revision} // before a secret is opened
+	if one.password != nil {
+		d.Password = Censored
+	}
+	if one.keyPassword != nil {
+		d.PrivateKeyPassword = Censored
+	}
 	unopened := s.openKeyPassword(&one)
 	if d.Certificate = s.signers.certificate(one.Server, s.db.Now()); d.Certificate != nil && unopened != nil {
 		d.Certificate.Problem = asFinding(unopened)

@@ -392,8 +392,8 @@ func TestCertificateIsShownAndWarnedAbout(t *testing.T) {
 		strings.Join(c.Emails, " ") != "other@example.com old@example.com" {
 		t.Errorf("%+v", c)
 	}
-	if d.PrivateKeyPassword != "" || d.Password != "" {
-		t.Error("a definition holds secrets")
+	if d.PrivateKeyPassword != mail.Censored || d.Password != "" {
+		t.Error("a definition holds secrets, or does not tell that one is stored")
 	}
 	server.Sender = "old@example.com"
 	if saved, err := s.Change(t.Context(), mail.Change{Server: server}); err != nil || len(saved.Warnings) != 1 {

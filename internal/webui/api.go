@@ -24,15 +24,19 @@ type apiError struct {
 	Code    int    // privacyIDEA's number
 	Message string // for people, without its number
 	Field   string // the parameter that it is about; ''
+	Ours    bool   // the message is in the visitor's language
 }
 
 // Error implements error.
 func (e *apiError) Error() string { return fmt.Sprintf("%s (%d)", e.Message, e.Code) }
 
+// missing is what to do about a field that must not be empty.
+const missing = "Fill in this field"
+
 // What refusals of a parameter look like (fault.Missing and httpapi's wrong; compatibility.md).
 var (
-	aboutParameter = regexp.MustCompile(`(?s)^Parameter (\w+): (.*)$`)
-	aboutMissing   = regexp.MustCompile(`^Missing parameter: '?(\w+)'?$`)
+	aboutParameter = regexp.MustCompile(`(?s)^Parameter ([\w.]+): (.*)$`)
+	aboutMissing   = regexp.MustCompile(`^Missing parameter: '?([\w.]+)'?$`)
 	number         = regexp.MustCompile(`^ERR\d+: `)
 )
 
@@ -40,12 +44,21 @@ var (
 func newAPIError(status, code int, message string) *apiError {
 	e := &apiError{Status: status, Code: code, Message: number.ReplaceAllString(message, "")}
 	if m := aboutParameter.FindStringSubmatch(e.Message); m != nil {
-		e.Field, e.Message = m[1], strings.ToUpper(m[2][:1])+m[2][1:]
+		e.Field, e.Message = m[1], m[2]
 	}
 	if m := aboutMissing.FindStringSubmatch(e.Message); m != nil {
-		e.Field = m[1]
+		e.Field, e.Message = m[1], missing
 	}
+	e.Message = sentence(e.Message)
 	return e
+}
+
+// sentence begins a text with a capital letter.
+func sentence(s string) string {
+	if s == "" {
+		return s
+	}
+	return strings.ToUpper(s[:1]) + s[1:]
 }
 
 // status returns the HTTP status of a refusal, 0 for every other error.
@@ -82,7 +95,12 @@ func (v *visit) call(method, path string, params url.Values) (answer, error) {
 	}
 	out := &recorder{header: make(http.Header), status: http.StatusOK}
 	v.site.api.ServeHTTP(out, r)
-	return out.answer()
+	a, err := out.answer()
+	var refused *apiError
+	if errors.As(err, &refused) {
+		refused.Message, refused.Ours = v.text.translate(refused.Message)
+	}
+	return a, err
 }
 
 // get asks for path and decodes the value into what to points to.

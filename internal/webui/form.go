@@ -16,6 +16,8 @@ type field struct {
 	Options  []option // of a select
 	Required bool
 	Fixed    bool   // shown, not changed
+	Focus    bool   // the cursor stands in it when the page is opened
+	Bare     bool   // without help: in a filter the label says all
 	Max      int    // characters; 0: no limit
 	Hint     string // placeholder: an example
 	Complete string // autocomplete, HTML's word for what it is (WCAG 1.3.5)
@@ -69,9 +71,9 @@ func (v *visit) blame(fields []*field, err error) (above string, other error) {
 	return e.Message, nil
 }
 
-// ruleOf returns what to say beside a field: the API's sentence, which is English, or the field's rule in the visitor's language.
+// ruleOf returns what to say beside a field: the API's sentence, or the field's rule where that is not in the visitor's language.
 func (v *visit) ruleOf(f field, e *apiError) string {
-	if rule := f.Text + ".rule"; v.text.Name != fallback && v.text.has(rule) {
+	if rule := f.Text + ".rule"; !e.Ours && v.text.has(rule) {
 		return v.text.say(rule)
 	}
 	return e.Message

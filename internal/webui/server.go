@@ -1,11 +1,9 @@
 package webui
 
 import (
-	"encoding/json"
 	"net/http"
-	"net/url"
 	"strconv"
-	"time"
+	"strings"
 )
 
 // serverPage is the data of the form of an SMTP server.
@@ -16,11 +14,27 @@ type serverPage struct {
 	Groups    []group
 	Above     string // what is wrong with the form as a whole
 	Saved     bool
-	Conflict  bool // somebody else was faster
+	Conflict  bool // somebody else was faster: the form carries the revision that is saved now, and shows how that differs
 	Warnings  []string
 	Recipient field
 	Report    *report // of a test mail
 }
+
+// value returns what stands in a field of the form.
+func (p serverPage) value(name string) string {
+	for _, f := range fields(p.Groups) {
+		if f.Name == name {
+			return f.Value
+		}
+	}
+	return ""
+}
+
+// Identifier returns the identifier that stands in the form; Target the mail server.
+func (p serverPage) Identifier() string { return p.value("identifier") }
+
+// Target returns the mail server that stands in the form.
+func (p serverPage) Target() string { return p.value("server") }
 
 // group is a part of a long form.
 type group struct {
@@ -44,19 +58,20 @@ func (v *visit) form(s server, isNew bool, note string, forCodes bool) []group {
 	hint := func(text string) func(*field) { return func(f *field) { f.Hint = text } }
 	kind := func(name string) func(*field) { return func(f *field) { f.Type, f.Complete = name, "off" } }
 	fixed := func(f *field) { f.Fixed = !isNew }
-	queue := box("enqueue_job", s.Queue)
+	queue, codes := box("enqueue_job", s.Queue), box("for_codes", forCodes)
 	queue.Note = note
+	codes.Fixed = !v.session.may("configwrite")
 	return []group{
 		{"server.group.what", []field{
 			text("identifier", s.Identifier, 255, required, fixed, hint("mySmtpServer")), text("server", s.Server, 255, required, hint("mail.example.com")),
-			text("port", number0(s.Port), 5, kind("number"), hint("25")), text("sender", s.Sender, 255, required, hint("otpost@example.com")),
-			text("description", s.Description, 255)}},
-		{"server.group.queue", []field{queue, box("for_codes", forCodes)}},
+			text("port", number0(s.Port), 5, kind("number"), hint("25")), text("sender", s.Sender, 500, required, hint("otpost@example.com")),
+			text("description", s.Description, 2000, kind("textarea"))}},
+		{"server.group.queue", []field{queue, codes}},
 		{"server.group.login", []field{text("username", s.Username, 255, func(f *field) { f.Complete = "off" }),
 			text("password", s.Password, 255, func(f *field) { f.Type, f.Complete = "password", "new-password" })}},
-		{"server.group.way", []field{box("tls", s.TLS), box("tls_verify", s.TLSVerify), text("ca_file", s.CAFile, 255, hint("/etc/otpost/ca.pem")),
+		{"server.group.way", []field{box("tls", s.TLS), box("tls_verify", s.TLSVerify), text("ca_file", s.CAFile, 1000, hint("/etc/otpost/ca.pem")),
 			text("ehlo_name", s.EHLOName, 255, hint("login.example.com")), text("timeout", number0(s.Timeout), 3, kind("number"), hint("10"))}},
-		{"server.group.smime", []field{box("smime", s.SMIME), text("certificate", s.Certificate, 255), text("private_key", s.PrivateKey, 255),
+		{"server.group.smime", []field{box("smime", s.SMIME), text("certificate", s.Certificate, 1000), text("private_key", s.PrivateKey, 1000),
 			text("private_key_password", s.PrivateKeyPassword, 255, func(f *field) { f.Type, f.Complete = "password", "new-password" }),
 			box("dont_send_on_error", s.DontSendOnError)}},
 	}
@@ -124,15 +139,25 @@ func (v *visit) savedServer(identifier string) (serverPage, error) {
 
 func (v *visit) showServer(status int, p serverPage) {
 	if p.Recipient.Name == "" {
-		p.Recipient = field{Name: "recipient", Text: "server.recipient", Type: "email", Complete: "email", Max: 254, Value: v.r.PostForm.Get("recipient")}
+		p.Recipient = v.recipient()
+	}
+	if c := p.Server.SMIMECertificate; c != nil && c.Error != "" {
+		_, problem, _ := strings.Cut(c.Error, ": ") // the field's name
+		c.Error, _ = v.text.translate(sentence(problem))
 	}
 	v.show(status, "server", p)
+}
+
+// recipient returns the field of who gets the test mail.
+func (v *visit) recipient() field {
+	return field{Name: "recipient", Text: "server.recipient", Type: "text", Complete: "email", Hint: "you@example.com", Max: 254, Value: v.r.PostForm.Get("recipient")}
 }
 
 // typedServer returns the form as it was sent, over what is saved.
 func (v *visit) typedServer() (serverPage, error) {
 	form := v.r.PostForm
 	p := serverPage{New: form.Get("revision") == "0", Revision: form.Get("revision")}
+	p.Server.Identifier = form.Get("identifier")
 	q, err := v.queue()
 	if err != nil {
 		return p, err
@@ -140,146 +165,4 @@ func (v *visit) typedServer() (serverPage, error) {
 	p.Groups = v.form(server{}, p.New, v.note(q), false)
 	fill(fields(p.Groups), form)
 	return p, nil
-}
-
-// saveServer saves the form. Of two administrators who change a server the second is told, and keeps what he typed.
-func (v *visit) saveServer() error {
-	p, err := v.typedServer()
-	if err != nil {
-		return err
-	}
-	form := v.r.PostForm
-	identifier := form.Get("identifier")
-	if identifier == "" {
-		return v.serverRefused(p, newAPIError(http.StatusBadRequest, 0, "ERR905: Missing parameter: identifier"))
-	}
-	asked := p.params(form)
-	asked.Set("revision", p.Revision)
-	asked.Set("check", "1")
-	a, err := v.call(http.MethodPost, pathTo("smtpserver", identifier), asked)
-	if err != nil {
-		return v.serverRefused(p, err)
-	}
-	if err := v.chooseForCodes(identifier, form.Get("for_codes") != ""); err != nil {
-		return err
-	}
-	return v.serverSaved(identifier, a)
-}
-
-// params returns the parameters of REST for the form.
-func (p serverPage) params(form url.Values) url.Values {
-	asked := params(fields(p.Groups), form)
-	asked.Del("for_codes") // a setting
-	return asked
-}
-
-// chooseForCodes writes or takes back that the codes of e-mail tokens leave by this server.
-func (v *visit) chooseForCodes(identifier string, chosen bool) error {
-	if !v.session.may("configwrite") {
-		return nil
-	}
-	now, err := v.serverForCodes()
-	switch {
-	case err != nil:
-		return err
-	case chosen && now != identifier:
-		_, err = v.call(http.MethodPost, "/system/setConfig", url.Values{codesSetting: {identifier}})
-	case !chosen && now == identifier && v.session.may("configdelete"):
-		_, err = v.call(http.MethodDelete, pathTo("system", codesSetting), nil)
-	}
-	return err
-}
-
-// serverSaved goes back to the list, or stays with what the API warns of.
-func (v *visit) serverSaved(identifier string, a answer) error {
-	var detail struct {
-		Cleared  bool `json:"secret_cleared"`
-		Warnings []struct{ Field, Message string }
-	}
-	if len(a.Detail) > 0 {
-		if err := json.Unmarshal(a.Detail, &detail); err != nil {
-			return err
-		}
-	}
-	if !detail.Cleared && len(detail.Warnings) == 0 {
-		return v.redirect("/ui/servers", "server_saved")
-	}
-	p, err := v.savedServer(identifier)
-	if err != nil {
-		return err
-	}
-	p.Saved = true
-	if detail.Cleared {
-		p.Warnings = append(p.Warnings, v.text.say("server.cleared"))
-	}
-	for _, w := range detail.Warnings {
-		p.warn(w.Field, w.Message)
-	}
-	v.showServer(http.StatusOK, p)
-	return nil
-}
-
-// warn puts a warning beside its field.
-func (p *serverPage) warn(name, message string) {
-	for _, f := range fields(p.Groups) {
-		if f.Name == name {
-			f.Note = message
-			return
-		}
-	}
-	p.Warnings = append(p.Warnings, message)
-}
-
-// serverRefused shows the form again, with what is wrong beside its field.
-func (v *visit) serverRefused(p serverPage, err error) error {
-	p.Conflict = status(err) == http.StatusConflict && !p.New
-	above, other := v.blame(fields(p.Groups), err)
-	if other != nil {
-		return other
-	}
-	p.Above = above
-	v.showServer(max(http.StatusBadRequest, status(err)), p)
-	return nil
-}
-
-// report is what POST /smtpserver/send_test_email tells with report=1.
-type report struct {
-	Accepted  bool
-	Message   string
-	State     string
-	Via       string
-	Diagnosis struct{ Code, Sentence string }
-	Attempts  []attempt
-	At        time.Time
-}
-
-// testServer sends a test mail by what the form says, saved or not, and shows it step by step.
-func (v *visit) testServer() error {
-	p, err := v.typedServer()
-	if err != nil {
-		return err
-	}
-	asked := p.params(v.r.PostForm)
-	asked.Set("recipient", v.r.PostForm.Get("recipient"))
-	asked.Set("report", "1")
-	p.Recipient = field{Name: "recipient", Text: "server.recipient", Type: "email", Complete: "email", Max: 254, Value: v.r.PostForm.Get("recipient")}
-	a, err := v.call(http.MethodPost, "/smtpserver/send_test_email", asked)
-	if err != nil {
-		above, other := v.blame(append(fields(p.Groups), &p.Recipient), err)
-		if other != nil {
-			return other
-		}
-		p.Above = above
-		v.showServer(http.StatusBadRequest, p)
-		return nil
-	}
-	p.Report = &report{At: v.site.options.Now()}
-	if err := json.Unmarshal(a.Detail, p.Report); err != nil {
-		return err
-	}
-	if err := json.Unmarshal(a.Value, &p.Report.Accepted); err != nil {
-		return err
-	}
-	v.showServer(http.StatusOK, p)
-	return nil
 }

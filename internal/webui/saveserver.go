@@ -1,0 +1,164 @@
+package webui
+
+import (
+	"encoding/json"
+	"errors"
+	"net/http"
+	"net/url"
+	"strings"
+)
+
+// saveServer saves the form. Of two administrators who change a server the second is told, and keeps what he typed.
+func (v *visit) saveServer() error {
+	p, err := v.typedServer()
+	if err != nil {
+		return err
+	}
+	form := v.r.PostForm
+	identifier := form.Get("identifier")
+	if identifier == "" {
+		said, ours := v.text.translate(missing)
+		return v.serverRefused(p, &apiError{Status: http.StatusBadRequest, Field: "identifier", Message: said, Ours: ours})
+	}
+	asked := p.params(form)
+	asked.Set("revision", p.Revision)
+	asked.Set("check", "1")
+	a, err := v.call(http.MethodPost, pathTo("smtpserver", identifier), asked)
+	if err != nil {
+		return v.serverRefused(p, err)
+	}
+	if err := v.chooseForCodes(identifier, form.Get("for_codes") != ""); err != nil {
+		return err
+	}
+	return v.serverSaved(identifier, a)
+}
+
+// params returns the parameters of REST for the form.
+func (p serverPage) params(form url.Values) url.Values {
+	asked := params(fields(p.Groups), form)
+	asked.Del("for_codes") // a setting
+	return asked
+}
+
+// chooseForCodes writes or takes back that the codes of e-mail tokens leave by this server.
+func (v *visit) chooseForCodes(identifier string, chosen bool) error {
+	if !v.session.may("configwrite") {
+		return nil
+	}
+	now, err := v.serverForCodes()
+	switch {
+	case err != nil:
+		return err
+	case chosen && now != identifier:
+		_, err = v.call(http.MethodPost, "/system/setConfig", url.Values{codesSetting: {identifier}})
+	case !chosen && now == identifier && v.session.may("configdelete"):
+		_, err = v.call(http.MethodDelete, pathTo("system", codesSetting), nil)
+	}
+	return err
+}
+
+// serverSaved goes back to the list, or stays with what the API warns of.
+func (v *visit) serverSaved(identifier string, a answer) error {
+	var detail struct {
+		Cleared  bool `json:"secret_cleared"`
+		Warnings []struct{ Field, Message string }
+	}
+	if len(a.Detail) > 0 {
+		if err := json.Unmarshal(a.Detail, &detail); err != nil {
+			return err
+		}
+	}
+	if !detail.Cleared && len(detail.Warnings) == 0 {
+		return v.redirect("/ui/servers", "server_saved")
+	}
+	p, err := v.savedServer(identifier)
+	if err != nil {
+		return err
+	}
+	p.Saved = true
+	if detail.Cleared {
+		p.Warnings = append(p.Warnings, v.text.say("server.cleared"))
+	}
+	for _, w := range detail.Warnings {
+		said, _ := v.text.translate(sentence(w.Message))
+		p.warn(w.Field, said)
+	}
+	v.showServer(http.StatusOK, p)
+	return nil
+}
+
+// warn puts a warning beside its field.
+func (p *serverPage) warn(name, message string) {
+	for _, f := range fields(p.Groups) {
+		if f.Name == name {
+			f.Note = message
+			return
+		}
+	}
+	p.Warnings = append(p.Warnings, message)
+}
+
+// serverRefused shows the form again, with what is wrong beside its field.
+func (v *visit) serverRefused(p serverPage, err error) error {
+	var e *apiError
+	if errors.As(err, &e) && e.Status == http.StatusConflict {
+		if !p.New {
+			return v.overtaken(p, e)
+		}
+		e.Field = "identifier"
+	}
+	above, other := v.blame(fields(p.Groups), err)
+	if other != nil {
+		return other
+	}
+	p.Above = above
+	v.showServer(max(http.StatusBadRequest, status(err)), p)
+	return nil
+}
+
+// overtaken shows the form of whom somebody else was faster than: what he typed stays, what is saved now stands beside it, and to
+// save again replaces it. A server that is gone by now would be made anew.
+func (v *visit) overtaken(p serverPage, e *apiError) error {
+	now, err := v.savedServer(p.Server.Identifier)
+	switch {
+	case status(err) == http.StatusNotFound:
+		p.Above, p.New, p.Revision = e.Message, true, "0"
+		for _, f := range fields(p.Groups) {
+			if f.Type == "password" && f.Value == censored {
+				f.Value = ""
+			}
+			f.Fixed = false
+		}
+	case err != nil:
+		return err
+	default:
+		p.Conflict, p.Revision, p.Server = true, now.Revision, now.Server
+		saved := fields(now.Groups)
+		for i, f := range fields(p.Groups) {
+			f.Note = v.differs(*f, *saved[i])
+		}
+	}
+	v.showServer(http.StatusConflict, p)
+	return nil
+}
+
+// censored stands for a stored secret.
+const censored = "__CENSORED__"
+
+// differs returns what is saved where something else stands in the form, "" where both are the same.
+func (v *visit) differs(typed, saved field) string {
+	switch {
+	case typed.Type == "password" || typed.Checked == saved.Checked && lines.Replace(typed.Value) == lines.Replace(saved.Value):
+		return saved.Note
+	case typed.Type == "checkbox" && saved.Checked:
+		return v.text.say("server.saved.on")
+	case typed.Type == "checkbox":
+		return v.text.say("server.saved.off")
+	case saved.Value == "":
+		return v.text.say("server.saved.empty")
+	}
+	return v.text.say("server.saved", saved.Value)
+}
+
+// lines makes the line ends that a browser sends those that anybody else may have written.
+var lines = strings.NewReplacer("\r\n", "\n")

@@ -1,0 +1,34 @@
+package browser
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/network"
+	"github.com/chromedp/chromedp"
+)
+
+// Forget deletes the tab's cookies: the session ends, as it does by itself after an hour.
+func (p *Page) Forget() {
+	p.t.Helper()
+	p.do("delete the cookies", chromedp.Func(func(ctx context.Context, t *chromedp.Target) error {
+		_, err := cdp.Call(ctx, t, network.ClearBrowserCookies, cdp.Empty{})
+		return err
+	}))
+}
+
+// Answer answers the questions of the page (confirm) from now on, until another page is loaded. Asked returns the last one.
+func (p *Page) Answer(yes bool) {
+	p.t.Helper()
+	Eval[struct{}](p, fmt.Sprintf("void (window.confirm = (question) => { sessionStorage.asked = question; return %t })", yes))
+}
+
+// Asked returns what the page asked last since Answer, empty when nothing.
+func (p *Page) Asked() string { p.t.Helper(); return Eval[string](p, "sessionStorage.asked || ''") }
+
+// Unbounded takes the limits of length from the fields, as somebody does who sends a form without a browser.
+func (p *Page) Unbounded() {
+	p.t.Helper()
+	Eval[struct{}](p, "void document.querySelectorAll('[maxlength]').forEach((e) => e.removeAttribute('maxlength'))")
+}
