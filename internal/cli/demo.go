@@ -27,7 +27,7 @@ const (
 
 // demoCommand shows the program at work. Everything it makes is in a temporary folder and on loopback.
 type demoCommand struct {
-	Stay bool `help:"Keep the server up afterwards, print how to try it with curl, and print the mails as they arrive."`
+	Stay bool `help:"Keep the server up afterwards, print how to try it in a browser and with curl, and print the mails as they arrive."`
 }
 
 // Run implements the command.
@@ -56,6 +56,8 @@ type demo struct {
 	streams
 	folder string
 	stop   stops
+
+	password app.Password // of the administrator; told with --stay alone
 
 	rest   *restClient
 	mails  *inbox.Inbox
@@ -107,10 +109,10 @@ func (d *demo) judge(inline, queued time.Duration) error {
 // start makes an installation, opens it as setup and serve do, and starts server, workers and mail server.
 func (d *demo) start(ctx context.Context) (err error) {
 	d.last = time.Now()
-	password := randomPassword()
+	d.password = randomPassword()
 	installed, err := app.Setup(ctx, app.SetupOptions{
 		Dir: d.folder, Admin: "admin", Queue: config.EmbeddedQueue, Log: warnings(d.streams),
-		Password: func() (app.Password, error) { return password, nil },
+		Password: func() (app.Password, error) { return d.password, nil },
 	})
 	if err != nil {
 		return err
@@ -136,7 +138,7 @@ func (d *demo) start(ctx context.Context) (err error) {
 	go func() { d.ended <- d.app.Serve(serving, d.stop.hard, app.Door{Listener: l}, 1) }()
 	d.rest = newRestClient("http://" + l.Addr().String())
 	d.done("otpost serve", d.rest.base+" with one worker")
-	if err := d.rest.logIn(ctx, "admin", password.Reveal()); err != nil {
+	if err := d.rest.logIn(ctx, "admin", d.password.Reveal()); err != nil {
 		return err
 	}
 	d.done("POST /auth", "as the administrator")
@@ -224,15 +226,20 @@ func (d *demo) login(ctx context.Context) (time.Duration, error) {
 // stay keeps the server up until a signal comes.
 func (d *demo) stay(ctx context.Context) error {
 	fmt.Fprintf(d.out, `
-The server stays up until Ctrl-C; then everything is removed. Try it: the PIN
-first, then the code of the mail that appears here, with the transaction_id of
-the answer as ID.
+The server stays up until Ctrl-C; then everything is removed. Try it in a
+browser, as the administrator or as alice with the PIN %[2]s:
 
-  URL=%s/validate
-  curl -s $URL/check -d user=alice -d pass=%s
+  %[3]s/           admin, password %[4]s
+  %[3]s/ui/login   alice
+
+or in a shell: the PIN first, then the code of the mail that appears here, with
+the transaction_id of the answer as ID.
+
+  URL=%[1]s/validate
+  curl -s $URL/check -d user=alice -d pass=%[2]s
   curl -s $URL/polltransaction -G -d transaction_id=ID
   curl -s $URL/check -d user=alice -d transaction_id=ID -d pass=CODE
-`, d.rest.base, demoPIN)
+`, d.rest.base, demoPIN, d.rest.base, d.password.Reveal())
 	for {
 		mails, err := d.mails.Wait(ctx, d.seen+1)
 		if err != nil {

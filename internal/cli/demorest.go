@@ -123,5 +123,5 @@ func (d *demo) printMail(m inbox.Message) (string, error) {
 	return string(code), nil
 }
 
-// randomPassword returns a password that nobody needs to know.
+// randomPassword returns a password for one demo.
 func randomPassword() app.Password { return app.Password(rand.Text()) }
