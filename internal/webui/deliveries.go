@@ -1,6 +1,7 @@
 package webui
 
 import (
+	"errors"
 	"net/http"
 	"net/url"
 	"slices"
@@ -79,31 +80,44 @@ var (
 
 // deliveriesPage is the data of the list.
 type deliveriesPage struct {
-	States       []option
-	Servers      []option
-	Serial       string
-	Transaction  string
-	Since, Until string // of inputs of type datetime-local, UTC
-	Error        string
-	Deliveries   []delivery
-	Next         string // the address of older ones; ''
-	Live         string // the address that tells of changes; '' on older pages
-	Filtered     bool
+	Fields     []field // of the filter
+	Above      string
+	Deliveries []delivery
+	Newest     string // the address of the first page; '' : it is this one
+	Next       string // the address of older ones; ''
+	Live       string // the address that tells of changes; '' on older pages
+	Filtered   bool
+}
+
+// filterFields are what the list can be filtered by. The names are those of GET /delivery/.
+func (v *visit) filterFields(servers []string) []field {
+	any := option{Text: v.text.say("deliveries.all")}
+	states, names := []option{any}, []option{any}
+	for _, state := range allStates {
+		states = append(states, option{Value: state, Text: v.text.say("state." + state)})
+	}
+	for _, name := range servers {
+		names = append(names, option{Value: name, Text: name})
+	}
+	return []field{
+		{Name: "state", Text: "deliveries.state", Type: "select", Options: states, Bare: true},
+		{Name: "server", Text: "deliveries.server", Type: "select", Options: names, Bare: true},
+		{Name: "serial", Text: "deliveries.serial", Type: "text", Max: 40, Bare: true},
+		{Name: "transaction_id", Text: "deliveries.transaction", Type: "text", Max: 20, Bare: true},
+		{Name: "since", Text: "deliveries.since", Type: "datetime-local", Bare: true},
+		{Name: "until", Text: "deliveries.until", Type: "datetime-local", Bare: true},
+	}
 }
 
 // filterOf returns the parameters of REST for what the list is filtered by.
 func filterOf(q url.Values) url.Values {
 	out := make(url.Values)
-	for _, name := range []string{"state", "server", "serial", "transaction_id", "before"} {
-		if text := strings.TrimSpace(q.Get(name)); text != "" {
-			out.Set(name, text)
+	for _, name := range []string{"state", "server", "serial", "transaction_id", "before", "since", "until"} {
+		text := strings.TrimSpace(q.Get(name))
+		if at, err := time.Parse("2006-01-02T15:04", text); err == nil { // what an input of type datetime-local gives
+			text = at.Format(time.RFC3339)
 		}
-	}
-	for _, name := range []string{"since", "until"} {
-		if text := q.Get(name); text != "" {
-			if at, err := time.Parse("2006-01-02T15:04", text); err == nil {
-				text = at.Format(time.RFC3339)
-			}
+		if text != "" {
 			out.Set(name, text)
 		}
 	}
@@ -113,31 +127,38 @@ func filterOf(q url.Values) url.Values {
 // deliveries lists messages, newest first.
 func (v *visit) deliveries() error {
 	q := v.r.URL.Query()
-	p := deliveriesPage{Serial: q.Get("serial"), Transaction: q.Get("transaction_id"), Since: q.Get("since"), Until: q.Get("until")}
-	for _, state := range allStates {
-		p.States = append(p.States, option{Value: state, Text: v.text.say("state." + state), Chosen: q.Get("state") == state})
-	}
+	q.Del("done")
 	names, err := v.serverNames()
 	if err != nil {
 		return err
 	}
-	for _, name := range names {
-		p.Servers = append(p.Servers, option{Value: name, Text: name, Chosen: q.Get("server") == name})
-	}
+	p := deliveriesPage{Fields: v.filterFields(names)}
+	fields := each(p.Fields)
+	fill(fields, q)
 	asked := filterOf(q)
-	p.Filtered = len(asked) > 0
+	older := asked.Get("before") != ""
+	p.Filtered = len(asked) > 1 || len(asked) == 1 && !older
 	var found struct {
 		Deliveries []delivery
 		Next       string
 	}
-	if err := v.get("/delivery/", asked, &found); status(err) == http.StatusBadRequest {
-		p.Error = err.(*apiError).Message //nolint:errorlint // status found it
-	} else if err != nil {
-		return err
+	if err := v.get("/delivery/", asked, &found); err != nil {
+		if status(err) != http.StatusBadRequest {
+			return err
+		}
+		if p.Above, err = v.blame(fields, err); err != nil {
+			return err
+		}
+		v.show(http.StatusBadRequest, "deliveries", p)
+		return nil
 	}
 	p.Deliveries = found.Deliveries
-	if asked.Get("before") == "" {
-		p.Live = "/ui/deliveries/live?" + q.Encode()
+	q.Del("before")
+	first := "?" + q.Encode()
+	if older {
+		p.Newest = "/ui/deliveries" + first
+	} else {
+		p.Live = "/ui/deliveries/live" + first
 	}
 	if found.Next != "" {
 		q.Set("before", found.Next)
@@ -184,23 +205,32 @@ type story struct {
 type deliveryPage struct {
 	Delivery story
 	Live     string
+	Above    string // why nothing was changed
 }
 
 // delivery shows one message from its request to its outcome; after a click with its whole address, to who may see it.
 func (v *visit) delivery() error {
-	id := v.r.PathValue("id")
 	asked := url.Values{}
 	if v.r.Method == http.MethodPost {
 		asked.Set("recipient", "full")
 	}
-	var p deliveryPage
-	if err := v.get(pathTo("delivery", id), asked, &p.Delivery); err != nil {
+	return v.showDelivery(http.StatusOK, asked, "")
+}
+
+func (v *visit) showDelivery(code int, asked url.Values, above string) error {
+	id := v.r.PathValue("id")
+	p := deliveryPage{Above: above}
+	err := v.get(pathTo("delivery", id), asked, &p.Delivery)
+	switch {
+	case status(err) == http.StatusNotFound, status(err) == http.StatusBadRequest:
+		return &apiError{Status: http.StatusNotFound, Message: v.text.say("delivery.unknown")}
+	case err != nil:
 		return err
 	}
-	if p.Delivery.Open() && v.r.Method == http.MethodGet {
+	if p.Delivery.Open() && !asked.Has("recipient") { // loaded again, it would be masked again
 		p.Live = pathTo("ui", "deliveries", id, "live")
 	}
-	v.show(http.StatusOK, "delivery", p)
+	v.show(code, "delivery", p)
 	return nil
 }
 
@@ -213,7 +243,12 @@ func (v *visit) actOnDelivery() error {
 	if act != "retry" && act != "cancel" {
 		return &apiError{Status: http.StatusBadRequest, Message: v.text.say("error.form")}
 	}
-	if _, err := v.call(http.MethodPost, pathTo("delivery", id, act), nil); err != nil {
+	_, err := v.call(http.MethodPost, pathTo("delivery", id, act), nil)
+	var refused *apiError
+	switch {
+	case errors.As(err, &refused) && refused.Status == http.StatusConflict:
+		return v.showDelivery(http.StatusConflict, nil, refused.Message)
+	case err != nil:
 		return err
 	}
 	return v.redirect(pathTo("ui", "deliveries", id), "delivery_"+act)

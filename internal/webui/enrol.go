@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/url"
+	"slices"
 )
 
 // enrolPage is the first step of the wizard: whose token, which address, which PIN.
@@ -13,57 +14,47 @@ type enrolPage struct {
 	Above       string
 }
 
-// enrolFields are the form of a new e-mail token. The names are those of /token/init.
+// enrolFields are the form of a new e-mail token. The names are those of /token/init, and repeat.
 func enrolFields() []field {
-	return []field{
+	return append([]field{
 		{Name: "email", Text: "enrol.email", Type: "email", Complete: "off", Max: 254, Hint: "alice@example.com"},
 		{Name: "dynamic_email", Text: "enrol.dynamic", Type: "checkbox"},
-		{Name: "pin", Text: "enrol.pin", Type: "password", Complete: "new-password", Max: longestPIN},
-		{Name: "repeat", Text: "enrol.repeat", Type: "password", Complete: "new-password", Max: longestPIN},
-		{Name: "description", Text: "enrol.description", Type: "text", Max: 80},
-	}
+	}, append(pinFields("enrol"), field{Name: "description", Text: "enrol.description", Type: "text", Complete: "off", Max: 250})...)
 }
 
 // enrol shows the form, with the address that the user's record has.
 func (v *visit) enrol() error {
 	q := v.r.URL.Query()
-	p := enrolPage{User: q.Get("user"), Realm: q.Get("realm"), Fields: enrolFields()}
-	var found []user
-	if err := v.get("/user/", url.Values{"username": {p.User}, "realm": {p.Realm}}, &found); err != nil {
+	u, err := v.userNamed(q.Get("user"), q.Get("realm"))
+	if err != nil {
 		return err
 	}
-	for _, u := range found {
-		if u.Username == p.User {
-			p.Fields[0].Value = u.Email
-			v.show(http.StatusOK, "enrol", p)
-			return nil
-		}
-	}
-	return &apiError{Status: http.StatusNotFound, Message: v.text.say("users.unknown", p.User, p.Realm)}
+	p := enrolPage{User: u.Username, Realm: u.Realm, Fields: enrolFields()}
+	p.Fields[0].Value = u.Email
+	v.show(http.StatusOK, "enrol", p)
+	return nil
 }
 
 // enrolToken makes the token and sends its first message.
 func (v *visit) enrolToken() error {
 	typed := v.r.PostForm
 	p := enrolPage{User: typed.Get("user"), Realm: typed.Get("realm"), Fields: enrolFields()}
-	fill(each(p.Fields), typed)
-	if typed.Get("pin") != typed.Get("repeat") {
-		p.Fields[3].Error = v.text.say("tokens.differ")
+	fields := each(p.Fields)
+	fill(fields, typed)
+	if v.differ(fields) {
 		v.show(http.StatusBadRequest, "enrol", p)
 		return nil
 	}
-	asked := params(each(p.Fields), typed)
+	asked := params(fields, typed)
 	asked.Del("repeat")
 	asked.Set("type", "email")
 	asked.Set("user", p.User)
 	asked.Set("realm", p.Realm)
 	a, err := v.call(http.MethodPost, "/token/init", asked)
 	if err != nil {
-		above, other := v.blame(each(p.Fields), err)
-		if other != nil {
-			return other
+		if p.Above, err = v.blame(fields, err); err != nil {
+			return err
 		}
-		p.Above = above
 		v.show(http.StatusBadRequest, "enrol", p)
 		return nil
 	}
@@ -71,72 +62,97 @@ func (v *visit) enrolToken() error {
 	if err := json.Unmarshal(a.Detail, &made); err != nil {
 		return err
 	}
-	return v.firstMessage(made.Serial)
+	return v.sendCode(made.Serial, "token_made")
 }
 
 // firstPage is the second step: the first message is on its way, and its code proves that the token works.
 type firstPage struct {
 	Serial      string
-	Transaction string
+	Transaction string // '' : there is no code to wait for
 	Mail        news
-	Error       string
-	Works       bool
+	Error       string // about the code
+	Above       string // why there is none
 }
 
-// again sends a message for a token once more.
-func (v *visit) again() error { return v.firstMessage(v.r.PathValue("serial")) }
+// again sends a code for a token once more.
+func (v *visit) again() error { return v.sendCode(v.r.PathValue("serial"), "") }
 
-// firstMessage triggers a challenge and shows what becomes of its message.
-func (v *visit) firstMessage(serial string) error {
-	p := firstPage{Serial: serial}
+// sendCode triggers a challenge and goes on to the page that shows what becomes of its message; done is said there.
+func (v *visit) sendCode(serial, done string) error {
 	a, err := v.call(http.MethodPost, "/validate/triggerchallenge", url.Values{"serial": {serial}})
-	if status(err) != 0 {
-		p.Error = err.Error()
-		v.show(http.StatusOK, "first", p)
-		return nil
-	}
-	if err != nil {
+	if err != nil && (status(err) == 0 || status(err) == http.StatusUnauthorized) {
 		return err
 	}
 	var detail checkDetail
-	if err := json.Unmarshal(a.Detail, &detail); err != nil {
-		return err
+	if err == nil {
+		if err := json.Unmarshal(a.Detail, &detail); err != nil {
+			return err
+		}
 	}
-	if p.Transaction = detail.TransactionID; p.Transaction == "" {
-		p.Error = v.said(detail.Message, 0)
-		v.show(http.StatusOK, "first", p)
-		return nil
+	q := url.Values{}
+	if done != "" {
+		q.Set("done", done)
 	}
-	return v.showFirst(p)
+	switch key := saidKey(detail.Message); {
+	case detail.TransactionID != "":
+		q.Set("transaction_id", detail.TransactionID)
+	case slices.Contains(noCode, key):
+		q.Set("why", key)
+	default:
+		q.Set("why", noCode[0])
+	}
+	http.Redirect(v.w, v.r, pathOfToken(serial)+"/first?"+q.Encode(), http.StatusSeeOther)
+	return nil
 }
 
-// showFirst shows how the first message stands.
-func (v *visit) showFirst(p firstPage) (err error) {
-	if p.Mail, _, err = v.mailOf(p.Transaction); err != nil {
-		return err
+// noCode are the texts that say why there is no code; the first stands for all others.
+var noCode = []string{"first.unsent", "try.disabled", "try.locked"} //nolint:gochecknoglobals // a constant table
+
+// first shows how the message stands.
+func (v *visit) first() error {
+	q := v.r.URL.Query()
+	p := firstPage{Serial: v.r.PathValue("serial"), Transaction: q.Get("transaction_id")}
+	if why := q.Get("why"); slices.Contains(noCode, why) {
+		p.Above = v.text.say(why)
 	}
-	v.show(http.StatusOK, "first", p)
+	return v.showFirst(http.StatusOK, p)
+}
+
+func (v *visit) showFirst(status int, p firstPage) (err error) {
+	if p.Transaction != "" {
+		if p.Mail, err = v.mailOf(p.Transaction); err != nil {
+			return err
+		}
+	}
+	v.show(status, "first", p)
 	return nil
 }
 
 // tryFirst checks the code of the first message.
 func (v *visit) tryFirst() error {
-	p := firstPage{Serial: v.r.PathValue("serial"), Transaction: v.r.PostForm.Get("transaction_id")}
-	if v.r.PostForm.Get("look") != "" {
-		return v.showFirst(p)
+	form := v.r.PostForm
+	p := firstPage{Serial: v.r.PathValue("serial"), Transaction: form.Get("transaction_id")}
+	switch {
+	case form.Get("look") != "":
+		return v.showFirst(http.StatusOK, p)
+	case form.Get("pass") == "":
+		p.Error = v.text.say("try.nocode")
+		return v.showFirst(http.StatusBadRequest, p)
 	}
-	a, err := v.call(http.MethodPost, "/validate/check", url.Values{"serial": {p.Serial}, "transaction_id": {p.Transaction}, "pass": {v.r.PostForm.Get("pass")}})
+	a, err := v.call(http.MethodPost, "/validate/check", url.Values{"serial": {p.Serial}, "transaction_id": {p.Transaction}, "pass": {form.Get("pass")}})
 	if err != nil {
-		return err
+		if p.Error, err = v.blame(nil, err); err != nil {
+			return err
+		}
+		return v.showFirst(http.StatusBadRequest, p)
 	}
-	if p.Works = a.Authentication == "ACCEPT"; p.Works {
-		v.show(http.StatusOK, "first", p)
-		return nil
+	if a.Authentication == "ACCEPT" {
+		return v.redirect(pathOfToken(p.Serial), "token_works")
 	}
 	var detail checkDetail
 	if err := json.Unmarshal(a.Detail, &detail); err != nil {
 		return err
 	}
-	p.Error = v.said(detail.Message, 0)
-	return v.showFirst(p)
+	p.Error = v.said(detail.Message)
+	return v.showFirst(http.StatusOK, p)
 }

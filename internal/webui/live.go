@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"hash/fnv"
+	"io"
 	"net/http"
 	"time"
 )
@@ -12,18 +13,29 @@ const (
 	mostStreams  = 200              // open at once; each asks the API once a second
 	streamLife   = 10 * time.Minute // then the browser comes back by itself, with a session that may have ended
 	lookInterval = time.Second
-	keepAlive    = 15 // looks without news after which something is sent, so that a proxy holds the line
+	sendWithin   = 10 * time.Second // a browser that takes nothing gives its place back
+	keepAlive    = 15               // looks without news after which something is sent, so that a proxy holds the line
 )
 
 // news is what an event stream tells: a text for the element that listens, or only that the page has changed.
 type news struct {
 	State string `json:"state"` // a word for the style sheet
 	Text  string `json:"text"`
+	More  string `json:"more"`  // stands behind the text, and is not read out when it changes
 	Final bool   `json:"final"` // nothing follows
+
+	until, next *time.Time // of the message of a login: its code's end, and when it is tried again
 }
 
+// Until returns when the code of a message ends, nil when that is not known.
+func (n news) Until() *time.Time { return n.until }
+
+// Ended reports whether there is no code to type in.
+func (n news) Ended() bool { return n.State == "over" || n.State == "not_sent" }
+
 // stream sends server-sent events (HTML Living Standard, section 9.2): what look returns, each time it differs from the time
-// before, once a second, until it is final. It blocks until the browser is gone, the server stops, or ten minutes are over.
+// before, once a second, until it is final. It blocks until the browser is gone, the server stops, look fails (a session that has
+// ended), or ten minutes are over.
 func (v *visit) stream(event string, look func() (news, error)) error {
 	select {
 	case v.site.streams <- struct{}{}:
@@ -31,7 +43,7 @@ func (v *visit) stream(event string, look func() (news, error)) error {
 	default:
 		return &apiError{Status: http.StatusServiceUnavailable, Message: v.text.say("error.streams")}
 	}
-	first, err := look()
+	now, err := look()
 	if err != nil {
 		return err
 	}
@@ -39,26 +51,28 @@ func (v *visit) stream(event string, look func() (news, error)) error {
 	if err := control.SetReadDeadline(time.Time{}); err != nil { // the server's time-out for reading would end the stream
 		return fmt.Errorf("open event stream: %w", err)
 	}
+	defer control.SetWriteDeadline(time.Time{}) //nolint:errcheck // what send sets is not for the connection's next request
 	v.w.Header().Set("Content-Type", "text/event-stream")
 	v.w.Header().Set("X-Accel-Buffering", "no") // nginx would wait for more
 	end := time.NewTimer(streamLife)
 	defer end.Stop()
 	tick := time.NewTicker(lookInterval)
 	defer tick.Stop()
-	for last, quiet := (news{}), 0; ; {
+	told, quiet := "", 0
+	for {
+		data, err := json.Marshal(now)
+		if err != nil {
+			return err
+		}
 		switch {
-		case first != last:
-			last, quiet = first, 0
-			data, err := json.Marshal(last)
-			if err != nil {
-				return err
-			}
-			fmt.Fprintf(v.w, "event: %s\ndata: %s\n\n", event, data)
+		case string(data) != told:
+			told, quiet = string(data), 0
+			err = send(v.w, control, "event: "+event+"\ndata: "+told+"\n\n")
 		case quiet >= keepAlive:
 			quiet = 0
-			fmt.Fprint(v.w, ":\n\n")
+			err = send(v.w, control, ":\n\n")
 		}
-		if err := control.Flush(); err != nil || last.Final {
+		if err != nil || now.Final {
 			return nil //nolint:nilerr // the browser is gone
 		}
 		select {
@@ -71,10 +85,21 @@ func (v *visit) stream(event string, look func() (news, error)) error {
 		case <-tick.C:
 		}
 		quiet++
-		if first, err = look(); err != nil {
+		if now, err = look(); err != nil {
 			return nil //nolint:nilerr // the page finds out when it is loaded again
 		}
 	}
+}
+
+// send writes a part of a stream and sees that it leaves.
+func send(w io.Writer, control *http.ResponseController, part string) error {
+	if err := control.SetWriteDeadline(time.Now().Add(sendWithin)); err != nil {
+		return err
+	}
+	if _, err := io.WriteString(w, part); err != nil {
+		return err
+	}
+	return control.Flush()
 }
 
 // watch streams that the answers of paths of the API have changed; the page then loads itself again.

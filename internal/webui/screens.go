@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"path"
 )
 
 // screen is one row of the table: who may see what at which address.
@@ -13,6 +14,8 @@ type screen struct {
 	right  string // privacyIDEA's name of the right that the page needs; '' : a session is enough
 	open   bool   // for people without a session too
 	menu   string // key of the entry in the menu; '' : none
+	own    string // that for users who are no administrators; '' : the same
+	below  string // the path of the entry in the menu that the page belongs to; '' : one that the path begins with
 	show   func(*visit) error
 }
 
@@ -20,6 +23,7 @@ type screen struct {
 func table() []screen {
 	return []screen{
 		{method: "GET", path: "/{$}", open: true, show: (*visit).home},
+		{method: "GET", path: "/ui/signin", open: true, show: (*visit).home},
 		{method: "POST", path: "/ui/signin", open: true, show: (*visit).signIn},
 		{method: "POST", path: "/ui/signout", open: true, show: (*visit).signOut},
 		{method: "POST", path: "/ui/language", open: true, show: (*visit).chooseLanguage},
@@ -31,19 +35,23 @@ func table() []screen {
 		{method: "POST", path: "/ui/servers", right: "smtpserver_write", show: (*visit).saveServer},
 		{method: "POST", path: "/ui/testserver", right: "smtpserver_write", show: (*visit).testServer},
 		{method: "POST", path: "/ui/servers/{identifier}/delete", right: "smtpserver_write", show: (*visit).deleteServer},
-		{method: "GET", path: "/ui/users", menu: "users.menu", show: (*visit).users},
-		{method: "GET", path: "/ui/user", right: "userlist", show: (*visit).owner},
-		{method: "GET", path: "/ui/tokens/{serial}", right: "tokenlist", show: (*visit).token},
-		{method: "POST", path: "/ui/tokens/{serial}", right: "tokenlist", show: (*visit).actOnToken},
-		{method: "POST", path: "/ui/tokens/{serial}/pin", right: "setpin", show: (*visit).setPIN},
-		{method: "GET", path: "/ui/enrol", right: "enrollEMAIL", show: (*visit).enrol},
-		{method: "POST", path: "/ui/enrol", right: "enrollEMAIL", show: (*visit).enrolToken},
-		{method: "POST", path: "/ui/tokens/{serial}/first", right: "triggerchallenge", show: (*visit).again},
-		{method: "POST", path: "/ui/tokens/{serial}/first/code", right: "triggerchallenge", show: (*visit).tryFirst},
+		{method: "GET", path: "/ui/users", menu: "users.menu", own: "owner.own", show: (*visit).users},
+		{method: "GET", path: "/ui/user", right: "userlist", below: "/ui/users", show: (*visit).owner},
+		{method: "GET", path: "/ui/tokens/{serial}", right: "tokenlist", below: "/ui/users", show: (*visit).token},
+		{method: "POST", path: "/ui/tokens/{serial}", right: "tokenlist", below: "/ui/users", show: (*visit).actOnToken},
+		{method: "GET", path: "/ui/tokens/{serial}/pin", open: true, show: (*visit).up},
+		{method: "POST", path: "/ui/tokens/{serial}/pin", right: "setpin", below: "/ui/users", show: (*visit).setPIN},
+		{method: "GET", path: "/ui/enrol", right: "enrollEMAIL", below: "/ui/users", show: (*visit).enrol},
+		{method: "POST", path: "/ui/enrol", right: "enrollEMAIL", below: "/ui/users", show: (*visit).enrolToken},
+		{method: "GET", path: "/ui/tokens/{serial}/first", right: "triggerchallenge", below: "/ui/users", show: (*visit).first},
+		{method: "POST", path: "/ui/tokens/{serial}/first", right: "triggerchallenge", below: "/ui/users", show: (*visit).again},
+		{method: "GET", path: "/ui/tokens/{serial}/first/code", open: true, show: (*visit).up},
+		{method: "POST", path: "/ui/tokens/{serial}/first/code", right: "triggerchallenge", below: "/ui/users", show: (*visit).tryFirst},
 		{method: "GET", path: "/ui/deliveries", right: "delivery_read", menu: "deliveries.menu", show: (*visit).deliveries},
 		{method: "GET", path: "/ui/deliveries/live", right: "delivery_read", show: (*visit).deliveriesLive},
 		{method: "GET", path: "/ui/deliveries/{id}", right: "delivery_read", show: (*visit).delivery},
 		{method: "GET", path: "/ui/deliveries/{id}/live", right: "delivery_read", show: (*visit).deliveryLive},
+		{method: "GET", path: "/ui/deliveries/{id}/address", open: true, show: (*visit).up},
 		{method: "POST", path: "/ui/deliveries/{id}/address", right: "delivery_recipient", show: (*visit).delivery},
 		{method: "POST", path: "/ui/deliveries/{id}", right: "delivery_read", show: (*visit).actOnDelivery},
 		{method: "GET", path: "/ui/try", menu: "try.menu", show: (*visit).tryLogin},
@@ -101,7 +109,9 @@ func (v *visit) refuse(err error) {
 	var e *apiError
 	switch {
 	case errors.Is(err, errSignedOut), status(err) == http.StatusUnauthorized:
-		v.show(http.StatusUnauthorized, "signin", signInForm{Next: v.r.URL.RequestURI(), Kept: v.kept(), Expired: v.session.was})
+		form := signInForm{Next: v.r.URL.RequestURI(), Kept: v.kept(), Expired: v.session.was || v.session.In()}
+		v.session = session{} // the page shows nothing of one that the API does not take
+		v.show(http.StatusUnauthorized, "signin", form)
 	case errors.As(err, &e):
 		v.show(e.Status, "error", errorPage{Status: e.Status, Message: e.Message})
 	case v.r.Context().Err() != nil: // nobody waits any more
@@ -128,13 +138,17 @@ func (v *visit) foreign() error {
 }
 
 // redirect goes on to a page of ours. done is the key of what to say there; ” : nothing.
-func (v *visit) redirect(path, done string) error {
+func (v *visit) redirect(to, done string) error {
 	if done != "" {
-		path += "?" + url.Values{"done": {done}}.Encode()
+		to += "?" + url.Values{"done": {done}}.Encode()
 	}
-	http.Redirect(v.w, v.r, path, http.StatusSeeOther)
+	http.Redirect(v.w, v.r, to, http.StatusSeeOther)
 	return nil
 }
+
+// up goes from an address that only takes forms to the page whose forms they are: somebody chose a language there, or took the
+// address from the browser's bar.
+func (v *visit) up() error { return v.redirect(path.Dir(v.r.URL.EscapedPath()), "") }
 
 // menuEntry is a link to a screen.
 type menuEntry struct {
@@ -150,7 +164,12 @@ func (v *visit) menu() []menuEntry {
 	}
 	for _, one := range v.site.screens {
 		if one.menu != "" && (one.right == "" || v.session.may(one.right)) {
-			all = append(all, menuEntry{Path: one.path, Text: v.text.say(one.menu), Here: under(v.r.URL.Path, one.path)})
+			key := one.menu
+			if one.own != "" && !v.session.Admin() {
+				key = one.own
+			}
+			here := v.screen.below == one.path || under(v.r.URL.Path, one.path)
+			all = append(all, menuEntry{Path: one.path, Text: v.text.say(key), Here: here})
 		}
 	}
 	return all

@@ -90,10 +90,11 @@ func (v *visit) home() error {
 		v.show(http.StatusOK, "signin", signInForm{Next: "/", Expired: v.session.was})
 		return nil
 	}
-	for _, one := range v.menu() {
-		return v.redirect(one.Path, "")
+	menu := v.menu()
+	if len(menu) == 0 {
+		return v.notFound()
 	}
-	return v.notFound()
+	return v.redirect(menu[0].Path, "")
 }
 
 // signIn answers the sign-in form by /auth. The session is always a new one.
@@ -104,10 +105,10 @@ func (v *visit) signIn() error {
 	switch {
 	case status(err) == http.StatusUnauthorized:
 		form.Error = v.text.say("signin.wrong")
-	case status(err) != 0:
-		form.Error = err.(*apiError).Message //nolint:errorlint // status found it
 	case err != nil:
-		return err
+		if form.Error, err = v.blame(nil, err); err != nil {
+			return err
+		}
 	}
 	if form.Error != "" {
 		v.show(http.StatusUnauthorized, "signin", form)

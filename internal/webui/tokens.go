@@ -13,19 +13,32 @@ type tokenPage struct {
 	Server string // the SMTP server that its codes leave by; '' : that of the settings
 }
 
-// pinFields are the form that sets a PIN.
-func pinFields() []field {
+// longestPIN is what the inputs take; the API has the rule.
+const longestPIN = 256
+
+// pinFields are the two inputs of a new PIN, with texts below text.
+func pinFields(text string) []field {
 	return []field{
-		{Name: "pin", Text: "tokens.pin", Type: "password", Complete: "new-password", Max: longestPIN},
-		{Name: "repeat", Text: "tokens.repeat", Type: "password", Complete: "new-password", Max: longestPIN},
+		{Name: "pin", Text: text + ".pin", Type: "password", Complete: "new-password", Max: longestPIN},
+		{Name: "repeat", Text: text + ".repeat", Type: "password", Complete: "new-password", Max: longestPIN},
 	}
 }
 
-// longestPIN is what the inputs take; the API has the rule.
-const longestPIN = 128
+// differ reports whether pin and repeat are not the same, and says so beside repeat.
+func (v *visit) differ(fields []*field) bool {
+	values := make(map[string]*field)
+	for _, f := range fields {
+		values[f.Name] = f
+	}
+	if values["pin"].Value == values["repeat"].Value {
+		return false
+	}
+	values["repeat"].Error = v.text.say("tokens.differ")
+	return true
+}
 
 // token shows one token.
-func (v *visit) token() error { return v.showToken(http.StatusOK, pinFields(), "") }
+func (v *visit) token() error { return v.showToken(http.StatusOK, pinFields("tokens"), "") }
 
 func (v *visit) showToken(status int, pin []field, above string) error {
 	serial := v.r.PathValue("serial")
@@ -34,7 +47,7 @@ func (v *visit) showToken(status int, pin []field, above string) error {
 		return err
 	}
 	for _, t := range found {
-		if t.Serial == serial {
+		if t.Serial == serial { // a star in it is a pattern to the API
 			v.show(status, "token", tokenPage{Token: t, PIN: pin, Above: above, Server: t.Info["email.identifier"]})
 			return nil
 		}
@@ -48,34 +61,37 @@ func pathOfToken(serial string) string { return pathTo("ui", "tokens", serial) }
 // actOnToken does what a button of the token's page says.
 func (v *visit) actOnToken() error {
 	serial, act := v.r.PathValue("serial"), v.r.PostForm.Get("act")
+	var err error
 	switch act {
 	case "enable", "disable", "reset":
-		if _, err := v.call(http.MethodPost, pathTo("token", act, serial), nil); err != nil {
-			return err
-		}
+		_, err = v.call(http.MethodPost, pathTo("token", act, serial), nil)
 	case "delete":
-		if _, err := v.call(http.MethodDelete, pathTo("token", serial), nil); err != nil {
-			return err
-		}
-		return v.redirect("/ui/users", "token_deleted")
+		_, err = v.call(http.MethodDelete, pathTo("token", serial), nil)
 	default:
-		return &apiError{Status: http.StatusBadRequest, Message: v.text.say("error.form")}
+		err = &apiError{Status: http.StatusBadRequest, Message: v.text.say("error.form")}
+	}
+	switch {
+	case status(err) == http.StatusNotFound:
+		return &apiError{Status: http.StatusNotFound, Message: v.text.say("tokens.unknown", serial)}
+	case err != nil:
+		return err
+	case act == "delete":
+		return v.redirect("/ui/users", "token_delete")
 	}
 	return v.redirect(pathOfToken(serial), "token_"+act)
 }
 
 // setPIN sets a token's PIN.
 func (v *visit) setPIN() error {
-	form := pinFields()
-	if v.r.PostForm.Get("pin") != v.r.PostForm.Get("repeat") {
-		fill(each(form), v.r.PostForm)
-		form[1].Error = v.text.say("tokens.differ")
+	form := pinFields("tokens")
+	fields := each(form)
+	fill(fields, v.r.PostForm)
+	if v.differ(fields) {
 		return v.showToken(http.StatusBadRequest, form, "")
 	}
-	_, err := v.call(http.MethodPost, pathTo("token", "setpin", v.r.PathValue("serial")), url.Values{"otppin": {v.r.PostForm.Get("pin")}})
+	_, err := v.call(http.MethodPost, pathTo("token", "setpin", v.r.PathValue("serial")), url.Values{"pin": {form[0].Value}})
 	if err != nil {
-		fill(each(form), v.r.PostForm)
-		above, other := v.blame(each(form), err)
+		above, other := v.blame(fields, err)
 		if other != nil {
 			return other
 		}

@@ -12,6 +12,9 @@ type user struct {
 	Username, Realm, Givenname, Surname, Email, Resolver string
 }
 
+// Name returns the name of the person.
+func (u user) Name() string { return strings.TrimSpace(u.Givenname + " " + u.Surname) }
+
 // usersPage is the data of the list of users.
 type usersPage struct {
 	Realms []option
@@ -19,7 +22,6 @@ type usersPage struct {
 	Search string
 	Users  []user
 	More   int // that match, too, and are not shown
-	Asked  bool
 }
 
 // mostUsers is how many users a page shows: whoever looks for one types a part of the name.
@@ -101,6 +103,14 @@ func (t token) State() string {
 	return "active"
 }
 
+// Usable reports whether a code can be sent for the token.
+func (t token) Usable() bool { return t.State() == "active" }
+
+// Dynamic reports whether the codes go to whatever address the user has.
+func (t token) Dynamic() bool {
+	return t.Info["dynamic_email"] == "1" || t.Info["dynamic_email"] == "True"
+}
+
 // ownerPage is the data of a user with his tokens.
 type ownerPage struct {
 	User   user
@@ -115,22 +125,31 @@ func (v *visit) tokensOf(filter url.Values) ([]token, error) {
 	return page.Tokens, v.get("/token/", filter, &page)
 }
 
+// userNamed returns a user of a realm. A star in the name is a pattern to the API, not here.
+func (v *visit) userNamed(name, realm string) (user, error) {
+	var found []user
+	if err := v.get("/user/", url.Values{"username": {name}, "realm": {realm}}, &found); err != nil && status(err) != http.StatusBadRequest {
+		return user{}, err
+	}
+	for _, u := range found {
+		if u.Username == name && u.Realm == realm {
+			return u, nil
+		}
+	}
+	return user{}, &apiError{Status: http.StatusNotFound, Message: v.text.say("users.unknown", name, realm)}
+}
+
 // owner shows a user and his tokens.
 func (v *visit) owner() error {
-	name, realm := v.r.URL.Query().Get("user"), v.r.URL.Query().Get("realm")
-	var found []user
-	if err := v.get("/user/", url.Values{"username": {name}, "realm": {realm}}, &found); err != nil {
-		return err
-	}
-	at := slices.IndexFunc(found, func(u user) bool { return u.Username == name }) // a star in the name is a pattern to the API
-	if at < 0 {
-		return &apiError{Status: http.StatusNotFound, Message: v.text.say("users.unknown", name, realm)}
-	}
-	tokens, err := v.tokensOf(url.Values{"user": {name}, "realm": {realm}})
+	u, err := v.userNamed(v.r.URL.Query().Get("user"), v.r.URL.Query().Get("realm"))
 	if err != nil {
 		return err
 	}
-	v.show(http.StatusOK, "owner", ownerPage{User: found[at], Tokens: tokens})
+	tokens, err := v.tokensOf(url.Values{"user": {u.Username}, "realm": {u.Realm}})
+	if err != nil {
+		return err
+	}
+	v.show(http.StatusOK, "owner", ownerPage{User: u, Tokens: tokens})
 	return nil
 }
 

@@ -22,21 +22,40 @@ async function refresh(id) {
   if (focused) document.getElementById(focused)?.focus();
 }
 
-// data-live="ADDRESS" listens to a stream: "changed" loads the element again (it needs an id), "state" brings its text; with
-// data-then="ADDRESS" the page goes there when the last state has come.
+// data-live="ADDRESS" listens to a stream: "changed" loads the element again (it needs an id), "state" brings its text and, for the
+// element behind it, what is not read out; with data-then="ADDRESS" the page goes there when the last state has come. A page that
+// nobody sees listens to nothing: a browser has six connections to a server, for all its tabs. A stream that was refused is tried
+// again, later each time.
 function listen(element) {
-  const stream = new EventSource(element.dataset.live);
-  let loading = Promise.resolve();
-  stream.addEventListener("changed", () => { loading = loading.then(() => refresh(element.id)).catch(() => {}); });
-  stream.addEventListener("state", (event) => {
-    const news = JSON.parse(event.data);
-    element.textContent = news.text;
-    element.className = "live " + news.state;
-    if (!news.final) return;
-    stream.close();
-    if (element.dataset.then) location.assign(element.dataset.then);
-  });
-  addEventListener("pagehide", () => stream.close());
+  let stream = null, done = false, wait = 5000, again, loading = Promise.resolve();
+  const close = () => { stream?.close(); stream = null; clearTimeout(again); };
+  const open = () => {
+    close();
+    if (done || document.hidden) return;
+    stream = new EventSource(element.dataset.live);
+    stream.addEventListener("open", () => { wait = 5000; });
+    stream.addEventListener("error", () => {
+      if (stream?.readyState !== EventSource.CLOSED) return; // the browser tries again by itself
+      again = setTimeout(open, wait);
+      wait = Math.min(2 * wait, 300000);
+    });
+    stream.addEventListener("changed", () => { loading = loading.then(() => refresh(element.id)).catch(() => {}); });
+    stream.addEventListener("state", (event) => {
+      const news = JSON.parse(event.data);
+      if (element.textContent !== news.text) element.textContent = news.text;
+      element.className = "live " + news.state;
+      const more = element.nextElementSibling;
+      if (more?.className === "more") more.textContent = news.more;
+      if (!news.final) return;
+      done = true;
+      close();
+      if (element.dataset.then) location.assign(element.dataset.then);
+    });
+  };
+  open();
+  addEventListener("visibilitychange", open);
+  addEventListener("pagehide", close);
+  addEventListener("pageshow", (event) => { if (event.persisted) open(); });
 }
 
 // A form says that it is being sent, is sent once, and asks before what was typed into it is left behind.
