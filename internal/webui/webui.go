@@ -87,7 +87,7 @@ func (s *Site) routes() http.Handler {
 	all.Handle("/", s.api)
 	all.Handle("GET /{$}", guarded)
 	all.Handle("/ui/", guarded)
-	all.Handle("GET /favicon.ico", http.RedirectHandler("/ui/static/icon.svg", http.StatusMovedPermanently))
+	all.Handle("GET /favicon.ico", cached(http.RedirectHandler("/ui/static/icon.svg", http.StatusMovedPermanently)))
 	return all
 }
 
