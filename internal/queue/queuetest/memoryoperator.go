@@ -13,25 +13,7 @@ import (
 // Status implements queue.Operator.
 func (m *Memory) Status(ctx context.Context) (queue.Status, error) {
 	jobs, err := m.List(ctx, queue.Filter{})
-	var s queue.Status
-	for _, j := range jobs { // in each state the longest due first
-		switch j.State {
-		case queue.Ready:
-			d := &s.Ready[j.Priority]
-			if d.Jobs++; d.Oldest.IsZero() {
-				d.Oldest = j.RunAt
-			}
-		case queue.Leased:
-			s.Leased++
-		case queue.Scheduled:
-			if s.Scheduled++; s.NextDue.IsZero() {
-				s.NextDue = j.RunAt
-			}
-		case queue.Aside:
-			s.Dead++
-		}
-	}
-	return s, err
+	return glance(jobs), err
 }
 
 // List implements queue.Operator.

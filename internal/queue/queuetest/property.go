@@ -31,6 +31,7 @@ func likeTheModel(t *testing.T, open Open) {
 			"hold":       m.hold,
 			"beat":       m.beat,
 			"sweep":      m.sweep,
+			"look":       m.look,
 			"advance":    func(rt *rapid.T) { clock.Advance(rapid.SampledFrom(steps).Draw(rt, "step")) },
 		})
 		m.drain(rt)
@@ -174,6 +175,22 @@ func (m *machine) sweep(rt *rapid.T) {
 	})
 	if swept[0] != swept[1] {
 		rt.Fatalf("the driver swept %d jobs, the model %d", swept[0], swept[1])
+	}
+}
+
+// look compares the driver's status with its list. The model's may differ in what is due and was not made ready yet.
+func (m *machine) look(rt *rapid.T) {
+	o, ok := m.driver.(queue.Operator)
+	if !ok {
+		rt.Fatalf("%T is no queue.Operator", m.driver)
+	}
+	jobs, err1 := o.List(m.t.Context(), queue.Filter{})
+	got, err2 := o.Status(m.t.Context())
+	if err := errors.Join(err1, err2); err != nil {
+		rt.Fatal(err)
+	}
+	if diff := cmp.Diff(glance(jobs), got); diff != "" {
+		rt.Fatalf("status (-as listed +got):\n%s", diff)
 	}
 }
 

@@ -64,6 +64,7 @@ func Run(t *testing.T, open Open) {
 		{"ClaimersNeverShareAJob", claimersNeverShare},
 		{"StatusOfAnEmptyQueueIsZero", emptyStatus},
 		{"StatusCountsByStateAndPriority", statusCounts},
+		{"StatusAgreesWithListWhateverHappens", statusAgreesWithList},
 		{"ListTellsOfEachJobButItsPayload", listTells},
 		{"ListIsInOrderAndFiltered", listOrder},
 	} {

@@ -40,6 +40,22 @@ func fill(b *testing.B, d queue.Driver, n int) {
 	}
 }
 
+// BenchmarkStatus looks at a queue in which jobs wait.
+func BenchmarkStatus(b *testing.B) {
+	for _, waiting := range []int{1_000, 100_000, 1_000_000} {
+		b.Run(fmt.Sprintf("waiting=%d", waiting), func(b *testing.B) {
+			_, d := bench(b)
+			fill(b, d, waiting)
+			for b.Loop() {
+				s, err := d.Status(context.Background())
+				if err != nil || s.Ready[queue.Urgent].Jobs != waiting {
+					b.Fatal(s, err)
+				}
+			}
+		})
+	}
+}
+
 func BenchmarkEnqueue(b *testing.B) {
 	for _, callers := range []int{1, 16, 256} {
 		b.Run(fmt.Sprintf("callers=%d", callers), func(b *testing.B) {

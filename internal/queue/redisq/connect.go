@@ -157,7 +157,7 @@ local function want(key, kind)
   local is = redis.call('TYPE', P .. key).ok
   if is ~= kind and is ~= 'none' then bad[#bad + 1] = P .. key; bad[#bad + 1] = is end
 end
-want('info', 'hash') want('dead', 'zset') want('why', 'hash') want('seq', 'string') want('swept', 'string') want('bound', 'string')
+want('kinds', 'set') want('info', 'hash') want('dead', 'zset') want('why', 'hash') want('seq', 'string') want('swept', 'string') want('bound', 'string')
 for i = 0, 63 do want('job:' .. i, 'hash') end
 for i = 2, #ARGV do
   want('mark:' .. ARGV[i], 'zset') want('sched:' .. ARGV[i], 'zset')

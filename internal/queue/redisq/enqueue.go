@@ -32,10 +32,12 @@ local function waits(id)
 end
 local other = bind(ARGV[2])
 if other then return {other} end
+local met = {}
 for i = 3, #ARGV, 6 do
-  local id = ARGV[i]
+  local id, kind = ARGV[i], ARGV[i + 1]
+  if not met[kind] then call('SADD', P .. 'kinds', kind); met[kind] = true end
   if not waits(id) then
-    schedule(id, {prio = ARGV[i + 2], created = int(now), token = '0', crashes = '0', swept = '-', kind = ARGV[i + 1], payload = ARGV[i + 5]},
+    schedule(id, {prio = ARGV[i + 2], created = int(now), token = '0', crashes = '0', swept = '-', kind = kind, payload = ARGV[i + 5]},
       tonumber(ARGV[i + 3]), tonumber(ARGV[i + 4]))
     if call('ZREM', P .. 'dead', id) == 1 then call('HDEL', P .. 'why', id) end
   end

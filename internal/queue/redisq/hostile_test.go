@@ -218,7 +218,7 @@ func TestEditedRecordComesBackWhenItIsEnqueuedAgain(t *testing.T) {
 // fail, the worker would say in turn that the queue works and that it does not.
 func TestKeyOfAnotherTypeRefusesEveryCallUntilItIsGone(t *testing.T) {
 	t.Parallel()
-	for _, key := range []string{"mark:test.kind", "ready:test.kind:0", "sched:test.kind", "job:7"} {
+	for _, key := range []string{"mark:test.kind", "ready:test.kind:0", "sched:test.kind", "job:7", "kinds"} {
 		t.Run(key, func(t *testing.T) {
 			t.Parallel()
 			s := serve(t)

@@ -40,30 +40,6 @@ end
 return answer
 `
 
-// Status implements queue.Operator. It reads the records of all jobs, a bucket at a time, for they alone say what exists.
-func (d *Driver) Status(ctx context.Context) (queue.Status, error) {
-	var s queue.Status
-	all, err := d.List(ctx, queue.Filter{})
-	for _, l := range all { // in each state the longest due first
-		switch l.State {
-		case queue.Ready:
-			at := &s.Ready[l.Priority]
-			if at.Jobs++; at.Oldest.IsZero() {
-				at.Oldest = l.RunAt
-			}
-		case queue.Leased:
-			s.Leased++
-		case queue.Scheduled:
-			if s.Scheduled++; s.NextDue.IsZero() {
-				s.NextDue = l.RunAt
-			}
-		case queue.Aside:
-			s.Dead++
-		}
-	}
-	return s, err
-}
-
 // List implements queue.Operator. What nobody can read is listed with its id alone once it lies with the dead.
 func (d *Driver) List(ctx context.Context, f queue.Filter) ([]queue.Listed, error) {
 	first, last := 0, buckets-1

@@ -1,6 +1,7 @@
 package redisq_test
 
 import (
+	"fmt"
 	"testing"
 
 	"github.com/google/uuid"
@@ -8,8 +9,8 @@ import (
 	"otpost/internal/queue"
 )
 
-// Whoever can write to Redis writes what they like: what nobody can read hides nothing from an operator, and is shown once it
-// lies with the dead.
+// Whoever can write to Redis writes what they like: what nobody can read hides nothing from an operator. It counts where its id lies,
+// and is listed once it lies with the dead.
 func TestOperatorSeesPastCorruptRecords(t *testing.T) {
 	t.Parallel()
 	s := serve(t)
@@ -26,8 +27,11 @@ func TestOperatorSeesPastCorruptRecords(t *testing.T) {
 	}
 	s.do("ZADD", "otpost:{test}:ready:test.kind:0", "1", corrupt)
 	now, err := d.Status(t.Context())
-	if err != nil || now.Ready[queue.Urgent].Jobs != 2 || now.Dead != 0 {
+	if err != nil || now.Ready[queue.Urgent].Jobs != 3 || now.Dead != 0 {
 		t.Fatalf("status %+v, %v", now, err)
+	}
+	if waiting, err := d.List(t.Context(), queue.Filter{}); err != nil || len(waiting) != 2 {
+		t.Fatalf("jobs: %+v, %v", waiting, err)
 	}
 	if got := claim(t, d, w, 100); len(got) != len(good) {
 		t.Fatalf("claimed %d", len(got))
@@ -39,5 +43,47 @@ func TestOperatorSeesPastCorruptRecords(t *testing.T) {
 	dead, err := d.List(t.Context(), queue.Filter{State: queue.Aside})
 	if err != nil || len(dead) != 1 || dead[0].ID.String() != corrupt || dead[0].Reason == "" {
 		t.Fatalf("dead: %+v, %v", dead, err)
+	}
+}
+
+// A status reads lists that anybody may have written to, and no time in them makes it fail.
+func TestStatusTakesAnyTime(t *testing.T) {
+	t.Parallel()
+	s := serve(t)
+	d := open(t, s)
+	enqueue(t, d, 1)
+	for prio, score := range []string{"-inf", "inf", "1e300", "0.5"} {
+		key := fmt.Sprintf("otpost:{test}:ready:test.kind:%d", prio)
+		s.do("DEL", key)
+		s.do("ZADD", key, score, "x")
+	}
+	s.do("ZADD", "otpost:{test}:sched:test.kind", "-5", "x")
+	s.do("ZADD", "otpost:{test}:workers", "1", "no-id")
+	now, err := d.Status(t.Context())
+	if err != nil || now.Scheduled != 1 || now.NextDue.IsZero() || now.Leased != 0 {
+		t.Fatalf("status %+v, %v", now, err)
+	}
+	for p, at := range now.Ready {
+		if at.Jobs != 1 || at.Oldest.IsZero() {
+			t.Errorf("priority %d: %+v", p, at)
+		}
+	}
+}
+
+// The kinds are what a status goes by. Who has lost that list makes it again with the next job, even one that is known.
+func TestStatusFindsTheKindsAgain(t *testing.T) {
+	t.Parallel()
+	s := serve(t)
+	jobs := enqueue(t, open(t, s), 2)
+	d := open(t, s) // has met no kind
+	if now, err := d.Status(t.Context()); err != nil || now.Ready[queue.Urgent].Jobs != 2 {
+		t.Fatalf("status %+v, %v", now, err)
+	}
+	s.do("DEL", "otpost:{test}:kinds")
+	if err := d.Enqueue(t.Context(), jobs[0]); err != nil {
+		t.Fatal(err)
+	}
+	if now, err := d.Status(t.Context()); err != nil || now.Ready[queue.Urgent].Jobs != 2 {
+		t.Fatalf("status %+v, %v", now, err)
 	}
 }

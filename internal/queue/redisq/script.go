@@ -18,6 +18,7 @@ import (
 //	ready:KIND:PRIO    ZSET  id -> run_at of what can be claimed; the order of a claim without sorting
 //	sched:KIND         ZSET  id -> run_at of what is not due yet
 //	mark:KIND          ZSET  one member: something may be due; whoever pops it looks
+//	kinds              SET   the kinds that were ever added
 //	workers            ZSET  worker -> end of its lease
 //	info               HASH  worker -> "STARTED JSON": what it said when it registered
 //	held:WORKER        HASH  id -> token of the claim, for what it holds
@@ -115,7 +116,7 @@ const whenFull = "redis.call('ZREM', KEYS[1], '')\n"
 
 // scripts are the scripts of a driver, made once: their names in Redis are hashes of their text.
 type scripts struct {
-	check, bind, enqueue, hasten, claim, hold, beat, register, leave, look, sweep, takeBack, workers, bucket, dead *rueidis.Lua
+	check, bind, enqueue, hasten, claim, hold, beat, register, leave, look, sweep, takeBack, workers, status, bucket, dead *rueidis.Lua
 }
 
 func newScripts() *scripts {
@@ -129,7 +130,7 @@ func newScripts() *scripts {
 		enqueue: rueidis.NewLuaScript(library + bindFunction + enqueueScript), hasten: full(hastenScript), claim: full(claimScript), hold: full(holdScript), beat: full(beatScript),
 		register: full(bindFunction + registerScript), leave: full(leaveScript), look: rueidis.NewLuaScript(library + lookScript),
 		sweep: full(sweepScript), takeBack: full(takeBackScript), workers: rueidis.NewLuaScript(library + workersScript),
-		bucket: rueidis.NewLuaScript(library + bucketScript), dead: rueidis.NewLuaScript(library + deadScript),
+		status: rueidis.NewLuaScript(library + statusScript), bucket: rueidis.NewLuaScript(library + bucketScript), dead: rueidis.NewLuaScript(library + deadScript),
 	}
 }
 

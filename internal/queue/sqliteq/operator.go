@@ -5,57 +5,38 @@ import (
 	"fmt"
 	"math"
 	"slices"
-	"time"
 
 	"otpost/internal/queue"
 	"otpost/internal/store"
 )
 
-// Status implements queue.Operator. It reads every job of the queue.
+// Status implements queue.Operator. It reads the index entries of the jobs, and no job but the leased ones.
 func (d *Driver) Status(ctx context.Context) (queue.Status, error) {
 	var s queue.Status
 	err := d.db.Read(ctx, func(r store.Reader) error {
-		s = queue.Status{}
-		return r.Query(func(scan store.Scan) error {
-			var state, jobs int
-			var priority queue.Priority
-			var first time.Time
-			if err := scan(&state, &priority, &jobs, store.Moment{To: &first}); err != nil {
+		for p := range s.Ready {
+			at := &s.Ready[p]
+			if err := r.Get([]any{&at.Jobs, store.Moment{To: &at.Oldest}}, readyQuery, d.queue, p); err != nil {
 				return err
 			}
-			return count(&s, state, priority, queue.Depth{Jobs: jobs, Oldest: first})
-		}, `SELECT state, priority, count(*), min(run_at_ms) FROM job WHERE queue = $1 GROUP BY state, priority`, d.queue)
+		}
+		return r.Get([]any{&s.Leased, &s.Scheduled, store.Moment{To: &s.NextDue}, &s.Dead}, restQuery, d.queue)
 	})
 	if err != nil {
-		return s, fmt.Errorf("count jobs: %w", err)
+		return queue.Status{}, fmt.Errorf("count jobs: %w", err)
 	}
 	return s, nil
 }
 
-// count adds what one state has in one priority.
-func count(s *queue.Status, state int, p queue.Priority, d queue.Depth) error {
-	name, err := stateName(state)
-	if err != nil {
-		return err
-	}
-	switch name {
-	case queue.Ready:
-		if p < 0 || int(p) >= len(s.Ready) {
-			return fmt.Errorf("a job has priority %d", p)
-		}
-		s.Ready[p] = d
-	case queue.Leased:
-		s.Leased += d.Jobs
-	case queue.Scheduled:
-		s.Scheduled += d.Jobs
-		if s.NextDue.IsZero() || d.Oldest.Before(s.NextDue) {
-			s.NextDue = d.Oldest
-		}
-	case queue.Aside:
-		s.Dead += d.Jobs
-	}
-	return nil
-}
+// The queries of Status. Each count goes by an index of its state, which is chosen only where the state is written out. The least
+// time is asked for by itself: beside a count it would be compared with each entry, where it is the first one.
+const (
+	readyQuery = `SELECT (SELECT count(*) FROM job WHERE queue = $1 AND state = 0 AND priority = $2),
+		(SELECT min(run_at_ms) FROM job WHERE queue = $1 AND state = 0 AND priority = $2)`
+	restQuery = `SELECT (SELECT count(*) FROM job WHERE queue = $1 AND state = 1),
+		(SELECT count(*) FROM job WHERE queue = $1 AND state = 2), (SELECT min(run_at_ms) FROM job WHERE queue = $1 AND state = 2),
+		(SELECT count(*) FROM job WHERE queue = $1 AND state = 3)`
+)
 
 // stateName returns the name of a state as column job.state has it: the states are stored as their place in queue.States.
 func stateName(state int) (queue.State, error) {

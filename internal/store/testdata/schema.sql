@@ -135,6 +135,8 @@ CREATE TABLE job (
     created_ms   BIGINT   NOT NULL
 );
 
+CREATE INDEX job_dead ON job (queue) WHERE state = 3;
+
 CREATE INDEX job_due ON job (queue, run_at_ms) WHERE state = 2;
 
 CREATE INDEX job_leased ON job (worker) WHERE state = 1;
