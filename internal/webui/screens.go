@@ -33,7 +33,6 @@ func table() []screen {
 		{method: "GET", path: "/ui/newserver", right: "smtpserver_write", show: (*visit).newServer},
 		{method: "GET", path: "/ui/servers/{identifier}", right: "smtpserver_read", show: (*visit).server},
 		{method: "POST", path: "/ui/servers", right: "smtpserver_write", show: (*visit).saveServer},
-		{method: "POST", path: "/ui/testserver", right: "smtpserver_write", show: (*visit).testServer},
 		{method: "POST", path: "/ui/servers/{identifier}/delete", right: "smtpserver_write", show: (*visit).deleteServer},
 		{method: "GET", path: "/ui/users", menu: "users.menu", own: "owner.own", show: (*visit).users},
 		{method: "GET", path: "/ui/user", right: "userlist", below: "/ui/users", show: (*visit).owner},

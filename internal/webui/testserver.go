@@ -27,7 +27,7 @@ func (v *visit) testServer() error {
 	asked.Set("recipient", v.r.PostForm.Get("recipient"))
 	asked.Set("report", "1")
 	p.Recipient = v.recipient()
-	a, err := v.call(http.MethodPost, "/smtpserver/send_test_email", asked)
+	a, err := v.call(http.MethodPost, pathTo("smtpserver", testRoute), asked)
 	if err != nil {
 		above, other := v.blame(append(fields(p.Groups), &p.Recipient), err)
 		if other != nil {
