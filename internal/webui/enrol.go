@@ -70,7 +70,8 @@ type firstPage struct {
 	Serial      string
 	Transaction string // '' : there is no code to wait for
 	Mail        news
-	Error       string // about the code
+	Code        string // what was typed and not looked at
+	Error       string // what is wrong with the code
 	Above       string // why there is none
 }
 
@@ -134,6 +135,7 @@ func (v *visit) tryFirst() error {
 	p := firstPage{Serial: v.r.PathValue("serial"), Transaction: form.Get("transaction_id")}
 	switch {
 	case form.Get("look") != "":
+		p.Code = form.Get("pass")
 		return v.showFirst(http.StatusOK, p)
 	case form.Get("pass") == "":
 		p.Error = v.text.say("try.nocode")
@@ -144,6 +146,7 @@ func (v *visit) tryFirst() error {
 		if p.Error, err = v.blame(nil, err); err != nil {
 			return err
 		}
+		p.Code = form.Get("pass")
 		return v.showFirst(http.StatusBadRequest, p)
 	}
 	if a.Authentication == "ACCEPT" {

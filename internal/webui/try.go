@@ -19,6 +19,7 @@ type tryPage struct {
 	Serial      string
 	Mail        news   // how the message stands
 	Above       string // why the first step failed
+	Code        string // what was typed and not looked at
 	Error       string // what is wrong with the code
 	Accepted    bool
 }
@@ -49,6 +50,7 @@ func (v *visit) tryStep() error {
 		Transaction: form.Get("transaction_id"), Serial: form.Get("serial")}
 	switch {
 	case p.Transaction != "" && form.Get("look") != "":
+		p.Code = form.Get("pass")
 		return v.showCode(p, http.StatusOK)
 	case p.Transaction != "" && form.Get("pass") == "":
 		p.Error = v.text.say("try.nocode")
@@ -118,7 +120,7 @@ func (v *visit) tryRefused(p tryPage, refused *apiError) error {
 		return nil
 	}
 	if p.Transaction != "" {
-		p.Error = refused.Message
+		p.Code, p.Error = v.r.PostForm.Get("pass"), refused.Message
 		return v.showCode(p, refused.Status)
 	}
 	fill(each(p.Fields), v.r.PostForm)

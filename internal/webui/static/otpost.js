@@ -9,15 +9,20 @@ function showTimes(root) {
   }
 }
 
-// Loads the page again and takes the element with this id from it. The focus stays where it was.
+// Loads the page again and takes the element with this id from it. The focus stays where it was, what was opened stays open, and
+// nothing is taken away from under a pointer that is pressed.
 async function refresh(id) {
   const response = await fetch(location.href, { headers: { Accept: "text/html" } });
   if (!response.ok) return;
   const fresh = new DOMParser().parseFromString(await response.text(), "text/html").getElementById(id);
   const old = document.getElementById(id);
   if (!fresh || !old) return;
-  const focused = old.contains(document.activeElement) ? document.activeElement.id : "";
   showTimes(fresh);
+  const opened = old.querySelectorAll("details");
+  fresh.querySelectorAll("details").forEach((one, i) => { one.open = opened[i]?.open ?? false; });
+  while (old.querySelector(":active")) await new Promise((ready) => setTimeout(ready, 50));
+  if (fresh.innerHTML === old.innerHTML) return;
+  const focused = old.contains(document.activeElement) ? document.activeElement.id : "";
   old.replaceChildren(...fresh.childNodes);
   if (focused) document.getElementById(focused)?.focus();
 }
@@ -58,26 +63,36 @@ function listen(element) {
   addEventListener("pageshow", (event) => { if (event.persisted) open(); });
 }
 
-// A form says that it is being sent, is sent once, and asks before what was typed into it is left behind.
-function guard(form) {
-  let changed = false;
-  form.addEventListener("input", () => { changed = true; });
-  form.addEventListener("submit", (event) => {
-    changed = false;
-    const question = event.submitter?.dataset.confirm;
-    if (question && !confirm(question)) { event.preventDefault(); return; }
-    form.setAttribute("aria-busy", "true");
-    // Not disabled at once: the button's own name and value would not be sent.
-    setTimeout(() => { for (const button of form.querySelectorAll("button")) button.disabled = true; });
-  });
-  if (form.hasAttribute("data-guard")) {
-    addEventListener("beforeunload", (event) => { if (changed) event.preventDefault(); });
+// A form says that it is being sent, is sent once, and asks before what was typed into it is left behind. Forms come and go with
+// what lives: the document listens for all of them.
+let typed = false;
+addEventListener("input", (event) => { if (event.target.form?.hasAttribute("data-guard")) typed = true; });
+addEventListener("beforeunload", (event) => { if (typed) event.preventDefault(); });
+addEventListener("submit", (event) => {
+  const form = event.target, question = event.submitter?.dataset.confirm;
+  if (form.getAttribute("aria-busy") || question && !confirm(question)) {
+    event.preventDefault();
+    return;
   }
+  typed = false;
+  form.setAttribute("aria-busy", "true"); // no button is disabled at once: its name and value would not be sent
+  setTimeout(() => { for (const button of form.querySelectorAll("button")) button.disabled = true; });
+});
+addEventListener("pageshow", () => {
+  for (const form of document.querySelectorAll("form[aria-busy]")) {
+    form.removeAttribute("aria-busy");
+    for (const button of form.querySelectorAll("button")) button.disabled = false;
+  }
+});
+
+// What was done is said once: not again when the page is loaded again.
+const here = new URL(location.href);
+if (here.searchParams.has("done")) {
+  here.searchParams.delete("done");
+  history.replaceState(null, "", here);
 }
 
 showTimes(document);
 document.querySelectorAll("[data-live]").forEach(listen);
-document.querySelectorAll("form").forEach(guard);
 document.querySelectorAll("select[data-submit]").forEach((s) => s.addEventListener("change", () => s.form.requestSubmit()));
-addEventListener("pageshow", () => { for (const b of document.querySelectorAll("form[aria-busy] button")) b.disabled = false; });
 (document.querySelector("[aria-invalid=true]") ?? document.querySelector("[autofocus]"))?.focus();
