@@ -185,7 +185,8 @@ func TestUsersSeeNoDeliveriesAndNoQueue(t *testing.T) {
 
 func TestStatisticsHaveTheirShape(t *testing.T) {
 	t.Parallel()
-	r := newRig(t)
+	var later time.Duration
+	r := newRigWith(t, func(_ *Deps, o *Options) { o.Now = func() time.Time { return time.Now().Add(later) } })
 	empty, _ := r.do("GET", "/delivery/statistics", r.admin, nil).value().(map[string]any)
 	minutes, _ := empty["minutes"].([]any)
 	delete(empty, "minutes")
@@ -195,6 +196,7 @@ func TestStatisticsHaveTheirShape(t *testing.T) {
 	}
 	r.putDelivery(r.delivery, firstTransaction)
 	r.delivery.Dispatch(t.Context(), delivery.Ticket{ID: r.putDelivery(r.delivery, secondTransaction), Via: delivery.ViaInline})
+	later = sharedFor
 	g := r.do("GET", "/delivery/statistics", r.admin, nil)
 	r.noSecrets(g)
 	value, _ := g.value().(map[string]any)

@@ -69,6 +69,9 @@ type server struct {
 	log     *slog.Logger
 	routes  []route
 
+	queueSeen *shared[queueSeen]
+	figures   *shared[delivery.Statistics]
+
 	complained atomic.Int64 // the second in which a lost audit row was last told
 	lastBeat   atomic.Int64 // the youngest beat of a worker that was seen, in milliseconds since 1970
 }
@@ -84,7 +87,7 @@ func New(d Deps, o Options) http.Handler {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	s := &server{Deps: d, options: o, log: o.Log.With("component", "httpapi")}
+	s := &server{Deps: d, options: o, log: o.Log.With("component", "httpapi"), queueSeen: newShared[queueSeen](o.Now), figures: newShared[delivery.Statistics](o.Now)}
 	s.routes = s.table()
 	return s.mux()
 }

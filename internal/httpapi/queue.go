@@ -22,9 +22,7 @@ func (s *server) queueRoutes() []route {
 
 // queueStatus answers GET /queue/: what waits and who works. A queue that cannot be reached is an answer, not an error.
 func (s *server) queueStatus(w http.ResponseWriter, r *http.Request) error {
-	ctx, cancel := context.WithTimeout(r.Context(), queueAnswers)
-	defer cancel()
-	status, workers, err := s.lookAtQueue(ctx)
+	seen, err := s.queueSeen.get(r.Context(), "", s.lookAtQueue)
 	if r.Context().Err() != nil {
 		return r.Context().Err()
 	}
@@ -36,23 +34,31 @@ func (s *server) queueStatus(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		value["error"] = err.Error()
 	}
-	addDepth(value, status, value["reachable"] == true)
-	value["workers"], value["worker_seen"] = renderWorkers(workers), s.sawWorker(workers)
+	addDepth(value, seen.status, value["reachable"] == true)
+	value["workers"], value["worker_seen"] = renderWorkers(seen.workers), s.sawWorker(seen.workers)
 	return answer(w, r, value)
 }
 
+// queueSeen is the queue as one look found it.
+type queueSeen struct {
+	status  queue.Status
+	workers []queue.Seen
+}
+
 // lookAtQueue reads the queue; everything is zero without one, and as far as it was read with an error.
-func (s *server) lookAtQueue(ctx context.Context) (status queue.Status, workers []queue.Seen, err error) {
+func (s *server) lookAtQueue(ctx context.Context) (seen queueSeen, err error) {
 	if s.Queue == nil {
-		return status, nil, nil
+		return seen, nil
 	}
-	if workers, err = s.Queue.Workers(ctx); err != nil {
-		return status, nil, err
+	ctx, cancel := context.WithTimeout(ctx, queueAnswers)
+	defer cancel()
+	if seen.workers, err = s.Queue.Workers(ctx); err != nil {
+		return queueSeen{}, err
 	}
 	if o, ok := s.Queue.(queue.Operator); ok {
-		status, err = o.Status(ctx)
+		seen.status, err = o.Status(ctx)
 	}
-	return status, workers, err
+	return seen, err
 }
 
 // sawWorker reports whether any worker has beaten in the last minute, by what the queue shows now and has shown before: one that

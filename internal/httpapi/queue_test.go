@@ -18,10 +18,16 @@ type shownQueue struct {
 	workers []queue.Seen
 	status  queue.Status
 	err     error
+	looking func() // called with each look; may be nil
 }
 
 // Workers implements queue.Driver.
-func (q *shownQueue) Workers(context.Context) ([]queue.Seen, error) { return q.workers, q.err }
+func (q *shownQueue) Workers(context.Context) ([]queue.Seen, error) {
+	if q.looking != nil {
+		q.looking()
+	}
+	return q.workers, q.err
+}
 
 // Status implements queue.Operator.
 func (q *shownQueue) Status(context.Context) (queue.Status, error) { return q.status, q.err }
