@@ -87,6 +87,7 @@ type deliveriesPage struct {
 	Next       string // the address of older ones; ''
 	Live       string // the address that tells of changes; '' on older pages
 	Filtered   bool
+	Refused    bool // the filter
 }
 
 // filterFields are what the list can be filtered by. The names are those of GET /delivery/.
@@ -149,6 +150,7 @@ func (v *visit) deliveries() error {
 		if p.Above, err = v.blame(fields, err); err != nil {
 			return err
 		}
+		p.Refused = true
 		v.show(http.StatusBadRequest, "deliveries", p)
 		return nil
 	}
@@ -206,6 +208,7 @@ type deliveryPage struct {
 	Delivery story
 	Live     string
 	Above    string // why nothing was changed
+	Full     bool   // the whole address is shown
 }
 
 // delivery shows one message from its request to its outcome; after a click with its whole address, to who may see it.
@@ -219,7 +222,7 @@ func (v *visit) delivery() error {
 
 func (v *visit) showDelivery(code int, asked url.Values, above string) error {
 	id := v.r.PathValue("id")
-	p := deliveryPage{Above: above}
+	p := deliveryPage{Above: above, Full: asked.Has("recipient")}
 	err := v.get(pathTo("delivery", id), asked, &p.Delivery)
 	switch {
 	case status(err) == http.StatusNotFound, status(err) == http.StatusBadRequest:
@@ -227,7 +230,7 @@ func (v *visit) showDelivery(code int, asked url.Values, above string) error {
 	case err != nil:
 		return err
 	}
-	if p.Delivery.Open() && !asked.Has("recipient") { // loaded again, it would be masked again
+	if p.Delivery.Open() && !p.Full { // loaded again, it would be masked again
 		p.Live = pathTo("ui", "deliveries", id, "live")
 	}
 	v.show(code, "delivery", p)

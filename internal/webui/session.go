@@ -151,6 +151,9 @@ func (v *visit) kept() string {
 	if v.r.Method != http.MethodPost {
 		return ""
 	}
+	if len(v.r.PostForm) == 0 {
+		return "&" // of a button alone: a form without fields, and not no form
+	}
 	return v.r.PostForm.Encode()
 }
 

@@ -82,6 +82,7 @@ func (p *Page) Weight(path string) int {
 	p.t.Helper()
 	p.cache(false)
 	defer p.cache(true)
+	p.Open("about:blank") // ends what the page before still loads, such as its icon
 	p.traffic.mu.Lock()
 	clear(p.traffic.bytes)
 	clear(p.traffic.open)

@@ -1,0 +1,84 @@
+package browser_test
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"testing"
+	"time"
+
+	"otpost/test/browser"
+	"otpost/test/e2e"
+)
+
+// TestStreamsEndWithTheServer: an open page does not hold up its stop, nor does one whose browser has left.
+func TestStreamsEndWithTheServer(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, "--workers", "0")
+	p := signedIn(t, s)
+	p.Allow("ERR_")
+	transaction := s.Server.MustCheck(t, "CHALLENGE", browser.AliceToken, browser.AlicePIN).Detail.TransactionID
+	p.Open("/ui/deliveries")
+	p.WaitText(browser.AliceToken)
+	stream(t, s.URL+"/ui/login/live?transaction_id="+transaction, "")
+	began := time.Now()
+	s.Server.Stop(t)
+	if took := time.Since(began); took > 5*time.Second {
+		t.Errorf("the stop took %s", took)
+	}
+}
+
+// stream opens an event stream, reads its first event and returns how to leave.
+func stream(t *testing.T, address, cookie string) (leave context.CancelFunc) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	t.Cleanup(cancel)
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Cookie", cookie)
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	answer, err := client.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { answer.Body.Close() })
+	first := make([]byte, 6)
+	if _, err := io.ReadFull(answer.Body, first); err != nil || answer.StatusCode != http.StatusOK || string(first) != "event:" {
+		t.Fatalf("the stream answers %s, %q (%v)", answer.Status, first, err)
+	}
+	return func() { cancel(); answer.Body.Close() }
+}
+
+// TestTooManyStreams: one more is refused, its page works, and a place that is left is free again.
+func TestTooManyStreams(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, "--workers", "0")
+	transaction := s.Server.MustCheck(t, "CHALLENGE", browser.AliceToken, browser.AlicePIN).Detail.TransactionID
+	address := s.URL + "/ui/login/live?transaction_id=" + transaction
+	var leave context.CancelFunc
+	for range 200 {
+		leave = stream(t, address, "")
+	}
+	if got := raw(t, http.MethodGet, address, "", nil).StatusCode; got != http.StatusServiceUnavailable {
+		t.Errorf("one more answers %d", got)
+	}
+	p := signedIn(t, s)
+	p.Allow("status of 503")
+	p.Open("/ui/deliveries")
+	p.WaitText(browser.AliceToken)
+	leave()
+	e2e.Eventually(t, "a place is free", func() bool {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, address, nil)
+		if err != nil {
+			return false
+		}
+		answer, err := http.DefaultClient.Do(r)
+		if err != nil {
+			return false
+		}
+		defer answer.Body.Close()
+		return answer.StatusCode == http.StatusOK
+	})
+}
