@@ -28,8 +28,8 @@ func TestStreamsEndWithTheServer(t *testing.T) {
 	}
 }
 
-// stream opens an event stream, reads its first event and returns how to leave.
-func stream(t *testing.T, address, cookie string) (leave context.CancelFunc) {
+// stream opens an event stream, reads the begin of its first event, and returns how to leave and the rest.
+func stream(t *testing.T, address, cookie string) (leave context.CancelFunc, rest io.Reader) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	t.Cleanup(cancel)
@@ -48,7 +48,7 @@ func stream(t *testing.T, address, cookie string) (leave context.CancelFunc) {
 	if _, err := io.ReadFull(answer.Body, first); err != nil || answer.StatusCode != http.StatusOK || string(first) != "event:" {
 		t.Fatalf("the stream answers %s, %q (%v)", answer.Status, first, err)
 	}
-	return func() { cancel(); answer.Body.Close() }
+	return func() { cancel(); answer.Body.Close() }, answer.Body
 }
 
 // TestTooManyStreams: one more is refused, its page works, and a place that is left is free again.
@@ -59,7 +59,7 @@ func TestTooManyStreams(t *testing.T) {
 	address := s.URL + "/ui/login/live?transaction_id=" + transaction
 	var leave context.CancelFunc
 	for range 200 {
-		leave = stream(t, address, "")
+		leave, _ = stream(t, address, "")
 	}
 	if got := raw(t, http.MethodGet, address, "", nil).StatusCode; got != http.StatusServiceUnavailable {
 		t.Errorf("one more answers %d", got)
