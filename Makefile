@@ -12,7 +12,7 @@ FUZZTIME ?= 20s
 export CGO_ENABLED = 0
 
 .DEFAULT_GOAL := help
-.PHONY: help build test race lint fuzz e2e images soak bench-logins demo install check clean
+.PHONY: help build test race lint fuzz e2e images soak bench-logins bench-overview demo install check clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -55,6 +55,9 @@ soak: ## kill worker, server and Redis with -9 a hundred times while logins come
 
 bench-logins: ## measure 10,000 logins from end to end (docs/performance.md; 90 s)
 	OTPOST_BENCH_LOGINS=10000 go test -count=1 -v -run TestLogins ./bench/logins
+
+bench-overview: ## measure the overview's page on 100,000 deliveries (docs/performance.md; 15 s)
+	OTPOST_BENCH_OVERVIEW=100000 go test -count=1 -v -run TestOverviewIsQuickOnManyDeliveries ./test/browser
 
 demo: ## run otpost demo: one login, inline and queued, in one process
 	go run ./cmd/otpost demo

@@ -154,7 +154,7 @@ const censored = "__CENSORED__"
 // differs returns what is saved where something else stands in the form, "" where both are the same.
 func (v *visit) differs(typed, saved field) string {
 	switch {
-	case typed.Type == "password" || typed.Checked == saved.Checked && lines.Replace(typed.Value) == lines.Replace(saved.Value):
+	case typed.Type == "password" || typed.Checked == saved.Checked && ofLines(typed.Value) == ofLines(saved.Value):
 		return saved.Note
 	case typed.Type == "checkbox" && saved.Checked:
 		return v.text.say("server.saved.on")
@@ -166,5 +166,5 @@ func (v *visit) differs(typed, saved field) string {
 	return v.text.say("server.saved", saved.Value)
 }
 
-// lines makes the line ends that a browser sends those that anybody else may have written.
-var lines = strings.NewReplacer("\r\n", "\n")
+// ofLines returns a text with the line ends that anybody but a browser writes.
+func ofLines(s string) string { return strings.ReplaceAll(s, "\r\n", "\n") }
