@@ -92,8 +92,8 @@ type deliveriesPage struct {
 
 // filterFields are what the list can be filtered by. The names are those of GET /delivery/.
 func (v *visit) filterFields(servers []string) []field {
-	any := option{Text: v.text.say("deliveries.all")}
-	states, names := []option{any}, []option{any}
+	all := option{Text: v.text.say("deliveries.all")}
+	states, names := []option{all}, []option{all}
 	for _, state := range allStates {
 		states = append(states, option{Value: state, Text: v.text.say("state." + state)})
 	}
