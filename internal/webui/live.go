@@ -10,7 +10,7 @@ import (
 )
 
 const (
-	mostStreams  = 200              // open at once; each asks the API once a second
+	mostStreams  = 200              // open at once, of each kind; each asks the API once a second
 	streamLife   = 10 * time.Minute // then the browser comes back by itself, with a session that may have ended
 	lookInterval = time.Second
 	sendWithin   = 10 * time.Second // a browser that takes nothing gives its place back
@@ -37,9 +37,13 @@ func (n news) Ended() bool { return n.State == "over" || n.State == "not_sent" }
 // before, once a second, until it is final. It blocks until the browser is gone, the server stops, look fails (a session that has
 // ended), or ten minutes are over.
 func (v *visit) stream(event string, look func() (news, error)) error {
+	places := v.site.streams
+	if v.screen.open {
+		places = v.site.guests
+	}
 	select {
-	case v.site.streams <- struct{}{}:
-		defer func() { <-v.site.streams }()
+	case places <- struct{}{}:
+		defer func() { <-places }()
 	default:
 		return &apiError{Status: http.StatusServiceUnavailable, Message: v.text.say("error.streams")}
 	}

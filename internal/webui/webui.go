@@ -34,7 +34,8 @@ type Site struct {
 	languages languages
 	templates templates
 	screens   []screen
-	streams   chan struct{}   // one place for each open event stream
+	streams   chan struct{}   // one place for each open event stream of a session
+	guests    chan struct{}   // those of people without one: they take no place from administrators
 	stopping  context.Context // ends with Stop: event streams would hold a graceful stop up
 	stop      context.CancelFunc
 	handler   http.Handler
@@ -49,7 +50,7 @@ func New(api http.Handler, o Options) (*Site, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	s := &Site{api: api, options: o, log: o.Log.With("component", "webui"), screens: table(), streams: make(chan struct{}, mostStreams)}
+	s := &Site{api: api, options: o, log: o.Log.With("component", "webui"), screens: table(), streams: make(chan struct{}, mostStreams), guests: make(chan struct{}, mostStreams)}
 	s.stopping, s.stop = context.WithCancel(context.Background())
 	var err, errTexts error
 	s.templates, err = parseTemplates(files)

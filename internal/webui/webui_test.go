@@ -268,3 +268,31 @@ func TestLanguageIsTheChosenElseTheBrowsers(t *testing.T) {
 		}
 	}
 }
+
+// An address that only takes forms leads to the page whose forms they are, when somebody opens it.
+func TestAddressOfAFormLeadsToItsPage(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, api{})
+	for path, want := range map[string]string{
+		"/ui/tokens/A%2FB/pin": "/ui/tokens/A%2FB", "/ui/tokens/X/first/code": "/ui/tokens/X/first", "/ui/deliveries/7/address": "/ui/deliveries/7",
+	} {
+		w := httptest.NewRecorder()
+		s.ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, nil))
+		if got := w.Header().Get("Location"); w.Code != http.StatusSeeOther || got != want {
+			t.Errorf("%s: %d to %q, want %q", path, w.Code, got, want)
+		}
+	}
+}
+
+// A stranger is told by the sample login neither which users there are nor which of them have a token; an administrator is.
+func TestSampleLoginTellsNoStrangerWhoIsThere(t *testing.T) {
+	t.Parallel()
+	const noToken = `{"status": true, "value": false, "authentication": "REJECT"}, "detail": {"message": "The user has no tokens assigned"}, "x": {}`
+	s := newSite(t, api{"POST /validate/check": {200, noToken}})
+	admin := tokenOf(t, "admin", time.Now().Add(time.Hour))
+	for path, want := range map[string]string{"/ui/login": "User name or PIN is wrong.", "/ui/try": "This user has no token yet."} {
+		if got := body(t, post(s, path, url.Values{"user": {"ada"}, "pass": {"1"}}, admin)); !strings.Contains(got, want) {
+			t.Errorf("%s does not say %q:\n%s", path, want, got)
+		}
+	}
+}
