@@ -3,8 +3,10 @@ package browser
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"image/png"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -94,7 +96,8 @@ func (p *Page) apply(l look) {
 }
 
 // Screenshot takes the full page as it is shown now and writes it as NAME-LIGHT-DESKTOP-EN.png (or dark, phone, de) into the
-// folder that OTPOST_IMAGES names; without one it is only taken: a test run changes nothing in the tree.
+// folder that OTPOST_IMAGES names; without one it is only taken. A picture that is there stays as it is, so that a test run changes
+// none of those in the manual: make images takes all anew.
 func (p *Page) Screenshot(name string) {
 	p.t.Helper()
 	file := name + "-" + p.look.String() + ".png"
@@ -111,13 +114,22 @@ func (p *Page) Screenshot(name string) {
 	if int64(image.Width) != p.look.width() || len(shot) > mostBytes {
 		p.t.Errorf("%s is %d pixels wide and %d bytes long, want %d pixels and at most %d bytes", file, image.Width, len(shot), p.look.width(), mostBytes)
 	}
-	if p.browser.shots != "" {
-		if err := os.MkdirAll(p.browser.shots, 0o755); err != nil {
-			p.t.Fatal(err)
-		}
-		if err := os.WriteFile(filepath.Join(p.browser.shots, file), shot, 0o644); err != nil {
-			p.t.Fatal(err)
-		}
+	if p.browser.shots == "" {
+		return
+	}
+	if err := os.MkdirAll(p.browser.shots, 0o755); err != nil {
+		p.t.Fatal(err)
+	}
+	f, err := os.OpenFile(filepath.Join(p.browser.shots, file), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644)
+	if errors.Is(err, fs.ErrExist) {
+		return
+	}
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	_, err = f.Write(shot)
+	if err := errors.Join(err, f.Close()); err != nil {
+		p.t.Fatalf("write %s: %v", file, err)
 	}
 }
 
