@@ -11,7 +11,8 @@ import (
 // testRoute is what stands in the API's address of test mails where others have an identifier: none may be called so.
 const testRoute = "send_test_email"
 
-// saveServer saves the form. Of two administrators who change a server the second is told, and keeps what he typed. With ?test=1 a test mail is sent and nothing saved.
+// saveServer saves the form. Of two administrators who change a server the second is told, and keeps what he typed. With ?test=1 a
+// test mail is sent and nothing saved.
 func (v *visit) saveServer() error {
 	if v.r.URL.Query().Has("test") {
 		return v.testServer()
@@ -44,23 +45,6 @@ func (p serverPage) params(form url.Values) url.Values {
 	asked := params(fields(p.Groups), form)
 	asked.Del("for_codes") // a setting
 	return asked
-}
-
-// chooseForCodes writes or takes back that the codes of e-mail tokens leave by this server.
-func (v *visit) chooseForCodes(identifier string, chosen bool) error {
-	if !v.session.may("configwrite") {
-		return nil
-	}
-	now, err := v.serverForCodes()
-	switch {
-	case err != nil:
-		return err
-	case chosen && now != identifier:
-		_, err = v.call(http.MethodPost, "/system/setConfig", url.Values{codesSetting: {identifier}})
-	case !chosen && now == identifier && v.session.may("configdelete"):
-		_, err = v.call(http.MethodDelete, pathTo("system", codesSetting), nil)
-	}
-	return err
 }
 
 // serverSaved goes back to the list, or stays with what the API warns of.

@@ -50,53 +50,6 @@ func (s server) Address() string {
 // Implicit reports whether TLS begins with the connection.
 func (s server) Implicit() bool { return strings.HasPrefix(strings.ToLower(s.Server), "smtps://") }
 
-// queueState is what GET /queue/ tells, as far as the pages show it.
-type queueState struct {
-	Configured bool
-	Name       string
-	Place      string
-	Reachable  bool
-	Error      string
-	Depth      []struct {
-		Priority string
-		Ready    int
-	}
-	Due     int
-	Leased  int
-	Dead    int
-	Oldest  *string
-	Workers []struct {
-		Host, Version string
-		PID           int
-		Handlers      int
-		Started, Beat string
-	}
-	WorkerSeen bool   `json:"worker_seen"`
-	StartOne   string `json:"start_one_with"`
-}
-
-// queue asks how the job queue stands. For who may not see it, it counts as well.
-func (v *visit) queue() (queueState, error) {
-	if !v.session.may("queue_read") {
-		return queueState{Configured: true, Reachable: true, WorkerSeen: true}, nil
-	}
-	var q queueState
-	return q, v.get("/queue/", nil, &q)
-}
-
-// note returns why ticking the box "send from job queue" has no effect, or not yet; "" when it has.
-func (v *visit) note(q queueState) string {
-	switch {
-	case !q.Configured:
-		return v.text.say("servers.noqueue")
-	case !q.Reachable:
-		return v.text.say("servers.away")
-	case !q.WorkerSeen:
-		return v.text.say("servers.noworker", q.StartOne)
-	}
-	return ""
-}
-
 // serverRow is a line of the list.
 type serverRow struct {
 	server
@@ -152,21 +105,6 @@ func (v *visit) allServers() ([]server, error) {
 	}
 	slices.SortFunc(all, func(a, b server) int { return strings.Compare(a.Identifier, b.Identifier) })
 	return all, nil
-}
-
-// codesSetting is the setting that names the server which the codes of e-mail tokens leave by.
-const codesSetting = "email.identifier"
-
-// serverForCodes returns its identifier; "" when there is none, or for who may not read settings.
-func (v *visit) serverForCodes() (string, error) {
-	if !v.session.may("configread") {
-		return "", nil
-	}
-	var value *string
-	if err := v.get(pathTo("system", codesSetting), nil, &value); err != nil || value == nil {
-		return "", err
-	}
-	return *value, nil
 }
 
 // deleteServer deletes an SMTP server.

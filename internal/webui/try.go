@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
-	"time"
 )
 
 // tryPage is a login, step by step: name and PIN, then the code. It is the administrators' page "try a login" and, for everybody,
@@ -83,13 +82,6 @@ func (v *visit) tryStep() error {
 	return v.tryAnswered(p, a.Authentication, detail)
 }
 
-// checkDetail is the part of POST /validate/check's detail that a login page reads.
-type checkDetail struct {
-	Message       string
-	TransactionID string `json:"transaction_id"`
-	Serial        string
-}
-
 // tryAnswered shows what follows from an answer to the login.
 func (v *visit) tryAnswered(p tryPage, authentication string, detail checkDetail) error {
 	p.Serial = detail.Serial
@@ -132,41 +124,6 @@ func (v *visit) tryRefused(p tryPage, refused *apiError) error {
 	return nil
 }
 
-// saidKey returns the text that says a sentence of /validate/... in the visitor's language; ” : there is none.
-func saidKey(message string) string {
-	switch message {
-	case "wrong otp pin":
-		return "try.wrongpin"
-	case "Response did not match the challenge.", "wrong otp value", "wrong otp value. previous otp used again":
-		return "try.wrongcode"
-	case "The user has no tokens assigned":
-		return "try.notoken"
-	case "Failcounter exceeded":
-		return "try.locked"
-	case "Token is disabled":
-		return "try.disabled"
-	case "The PIN was correct, but the EMail could not be sent!":
-		return "try.unsent"
-	}
-	if strings.HasPrefix(message, "Response did not match for ") {
-		return "try.wrongcode"
-	}
-	return ""
-}
-
-// said returns a sentence of /validate/... in the visitor's language, where there is one. The sample login tells nobody which users
-// there are: one without a token gets the sentence of a wrong PIN.
-func (v *visit) said(message string) string {
-	key := saidKey(message)
-	switch {
-	case key == "":
-		return message
-	case key == "try.notoken" && v.r.URL.Path != pathTry:
-		key = "try.wrongpin"
-	}
-	return v.text.say(key)
-}
-
 // showCode shows the step of the code, with how the message stands now.
 func (v *visit) showCode(p tryPage, status int) (err error) {
 	if p.Mail, err = v.mailOf(p.Transaction); err != nil {
@@ -174,66 +131,4 @@ func (v *visit) showCode(p tryPage, status int) (err error) {
 	}
 	v.show(status, "try", p)
 	return nil
-}
-
-// mailOf asks polltransaction how the message of a transaction stands. A transaction that tells nothing (unknown, answered or
-// superseded) has ended for the visitor.
-func (v *visit) mailOf(transaction string) (news, error) {
-	a, err := v.call(http.MethodGet, pathTo("validate", "polltransaction", transaction), nil)
-	if err != nil {
-		return news{}, err
-	}
-	var detail struct {
-		Delivery *struct {
-			State      string
-			NextTry    *time.Time `json:"next_try"`
-			ValidUntil *time.Time `json:"valid_until"`
-		}
-	}
-	if err := json.Unmarshal(a.Detail, &detail); err != nil {
-		return news{}, err
-	}
-	d := detail.Delivery
-	switch {
-	case d == nil:
-		return news{State: "over", Text: v.text.say("try.over"), Final: true}, nil
-	case d.ValidUntil != nil && !v.site.options.Now().Before(*d.ValidUntil) && d.State != "not_sent":
-		return news{State: "over", Text: v.text.say("try.expired"), Final: true, until: d.ValidUntil}, nil
-	}
-	n := news{State: d.State, Text: v.text.say("try." + d.State), Final: d.State != "on_its_way", until: d.ValidUntil}
-	if d.NextTry != nil && !n.Final {
-		n.Text, n.next = v.text.say("try.deferred"), d.NextTry
-	}
-	v.count(&n)
-	return n, nil
-}
-
-// count says how many seconds are left until the next try. It stands apart from the text, so that a screen reader is not told each
-// second.
-func (v *visit) count(n *news) {
-	if n.next != nil {
-		n.More = v.text.say("try.next_try", max(1, int(n.next.Sub(v.site.options.Now()).Round(time.Second)/time.Second)))
-	}
-}
-
-// quickLooks is how many seconds polltransaction is asked each second; then each third: every question is a row of the journal.
-const quickLooks = 5
-
-// tryLive streams how the message stands, to whoever knows the transaction.
-func (v *visit) tryLive() error {
-	transaction := v.r.URL.Query().Get("transaction_id")
-	looks, last := 0, news{}
-	return v.stream("state", func() (news, error) {
-		looks++
-		if looks > quickLooks && looks%3 != 0 {
-			v.count(&last)
-			return last, nil
-		}
-		n, err := v.mailOf(transaction)
-		if err == nil && looks == 1 && n.until == nil { // nobody's transaction takes no place
-			return n, &apiError{Status: http.StatusNotFound, Message: n.Text}
-		}
-		last = n
-		return n, err
-	})
 }

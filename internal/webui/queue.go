@@ -1,0 +1,42 @@
+package webui
+
+// queueState is what GET /queue/ tells, as far as the pages show it.
+type queueState struct {
+	Configured bool
+	Place      string
+	Reachable  bool
+	Depth      []struct {
+		Priority string
+		Ready    int
+	}
+	Dead    int
+	Workers []struct {
+		Host, Version string
+		PID           int
+		Handlers      int
+	}
+	WorkerSeen bool   `json:"worker_seen"`
+	StartOne   string `json:"start_one_with"`
+}
+
+// queue asks how the job queue stands. For who may not see it, it counts as well.
+func (v *visit) queue() (queueState, error) {
+	if !v.session.may("queue_read") {
+		return queueState{Configured: true, Reachable: true, WorkerSeen: true}, nil
+	}
+	var q queueState
+	return q, v.get("/queue/", nil, &q)
+}
+
+// note returns why ticking the box "send from job queue" has no effect, or not yet; "" when it has.
+func (v *visit) note(q queueState) string {
+	switch {
+	case !q.Configured:
+		return v.text.say("servers.noqueue")
+	case !q.Reachable:
+		return v.text.say("servers.away")
+	case !q.WorkerSeen:
+		return v.text.say("servers.noworker", q.StartOne)
+	}
+	return ""
+}
