@@ -146,6 +146,9 @@ func (o *recorder) answer() (answer, error) {
 		}
 	}
 	if err := json.Unmarshal(o.body.Bytes(), &envelope); err != nil {
+		if o.status >= http.StatusMultipleChoices && o.status < http.StatusInternalServerError { // a name such as .. leads elsewhere
+			return answer{}, &apiError{Status: http.StatusNotFound, Message: "This name cannot be used."}
+		}
 		return answer{}, fmt.Errorf("the API answered %d without an envelope: %w", o.status, err)
 	}
 	if !envelope.Result.Status {

@@ -9,24 +9,22 @@ import (
 	"time"
 )
 
-// delivery is a message as GET /delivery/ tells it.
+// delivery is a message as GET /delivery/ tells it. It has as many fields as there is to show.
 type delivery struct {
-	ID           string
-	Channel      string
-	State        string
-	Reason       string
-	Via          string
-	Server       string
-	Serial       string
-	Realm        string
-	Recipient    string
-	MessageID    string `json:"message_id"`
-	Created      time.Time
-	Updated      time.Time
-	NotAfter     time.Time  `json:"not_after"`
-	NextTry      *time.Time `json:"next_try"`
-	Transactions []string
-	Last         *attempt
+	ID        string
+	State     string
+	Reason    string
+	Via       string
+	Server    string
+	Serial    string
+	Realm     string
+	Recipient string
+	MessageID string `json:"message_id"`
+	Created   time.Time
+	Updated   time.Time
+	NotAfter  time.Time  `json:"not_after"`
+	NextTry   *time.Time `json:"next_try"`
+	Last      *attempt
 }
 
 // attempt is one go at a mail server.
@@ -35,7 +33,6 @@ type attempt struct {
 	Server    string
 	Started   time.Time
 	Ended     *time.Time
-	DotAt     *time.Time `json:"dot_at"`
 	Result    string
 	Phase     string
 	Code      int
@@ -91,14 +88,14 @@ type deliveriesPage struct {
 }
 
 // filterFields are what the list can be filtered by. The names are those of GET /delivery/.
-func (v *visit) filterFields(servers []string) []field {
+func (v *visit) filterFields(servers []server) []field {
 	all := option{Text: v.text.say("deliveries.all")}
 	states, names := []option{all}, []option{all}
 	for _, state := range allStates {
 		states = append(states, option{Value: state, Text: v.text.say("state." + state)})
 	}
-	for _, name := range servers {
-		names = append(names, option{Value: name, Text: name})
+	for _, one := range servers {
+		names = append(names, option{Value: one.Identifier, Text: one.Identifier})
 	}
 	return []field{
 		{Name: "state", Text: "deliveries.state", Type: "select", Options: states, Bare: true},
@@ -129,11 +126,11 @@ func filterOf(q url.Values) url.Values {
 func (v *visit) deliveries() error {
 	q := v.r.URL.Query()
 	q.Del("done")
-	names, err := v.serverNames()
+	servers, err := v.allServers()
 	if err != nil {
 		return err
 	}
-	p := deliveriesPage{Fields: v.filterFields(names)}
+	p := deliveriesPage{Fields: v.filterFields(servers)}
 	fields := each(p.Fields)
 	fill(fields, q)
 	asked := filterOf(q)
@@ -168,23 +165,6 @@ func (v *visit) deliveries() error {
 	}
 	v.show(http.StatusOK, "deliveries", p)
 	return nil
-}
-
-// serverNames returns the identifiers of the SMTP servers; none for who may not see them.
-func (v *visit) serverNames() ([]string, error) {
-	if !v.session.may("smtpserver_read") {
-		return nil, nil
-	}
-	var all map[string]struct{}
-	if err := v.get("/smtpserver/", nil, &all); err != nil {
-		return nil, err
-	}
-	names := make([]string, 0, len(all))
-	for name := range all {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	return names, nil
 }
 
 // deliveriesLive tells when the list has changed.

@@ -2,6 +2,7 @@ package webui
 
 import (
 	"errors"
+	"net/http"
 	"net/url"
 )
 
@@ -59,7 +60,7 @@ func fill(fields []*field, typed url.Values) {
 // is about none. An error that is no refusal is returned.
 func (v *visit) blame(fields []*field, err error) (above string, other error) {
 	var e *apiError
-	if !errors.As(err, &e) || e.Status == 401 {
+	if !errors.As(err, &e) || e.Status == http.StatusUnauthorized {
 		return "", err
 	}
 	for _, f := range fields {

@@ -66,10 +66,11 @@ func (l *language) say(key string, values ...any) string {
 	if !ok {
 		return key
 	}
+	pairs := make([]string, 0, 2*len(values))
 	for i, value := range values {
-		text = strings.ReplaceAll(text, "{"+strconv.Itoa(i)+"}", fmt.Sprint(value))
+		pairs = append(pairs, "{"+strconv.Itoa(i)+"}", fmt.Sprint(value))
 	}
-	return text
+	return strings.NewReplacer(pairs...).Replace(text) // in one pass: a value with {1} in it stays as it is
 }
 
 // has reports whether there is a text.

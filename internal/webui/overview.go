@@ -41,11 +41,9 @@ func (v *visit) overview() error {
 	if p.Queue, err = v.queue(); err != nil {
 		return err
 	}
-	var servers []server
-	if v.session.may("smtpserver_read") {
-		if servers, err = v.allServers(); err != nil {
-			return err
-		}
+	servers, err := v.allServers()
+	if err != nil {
+		return err
 	}
 	if p.Steps, err = v.steps(servers, p.Statistics); err != nil {
 		return err

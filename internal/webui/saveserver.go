@@ -97,12 +97,11 @@ func (v *visit) serverRefused(p serverPage, err error) error {
 		}
 		e.Field = "identifier"
 	}
-	above, other := v.blame(fields(p.Groups), err)
-	if other != nil {
-		return other
+	code := max(http.StatusBadRequest, status(err))
+	if p.Above, err = v.blame(fields(p.Groups), err); err != nil {
+		return err
 	}
-	p.Above = above
-	v.showServer(max(http.StatusBadRequest, status(err)), p)
+	v.showServer(code, p)
 	return nil
 }
 

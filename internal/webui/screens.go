@@ -35,6 +35,7 @@ func table() []screen {
 		{method: "POST", path: "/ui/servers", right: "smtpserver_write", show: (*visit).saveServer},
 		{method: "POST", path: "/ui/servers/{identifier}/delete", right: "smtpserver_write", show: (*visit).deleteServer},
 		{method: "GET", path: "/ui/users", menu: "users.menu", own: "owner.own", show: (*visit).users},
+		{method: "POST", path: "/ui/users", right: "resolverwrite", show: (*visit).firstRealm},
 		{method: "GET", path: "/ui/user", right: "userlist", below: "/ui/users", show: (*visit).owner},
 		{method: "GET", path: "/ui/tokens/{serial}", right: "tokenlist", below: "/ui/users", show: (*visit).token},
 		{method: "POST", path: "/ui/tokens/{serial}", right: "tokenlist", below: "/ui/users", show: (*visit).actOnToken},

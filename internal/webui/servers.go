@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// server is an SMTP server as GET /smtpserver/ tells it.
+// server is an SMTP server as GET /smtpserver/ tells it. It has as many fields as the form.
 type server struct {
 	Identifier string
 	Revision   int64
@@ -33,7 +33,6 @@ type server struct {
 	PrivateKeyPassword string `json:"private_key_password"`
 	SMIMECertificate   *struct {
 		Subject, Issuer, Error string
-		NotBefore              string `json:"not_before"`
 		NotAfter               string `json:"not_after"`
 		Emails                 []string
 	} `json:"smime_certificate"`
@@ -92,8 +91,11 @@ func (v *visit) servers() error {
 	return nil
 }
 
-// allServers returns the SMTP servers by identifier.
+// allServers returns the SMTP servers by identifier; none for who may not see them.
 func (v *visit) allServers() ([]server, error) {
+	if !v.session.may("smtpserver_read") {
+		return nil, nil
+	}
 	var found map[string]server
 	if err := v.get("/smtpserver/", nil, &found); err != nil {
 		return nil, err

@@ -2,7 +2,7 @@ package webui
 
 import "time"
 
-// statistics is what GET /delivery/statistics tells.
+// statistics is what GET /delivery/statistics tells, as far as the pages show it.
 type statistics struct {
 	Minutes []minute
 	Seconds struct {
@@ -32,10 +32,6 @@ type serverStatistics struct {
 	Last             *struct {
 		State     string
 		At        time.Time
-		Result    string
-		Phase     string
-		Code      int
-		Text      string
 		Diagnosis string
 	}
 }

@@ -29,11 +29,9 @@ func (v *visit) testServer() error {
 	p.Recipient = v.recipient()
 	a, err := v.call(http.MethodPost, pathTo("smtpserver", testRoute), asked)
 	if err != nil {
-		above, other := v.blame(append(fields(p.Groups), &p.Recipient), err)
-		if other != nil {
-			return other
+		if p.Above, err = v.blame(append(fields(p.Groups), &p.Recipient), err); err != nil {
+			return err
 		}
-		p.Above = above
 		v.showServer(http.StatusBadRequest, p)
 		return nil
 	}

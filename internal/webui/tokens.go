@@ -91,9 +91,9 @@ func (v *visit) setPIN() error {
 	}
 	_, err := v.call(http.MethodPost, pathTo("token", "setpin", v.r.PathValue("serial")), url.Values{"pin": {form[0].Value}})
 	if err != nil {
-		above, other := v.blame(fields, err)
-		if other != nil {
-			return other
+		above, err := v.blame(fields, err)
+		if err != nil {
+			return err
 		}
 		return v.showToken(http.StatusBadRequest, form, above)
 	}

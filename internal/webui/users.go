@@ -21,7 +21,8 @@ type usersPage struct {
 	Realm  string
 	Search string
 	Users  []user
-	More   int // that match, too, and are not shown
+	More   int     // that match, too, and are not shown
+	First  []field // the form of the first realm, while there is none and the visitor may make one
 }
 
 // mostUsers is how many users a page shows: whoever looks for one types a part of the name.
@@ -45,6 +46,9 @@ func (v *visit) users() error {
 		p.Realms[i].Chosen = p.Realms[i].Value == p.Realm
 	}
 	if p.Realm == "" {
+		if v.session.may("resolverwrite") {
+			p.First = realmFields()
+		}
 		v.show(http.StatusOK, "users", p)
 		return nil
 	}

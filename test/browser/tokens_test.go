@@ -17,6 +17,41 @@ func TestUsersPageWithoutARealm(t *testing.T) {
 	p.Inspect("users-norealm")
 }
 
+func TestFirstRealmIsMadeOnThePage(t *testing.T) {
+	t.Parallel()
+	s := newEmptySite(t)
+	file := s.Write(t, "users.passwd", manyUsers(2))
+	p := signedIn(t, s)
+	p.Allow("status of 400")
+	p.Open("/ui/users")
+	for _, c := range []struct{ file, realm, beside, says string }{
+		{"", "home", "#e-fileName", "users cannot be read"},
+		{file + ".not", "home", "#e-fileName", "no such file"},
+		{s.Config, "home", "#e-fileName", "cannot be read here"},
+		{file, "Straße 1", "#e-realm", "letters A to Z"},
+		{file, "", "#e-realm", "name"},
+		{file, "..", "#e-realm", "name"},
+	} {
+		p.Type("fileName", c.file)
+		p.Type("realm", c.realm)
+		p.Follow("Make the realm")
+		p.Wait(c.beside)
+		if got := p.Text(c.beside); !strings.Contains(got, c.says) {
+			t.Errorf("file %q, realm %q: beside the field stands %q, want %q in it", c.file, c.realm, got, c.says)
+		}
+		if p.Value("#f-fileName") != c.file || p.Value("#f-realm") != c.realm {
+			t.Errorf("file %q, realm %q: typed text is lost: %q, %q", c.file, c.realm, p.Value("#f-fileName"), p.Value("#f-realm"))
+		}
+	}
+	p.Looks("users-norealm-wrong")
+	p.Type("realm", "home")
+	p.Follow("Make the realm")
+	p.WaitText("The realm is made")
+	if n := p.Count("tbody tr"); n != 2 {
+		t.Errorf("%d users are shown, want 2", n)
+	}
+}
+
 func TestUsersPage(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
