@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"regexp"
 	"strings"
 )
 
@@ -18,60 +17,8 @@ type answer struct {
 	Authentication string // ACCEPT, REJECT, CHALLENGE or ''
 }
 
-// apiError is a refusal of the REST API.
-type apiError struct {
-	Status  int    // HTTP
-	Code    int    // privacyIDEA's number
-	Message string // for people, without its number
-	Field   string // the parameter that it is about; ''
-	Ours    bool   // the message is in the visitor's language
-}
-
-// Error implements error.
-func (e *apiError) Error() string { return fmt.Sprintf("%s (%d)", e.Message, e.Code) }
-
-// missing is what to do about a field that must not be empty.
-const missing = "Fill in this field"
-
-// What refusals of a parameter look like (fault.Missing and httpapi's wrong; compatibility.md).
-var (
-	aboutParameter = regexp.MustCompile(`(?s)^Parameter ([\w.]+): (.*)$`)
-	aboutMissing   = regexp.MustCompile(`^Missing parameter: '?([\w.]+)'?$`)
-	number         = regexp.MustCompile(`^ERR\d+: `)
-)
-
-// newAPIError reads which field a refusal is about.
-func newAPIError(status, code int, message string) *apiError {
-	e := &apiError{Status: status, Code: code, Message: number.ReplaceAllString(message, "")}
-	if m := aboutParameter.FindStringSubmatch(e.Message); m != nil {
-		e.Field, e.Message = m[1], m[2]
-	}
-	if m := aboutMissing.FindStringSubmatch(e.Message); m != nil {
-		e.Field, e.Message = m[1], missing
-	}
-	e.Message = sentence(e.Message)
-	return e
-}
-
-// sentence begins a text with a capital letter.
-func sentence(s string) string {
-	if s == "" {
-		return s
-	}
-	return strings.ToUpper(s[:1]) + s[1:]
-}
-
-// status returns the HTTP status of a refusal, 0 for every other error.
-func status(err error) int {
-	var e *apiError
-	if errors.As(err, &e) {
-		return e.Status
-	}
-	return 0
-}
-
 // call asks the REST API in this process, with the visitor's session and from his address. GET and DELETE carry the parameters in
-// the query, POST as a form. The error of a refusal is an *apiError.
+// the query, POST as a form. The error of a refusal is a *refusal.
 func (v *visit) call(method, path string, params url.Values) (answer, error) {
 	target, body := path, ""
 	if method == http.MethodPost {
@@ -90,13 +37,13 @@ func (v *visit) call(method, path string, params url.Values) (answer, error) {
 	if method == http.MethodPost {
 		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	}
-	if v.session.token != "" {
+	if v.session.In() {
 		r.Header.Set("Authorization", v.session.token)
 	}
 	out := &recorder{header: make(http.Header), status: http.StatusOK}
 	v.site.api.ServeHTTP(out, r)
 	a, err := out.answer()
-	var refused *apiError
+	var refused *refusal
 	if errors.As(err, &refused) {
 		refused.Message, refused.Ours = v.text.translate(refused.Message)
 	}
@@ -147,12 +94,12 @@ func (o *recorder) answer() (answer, error) {
 	}
 	if err := json.Unmarshal(o.body.Bytes(), &envelope); err != nil {
 		if o.status >= http.StatusMultipleChoices && o.status < http.StatusInternalServerError { // a name such as .. leads elsewhere
-			return answer{}, &apiError{Status: http.StatusNotFound, Message: "This name cannot be used."}
+			return answer{}, &refusal{Status: http.StatusNotFound, Message: "This name cannot be used."}
 		}
 		return answer{}, fmt.Errorf("the API answered %d without an envelope: %w", o.status, err)
 	}
 	if !envelope.Result.Status {
-		return answer{}, newAPIError(o.status, envelope.Result.Error.Code, envelope.Result.Error.Message)
+		return answer{}, newRefusal(o.status, envelope.Result.Error.Code, envelope.Result.Error.Message)
 	}
 	return answer{Value: envelope.Result.Value, Detail: envelope.Detail, Authentication: envelope.Result.Authentication}, nil
 }

@@ -206,7 +206,7 @@ func (v *visit) showDelivery(code int, asked url.Values, above string) error {
 	err := v.get(pathTo("delivery", id), asked, &p.Delivery)
 	switch {
 	case status(err) == http.StatusNotFound, status(err) == http.StatusBadRequest:
-		return &apiError{Status: http.StatusNotFound, Message: v.text.say("delivery.unknown")}
+		return v.refusal(http.StatusNotFound, "delivery.unknown")
 	case err != nil:
 		return err
 	}
@@ -224,10 +224,10 @@ func (v *visit) deliveryLive() error { return v.watch(pathTo("delivery", v.r.Pat
 func (v *visit) actOnDelivery() error {
 	id, act := v.r.PathValue("id"), v.r.PostForm.Get("act")
 	if act != "retry" && act != "cancel" {
-		return &apiError{Status: http.StatusBadRequest, Message: v.text.say("error.form")}
+		return v.refusal(http.StatusBadRequest, "error.form")
 	}
 	_, err := v.call(http.MethodPost, pathTo("delivery", id, act), nil)
-	var refused *apiError
+	var refused *refusal
 	switch {
 	case errors.As(err, &refused) && refused.Status == http.StatusConflict:
 		return v.showDelivery(http.StatusConflict, nil, refused.Message)

@@ -102,8 +102,7 @@ func (v *visit) sendCode(serial, done string) error {
 	default:
 		q.Set("why", noCode[0])
 	}
-	http.Redirect(v.w, v.r, pathOfToken(serial)+"/first?"+q.Encode(), http.StatusSeeOther)
-	return nil
+	return v.redirectWith(pathOfToken(serial)+"/first", q)
 }
 
 // noCode are the texts that say why there is no code; the first stands for all others.

@@ -59,7 +59,7 @@ func fill(fields []*field, typed url.Values) {
 // blame puts a refusal of the API beside the field that it is about and returns "", or returns it for the top of the form when it
 // is about none. An error that is no refusal is returned.
 func (v *visit) blame(fields []*field, err error) (above string, other error) {
-	var e *apiError
+	var e *refusal
 	if !errors.As(err, &e) || e.Status == http.StatusUnauthorized {
 		return "", err
 	}
@@ -73,7 +73,7 @@ func (v *visit) blame(fields []*field, err error) (above string, other error) {
 }
 
 // ruleOf returns what to say beside a field: the API's sentence, or the field's rule where that is not in the visitor's language.
-func (v *visit) ruleOf(f field, e *apiError) string {
+func (v *visit) ruleOf(f field, e *refusal) string {
 	if rule := f.Text + ".rule"; !e.Ours && v.text.has(rule) {
 		return v.text.say(rule)
 	}

@@ -45,7 +45,7 @@ func (v *visit) stream(event string, look func() (news, error)) error {
 	case places <- struct{}{}:
 		defer func() { <-places }()
 	default:
-		return &apiError{Status: http.StatusServiceUnavailable, Message: v.text.say("error.streams")}
+		return v.refusal(http.StatusServiceUnavailable, "error.streams")
 	}
 	now, err := look()
 	if err != nil {

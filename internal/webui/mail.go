@@ -61,7 +61,7 @@ func (v *visit) tryLive() error {
 		}
 		n, err := v.mailOf(transaction)
 		if err == nil && looks == 1 && n.until == nil { // nobody's transaction takes no place
-			return n, &apiError{Status: http.StatusNotFound, Message: n.Text}
+			return n, &refusal{Status: http.StatusNotFound, Message: n.Text}
 		}
 		last = n
 		return n, err

@@ -48,7 +48,7 @@ func (v *visit) firstRealm() error {
 		{pathTo("defaultrealm", name.Value), nil, name},
 	} {
 		_, err := v.call(http.MethodPost, step.path, step.params)
-		var e *apiError
+		var e *refusal
 		switch {
 		case errors.As(err, &e) && (e.Status == http.StatusBadRequest || e.Status == http.StatusNotFound): // an empty name is no address
 			step.about.Error = v.ruleOf(*step.about, e)

@@ -25,7 +25,7 @@ func (v *visit) saveServer() error {
 	identifier := form.Get("identifier")
 	if said, known := map[string]string{"": missing, testRoute: "Choose another; test mails have this one"}[identifier]; known {
 		said, ours := v.text.translate(said)
-		return v.serverRefused(p, &apiError{Status: http.StatusBadRequest, Field: "identifier", Message: said, Ours: ours})
+		return v.serverRefused(p, &refusal{Status: http.StatusBadRequest, Field: "identifier", Message: said, Ours: ours})
 	}
 	asked := p.params(form)
 	asked.Set("revision", p.Revision)
@@ -90,7 +90,7 @@ func (p *serverPage) warn(name, message string) {
 
 // serverRefused shows the form again, with what is wrong beside its field.
 func (v *visit) serverRefused(p serverPage, err error) error {
-	var e *apiError
+	var e *refusal
 	if errors.As(err, &e) && e.Status == http.StatusConflict {
 		if !p.New {
 			return v.overtaken(p, e)
@@ -107,7 +107,7 @@ func (v *visit) serverRefused(p serverPage, err error) error {
 
 // overtaken shows the form of whom somebody else was faster than: what he typed stays, what is saved now stands beside it, and to
 // save again replaces it. A server that is gone by now would be made anew.
-func (v *visit) overtaken(p serverPage, e *apiError) error {
+func (v *visit) overtaken(p serverPage, e *refusal) error {
 	now, err := v.savedServer(p.Server.Identifier)
 	switch {
 	case status(err) == http.StatusNotFound:

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/url"
 	"path"
+	"strings"
 )
 
 // screen is one row of the table: who may see what at which address.
@@ -89,14 +90,14 @@ const mostForm = 256 << 10
 func (v *visit) run() error {
 	v.r.Body = http.MaxBytesReader(v.w, v.r.Body, mostForm)
 	if err := v.r.ParseForm(); err != nil {
-		return &apiError{Status: http.StatusBadRequest, Message: v.text.say("error.form")}
+		return v.refusal(http.StatusBadRequest, "error.form")
 	}
 	switch {
 	case v.screen.open:
-	case v.session.token == "":
+	case !v.session.In():
 		return errSignedOut
 	case v.screen.right != "" && !v.session.may(v.screen.right):
-		return &apiError{Status: http.StatusForbidden, Message: v.text.say("error.right", v.screen.right)}
+		return v.refusal(http.StatusForbidden, "error.right", v.screen.right)
 	}
 	return v.screen.show(v)
 }
@@ -106,7 +107,7 @@ var errSignedOut = errors.New("there is no session")
 
 // refuse shows an error as a page. Whoever has no session, or none any more, signs in and goes on: what he typed is kept.
 func (v *visit) refuse(err error) {
-	var e *apiError
+	var e *refusal
 	switch {
 	case errors.Is(err, errSignedOut), status(err) == http.StatusUnauthorized:
 		form := signInForm{Next: v.r.URL.RequestURI(), Kept: v.kept(), Expired: v.session.was || v.session.In()}
@@ -129,18 +130,26 @@ type errorPage struct {
 
 // notFound answers addresses below /ui/ that nobody serves.
 func (v *visit) notFound() error {
-	return &apiError{Status: http.StatusNotFound, Message: v.text.say("error.notfound")}
+	return v.refusal(http.StatusNotFound, "error.notfound")
 }
 
 // foreign answers a form that was sent from a page of somebody else.
 func (v *visit) foreign() error {
-	return &apiError{Status: http.StatusForbidden, Message: v.text.say("error.foreign")}
+	return v.refusal(http.StatusForbidden, "error.foreign")
 }
 
-// redirect goes on to a page of ours. done is the key of what to say there; ” : nothing.
+// redirect goes on to a page of ours, which says what was done: the text done.<done>; nothing for "".
 func (v *visit) redirect(to, done string) error {
-	if done != "" {
-		to += "?" + url.Values{"done": {done}}.Encode()
+	if done == "" {
+		return v.redirectWith(to, nil)
+	}
+	return v.redirectWith(to, url.Values{"done": {done}})
+}
+
+// redirectWith goes on to a page of ours with parameters.
+func (v *visit) redirectWith(to string, query url.Values) error {
+	if len(query) > 0 {
+		to += "?" + query.Encode()
 	}
 	http.Redirect(v.w, v.r, to, http.StatusSeeOther)
 	return nil
@@ -159,7 +168,7 @@ type menuEntry struct {
 // menu returns the links that the visitor may follow.
 func (v *visit) menu() []menuEntry {
 	var all []menuEntry
-	if v.session.token == "" {
+	if !v.session.In() {
 		return nil
 	}
 	for _, one := range v.site.screens {
@@ -177,5 +186,5 @@ func (v *visit) menu() []menuEntry {
 
 // under reports whether a page belongs to a menu's entry.
 func under(path, entry string) bool {
-	return path == entry || len(path) > len(entry) && path[:len(entry)] == entry && path[len(entry)] == '/'
+	return path == entry || strings.HasPrefix(path, entry+"/")
 }

@@ -52,7 +52,7 @@ func (v *visit) showToken(status int, pin []field, above string) error {
 			return nil
 		}
 	}
-	return &apiError{Status: http.StatusNotFound, Message: v.text.say("tokens.unknown", serial)}
+	return v.refusal(http.StatusNotFound, "tokens.unknown", serial)
 }
 
 // pathOfToken is the page of a token.
@@ -68,11 +68,11 @@ func (v *visit) actOnToken() error {
 	case "delete":
 		_, err = v.call(http.MethodDelete, pathTo("token", serial), nil)
 	default:
-		err = &apiError{Status: http.StatusBadRequest, Message: v.text.say("error.form")}
+		err = v.refusal(http.StatusBadRequest, "error.form")
 	}
 	switch {
 	case status(err) == http.StatusNotFound:
-		return &apiError{Status: http.StatusNotFound, Message: v.text.say("tokens.unknown", serial)}
+		return v.refusal(http.StatusNotFound, "tokens.unknown", serial)
 	case err != nil:
 		return err
 	case act == "delete":

@@ -68,7 +68,7 @@ func (v *visit) tryStep() error {
 		asked.Set("transaction_id", p.Transaction)
 	}
 	a, err := v.call(http.MethodPost, "/validate/check", asked)
-	var refused *apiError
+	var refused *refusal
 	switch {
 	case errors.As(err, &refused):
 		return v.tryRefused(p, refused)
@@ -105,7 +105,7 @@ func (v *visit) tryAnswered(p tryPage, authentication string, detail checkDetail
 const unknownUser = 904
 
 // tryRefused shows why a login was not looked at.
-func (v *visit) tryRefused(p tryPage, refused *apiError) error {
+func (v *visit) tryRefused(p tryPage, refused *refusal) error {
 	if refused.Code == unknownUser {
 		p.Above = v.text.say("try.wrongpin")
 		v.show(http.StatusOK, "try", p)

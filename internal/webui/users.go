@@ -9,7 +9,7 @@ import (
 
 // user is a row of GET /user/.
 type user struct {
-	Username, Realm, Givenname, Surname, Email, Resolver string
+	Username, Realm, Givenname, Surname, Email string
 }
 
 // Name returns the name of the person.
@@ -140,7 +140,7 @@ func (v *visit) userNamed(name, realm string) (user, error) {
 			return u, nil
 		}
 	}
-	return user{}, &apiError{Status: http.StatusNotFound, Message: v.text.say("users.unknown", name, realm)}
+	return user{}, v.refusal(http.StatusNotFound, "users.unknown", name, realm)
 }
 
 // owner shows a user and his tokens.

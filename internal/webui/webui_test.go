@@ -240,13 +240,13 @@ func TestPageWithoutTheRightIsRefused(t *testing.T) {
 
 func TestRefusalNamesItsField(t *testing.T) {
 	t.Parallel()
-	for message, want := range map[string]apiError{
+	for message, want := range map[string]refusal{
 		"ERR905: Parameter port: write 1 to 65535": {Field: "port", Message: "Write 1 to 65535"},
 		"ERR905: Missing parameter: server":        {Field: "server", Message: "Fill in this field"},
 		"ERR904: The user can not be found":        {Message: "The user can not be found"},
 		"Authentication failed.":                   {Message: "Authentication failed."},
 	} {
-		if got := newAPIError(0, 0, message); *got != want {
+		if got := newRefusal(0, 0, message); *got != want {
 			t.Errorf("%q: %+v, want %+v", message, *got, want)
 		}
 	}
