@@ -11,7 +11,6 @@ import (
 	"otpost/internal/config"
 	"otpost/internal/delivery"
 	"otpost/internal/queue"
-	"otpost/internal/store"
 )
 
 // errNoQueue says that the configuration names no queue.
@@ -99,12 +98,12 @@ func (a *App) Unfinished(ctx context.Context, most int) ([]delivery.Unfinished, 
 	return a.delivery.Unfinished(ctx, most)
 }
 
-// Story returns a job of the queue and the delivery of its id; nil: there is none. Both are nil for an id that nobody knows.
+// QueueShow returns a job of the queue and the delivery of its id; nil: there is none. Both are nil for an id that nobody knows.
 // With ErrQueueAway the job is nil and the delivery is there, if the database has it.
-func (a *App) Story(ctx context.Context, id uuid.UUID) (*queue.Listed, *delivery.Story, error) {
+func (a *App) QueueShow(ctx context.Context, id uuid.UUID) (*queue.Listed, *delivery.Record, error) {
 	var job *queue.Listed
 	jobs, away := a.QueueList(ctx, queue.Filter{ID: id, Most: 1})
-	if errors.Is(away, errNoQueue) { // what was sent inline has a story, too
+	if errors.Is(away, errNoQueue) { // what was sent inline is a delivery, too
 		away = nil
 	}
 	if away != nil && !errors.Is(away, ErrQueueAway) {
@@ -113,14 +112,14 @@ func (a *App) Story(ctx context.Context, id uuid.UUID) (*queue.Listed, *delivery
 	if len(jobs) > 0 {
 		job = &jobs[0]
 	}
-	story, err := a.delivery.Story(ctx, id)
+	d, err := a.delivery.Record(ctx, id, nil)
 	switch {
-	case errors.Is(err, store.ErrNotFound):
+	case errors.Is(err, delivery.ErrNotFound):
 		return job, nil, away
 	case err != nil:
 		return job, nil, err
 	}
-	return job, &story, away
+	return job, &d, away
 }
 
 // LocalWorker returns the worker on this host that beat last, and how long ago. When none has within its lease, the error says

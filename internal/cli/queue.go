@@ -130,14 +130,14 @@ func (c *queueShow) Run(ctx context.Context, s streams) error {
 		return usageError(c.ID + " is no id: want one like 0192f6e0-0000-7000-8000-000000000000")
 	}
 	return withQueue(ctx, c.configFlag, s, func(a *app.App) error { // what was sent inline has a story without any queue
-		job, story, away := a.Story(ctx, id)
+		job, d, away := a.QueueShow(ctx, id)
 		if err := known(away); err != nil {
 			return err
 		}
-		if away == nil && job == nil && story == nil {
+		if away == nil && job == nil && d == nil {
 			return fmt.Errorf("%s: no job and no delivery of this id", id)
 		}
-		view := viewShow(job, story, away)
+		view := viewShow(job, d, away)
 		return cmp.Or(c.print(s.out, view, func(w io.Writer) { view.table(w, a.Now()) }), away)
 	})
 }

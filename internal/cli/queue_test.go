@@ -239,7 +239,7 @@ func TestShowTellsAJobAndItsMessage(t *testing.T) {
 	at := time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
 	id := uuid.MustParse("0192f6e0-0000-7000-8000-000000000001")
 	ended := at.Add(250 * time.Millisecond)
-	story := &delivery.Story{
+	d := &delivery.Record{
 		ID: id, State: delivery.Deferred, Via: delivery.ViaQueue, Server: "mx", Recipient: "a***@e***.org", MessageID: "<m@otp1>",
 		Created: at, NotAfter: at.Add(2 * time.Minute),
 		Attempts: []delivery.Attempt{
@@ -247,16 +247,16 @@ func TestShowTellsAJobAndItsMessage(t *testing.T) {
 			{Number: 2, Started: at.Add(time.Second)},
 		},
 	}
-	first := &story.Attempts[0]
+	first := &d.Attempts[0]
 	first.Route, first.Diagnosis = "mx", "greylisted"
 	if err := json.Unmarshal([]byte(`[{"phase": "tls", "ms": 3.25, "code": 220, "text": "go on", "tls": {"version": "TLS 1.3", "cipher": "AES",
 		"chain": [{"subject": "CN=mx", "issuer": "CN=root", "names": ["mx.example", "192.0.2.1"], "not_before": "B", "not_after": "A"}]}},
 		{"phase": "rcpt", "ms": 12, "code": 451, "enhanced": "4.7.1", "text": "later"}]`), &first.Phases); err != nil {
 		t.Fatal(err)
 	}
-	job := &queue.Listed{Job: queue.Job{ID: id, Kind: delivery.Kind, RunAt: at.Add(time.Second), NotAfter: story.NotAfter}, State: queue.Leased, Worker: id}
+	job := &queue.Listed{Job: queue.Job{ID: id, Kind: delivery.Kind, RunAt: at.Add(time.Second), NotAfter: d.NotAfter}, State: queue.Leased, Worker: id}
 	var got bytes.Buffer
-	viewShow(job, story, nil).table(&got, at.Add(time.Minute))
+	viewShow(job, d, nil).table(&got, at.Add(time.Minute))
 	for _, line := range []string{
 		"state leased", "worker " + id.String(), "state deferred", "reason -", "server mx", "recipient a***@e***.org",
 		"not after 2026-11-24T12:02:00.000Z, in 60 s",
@@ -273,7 +273,7 @@ func TestShowTellsAJobAndItsMessage(t *testing.T) {
 		}
 	}
 	got.Reset()
-	viewShow(nil, &delivery.Story{ID: id}, nil).table(&got, at)
+	viewShow(nil, &delivery.Record{ID: id}, nil).table(&got, at)
 	if text := got.String(); !strings.Contains(text, "the queue has none of this id") || !strings.Contains(text, "no attempt was made") {
 		t.Errorf("a message without a job:\n%s", text)
 	}

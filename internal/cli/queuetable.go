@@ -204,10 +204,11 @@ func (v showView) table(w io.Writer, now time.Time) {
 		fmt.Fprintln(w, "delivery: the database has none of this id")
 		return
 	}
-	tableOfDelivery(w, *v.Delivery, now)
+	v.Delivery.table(w, now)
 }
 
-func tableOfDelivery(w io.Writer, d delivery.Story, now time.Time) {
+// table writes the message, then its attempts.
+func (d *deliveryView) table(w io.Writer, now time.Time) {
 	columns(w,
 		row("delivery", d.ID), row("state", d.State), row("reason", d.Reason), row("via", d.Via), row("server", d.Server),
 		row("recipient", d.Recipient), row("message id", d.MessageID), row("created", moment(d.Created)),

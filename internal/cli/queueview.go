@@ -74,11 +74,25 @@ type listView struct {
 	Open []delivery.Unfinished `json:"open_deliveries,omitempty"` // only while the queue is out of reach
 }
 
-// showView is a job and the story of its message; null: there is none, or the queue that has it is out of reach.
+// deliveryView is a message with its attempts.
+type deliveryView struct {
+	ID        uuid.UUID          `json:"id"`
+	State     delivery.State     `json:"state"`
+	Reason    delivery.Reason    `json:"reason"`
+	Via       delivery.Via       `json:"via"`
+	Server    string             `json:"server"`
+	Recipient string             `json:"recipient"` // masked
+	MessageID string             `json:"message_id"`
+	Created   time.Time          `json:"created"`
+	NotAfter  time.Time          `json:"not_after"`
+	Attempts  []delivery.Attempt `json:"attempts"`
+}
+
+// showView is a job and its message; null: there is none, or the queue that has it is out of reach.
 type showView struct {
 	reachView
-	Job      *jobView        `json:"job"`
-	Delivery *delivery.Story `json:"delivery"`
+	Job      *jobView      `json:"job"`
+	Delivery *deliveryView `json:"delivery"`
 }
 
 // viewReach is for an error of the queue; nil: it answered.
@@ -126,11 +140,14 @@ func viewJob(j queue.Listed) jobView {
 	return jobView{j.ID, j.Kind, j.State, priorityName(j.Priority), j.RunAt, j.NotAfter, j.Worker, j.Crashes, j.Reason}
 }
 
-func viewShow(job *queue.Listed, story *delivery.Story, away error) showView {
-	v := showView{reachView: viewReach(away), Delivery: story}
+func viewShow(job *queue.Listed, d *delivery.Record, away error) showView {
+	v := showView{reachView: viewReach(away)}
 	if job != nil {
 		one := viewJob(*job)
 		v.Job = &one
+	}
+	if d != nil {
+		v.Delivery = &deliveryView{d.ID, d.State, d.Reason, d.Via, d.Server, d.Recipient, d.MessageID, d.Created, d.NotAfter, d.Attempts}
 	}
 	return v
 }

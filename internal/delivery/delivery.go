@@ -31,6 +31,11 @@ const (
 	Unknown  State = "unknown"  // it may have been sent; nothing more will be tried
 )
 
+// States lists all states, in the order of a delivery's life.
+func States() []State {
+	return []State{Queued, Deferred, Sending, Accepted, Failed, Expired, Dropped, Unknown}
+}
+
 // Final reports whether the state can change no more.
 func (s State) Final() bool { return s != Queued && s != Deferred && s != Sending }
 
@@ -84,11 +89,12 @@ type Message struct {
 	NotAfter  time.Time // no dot from then on
 }
 
-// Waiter is a challenge whose code the message carries.
+// Waiter is a challenge whose code the message carries: it waits, or has waited, for the delivery.
 type Waiter struct {
 	TransactionID string
 	Serial        string
 	ChallengeID   uuid.UUID
+	Ended         Reason // why it waits no more; empty while it does
 }
 
 // Ticket is a message that was put into the outbox.

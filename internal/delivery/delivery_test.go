@@ -52,7 +52,7 @@ func TestTemporaryRefusalIsRetriedWithinItsLife(t *testing.T) {
 		got = r.work(workerA, ticket, queue.Claimed{})
 	}
 	r.wantState(ticket, delivery.Accepted)
-	story := r.story(ticket)
+	story := r.record(ticket)
 	if tries != 3 || len(story.Attempts) != 3 || story.Attempts[0].DotAt != nil || story.Attempts[1].Code != 451 {
 		t.Fatalf("%d tries, attempts %+v", tries, story.Attempts)
 	}
@@ -78,7 +78,7 @@ func TestDeadServerEndsInFailedBeforeTheEndOfItsLife(t *testing.T) {
 	if n := strings.Count(r.log.String(), "level=ERROR"); n != 1 {
 		t.Fatalf("%d ERROR lines, want 1:\n%s", n, r.log)
 	}
-	if n := len(r.story(ticket).Attempts); n < 6 {
+	if n := len(r.record(ticket).Attempts); n < 6 {
 		t.Fatalf("%d attempts in 105 s, want 0, 0.5, 1.5, 3.5, 7.5 ... s", n)
 	}
 }
@@ -203,7 +203,7 @@ func TestDotOfADeadWorkerIsTakenOverWhenTheSweepNamesIt(t *testing.T) {
 	if s := r.server.sent; len(s) != 2 || s[0].messageID != s[1].messageID {
 		t.Fatalf("copies: %+v", s)
 	}
-	if a := r.story(ticket).Attempts; len(a) != 2 || a[0].Class != "unknown" || a[0].Ended == nil {
+	if a := r.record(ticket).Attempts; len(a) != 2 || a[0].Class != "unknown" || a[0].Ended == nil {
 		t.Fatalf("attempts: %+v", a)
 	}
 }
@@ -221,7 +221,7 @@ func TestPausedWorkerWritesNothingOverANewerState(t *testing.T) {
 	}}
 	r.work(workerA, ticket, queue.Claimed{})
 	r.wantState(ticket, delivery.Accepted)
-	if a := r.story(ticket).Attempts; a[0].Text != "late" {
+	if a := r.record(ticket).Attempts; a[0].Text != "late" {
 		t.Fatalf("the late reply is lost: %+v", a)
 	}
 }

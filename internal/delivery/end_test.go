@@ -31,7 +31,7 @@ func TestEndWithinAnAttemptIsToldWithItsPhase(t *testing.T) {
 		if strings.Count(log, "level=ERROR") != 1 || !strings.Contains(log, "attempt=1") || !strings.Contains(log, "phase=rcpt") || !strings.Contains(log, "text=silence") {
 			t.Errorf("%s: log:\n%s", route, log)
 		}
-		if a := r.story(ticket).Attempts; len(a) != 1 || a[0].Phase != "rcpt" || a[0].Ended == nil {
+		if a := r.record(ticket).Attempts; len(a) != 1 || a[0].Phase != "rcpt" || a[0].Ended == nil {
 			t.Errorf("%s: attempts %+v", route, a)
 		}
 	}
@@ -44,7 +44,7 @@ func TestEndBeforeTheDotIsAnAttempt(t *testing.T) {
 	r.server.script = []attempt{{early: func() { r.clock.Advance(life) }}}
 	r.work(workerA, ticket, queue.Claimed{})
 	r.wantState(ticket, delivery.Expired)
-	if a := r.story(ticket).Attempts; len(a) != 1 || a[0].Class != "late" || a[0].Phase != "data" || !strings.Contains(r.log.String(), "attempt=1") {
+	if a := r.record(ticket).Attempts; len(a) != 1 || a[0].Class != "late" || a[0].Phase != "data" || !strings.Contains(r.log.String(), "attempt=1") {
 		t.Fatalf("attempts %+v, log:\n%s", a, r.log)
 	}
 }
@@ -59,7 +59,7 @@ func TestAttemptThatComesTooLateIsKept(t *testing.T) {
 		t.Fatalf("job: %+v", got)
 	}
 	r.wantState(ticket, delivery.Dropped)
-	if a := r.story(ticket).Attempts; len(a) != 1 || a[0].Code != 451 || a[0].DotAt != nil {
+	if a := r.record(ticket).Attempts; len(a) != 1 || a[0].Code != 451 || a[0].DotAt != nil {
 		t.Fatalf("attempts %+v", a)
 	}
 }
@@ -84,7 +84,7 @@ func TestAnsweredCodeOfALostDotIsNoAlarm(t *testing.T) {
 		r.clock.Advance(life + time.Minute)
 		r.relay()
 		r.wantState(ticket, delivery.Unknown)
-		if s := r.story(ticket); strings.Contains(r.log.String(), "level=ERROR") || s.Reason != delivery.Answered {
+		if s := r.record(ticket); strings.Contains(r.log.String(), "level=ERROR") || s.Reason != delivery.Answered {
 			t.Errorf("%s: reason %s, log:\n%s", route, s.Reason, r.log)
 		}
 	}

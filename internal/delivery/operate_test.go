@@ -232,7 +232,7 @@ func TestCancelAndDotNeverBothWin(t *testing.T) {
 		go func() { cancelled <- r.Cancel(t.Context(), ticket.ID, nil) }()
 		r.work(workerA, ticket, queue.Claimed{})
 		err := <-cancelled
-		switch d := r.story(ticket); {
+		switch d := r.record(ticket); {
 		case err == nil && d.State == delivery.Dropped && len(r.server.sent) == sent:
 		case errors.Is(err, delivery.ErrOnTheWire) && d.State == delivery.Accepted && len(r.server.sent) == sent+1:
 		case errors.Is(err, delivery.ErrEnded) && d.State == delivery.Accepted && len(r.server.sent) == sent+1:

@@ -212,7 +212,7 @@ func (h *history) check() {
 }
 
 // refused counts the dots that were answered with 4xx: each may be followed by another copy.
-func (h *history) refused(s delivery.Story) (n int) {
+func (h *history) refused(s delivery.Record) (n int) {
 	for _, a := range s.Attempts {
 		if a.DotAt != nil && a.Class == string(mail.Temporary) {
 			n++
@@ -222,7 +222,7 @@ func (h *history) refused(s delivery.Story) (n int) {
 }
 
 // unaccounted reports whether a dot that may have gone out has no reply.
-func (h *history) unaccounted(s delivery.Story) bool {
+func (h *history) unaccounted(s delivery.Record) bool {
 	for _, a := range s.Attempts {
 		if a.DotAt != nil && (a.Class == "" || a.Class == string(mail.Unknown)) {
 			return true

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -20,11 +19,6 @@ const (
 
 // ErrNotFound says that there is no delivery of an id, or none that the asker may see.
 var ErrNotFound = errors.New("no such delivery")
-
-// States lists all states, in the order of a delivery's life.
-func States() []State {
-	return []State{Queued, Deferred, Sending, Accepted, Failed, Expired, Dropped, Unknown}
-}
 
 // Filter says which deliveries to list. The zero value means the newest DefaultPageSize of all.
 type Filter struct {
@@ -62,14 +56,7 @@ type Record struct {
 	NotAfter  time.Time
 	NextTry   time.Time // zero: none is planned
 	Attempts  []Attempt // never nil
-	Waiters   []Waiting // never nil
-}
-
-// Waiting is a challenge that waits, or has waited, for a delivery.
-type Waiting struct {
-	TransactionID string
-	Serial        string
-	Ended         Reason // why it waits no more; empty while it does
+	Waiters   []Waiter  // never nil
 }
 
 const recordColumns = `id, channel, state, reason, via, route, serial, realm, recipient, message_id, created_ms, updated_ms, not_after_ms,
@@ -80,49 +67,7 @@ func (d *Record) columns() []any {
 		store.Moment{To: &d.Created}, store.Moment{To: &d.Updated}, store.Moment{To: &d.NotAfter}, store.Moment{To: &d.NextTry}}
 }
 
-// conditions collects the terms of a WHERE and their arguments.
-type conditions struct {
-	terms []string
-	args  []any
-}
-
-// add adds a term; each ? in it takes the next of args.
-func (c *conditions) add(term string, args ...any) {
-	for _, arg := range args {
-		c.args = append(c.args, arg)
-		term = strings.Replace(term, "?", fmt.Sprintf("$%d", len(c.args)), 1)
-	}
-	c.terms = append(c.terms, term)
-}
-
-// within adds the realms that the asker may see: the first condition of every query that an administrator's realms bound.
-func (c *conditions) within(realms []string) {
-	if realms != nil {
-		c.oneOf("realm", realms)
-	}
-}
-
-// oneOf adds that a column has one of the values; without values nothing is left.
-func (c *conditions) oneOf(column string, values []string) {
-	if len(values) == 0 {
-		c.add("1 = 0")
-		return
-	}
-	args := make([]any, len(values))
-	for i, value := range values {
-		args[i] = value
-	}
-	c.add(column+" IN (?"+strings.Repeat(", ?", len(values)-1)+")", args...)
-}
-
-// where returns the WHERE clause, or nothing.
-func (c *conditions) where() string {
-	if len(c.terms) == 0 {
-		return ""
-	}
-	return " WHERE " + strings.Join(c.terms, " AND ")
-}
-
+// conditions returns those of the filter.
 func (f Filter) conditions() *conditions {
 	c := &conditions{}
 	c.within(f.Realms)
@@ -208,14 +153,14 @@ func (d *Record) complete(r store.Reader) (err error) {
 }
 
 // waiters reads who waits for a delivery, in the order in which they came.
-func waiters(r store.Reader, id uuid.UUID) ([]Waiting, error) {
-	all := []Waiting{}
+func waiters(r store.Reader, id uuid.UUID) ([]Waiter, error) {
+	all := []Waiter{}
 	err := r.Query(func(scan store.Scan) error {
-		var w Waiting
-		err := scan(&w.TransactionID, &w.Serial, &w.Ended)
+		var w Waiter
+		err := scan(&w.TransactionID, &w.Serial, &w.ChallengeID, &w.Ended)
 		all = append(all, w)
 		return err
-	}, `SELECT transaction_id, serial, ended FROM waiter WHERE delivery_id = $1 ORDER BY challenge_id`, id[:])
+	}, `SELECT transaction_id, serial, challenge_id, ended FROM waiter WHERE delivery_id = $1 ORDER BY challenge_id`, id[:])
 	if err != nil {
 		return nil, fmt.Errorf("read waiters: %w", err)
 	}

@@ -193,9 +193,9 @@ func (r *rig) work(worker uuid.UUID, ticket delivery.Ticket, claim queue.Claimed
 	return r.Handle(r.t.Context(), claim, func() bool { return true })
 }
 
-func (r *rig) story(ticket delivery.Ticket) delivery.Story {
+func (r *rig) record(ticket delivery.Ticket) delivery.Record {
 	r.t.Helper()
-	s, err := r.Story(r.t.Context(), ticket.ID)
+	s, err := r.Record(r.t.Context(), ticket.ID, nil)
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -204,7 +204,7 @@ func (r *rig) story(ticket delivery.Ticket) delivery.Story {
 
 func (r *rig) wantState(ticket delivery.Ticket, want delivery.State) {
 	r.t.Helper()
-	if got := r.story(ticket); got.State != want {
+	if got := r.record(ticket); got.State != want {
 		r.t.Fatalf("state %s (%s), want %s; log:\n%s", got.State, got.Reason, want, r.log)
 	}
 }

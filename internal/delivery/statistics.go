@@ -28,7 +28,7 @@ type Statistics struct {
 	Waiting  int                       // messages that wait for their first or next try
 	Oldest   time.Time                 // when the oldest of them was made; zero: none waits
 	Servers  map[string]ServerResults  // by identifier: each that has sent anything
-	Failures []FailureAt               // of StatisticsOver, the most frequent first; never nil
+	Failures []ServerFailure           // of StatisticsOver, the most frequent first; never nil
 }
 
 // Minute counts the messages that ended in one minute, by their state.
@@ -57,8 +57,8 @@ type LastResult struct {
 	Attempt *Attempt
 }
 
-// FailureAt counts the messages of a server that failed, expired or are unknown, for one reason.
-type FailureAt struct {
+// ServerFailure counts the messages of a server that failed, expired or are unknown, for one reason.
+type ServerFailure struct {
 	Reason Reason
 	Server string
 	Count  int
@@ -105,7 +105,7 @@ type newest struct {
 }
 
 func (c *count) all() error {
-	c.Servers, c.Failures = make(map[string]ServerResults), []FailureAt{}
+	c.Servers, c.Failures = make(map[string]ServerResults), []ServerFailure{}
 	first := c.now.Truncate(time.Minute).Add(-(StatisticsMinutes - 1) * time.Minute)
 	for i := range c.Minutes {
 		c.Minutes[i].Begin = first.Add(time.Duration(i) * time.Minute)
@@ -121,7 +121,7 @@ func (c *count) all() error {
 			return err
 		}
 	}
-	slices.SortFunc(c.Failures, func(a, b FailureAt) int {
+	slices.SortFunc(c.Failures, func(a, b ServerFailure) int {
 		return cmp.Or(b.Count-a.Count, cmp.Compare(a.Reason, b.Reason), cmp.Compare(a.Server, b.Server))
 	})
 	c.Took = quantiles(c.took)
@@ -165,7 +165,7 @@ func (c *count) one(k key) error {
 		at.Accepted += n
 	case Failed, Expired, Unknown:
 		at.Failed += n
-		c.Failures = append(c.Failures, FailureAt{Reason: k.reason, Server: k.route, Count: n})
+		c.Failures = append(c.Failures, ServerFailure{Reason: k.reason, Server: k.route, Count: n})
 	}
 	c.Servers[k.route] = at
 	return c.minutes(k)

@@ -68,7 +68,7 @@ func TestStatisticsCountByMinuteServerAndReason(t *testing.T) {
 		at.Last.Attempt == nil || at.Last.Attempt.Code != 550 {
 		t.Errorf("servers: %+v, last %+v", st.Servers, at.Last)
 	}
-	if diff := cmp.Diff([]delivery.FailureAt{{Reason: delivery.Refused, Server: "queued", Count: 1}}, st.Failures); diff != "" {
+	if diff := cmp.Diff([]delivery.ServerFailure{{Reason: delivery.Refused, Server: "queued", Count: 1}}, st.Failures); diff != "" {
 		t.Error(diff)
 	}
 	if own := r.statistics([]string{"realm1"}); own.Took.Count != 20 || own.Waiting != 0 || len(own.Failures) != 0 || own.Minutes[59].Failed != 0 || own.Servers["queued"].Last.State != delivery.Accepted {

@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/google/uuid"
-
 	"otpost/internal/store"
 )
 
@@ -90,48 +88,4 @@ func (s *Status) add(m MessageStatus, halfLife time.Time) {
 		s.ResendAfter = halfLife
 	}
 	s.Messages = append(s.Messages, m)
-}
-
-// Waiting counts the messages that wait for a worker and returns when the oldest of them was made. The query repeats the condition
-// of a partial index: probes ask each few seconds.
-func (s *Service) Waiting(ctx context.Context) (n int, oldest time.Time, err error) {
-	err = s.DB.Read(ctx, func(r store.Reader) error {
-		return r.Get([]any{&n, store.Moment{To: &oldest}}, `SELECT count(*), min(created_ms) FROM delivery
-			WHERE state IN ('queued', 'deferred', 'sending') AND state <> 'sending' AND via = 'queue'`)
-	})
-	if err != nil {
-		err = fmt.Errorf("count waiting deliveries: %w", err)
-	}
-	return n, oldest, err
-}
-
-// Story is a delivery as an administrator may read it.
-type Story struct {
-	ID        uuid.UUID `json:"id"`
-	State     State     `json:"state"`
-	Reason    Reason    `json:"reason"`
-	Via       Via       `json:"via"`
-	Server    string    `json:"server"`
-	Recipient string    `json:"recipient"` // masked
-	MessageID string    `json:"message_id"`
-	Created   time.Time `json:"created"`
-	NotAfter  time.Time `json:"not_after"`
-	Attempts  []Attempt `json:"attempts"`
-}
-
-// Story reads one delivery with its attempts. The error wraps store.ErrNotFound when there is none.
-func (s *Service) Story(ctx context.Context, id uuid.UUID) (Story, error) {
-	story := Story{ID: id}
-	err := s.DB.Read(ctx, func(r store.Reader) (err error) {
-		err = r.Get([]any{&story.State, &story.Reason, &story.Via, &story.Server, &story.Recipient, &story.MessageID, store.Moment{To: &story.Created}, store.Moment{To: &story.NotAfter}},
-			`SELECT state, reason, via, route, recipient, message_id, created_ms, not_after_ms FROM delivery WHERE id = $1`, id[:])
-		if err == nil {
-			story.Attempts, err = attempts(r, id)
-		}
-		return err
-	})
-	if err != nil {
-		return story, fmt.Errorf("read delivery %s: %w", id, err)
-	}
-	return story, nil
 }

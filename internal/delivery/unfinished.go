@@ -70,3 +70,16 @@ func (s *Service) Backlog(ctx context.Context) ([]Backlog, error) {
 	}
 	return all, nil
 }
+
+// Waiting counts the messages that wait for a worker and returns when the oldest of them was made. The query repeats the condition
+// of a partial index: probes ask each few seconds.
+func (s *Service) Waiting(ctx context.Context) (n int, oldest time.Time, err error) {
+	err = s.DB.Read(ctx, func(r store.Reader) error {
+		return r.Get([]any{&n, store.Moment{To: &oldest}}, `SELECT count(*), min(created_ms) FROM delivery
+			WHERE state IN ('queued', 'deferred', 'sending') AND state <> 'sending' AND via = 'queue'`)
+	})
+	if err != nil {
+		err = fmt.Errorf("count waiting deliveries: %w", err)
+	}
+	return n, oldest, err
+}

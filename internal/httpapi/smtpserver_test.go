@@ -67,7 +67,7 @@ func TestStoryDoesNotDenyWhatMayHaveHappened(t *testing.T) {
 		delivery.Unknown: "may have been sent", delivery.Failed: "was not sent", delivery.Expired: "was not sent", delivery.Deferred: "not known yet",
 		delivery.Queued: "not known yet", delivery.Sending: "not known yet",
 	} {
-		message, _ := storyOf(delivery.Story{State: state})["message"].(string)
+		message, _ := renderTest(delivery.Record{State: state})["message"].(string)
 		if !strings.Contains(message, want) || !strings.Contains(message, string(state)) {
 			t.Errorf("%s: %q, want %q", state, message, want)
 		}

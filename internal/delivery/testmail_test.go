@@ -34,7 +34,7 @@ func TestStoryIsDiagnosedByItsLastAttempt(t *testing.T) {
 		"the reply is awaited":    {delivery.Sending, []delivery.Attempt{{Number: 1}}, mail.Timeout},
 		"the end after a refusal": {delivery.Expired, []delivery.Attempt{refused}, mail.Refused},
 	} {
-		if got := (delivery.Story{State: c.state, Attempts: c.attempts}).Diagnosis(); got != c.want {
+		if got := (delivery.Record{State: c.state, Attempts: c.attempts}).Diagnosis(); got != c.want {
 			t.Errorf("%s: %q, want %q", name, got, c.want)
 		}
 	}
@@ -53,7 +53,7 @@ func TestDiagnosisAndPhasesAreKeptWithTheOutcome(t *testing.T) {
 	ticket, _ := r.put("queued")
 	r.work(workerA, ticket, queue.Claimed{})
 	r.wantState(ticket, delivery.Deferred)
-	a := r.story(ticket).Attempts
+	a := r.record(ticket).Attempts
 	if len(a) != 1 || a[0].Diagnosis != mail.CertificateExpired {
 		t.Fatalf("attempts %+v", a)
 	}
@@ -68,7 +68,7 @@ func TestDotThatCameTooLateIsDiagnosed(t *testing.T) {
 	ticket, _ := r.put("queued")
 	r.server.script = []attempt{{early: func() { r.clock.Advance(life) }}}
 	r.work(workerA, ticket, queue.Claimed{})
-	if a := r.story(ticket).Attempts; len(a) != 1 || a[0].Diagnosis != mail.TooLate || a[0].Phases == nil {
+	if a := r.record(ticket).Attempts; len(a) != 1 || a[0].Diagnosis != mail.TooLate || a[0].Phases == nil {
 		t.Fatalf("attempts %+v", a)
 	}
 }
@@ -79,7 +79,7 @@ func TestAttemptOfALostOwnerIsDiagnosed(t *testing.T) {
 	ticket, _ := r.put("queued")
 	r.crash(ticket, workerA)
 	r.work(workerB, ticket, queue.Claimed{SweptOwner: workerA})
-	if a := r.story(ticket).Attempts; len(a) != 1 || a[0].Class != "unknown" || a[0].Diagnosis != mail.Internal {
+	if a := r.record(ticket).Attempts; len(a) != 1 || a[0].Class != "unknown" || a[0].Diagnosis != mail.Internal {
 		t.Fatalf("attempts %+v", a)
 	}
 }

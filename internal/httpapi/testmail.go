@@ -45,49 +45,49 @@ func (s *server) testServer(w http.ResponseWriter, r *http.Request) error {
 	if !complete.TLSVerify {
 		s.warnUnverified(complete)
 	}
-	story, err := s.Delivery.Test(r.Context(), complete, recipient, testSubject, fmt.Sprintf(testBody, identifier))
+	d, err := s.Delivery.Test(r.Context(), complete, recipient, testSubject, fmt.Sprintf(testBody, identifier))
 	if err != nil {
 		return err
 	}
 	c := callOf(r)
-	c.entry.Info, c.entry.DeliveryID = identifier+": "+string(story.State), story.ID
-	accepted := story.State == delivery.Accepted
+	c.entry.Info, c.entry.DeliveryID = identifier+": "+string(d.State), d.ID
+	accepted := d.State == delivery.Accepted
 	if accepted && !report {
 		return answer(w, r, true)
 	}
-	return succeed(w, r, success{value: accepted, detail: diagnosed(story, complete)})
+	return succeed(w, r, success{value: accepted, detail: renderDiagnosed(d, complete)})
 }
 
-// diagnosed renders the story with what is wrong and what to do.
-func diagnosed(story delivery.Story, server mail.Server) object {
-	detail, code := storyOf(story), story.Diagnosis()
+// renderDiagnosed renders a test mail with what is wrong and what to do.
+func renderDiagnosed(d delivery.Record, server mail.Server) object {
+	detail, code := renderTest(d), d.Diagnosis()
 	sentence := server.Sentence(code)
 	if sentence != "" {
-		detail["message"] = sentence + " " + detail["message"].(string) //nolint:forcetypeassert // storyOf's
+		detail["message"] = sentence + " " + detail["message"].(string) //nolint:forcetypeassert // a string
 	}
 	detail["diagnosis"] = object{"code": string(code), "sentence": sentence}
 	return detail
 }
 
-// storyOf renders what became of a message. The recipient is masked and the replies are scrubbed already.
-func storyOf(story delivery.Story) object {
-	attempts := make([]object, len(story.Attempts))
+// renderTest renders what became of a test mail. The recipient is masked and the replies are scrubbed already.
+func renderTest(d delivery.Record) object {
+	attempts := make([]object, len(d.Attempts))
 	message := "The mail was not sent: "
 	switch {
-	case story.State == delivery.Accepted:
+	case d.State == delivery.Accepted:
 		message = "The mail was sent: "
-	case story.State == delivery.Unknown:
+	case d.State == delivery.Unknown:
 		message = "The mail may have been sent: "
-	case !story.State.Final():
+	case !d.State.Final():
 		message = "Whether the mail is sent is not known yet: "
 	}
-	message += string(story.State)
-	if story.Reason != "" {
-		message += " (" + string(story.Reason) + ")"
+	message += string(d.State)
+	if d.Reason != "" {
+		message += " (" + string(d.Reason) + ")"
 	}
-	for i, a := range story.Attempts {
+	for i, a := range d.Attempts {
 		attempts[i] = renderAttempt(a)
-		if story.State != delivery.Accepted && i == len(story.Attempts)-1 {
+		if d.State != delivery.Accepted && i == len(d.Attempts)-1 {
 			message += ". Last try: " + a.Class + " at " + a.Phase
 			if a.Code != 0 {
 				message += fmt.Sprintf(", reply %d", a.Code)
@@ -97,8 +97,8 @@ func storyOf(story delivery.Story) object {
 			}
 		}
 	}
-	return object{"message": message, "state": string(story.State), "reason": string(story.Reason), "via": string(story.Via),
-		"recipient": story.Recipient, "id": story.ID.String(), "message_id": story.MessageID, "attempts": attempts}
+	return object{"message": message, "state": string(d.State), "reason": string(d.Reason), "via": string(d.Via),
+		"recipient": d.Recipient, "id": d.ID.String(), "message_id": d.MessageID, "attempts": attempts}
 }
 
 // optionalStamp returns null for a time that is not there.

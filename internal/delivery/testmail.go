@@ -19,18 +19,18 @@ const (
 )
 
 // Test sends a message by a server that need not be saved, on the way that its messages take: by a worker when the server is
-// set to use the queue. It waits for the end, at most the server's time-out and 11 s, and tells the story; a story whose state is
+// set to use the queue. It waits for the end, at most the server's time-out and 11 s, and returns the record; one whose state is
 // not final was interrupted by the end of the wait or of ctx.
-func (s *Service) Test(ctx context.Context, server mail.Server, recipient, subject, body string) (Story, error) {
+func (s *Service) Test(ctx context.Context, server mail.Server, recipient, subject, body string) (Record, error) {
 	id, err := uuid.NewV7()
 	if err != nil {
-		return Story{}, fmt.Errorf("draw an id: %w", err)
+		return Record{}, fmt.Errorf("draw an id: %w", err)
 	}
 	wait := server.Timeout + testMargin
 	m := Message{Route: server.Identifier, Server: &server, Recipient: recipient, Subject: subject, Body: body, NotAfter: s.DB.Now().Add(wait)}
 	p, err := s.Prepare(ctx, id, m)
 	if err != nil {
-		return Story{}, err
+		return Record{}, err
 	}
 	signals, cancel := s.DB.Subscribe()
 	defer cancel()
@@ -40,7 +40,7 @@ func (s *Service) Test(ctx context.Context, server mail.Server, recipient, subje
 		return nil
 	})
 	if err != nil {
-		return Story{}, fmt.Errorf("put the test mail into the outbox: %w", err)
+		return Record{}, fmt.Errorf("put the test mail into the outbox: %w", err)
 	}
 	s.Dispatch(ctx, ticket)
 	return s.await(ctx, id, wait+testGrace, signals)
@@ -48,9 +48,9 @@ func (s *Service) Test(ctx context.Context, server mail.Server, recipient, subje
 
 // Diagnosis says what an administrator should look at: what the last attempt met, or that none was made; empty when nothing is
 // wrong. A message that was accepted may have one too: sent unsigned.
-func (s Story) Diagnosis() mail.Diagnosis {
-	if n := len(s.Attempts); n > 0 {
-		last := s.Attempts[n-1]
+func (d Record) Diagnosis() mail.Diagnosis {
+	if n := len(d.Attempts); n > 0 {
+		last := d.Attempts[n-1]
 		switch {
 		case last.Diagnosis != "":
 			return last.Diagnosis
@@ -58,7 +58,7 @@ func (s Story) Diagnosis() mail.Diagnosis {
 			return mail.Timeout // the reply to its dot is still awaited
 		}
 	}
-	switch s.State {
+	switch d.State {
 	case Accepted, Dropped:
 		return ""
 	case Failed, Unknown:
@@ -68,24 +68,24 @@ func (s Story) Diagnosis() mail.Diagnosis {
 	}
 }
 
-// await reads the story again after each signal, and each second, until it has its end.
-func (s *Service) await(ctx context.Context, id uuid.UUID, most time.Duration, signals <-chan struct{}) (Story, error) {
+// await reads the record again after each signal, and each second, until it has its end.
+func (s *Service) await(ctx context.Context, id uuid.UUID, most time.Duration, signals <-chan struct{}) (Record, error) {
 	over := time.NewTimer(most)
 	defer over.Stop()
 	look := time.NewTicker(time.Second)
 	defer look.Stop()
 	for {
-		story, err := s.Story(ctx, id)
-		if err != nil || story.State.Final() {
-			return story, err
+		d, err := s.Record(ctx, id, nil)
+		if err != nil || d.State.Final() {
+			return d, err
 		}
 		select {
 		case <-signals:
 		case <-look.C:
 		case <-over.C:
-			return s.Story(ctx, id)
+			return s.Record(ctx, id, nil)
 		case <-ctx.Done():
-			return story, nil
+			return d, nil
 		}
 	}
 }
