@@ -52,9 +52,9 @@ func TestTemporaryRefusalIsRetriedWithinItsLife(t *testing.T) {
 		got = r.work(workerA, ticket, queue.Claimed{})
 	}
 	r.wantState(ticket, delivery.Accepted)
-	story := r.record(ticket)
-	if tries != 3 || len(story.Attempts) != 3 || story.Attempts[0].DotAt != nil || story.Attempts[1].Code != 451 {
-		t.Fatalf("%d tries, attempts %+v", tries, story.Attempts)
+	d := r.record(ticket)
+	if tries != 3 || len(d.Attempts) != 3 || d.Attempts[0].DotAt != nil || d.Attempts[1].Code != 451 {
+		t.Fatalf("%d tries, attempts %+v", tries, d.Attempts)
 	}
 }
 

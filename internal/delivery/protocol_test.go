@@ -128,7 +128,7 @@ func (h *history) pause(label string) {
 	own := minTime(h.rig.clock.Now().Add(wait), h.end.Add(30*time.Second)).Add(5 * time.Second) // docs/states.md
 	for range rapid.IntRange(0, 3).Draw(h.t, label+" meanwhile") {
 		h.step()
-		if state := h.rig.story(h.ticket).State; !swept && h.rig.clock.Now().Before(own) && state != delivery.Sending {
+		if state := h.rig.record(h.ticket).State; !swept && h.rig.clock.Now().Before(own) && state != delivery.Sending {
 			h.t.Fatalf("I2: %s while the owner of the dot may still report", state)
 		}
 	}
@@ -185,28 +185,28 @@ func legal(from, to delivery.State) bool {
 }
 
 func (h *history) check() {
-	story := h.rig.story(h.ticket)
-	if !legal(h.last, story.State) {
-		h.t.Fatalf("I4/I5: from %s to %s", h.last, story.State)
+	d := h.rig.record(h.ticket)
+	if !legal(h.last, d.State) {
+		h.t.Fatalf("I4/I5: from %s to %s", h.last, d.State)
 	}
-	h.last = story.State
+	h.last = d.State
 	sent := h.rig.server.sent
 	for _, s := range sent {
 		if !s.at.Before(h.end) {
 			h.t.Fatalf("I1: a dot %s after the end", s.at.Sub(h.end))
 		}
 	}
-	if len(sent) > 0 && h.refused(story) == 0 && len(sent) > 1+h.faults {
+	if len(sent) > 0 && h.refused(d) == 0 && len(sent) > 1+h.faults {
 		h.t.Fatalf("I3: %d copies after %d faults", len(sent), h.faults)
 	}
-	switch story.State {
+	switch d.State {
 	case delivery.Accepted:
 		if len(sent) == 0 {
 			h.t.Fatal("I7: accepted, and no dot went out")
 		}
 	case delivery.Failed, delivery.Expired, delivery.Dropped:
-		if h.unaccounted(story) {
-			h.t.Fatalf("I7: %s (%s), and a dot had no reply: %+v", story.State, story.Reason, story.Attempts)
+		if h.unaccounted(d) {
+			h.t.Fatalf("I7: %s (%s), and a dot had no reply: %+v", d.State, d.Reason, d.Attempts)
 		}
 	}
 }
