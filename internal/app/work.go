@@ -3,6 +3,8 @@ package app
 import (
 	"context"
 	"errors"
+	"os"
+	"sync"
 
 	"otpost/internal/delivery"
 	"otpost/internal/queue"
@@ -17,6 +19,25 @@ const handlersPerWorker = 32
 type Crew struct {
 	Workers  int // from 1
 	MaxTasks int // jobs after which each worker is replaced by a new one; 0: never
+}
+
+// Work runs a crew and the relay until graceful ends; see Serve for the two ends.
+func (a *App) Work(graceful, hard context.Context, c Crew) error {
+	if a.driver == nil {
+		return errors.New("there is no job queue to work on")
+	}
+	a.queueLog.Info("worker started", "pid", os.Getpid(), "workers", c.Workers, "queue", a.config.QueueName, "version", Version)
+	var parts sync.WaitGroup
+	defer context.AfterFunc(graceful, a.life.notify.Stopping)()
+	relay, stop := context.WithCancel(context.WithoutCancel(graceful))
+	parts.Go(func() { a.relay(relay, true) })
+	parts.Go(func() { a.life.notify.Watch(relay, a.alive) })
+	a.life.told = a.readyToWork
+	err := a.work(graceful, hard, c)
+	stop()
+	parts.Wait()
+	a.queueLog.Info("worker stopped", "pid", os.Getpid())
+	return err
 }
 
 // work runs the workers as one: their handlers share a lease. With MaxTasks a new lease takes over as soon as the old one has

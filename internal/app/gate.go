@@ -3,10 +3,8 @@ package app
 import (
 	"context"
 	"io"
-	"log/slog"
 	"net"
 	"net/http"
-	"strings"
 	"sync/atomic"
 	"time"
 )
@@ -64,21 +62,4 @@ func (g *gate) linger(ctx context.Context) {
 	case <-time.After(lastRequests):
 	case <-ctx.Done():
 	}
-}
-
-// serverLog takes what net/http says. What a port scan leaves behind is not worth a warning.
-type serverLog struct{ slog.Handler }
-
-// Handle implements slog.Handler.
-func (h serverLog) Handle(ctx context.Context, r slog.Record) error {
-	level := r.Level
-	if strings.HasPrefix(r.Message, "http: TLS handshake error") {
-		level = slog.LevelDebug
-	}
-	if !h.Enabled(ctx, level) {
-		return nil
-	}
-	line := slog.NewRecord(r.Time, level, "http server", r.PC)
-	line.AddAttrs(slog.String("err", r.Message))
-	return h.Handler.Handle(ctx, line)
 }

@@ -1,0 +1,66 @@
+package app
+
+import (
+	"context"
+	"fmt"
+
+	"otpost/internal/config"
+	"otpost/internal/mail"
+)
+
+// StartLines says what this process does with messages, what it shares with others and what an administrator has switched off,
+// for the person who starts it with n workers.
+func (a *App) StartLines(ctx context.Context, n int) ([]string, error) {
+	servers, err := a.servers.List(ctx)
+	if err != nil {
+		return nil, err
+	}
+	lines := a.withoutQueue(servers)
+	if a.driver != nil {
+		lines = a.withQueue(ctx, n)
+	}
+	for _, s := range servers {
+		if !s.TLSVerify {
+			lines = append(lines, fmt.Sprintf("warning: SMTP server %q: its certificate is not verified (tls_verify is off)", s.Identifier))
+		}
+	}
+	return lines, nil
+}
+
+// withQueue says where the queue is and who works on it.
+func (a *App) withQueue(ctx context.Context, n int) []string {
+	line := "queue: " + a.queueAt
+	seen, err := a.driver.Workers(ctx)
+	if err != nil { // it was logged that it is out of reach
+		return []string{line + ", out of reach"}
+	}
+	for _, w := range seen {
+		line += fmt.Sprintf(", shared with pid %d (%d workers)", w.PID, w.Handlers/handlersPerWorker)
+	}
+	switch {
+	case n > 0:
+		return []string{line, fmt.Sprintf("workers: %d in this process", n)}
+	case len(seen) == 0:
+		return []string{line, "workers: none yet, mails wait; start one with: " + a.workerCommand()}
+	}
+	return []string{line}
+}
+
+// withoutQueue says once that everything is inline, and which servers ask for a queue in vain.
+func (a *App) withoutQueue(servers []mail.Server) []string {
+	lines := []string{"queue: off, every mail is sent inside its request"}
+	for _, s := range servers {
+		if s.EnqueueJob {
+			lines = append(lines, fmt.Sprintf("queue: SMTP server %q asks for it; set PI_JOB_QUEUE_CLASS in %s", s.Identifier, a.config.Source))
+		}
+	}
+	return lines
+}
+
+// workerCommand is the command line that starts a worker for this configuration.
+func (a *App) workerCommand() string {
+	if a.config.Source == config.DefaultFile {
+		return "privacyidea-queue-huey"
+	}
+	return "otpost worker --config " + a.config.Source
+}
