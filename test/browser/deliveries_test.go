@@ -1,45 +1,16 @@
 package browser_test
 
 import (
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 
 	"otpost/test/browser"
 	"otpost/test/e2e"
 )
-
-// challenged makes n logins up to the mail, each for a token of its own, and returns their transactions.
-func challenged(t *testing.T, s *browser.Site, first, n int) []string {
-	t.Helper()
-	var all []string
-	for i := first; i < first+n; i++ {
-		serial := fmt.Sprintf("T%03d", i)
-		s.Server.Enrol(t, serial, "", fmt.Sprintf("t%03d@example.org", i))
-		all = append(all, s.Server.MustCheck(t, "CHALLENGE", serial, "").Detail.TransactionID)
-	}
-	return all
-}
-
-// settled waits until a transaction's messages stand so.
-func settled(t *testing.T, s *browser.Site, transaction, state string) {
-	t.Helper()
-	e2e.Eventually(t, "the message of "+transaction+" is "+state, func() bool { return s.Server.DeliveryState(t, transaction) == state })
-}
-
-// idOf returns the delivery of a transaction.
-func idOf(t *testing.T, s *browser.Site, transaction string) string {
-	t.Helper()
-	a := s.Server.Must(t, http.MethodGet, "/delivery/?transaction_id="+transaction, nil)
-	var found struct{ Deliveries []struct{ ID string } }
-	if err := json.Unmarshal(a.Result.Value, &found); err != nil || len(found.Deliveries) != 1 {
-		t.Fatalf("transaction %s: %s (%v)", transaction, a, err)
-	}
-	return found.Deliveries[0].ID
-}
 
 func TestDeliveriesPageWithoutAny(t *testing.T) {
 	t.Parallel()
@@ -85,7 +56,7 @@ func TestDeliveriesPage(t *testing.T) {
 
 // listed waits until the list, and not only its filter, shows a text.
 func listed(p *browser.Page, text string) {
-	p.WaitFor(fmt.Sprintf("document.querySelector('#list').innerText.includes(%s)", script(text)))
+	p.WaitFor(fmt.Sprintf("document.querySelector('#list').innerText.includes(%s)", strconv.QuoteToASCII(text)))
 }
 
 // filters tries each filter alone.
@@ -100,7 +71,7 @@ func filters(t *testing.T, p *browser.Page, sent, failed string) {
 		{"since", "2001-01-01T00:00", 3}, {"since", "2999-01-01T00:00", 0}, {"until", "2001-01-01T00:00", 0}, {"until", "2999-01-01T00:00", 3},
 	} {
 		p.Open("/ui/deliveries")
-		set(p, one.name, one.value)
+		p.Put(one.name, one.value)
 		p.Follow("Show")
 		if got := p.Count("tbody tr"); got != one.rows {
 			t.Errorf("%s %s shows %d rows, want %d", one.name, one.value, got, one.rows)
@@ -302,17 +273,4 @@ func TestPagesShowNoCode(t *testing.T) {
 		p.Open(path)
 		look(false)
 	}
-}
-
-// transactionOf returns that of alice's only login.
-func transactionOf(t *testing.T, s *browser.Site) string {
-	t.Helper()
-	a := s.Server.Must(t, http.MethodGet, "/delivery/?serial="+browser.AliceToken, nil)
-	var found struct {
-		Deliveries []struct{ Transactions []string }
-	}
-	if err := json.Unmarshal(a.Result.Value, &found); err != nil || len(found.Deliveries) != 1 || len(found.Deliveries[0].Transactions) != 1 {
-		t.Fatalf("alice's deliveries: %s (%v)", a, err)
-	}
-	return found.Deliveries[0].Transactions[0]
 }

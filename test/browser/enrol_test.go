@@ -1,8 +1,6 @@
 package browser_test
 
 import (
-	"encoding/json"
-	"fmt"
 	"strings"
 	"testing"
 
@@ -108,12 +106,12 @@ func TestEnrolFormRefusesBadInput(t *testing.T) {
 	} {
 		p.Open("/ui/enrol?user=bob&realm=home")
 		p.Unbounded()
-		set(p, "pin", "1234")
-		set(p, "repeat", "1234")
-		set(p, "description", "Zweites 令牌")
-		set(p, one.field, one.value)
+		p.Put("pin", "1234")
+		p.Put("repeat", "1234")
+		p.Put("description", "Zweites 令牌")
+		p.Put(one.field, one.value)
 		if one.field == "pin" {
-			set(p, "repeat", one.value)
+			p.Put("repeat", one.value)
 		}
 		p.Follow(`[action="/ui/enrol"] button`)
 		says(t, p, "#e-"+one.field, one.says)
@@ -138,21 +136,4 @@ func TestEnrolFormRefusesBadInput(t *testing.T) {
 		}
 		p.Language("en")
 	}
-}
-
-// set puts a value into a field as a script would: whatever it is, and whatever its length.
-func set(p *browser.Page, name, value string) {
-	browser.Eval[struct{}](p, fmt.Sprintf("void (document.querySelector('[name=%s]').value = %s)", name, script(value)))
-}
-
-// kept is what a browser keeps of a value that a page writes into a field: HTML has no NUL.
-func kept(value string) string { return strings.ReplaceAll(value, "\x00", "\ufffd") }
-
-// script returns a text as JavaScript's.
-func script(text string) string {
-	b, err := json.Marshal(text)
-	if err != nil {
-		panic(err) // a string
-	}
-	return string(b)
 }

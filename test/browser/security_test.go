@@ -180,7 +180,7 @@ func TestSignInLeadsNowhereElse(t *testing.T) {
 	for _, next := range []string{"https://evil.example/", "//evil.example/ui/", `/\evil.example`, "javascript:alert(1)"} {
 		p := s.Page(t, chromium)
 		p.Open("/")
-		set(p, "next", next)
+		p.Put("next", next)
 		p.Type("username", browser.Admin)
 		p.Type("password", browser.AdminPassword)
 		p.Follow(`[action="/ui/signin"] button`)

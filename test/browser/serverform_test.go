@@ -9,7 +9,6 @@ import (
 	"encoding/pem"
 	"fmt"
 	"math/big"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -66,7 +65,7 @@ func TestServerFormRefusesBadInputBesideTheField(t *testing.T) {
 			p.Type(name, value)
 		}
 		p.Check("enqueue_job", true)
-		put(p, one.field, one.value)
+		p.Put(one.field, one.value)
 		p.Follow(".acts .main")
 		says(t, p, "#e-"+one.field, want)
 		if got := p.Value("#f-" + one.field); got != one.value {
@@ -85,11 +84,6 @@ func TestServerFormRefusesBadInputBesideTheField(t *testing.T) {
 	if n := len(s.Server.Must(t, "GET", "/smtpserver/", nil).Raw); strings.Contains(s.Server.Must(t, "GET", "/smtpserver/", nil).Raw, "fresh") {
 		t.Errorf("something was saved: %d bytes", n)
 	}
-}
-
-// put puts a value into a field as it is; typing leaves out what no keyboard has.
-func put(p *browser.Page, name, value string) {
-	browser.Eval[struct{}](p, fmt.Sprintf("void (document.querySelector('[name=%s]').value = %s)", name, strconv.QuoteToASCII(value)))
 }
 
 // TestServerFormSurvivesTheEndOfTheSession: what was typed is there after signing in, and is saved then.

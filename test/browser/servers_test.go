@@ -10,32 +10,6 @@ import (
 	"otpost/test/e2e"
 )
 
-// siteOf runs a server on an installation that newSite does not make: without a queue, or with one out of reach.
-func siteOf(t *testing.T, installation *e2e.Site, serve ...string) *browser.Site {
-	t.Helper()
-	s := &browser.Site{Site: installation, Sink: e2e.NewSink(t, e2e.SinkOptions{})}
-	s.Server = s.Serve(t, serve...)
-	s.URL = s.Server.URL
-	return s
-}
-
-// weighs fails the test when a page is too heavy.
-func weighs(t *testing.T, p *browser.Page, path string) {
-	t.Helper()
-	p.Open("about:blank") // the page before may still be asking for its icon
-	if n := p.Weight(path); n > mostWeight {
-		t.Errorf("%s weighs %d bytes, want at most %d", path, n, mostWeight)
-	}
-}
-
-// says fails the test unless a text can be read in a selector's first element.
-func says(t *testing.T, p *browser.Page, selector, want string) {
-	t.Helper()
-	if got := p.Text(selector); !strings.Contains(got, want) {
-		t.Errorf("%s of %s says %q, want %q", selector, p.Path(), got, want)
-	}
-}
-
 // long are words as they come: without a place to break them, and from elsewhere.
 const (
 	longName        = "relay-of-the-department-of-internal-mail-and-authentication-services-building-7.example.org"

@@ -218,8 +218,8 @@ func TestPINFormRefusesBadInput(t *testing.T) {
 	} {
 		p.Open("/ui/tokens/" + browser.AliceToken)
 		p.Unbounded()
-		set(p, "pin", one.pin)
-		set(p, "repeat", one.repeat)
+		p.Put("pin", one.pin)
+		p.Put("repeat", one.repeat)
 		p.Follow("Set the PIN")
 		says(t, p, "#e-"+one.field, one.says)
 		if p.Value("#f-pin") != kept(one.pin) || p.Value("#f-repeat") != kept(one.repeat) {

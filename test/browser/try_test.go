@@ -8,13 +8,6 @@ import (
 	"otpost/test/e2e"
 )
 
-// logIn types name and PIN into a login's first step.
-func logIn(p *browser.Page, name, pin string) {
-	p.Type("user", name)
-	p.Type("pass", pin)
-	p.Follow("Go on")
-}
-
 // TestTryALogin: PIN, then live how the message stands, then the code.
 func TestTryALogin(t *testing.T) {
 	t.Parallel()
@@ -66,8 +59,8 @@ func TestTryALoginThatFails(t *testing.T) {
 	} {
 		p.Open("/ui/try")
 		p.Unbounded()
-		set(p, "user", one.user)
-		set(p, "pass", one.pin)
+		p.Put("user", one.user)
+		p.Put("pass", one.pin)
 		p.Follow("Go on")
 		p.WaitText(one.says)
 		if got := p.Value("#f-user"); got != kept(one.user) {

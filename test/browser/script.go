@@ -9,6 +9,8 @@ import (
 	"github.com/chromedp/chromedp"
 )
 
+// This file is what a test does to a page by script, and a hand cannot.
+
 // Forget deletes the tab's cookies: the session ends, as it does by itself after an hour.
 func (p *Page) Forget() {
 	p.t.Helper()
@@ -31,4 +33,10 @@ func (p *Page) Asked() string { p.t.Helper(); return Eval[string](p, "sessionSto
 func (p *Page) Unbounded() {
 	p.t.Helper()
 	Eval[struct{}](p, "void document.querySelectorAll('[maxlength]').forEach((e) => e.removeAttribute('maxlength'))")
+}
+
+// Put puts a value into a field, by its name: whatever it is, and whatever its length. Typing leaves out what no keyboard has.
+func (p *Page) Put(name, value string) {
+	p.t.Helper()
+	Eval[struct{}](p, fmt.Sprintf("void (document.querySelector('[name=%s]').value = %s)", name, quote(value)))
 }
