@@ -7,7 +7,7 @@ import (
 )
 
 // This file is the table of docs/states.md: one function a row, from a delivery as it stands to what is written. Each is called
-// inside the transaction that writes; the guards (epoch, owner, lease) are the caller's (send.go, journal.go, reconcile.go).
+// inside the transaction that writes; the guards (epoch, owner, lease) are the caller's (send.go, journal.go, relay.go).
 // Rows 1 and 2 create (outbox.go), row 3 reads (send.go), rows 17 and 18 change no delivery.
 
 // unsureOr returns Unknown for a delivery of which a copy may be on its way, and s for any other: after an unsure attempt

@@ -11,6 +11,7 @@ import (
 )
 
 // Filter chooses what List returns. Empty values choose all; an asterisk in a text stands for any characters.
+// It has as many fields as the list has parameters.
 type Filter struct {
 	Serial, Type, Description string
 	Resolver, Realm           string

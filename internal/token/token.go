@@ -2,8 +2,8 @@
 //
 // These are their records, PINs and fail counters, and what each type sends. It promises: a guess is paid for before a PIN or
 // code is looked at, and every compare function asks for the receipt (Guess) that only that commit gives; the fail counter never
-// leaves 0..max_failcount, whatever runs at the same time; codes are drawn uniformly, and no token has a seed. Disabling, deleting or re-enrolling a token ends its challenges and what waits to be sent
-// for them in the same transaction. What it does not: decide about a login (login does).
+// leaves 0..max_failcount, whatever runs at the same time; codes are drawn uniformly, and no token has a seed. Disabling, deleting
+// or re-enrolling a token ends its challenges and what waits to be sent for them in the same transaction. What it does not: decide about a login (login does).
 package token
 
 import (

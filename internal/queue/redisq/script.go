@@ -114,7 +114,8 @@ end
 // script that adds jobs does not begin so, for that is what has to stop.
 const whenFull = "redis.call('ZREM', KEYS[1], '')\n"
 
-// scripts are the scripts of a driver, made once: their names in Redis are hashes of their text.
+// scripts are the scripts of a driver, made once: their names in Redis are hashes of their text. It has
+// a field for each.
 type scripts struct {
 	check, bind, enqueue, hasten, claim, hold, beat, register, leave, look, sweep, takeBack, workers, status, bucket, dead *rueidis.Lua
 }

@@ -1,0 +1,145 @@
+package redisq
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/redis/rueidis"
+
+	"otpost/internal/queue"
+)
+
+// Checks that scripts may write after they have read the time, and looks at the types of the keys that are there. KEYS: workers.
+// ARGV: clock, kinds ... The answer: the key and the type of each that is not what it should be.
+const checkScript = `
+redis.call('ZREM', KEYS[1], '')
+redis.call('TIME')
+local P, bad = string.sub(KEYS[1], 1, -8), {}
+local function want(key, kind)
+  local is = redis.call('TYPE', P .. key).ok
+  if is ~= kind and is ~= 'none' then bad[#bad + 1] = P .. key; bad[#bad + 1] = is end
+end
+want('kinds', 'set') want('info', 'hash') want('dead', 'zset') want('why', 'hash') want('seq', 'string') want('swept', 'string') want('bound', 'string')
+for i = 0, 63 do want('job:' .. i, 'hash') end
+for i = 2, #ARGV do
+  want('mark:' .. ARGV[i], 'zset') want('sched:' .. ARGV[i], 'zset')
+  for n = 0, 3 do want('ready:' .. ARGV[i] .. ':' .. n, 'zset') end
+end
+redis.call('ZREM', KEYS[1], '')
+return bad
+`
+
+// check looks at a server that answers: version and role, the right to run our scripts, types of keys, what it throws away and
+// what it keeps; then it binds the queue.
+func (d *Driver) check(client rueidis.Client) error {
+	ctx, cancel := context.WithTimeout(context.Background(), d.target.callTime)
+	defer cancel()
+	if err := d.checkVersion(ctx, client); err != nil {
+		return err
+	}
+	if err := d.checkPassword(ctx, client); err != nil {
+		return err
+	}
+	answer, err := d.exec(ctx, client, d.scripts.check, d.kinds.list()...)
+	if err != nil {
+		return err
+	}
+	if len(answer) >= 2 {
+		key, _ := answer[0].ToString()
+		kind, _ := answer[1].ToString()
+		return d.refuse("the key %s is a %s of somebody else: remove it, or choose another PI_JOB_QUEUE_NAME", key, kind)
+	}
+	if err := d.checkMemory(ctx, client); err != nil {
+		return err
+	}
+	return d.bind(ctx, client, d.line.owner())
+}
+
+// refuse makes an error with the address; it is a refusal unless it says ErrAway.
+func (d *Driver) refuse(format string, args ...any) error {
+	err := fmt.Errorf("redis at %s: "+format, append([]any{d.target.address}, args...)...)
+	if errors.Is(err, ErrAway) {
+		return err
+	}
+	return refusal{err}
+}
+
+// refusal is an error that is a queue.ErrRefused and says its own sentence only.
+type refusal struct{ error }
+
+// Unwrap is for package errors.
+func (r refusal) Unwrap() []error { return []error{r.error, queue.ErrRefused} }
+
+// checkVersion reads HELLO, which answers where INFO is forbidden.
+func (d *Driver) checkVersion(ctx context.Context, client rueidis.Client) error {
+	hello, err := client.Do(ctx, client.B().Arbitrary("HELLO").Build()).AsMap()
+	if reply, ok := rueidis.IsRedisErr(err); ok {
+		if strings.Contains(reply.Error(), "unknown command") {
+			return d.refuse("it is older than 6.2, which the queue needs")
+		}
+		d.log.Warn("version of redis cannot be read", "err", reply.Error())
+		return nil
+	}
+	if err != nil {
+		return d.explain(err)
+	}
+	said := func(key string) string { m := hello[key]; s, _ := m.ToString(); return s }
+	version := said("version")
+	major, rest, _ := strings.Cut(version, ".")
+	minor, _, _ := strings.Cut(rest, ".")
+	a, err1 := strconv.Atoi(major)
+	b, err2 := strconv.Atoi(minor)
+	switch {
+	case err1 == nil && err2 == nil && (a < 6 || a == 6 && b < 2):
+		return d.refuse("it is version %q, and the queue needs 6.2 or later", version)
+	case said("mode") == "cluster":
+		return d.refuse("it is part of a cluster, which comes later: use a Redis of its own")
+	case said("mode") == "sentinel":
+		return d.refuse("it is a Sentinel, which comes later: name the Redis itself")
+	case said("role") != "" && said("role") != "master":
+		return d.refuse("%w: it is a replica, and the queue writes: name the master", ErrAway)
+	}
+	return nil
+}
+
+// checkPassword refuses a password that nobody asked for: whoever wrote it believes the server to be locked, and it is open to
+// everybody. HELLO, by which the client logs in, takes any; AUTH with the password alone, as all clients did before, is refused.
+func (d *Driver) checkPassword(ctx context.Context, client rueidis.Client) error {
+	o := d.target.option
+	if o.Password == "" || (o.Username != "" && o.Username != "default") {
+		return nil
+	}
+	if err := client.Do(ctx, client.B().Auth().Password(o.Password).Build()).Error(); err != nil {
+		return d.explain(err)
+	}
+	return nil
+}
+
+// checkMemory refuses a server that throws jobs away when it is full.
+func (d *Driver) checkMemory(ctx context.Context, client rueidis.Client) error {
+	ask := func(name string) (string, error) {
+		values, err := client.Do(ctx, client.B().ConfigGet().Parameter(name).Build()).AsStrMap()
+		return values[name], err
+	}
+	policy, err := ask("maxmemory-policy")
+	switch _, told := rueidis.IsRedisErr(err); {
+	case told, err == nil && policy == "":
+		d.log.Warn("redis does not tell its configuration: see to it that maxmemory-policy is noeviction, and appendonly yes")
+		return nil
+	case err != nil:
+		return d.explain(err)
+	case policy != "noeviction":
+		return d.refuse("its maxmemory-policy is %q, so that it throws jobs away when it is full: set noeviction", policy)
+	}
+	appendOnly, err := ask("appendonly")
+	if err != nil {
+		return d.explain(err)
+	}
+	if save, err := ask("save"); err == nil && appendOnly != "yes" {
+		d.log.Warn("redis keeps no append-only file: what was queued last is forgotten when it stops, and comes later from the database", "save", save)
+	}
+	return nil
+}

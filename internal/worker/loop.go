@@ -1,0 +1,270 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/google/uuid"
+
+	"otpost/internal/queue"
+)
+
+// How the loop waits.
+const (
+	waitMost    = time.Second            // one Wait for jobs
+	linger      = time.Millisecond       // how long a report waits for company while handlers are busy
+	firstPause  = 100 * time.Millisecond // after an error of the driver, doubled up to mostPause
+	mostPause   = 5 * time.Second
+	hardTime    = time.Second     // how long a hard stop waits for handlers to notice
+	partingTime = 5 * time.Second // for the last calls, when the driver does not answer
+)
+
+// run is the state of one Run; but for the channels it belongs to the goroutine of the loop. It has as many
+// fields as the loop remembers things.
+type run struct {
+	*Worker
+	claiming, working context.Context //nolint:containedctx // their ends are what the loop waits for
+
+	due   chan error    // an answer of Wait
+	ended chan outcome  // of a handler; has room for all of them
+	kick  chan struct{} // a beat was refused
+
+	held     map[uuid.UUID]queue.Claimed // running, or ended and not yet reported
+	done     []outcome                   // ended and not yet reported
+	flushAt  <-chan time.Time            // when the first of done has lingered
+	busy     int                         // handlers at work
+	begun    int                         // jobs that were given to a handler
+	alone    *queue.Claimed              // waits to run alone
+	solo     bool                        // a job runs alone
+	waiting  bool                        // a Wait is under way
+	maybeDue bool                        // a claim may bring something
+	unsure   bool                        // what the driver did last is not known: state what is held
+	stated   time.Duration               // when that was last done
+	pause    time.Duration               // after the errors that the driver gave in a row
+	told     map[string]time.Duration    // what was logged of them, and when
+	trouble  string                      // what was logged last, and not yet that it is over
+	panics   map[uuid.UUID]int           // of jobs that are to come back
+}
+
+// full reports whether this worker begins no more jobs.
+func (r *run) full() bool { return r.mostJobs > 0 && r.begun >= r.mostJobs }
+
+// free returns how many more jobs may be claimed.
+func (r *run) free() int {
+	n := r.handlers - r.busy
+	if r.mostJobs > 0 {
+		n = min(n, r.mostJobs-r.begun)
+	}
+	return n
+}
+
+// loop claims and reports until claiming ends, or enough was begun.
+func (r *run) loop() {
+	for r.claiming.Err() == nil && !r.full() {
+		err := r.step()
+		switch {
+		case err == nil:
+			r.recovered()
+		case errors.Is(err, queue.ErrLost):
+			r.lost()
+		default:
+			r.failed(err)
+		}
+	}
+}
+
+// step does the next thing: it registers, claims, or waits for something to happen.
+func (r *run) step() error {
+	switch l := r.current(); {
+	case l == nil:
+		if err := r.register(); err != nil {
+			return err
+		}
+	case l.over.Load():
+		return queue.ErrLost
+	}
+	if r.unsure || r.elapsed()-r.stated >= queue.HoldEvery {
+		if err := r.state(); err != nil {
+			return err
+		}
+	}
+	switch {
+	case r.alone != nil && r.busy == 0:
+		return r.runAlone()
+	case r.alone != nil || r.solo:
+		return r.await()
+	case len(r.done) > 0 && r.busy == 0, len(r.done) == 0 && r.maybeDue && r.free() > 0:
+		return r.claim()
+	default:
+		return r.await()
+	}
+}
+
+// await waits until there is something to do: a handler has ended, or a job may be due.
+func (r *run) await() error {
+	shut := r.alone != nil || r.solo
+	if !shut && !r.waiting && !r.maybeDue {
+		r.waiting = true
+		go func() { r.due <- r.driver.Wait(r.claiming, r.names, waitMost) }()
+	}
+	select {
+	case o := <-r.ended:
+		r.end(o)
+	case err := <-r.due:
+		r.waiting = false
+		if err != nil && r.claiming.Err() == nil {
+			return fmt.Errorf("wait: %w", err)
+		}
+		r.maybeDue = true
+	case <-r.flushAt:
+		if shut {
+			return r.flush(r.working)
+		}
+		return r.claim()
+	case <-r.kick:
+	case <-r.claiming.Done():
+	}
+	return nil
+}
+
+// claim reports what has ended and claims for the handlers that are free.
+func (r *run) claim() error {
+	l := r.current()
+	mine, others := r.split(l)
+	free := r.free()
+	got, err := r.driver.Claim(r.working, queue.ClaimRequest{Worker: l.id, Most: free, Kinds: r.names, Done: results(mine)})
+	if err != nil && !errors.Is(err, queue.ErrLost) {
+		return fmt.Errorf("claim: %w", err)
+	}
+	r.reported(mine)
+	if err != nil {
+		return err
+	}
+	r.maybeDue = len(got) == free
+	r.begin(l, got)
+	return r.reportAs(r.working, others)
+}
+
+// state states which jobs are held. Only the loop claims, so nothing comes in between.
+func (r *run) state() error {
+	l := r.current()
+	var ids []uuid.UUID
+	for id, c := range r.held {
+		if c.Worker == l.id {
+			ids = append(ids, id)
+		}
+	}
+	if err := r.driver.Hold(r.working, l.id, ids); err != nil {
+		return fmt.Errorf("state what is held: %w", err)
+	}
+	r.maybeDue = r.maybeDue || r.unsure
+	r.unsure, r.stated = false, r.elapsed()
+	return nil
+}
+
+// tellEvery is how far apart the same trouble is logged, for a queue that comes and goes.
+const tellEvery = time.Minute
+
+// failed logs the trouble once, a refusal apart from a queue that is away, and waits, longer each time, while handlers go on.
+func (r *run) failed(err error) {
+	if r.claiming.Err() != nil {
+		return
+	}
+	r.unsure, r.maybeDue = true, true
+	what, level := "queue out of reach, trying again", slog.LevelWarn
+	if errors.Is(err, queue.ErrRefused) {
+		what, level = "queue must not be used, trying again", slog.LevelError
+	}
+	if at, before := r.told[what]; what != r.trouble && (!before || r.elapsed()-at >= tellEvery) {
+		r.log.Log(r.working, level, what, "err", err)
+		r.told[what], r.trouble = r.elapsed(), what
+	}
+	if r.pause == 0 {
+		r.pause = firstPause / 2
+	}
+	r.pause = min(2*r.pause, mostPause)
+	wait := time.NewTimer(r.pause)
+	defer wait.Stop()
+	for {
+		select {
+		case o := <-r.ended:
+			r.end(o)
+		case <-wait.C:
+			return
+		case <-r.claiming.Done():
+			return
+		}
+	}
+}
+
+// recovered takes note that the driver answers, and logs it where its trouble was.
+func (r *run) recovered() {
+	if r.trouble != "" {
+		r.log.Info("queue answers again")
+	}
+	r.pause, r.trouble = 0, ""
+}
+
+// lost takes note that the lease has lapsed; the next step registers anew. Handlers at work are not disturbed.
+func (r *run) lost() {
+	l := r.current()
+	if l == nil {
+		return
+	}
+	l.end()
+	r.set(nil)
+	r.log.Warn("lease lapsed, going on under a new id", "worker", l.id)
+	if a := r.alone; a != nil { // not begun: it is another's now
+		r.alone = nil
+		delete(r.held, a.ID)
+	}
+	r.maybeDue = true
+}
+
+// drain waits for the handlers at work, reporting each as it ends.
+func (r *run) drain() {
+	if r.alone != nil {
+		r.giveBack(*r.alone)
+		r.alone = nil
+	}
+	r.flush(r.working) //nolint:errcheck // part does it again
+	late := (<-chan time.Time)(nil)
+	stopped := r.working.Done()
+	if r.waiting {
+		<-r.due //nolint:errcheck // its context has ended, so that the answer says nothing
+	}
+	for r.busy > 0 {
+		select {
+		case o := <-r.ended:
+			r.end(o)
+			r.flush(r.working) //nolint:errcheck // part does it again
+		case <-stopped:
+			stopped, late = nil, time.After(hardTime)
+		case <-late:
+			return
+		}
+	}
+}
+
+// part reports what is left and unregisters: what is still held goes back uncounted.
+func (r *run) part() error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.working), partingTime)
+	defer cancel()
+	err := r.flush(ctx)
+	if errors.Is(err, queue.ErrLost) {
+		err = nil // what was reported counts where the claims still stood
+	}
+	l := r.current()
+	if l == nil {
+		return err
+	}
+	l.end()
+	r.set(nil)
+	if err := r.driver.Unregister(ctx, l.id); err != nil {
+		return fmt.Errorf("leave the queue: %w", err)
+	}
+	return err
+}
