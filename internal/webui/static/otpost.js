@@ -28,9 +28,8 @@ async function refresh(id) {
 }
 
 // data-live="ADDRESS" listens to a stream: "changed" loads the element again (it needs an id), "state" brings its text and, for the
-// element behind it, what is not read out; with data-then="ADDRESS" the page goes there when the last state has come. A page that
-// nobody sees listens to nothing: a browser has six connections to a server, for all its tabs. A stream that was refused is tried
-// again, later each time.
+// element behind it, what is not read out. A page that nobody sees listens to nothing: a browser has six connections to a server,
+// for all its tabs. A stream that was refused is tried again, later each time.
 function listen(element) {
   let stream = null, done = false, wait = 5000, again, loading = Promise.resolve();
   const close = () => { stream?.close(); stream = null; clearTimeout(again); };
@@ -54,7 +53,6 @@ function listen(element) {
       if (!news.final) return;
       done = true;
       close();
-      if (element.dataset.then) location.assign(element.dataset.then);
     });
   };
   open();
