@@ -46,15 +46,6 @@ func (c *catalogue) split(name string) (login, realm string) {
 	return name, ""
 }
 
-// DefaultRealm returns the name of the default realm, empty when there is none.
-func (d *Directory) DefaultRealm(ctx context.Context) (string, error) {
-	c, err := d.catalogue(ctx)
-	if err != nil {
-		return "", err
-	}
-	return c.defaultRealm(), nil
-}
-
 // Find returns the user of this login name in a realm: of its first resolver, by priority, that has one. ErrNotFound: neither
 // has, or there is no such realm. A resolver that cannot be read ends the search with its error.
 func (d *Directory) Find(ctx context.Context, login, realm string) (User, error) {
