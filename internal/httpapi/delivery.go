@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/google/uuid"
 
@@ -63,10 +62,10 @@ func deliveryFilter(p Params) (f delivery.Filter, err error) {
 	if f.TransactionID != "" && !challenge.WellFormed(f.TransactionID) {
 		return f, wrong("transaction_id", "write its 20 digits")
 	}
-	if f.Since, err = p.time("since"); err != nil {
+	if f.Since, err = p.Time("since"); err != nil {
 		return f, err
 	}
-	if f.Until, err = p.time("until"); err != nil {
+	if f.Until, err = p.Time("until"); err != nil {
 		return f, err
 	}
 	if !f.Since.IsZero() && !f.Until.IsZero() && !f.Until.After(f.Since) {
@@ -99,19 +98,6 @@ func statesOf(p Params) ([]delivery.State, error) {
 		}
 	}
 	return states, nil
-}
-
-// time returns a parameter as a time (RFC 3339); absent or empty: the zero time. Else fault 905.
-func (p Params) time(name string) (time.Time, error) {
-	text := strings.TrimSpace(p.Text(name))
-	if text == "" {
-		return time.Time{}, nil
-	}
-	at, err := time.Parse(time.RFC3339, text)
-	if err != nil {
-		return at, wrong(name, "write a time like 2026-11-24T12:00:00Z")
-	}
-	return at, nil
 }
 
 // idOf reads the id of a delivery.

@@ -127,3 +127,22 @@ func appendEscaped(out []byte, r rune) []byte {
 	}
 	return fmt.Appendf(out, `\u%04x`, r)
 }
+
+// stamp returns a time as we write it into answers: RFC 3339, UTC.
+func stamp(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000Z07:00") }
+
+// stampOrNull returns null for the zero time.
+func stampOrNull(t time.Time) any {
+	if t.IsZero() {
+		return nil
+	}
+	return stamp(t)
+}
+
+// optionalStamp returns null for a time that is not there.
+func optionalStamp(t *time.Time) any {
+	if t == nil {
+		return nil
+	}
+	return stamp(*t)
+}

@@ -81,6 +81,19 @@ func (p Params) Seconds(name string, absent, least, most time.Duration) (time.Du
 	return time.Duration(n) * time.Second, err
 }
 
+// Time returns a parameter as a time (RFC 3339); absent or empty: the zero time. Else fault 905.
+func (p Params) Time(name string) (time.Time, error) {
+	text := strings.TrimSpace(p.Text(name))
+	if text == "" {
+		return time.Time{}, nil
+	}
+	at, err := time.Parse(time.RFC3339, text)
+	if err != nil {
+		return at, wrong(name, "write a time like 2026-11-24T12:00:00Z")
+	}
+	return at, nil
+}
+
 // List returns the elements of a parameter: a JSON list, or a text with commas. Spaces around them and empty ones are left out.
 func (p Params) List(name string) []string {
 	v := p.values[name]

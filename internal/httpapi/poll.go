@@ -63,10 +63,3 @@ func renderStatus(status delivery.Status, until time.Time) object {
 	return object{"state": string(status.State), "next_try": stampOrNull(status.NextTry), "valid_until": stampOrNull(until),
 		"resend_after": stampOrNull(status.ResendAfter), "messages": messages}
 }
-
-func stampOrNull(t time.Time) any {
-	if t.IsZero() {
-		return nil
-	}
-	return stamp(t)
-}

@@ -184,6 +184,3 @@ func serverForm(identifier string, p Params) (mail.Server, error) {
 	}
 	return form, nil
 }
-
-// stamp returns a time as we write it into answers: RFC 3339, UTC.
-func stamp(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000Z07:00") }

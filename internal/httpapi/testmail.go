@@ -3,7 +3,6 @@ package httpapi
 import (
 	"fmt"
 	"net/http"
-	"time"
 
 	"otpost/internal/delivery"
 	"otpost/internal/mail"
@@ -99,12 +98,4 @@ func renderTest(d delivery.Record) object {
 	}
 	return object{"message": message, "state": string(d.State), "reason": string(d.Reason), "via": string(d.Via),
 		"recipient": d.Recipient, "id": d.ID.String(), "message_id": d.MessageID, "attempts": attempts}
-}
-
-// optionalStamp returns null for a time that is not there.
-func optionalStamp(t *time.Time) any {
-	if t == nil {
-		return nil
-	}
-	return stamp(*t)
 }
