@@ -5,6 +5,48 @@ import (
 	"net/url"
 )
 
+// token is a row of GET /token/.
+type token struct {
+	Serial      string
+	Type        string `json:"tokentype"`
+	Active      bool
+	Revoked     bool
+	Failcount   int
+	Maxfail     int
+	Username    string
+	Realm       string `json:"user_realm"`
+	Description string
+	Info        map[string]string
+}
+
+// State returns the word for how a token stands.
+func (t token) State() string {
+	switch {
+	case t.Revoked:
+		return "revoked"
+	case !t.Active:
+		return "disabled"
+	case t.Failcount >= t.Maxfail:
+		return "locked"
+	}
+	return "active"
+}
+
+// Usable reports whether a code can be sent for the token.
+func (t token) Usable() bool { return t.State() == "active" }
+
+// Dynamic reports whether the codes go to whatever address the user has.
+func (t token) Dynamic() bool {
+	return t.Info["dynamic_email"] == "1" || t.Info["dynamic_email"] == "True"
+}
+
+// tokensOf asks for tokens; at most a hundred, more than anybody has.
+func (v *visit) tokensOf(filter url.Values) ([]token, error) {
+	var page struct{ Tokens []token }
+	filter.Set("pagesize", "100")
+	return page.Tokens, v.get("/token/", filter, &page)
+}
+
 // tokenPage is the data of one token.
 type tokenPage struct {
 	Token  token

@@ -3,7 +3,7 @@
 // It promises: a page can do nothing that REST cannot, for everything it shows and does is a call of the REST API in this process
 // with the session of whoever looks; every page has the same strict Content-Security-Policy; texts stand in one file per language;
 // everything works without JavaScript, which only keeps live what is shown. What it does not: know a record, a rule or a right of
-// its own. One file holds one screen; screens.go is the table of them.
+// its own. screens.go is the table of the screens; a file holds one of them, or one thing that they share.
 package webui
 
 import (
