@@ -74,6 +74,9 @@ install: build ## install programs, services, sample files and manual below PREF
 	done
 	install -m 0644 packaging/systemd/otpost.sysusers "$(DESTDIR)$(PREFIX)/lib/sysusers.d/otpost.conf"
 	install -m 0644 packaging/pi.cfg.sample packaging/container/compose.yaml packaging/container/Dockerfile docs/*.md docs/passwd.sample CHANGELOG.md LICENSE "$(DESTDIR)$(DOCDIR)/"
+	for picture in $$(grep -oh 'images/[a-z0-9-]*\.png' docs/*.md | sort -u); do \
+		install -D -m 0644 "docs/$$picture" "$(DESTDIR)$(DOCDIR)/$$picture" || exit 1; \
+	done
 	[ -e "$(DESTDIR)$(SYSCONFDIR)/default/otpost" ] || \
 		install -m 0644 packaging/otpost.default "$(DESTDIR)$(SYSCONFDIR)/default/otpost"
 	[ -e "$(DESTDIR)$(SYSCONFDIR)/logrotate.d/otpost" ] || \

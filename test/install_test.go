@@ -83,7 +83,8 @@ func TestInstallTwiceKeepsTheConfiguration(t *testing.T) {
 	for _, want := range []string{
 		"/usr/local/bin/otpost", "/usr/local/bin/privacyidea-queue-huey", "/usr/local/lib/systemd/system/otpost.service",
 		"/usr/local/lib/systemd/system/otpost-worker.service", "/usr/local/lib/sysusers.d/otpost.conf",
-		"/usr/local/share/doc/otpost/pi.cfg.sample", "/usr/local/share/doc/otpost/install.md", "/etc/default/otpost", "/etc/logrotate.d/otpost",
+		"/usr/local/share/doc/otpost/pi.cfg.sample", "/usr/local/share/doc/otpost/install.md",
+		"/usr/local/share/doc/otpost/images/overview-light-desktop-en.png", "/etc/default/otpost", "/etc/logrotate.d/otpost",
 	} {
 		if first[want] == "" {
 			t.Errorf("%s is missing", want)
