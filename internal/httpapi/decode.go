@@ -50,11 +50,11 @@ func decode(w http.ResponseWriter, r *http.Request) (Params, error) {
 }
 
 // decodesTwice reports whether form, query and path values of a client are decoded once more: Java's and FreeRADIUS's clients
-// encode twice, and the original decodes for all but three (docs/compatibility.md, "Clients").
+// encode twice, and the original decodes for all but three (docs/compatibility.md, "Clients"). The fourth is our own pages.
 func decodesTwice(userAgent string) bool {
 	product, _, _ := strings.Cut(userAgent, "/")
 	switch strings.ToLower(strings.TrimSpace(product)) {
-	case "privacyidea-cp", "privacyidea-ldap-proxy", "simplesamlphp":
+	case "privacyidea-cp", "privacyidea-ldap-proxy", "simplesamlphp", "otpost-pages":
 		return false
 	}
 	return true

@@ -47,6 +47,7 @@ func TestDecodeTakesEveryFormThatClientsSend(t *testing.T) {
 		{"no second decoding", "", formType, "pass=%2541", ldap, map[string]string{"pass": "%41"}},
 		{"no second decoding, case", "", formType, "pass=%2541", "PRIVACYIDEA-CP/3.5", map[string]string{"pass": "%41"}},
 		{"no second decoding, saml", "", formType, "pass=%2541", "simpleSAMLphp/2.0", map[string]string{"pass": "%41"}},
+		{"no second decoding, our pages", "", formType, "pass=%2541", "otpost-pages", map[string]string{"pass": "%41"}},
 		{"empty realm", "", formType, "user=a&realm=", ldap, map[string]string{"user": "a", "realm": ""}},
 		{"query", "user=alice&pass=x", "", "", pam, map[string]string{"user": "alice", "pass": "x"}},
 		{"query unencoded with trailing ampersand", "user=alice&pass=100%&", "", "", "simpleSAMLphp/2.0", map[string]string{"user": "alice", "pass": "100%"}},
