@@ -126,7 +126,7 @@ func (a *App) wire(ctx context.Context, keys *secret.Keys) error {
 	files := fileroot.New(fileroot.Options{
 		Roots: c.FileRoots, Base: baseFolder(c), Deny: a.ownFiles(), DenyNames: []string{queueLog}, Streams: []*os.File{os.Stdout, os.Stderr},
 	})
-	a.dialer = dial.New(dial.Options{Refuse: a.isQueue(ctx)})
+	a.dialer = dial.New(dial.Options{Refuse: a.isQueue(ctx), Listeners: a.listeners})
 	passwords := pinhash.New(pinhash.Options{Params: pinhash.FromPasslib(nil, c.HashParams), CacheOff: !c.PINCache})
 	settings := system.New(a.db, keys)
 	users := user.New(a.db, user.Options{Verifier: passwords, Types: map[string]user.Type{

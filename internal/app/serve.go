@@ -15,6 +15,7 @@ import (
 // back to the queue.
 func (a *App) Serve(graceful, hard context.Context, d Door, n int) error {
 	a.dialer.Guard(d.Listener.Addr())
+	door := a.announce(graceful, d.Listener.Addr())
 	// A stop begins when graceful ends, and also when a part of the server does.
 	stopping, stop := context.WithCancel(graceful)
 	defer stop()
@@ -30,6 +31,7 @@ func (a *App) Serve(graceful, hard context.Context, d Door, n int) error {
 	go func() { tended <- a.tend(background, hard, n) }()
 	go func() { answered <- d.serve(server) }()
 	beside := a.beside(background, d)
+	beside.Go(func() { door.keep(background) })
 	a.life.notify.Ready("answers at " + d.URL())
 	var err error
 	select {

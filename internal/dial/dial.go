@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"syscall"
 )
@@ -23,6 +24,9 @@ var ErrRefused = errors.New("this address is not connected to")
 type Options struct {
 	Refuse   func(netip.AddrPort) bool // further addresses that are not dialled, such as the queue's server; nil: none
 	Resolver *net.Resolver             // net.DefaultResolver
+	// Listeners returns where other processes of this program listen, as Guard takes it, and is asked at each connection; while it
+	// cannot be told, nothing is dialled. nil: there are none.
+	Listeners func(context.Context) ([]netip.AddrPort, error)
 }
 
 // Dialer opens connections. It is safe for concurrent use.
@@ -39,21 +43,44 @@ func New(o Options) *Dialer {
 		o.Resolver = net.DefaultResolver
 	}
 	d := &Dialer{options: o}
-	d.dialer = net.Dialer{Resolver: o.Resolver, Control: d.control}
+	d.dialer = net.Dialer{Resolver: o.Resolver, ControlContext: d.control}
 	return d
 }
 
-// Guard adds a listener of this program to the addresses that are refused. An unspecified address (0.0.0.0, ::) stands for
+// Guard adds a listener of this process to the addresses that are refused. An unspecified address (0.0.0.0, ::) stands for
 // every address of this host. Addresses other than TCP's are ignored.
 func (d *Dialer) Guard(listener net.Addr) {
 	tcp, ok := listener.(*net.TCPAddr)
 	if !ok {
 		return
 	}
-	a := tcp.AddrPort()
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.guarded = append(d.guarded, netip.AddrPortFrom(plain(a.Addr()), a.Port()))
+	d.guarded = append(d.guarded, tcp.AddrPort())
+}
+
+// Reach returns where a listener can be reached, for the Listeners of other processes: its address, and with an unspecified one
+// also the addresses of this host, for a process in another container has a host of its own. Empty for addresses other than TCP's.
+func Reach(listener net.Addr) ([]netip.AddrPort, error) {
+	tcp, ok := listener.(*net.TCPAddr)
+	if !ok {
+		return nil, nil
+	}
+	at := tcp.AddrPort()
+	reach := []netip.AddrPort{netip.AddrPortFrom(plain(at.Addr()), at.Port())}
+	if !at.Addr().IsUnspecified() {
+		return reach, nil
+	}
+	all, err := net.InterfaceAddrs()
+	if err != nil {
+		return reach, fmt.Errorf("list the addresses of this host: %w", err)
+	}
+	for _, one := range all {
+		if p, err := netip.ParsePrefix(one.String()); err == nil && !p.Addr().IsLoopback() && !p.Addr().IsLinkLocalUnicast() {
+			reach = append(reach, netip.AddrPortFrom(plain(p.Addr()), at.Port()))
+		}
+	}
+	return reach, nil
 }
 
 // DialContext connects to address (host:port) by TCP; with a name, every address of it is tried in turn. The error of a refused
@@ -72,20 +99,39 @@ func (d *Dialer) Lookup(ctx context.Context, host string) ([]netip.Addr, error) 
 }
 
 // control is called with each address just before it is dialled.
-func (d *Dialer) control(_, address string, _ syscall.RawConn) error {
+func (d *Dialer) control(ctx context.Context, _, address string, _ syscall.RawConn) error {
 	a, err := netip.ParseAddrPort(address)
 	if err != nil {
 		return fmt.Errorf("%w: %s", ErrRefused, address)
 	}
 	a = netip.AddrPortFrom(plain(a.Addr()), a.Port())
-	if why := d.refused(a); why != "" {
+	guarded, err := d.listeners(ctx)
+	if err != nil {
+		return err
+	}
+	if why := d.refused(a, guarded); why != "" {
 		return fmt.Errorf("%w: %s is %s", ErrRefused, a, why)
 	}
 	return nil
 }
 
+// listeners returns those of this process and of the others.
+func (d *Dialer) listeners(ctx context.Context) ([]netip.AddrPort, error) {
+	d.mu.RLock()
+	guarded := slices.Clone(d.guarded)
+	d.mu.RUnlock()
+	if d.options.Listeners == nil {
+		return guarded, nil
+	}
+	others, err := d.options.Listeners(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("ask where other processes listen: %w", err)
+	}
+	return append(guarded, others...), nil
+}
+
 // refused returns why a is not dialled; empty: it is.
-func (d *Dialer) refused(a netip.AddrPort) string {
+func (d *Dialer) refused(a netip.AddrPort, guarded []netip.AddrPort) string {
 	ip := a.Addr()
 	switch {
 	case ip.IsUnspecified():
@@ -94,7 +140,7 @@ func (d *Dialer) refused(a netip.AddrPort) string {
 		return "link-local"
 	case ip.IsMulticast(), ip == netip.AddrFrom4([4]byte{255, 255, 255, 255}):
 		return "no address of one host"
-	case d.ours(a):
+	case ours(a, guarded):
 		return "a listener of this program"
 	case d.options.Refuse != nil && d.options.Refuse(a):
 		return "not to be connected to by configuration"
@@ -103,14 +149,10 @@ func (d *Dialer) refused(a netip.AddrPort) string {
 }
 
 // ours reports whether a is a guarded listener.
-func (d *Dialer) ours(a netip.AddrPort) bool {
-	d.mu.RLock()
-	defer d.mu.RUnlock()
-	for _, g := range d.guarded {
-		if g.Port() != a.Port() {
-			continue
-		}
-		if g.Addr() == a.Addr() || g.Addr().IsUnspecified() && local(a.Addr()) {
+func ours(a netip.AddrPort, guarded []netip.AddrPort) bool {
+	for _, g := range guarded {
+		ip := plain(g.Addr())
+		if g.Port() == a.Port() && (ip == a.Addr() || ip.IsUnspecified() && local(a.Addr())) {
 			return true
 		}
 	}

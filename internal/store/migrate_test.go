@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/pressly/goose/v3"
@@ -158,7 +159,7 @@ func TestEachStepKeepsTheRowsOfTheReleaseBefore(t *testing.T) {
 	}
 }
 
-// What a message, an attempt and a mail server of the first release did not know is nothing; a server has its first revision.
+// What an attempt of the first release did not know is nothing; a server has its first revision.
 func TestRowsOfTheFirstReleaseGetTheirNewColumns(t *testing.T) {
 	t.Parallel()
 	path, old := before(t, 1)
@@ -168,10 +169,44 @@ func TestRowsOfTheFirstReleaseGetTheirNewColumns(t *testing.T) {
 	opened(t, filepath.Dir(path))
 	now := openStep(t, path)
 	for query, want := range map[string]any{
-		`SELECT DISTINCT realm FROM delivery`: "", `SELECT DISTINCT diagnosis FROM attempt`: "", `SELECT DISTINCT revision FROM smtp_server`: int64(1),
+		`SELECT DISTINCT diagnosis FROM attempt`: "", `SELECT DISTINCT revision FROM smtp_server`: int64(1),
 	} {
 		if got := now.rows(query); len(got) != 1 || got[0][0] != want {
 			t.Errorf("%s: %v, want %v", query, got, want)
 		}
+	}
+}
+
+// A filter by realm would hide the messages of the first release, which did not keep theirs.
+func TestMessagesOfTheFirstReleaseGetTheRealmOfTheirToken(t *testing.T) {
+	t.Parallel()
+	path, old := before(t, 1) // messages 1 to 3 of tokens 1 to 3
+	for _, change := range []string{
+		`DELETE FROM token WHERE id = 2`,
+		`UPDATE token SET user_realm = '' WHERE id = 3`,
+	} {
+		raw(t, path, change)
+	}
+	if err := old.Close(); err != nil {
+		t.Fatal(err)
+	}
+	opened(t, filepath.Dir(path))
+	want := [][]any{{"serial of row 1", "user_realm of row 1"}, {"serial of row 2", ""}, {"serial of row 3", ""}}
+	if diff := cmp.Diff(want, openStep(t, path).rows(`SELECT serial, realm FROM delivery ORDER BY rowid`)); diff != "" {
+		t.Errorf("serial, realm (-want +got):\n%s", diff)
+	}
+}
+
+// A message that was made since, when its token had no owner, is not given to the realm of the owner that the token has now.
+func TestMessagesWithoutARealmOfLaterReleasesKeepNone(t *testing.T) {
+	t.Parallel()
+	path, old := before(t, 4)
+	raw(t, path, `UPDATE delivery SET realm = '', created_ms = `+fmt.Sprint(store.Millis(time.Now().Add(time.Hour))))
+	if err := old.Close(); err != nil {
+		t.Fatal(err)
+	}
+	opened(t, filepath.Dir(path))
+	if got := openStep(t, path).rows(`SELECT DISTINCT realm FROM delivery`); len(got) != 1 || got[0][0] != "" {
+		t.Errorf("realms %v, want none", got)
 	}
 }

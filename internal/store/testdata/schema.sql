@@ -41,6 +41,8 @@ CREATE TABLE audit (
     info           TEXT     NOT NULL
 );
 
+CREATE INDEX audit_at ON audit (at_ms);
+
 CREATE TABLE auth_failure (
     name          TEXT   NOT NULL,
     client        TEXT   NOT NULL,
@@ -148,6 +150,13 @@ CREATE TABLE lease (
     holder     TEXT   NOT NULL,
     term       BIGINT NOT NULL,
     expires_ms BIGINT NOT NULL
+);
+
+CREATE TABLE listener (
+    address    TEXT   NOT NULL, -- IP address and port
+    holder     TEXT   NOT NULL, -- random for each start
+    expires_ms BIGINT NOT NULL,
+    PRIMARY KEY (address, holder)
 );
 
 CREATE TABLE queue_worker (
