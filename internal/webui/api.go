@@ -46,7 +46,7 @@ func (v *visit) call(method, path string, params url.Values) (answer, error) {
 	a, err := out.answer()
 	var refused *refusal
 	if errors.As(err, &refused) {
-		refused.Message, refused.Ours = v.text.translate(refused.Message)
+		refused.speak(v.text)
 	}
 	return a, err
 }
@@ -105,11 +105,19 @@ func (o *recorder) answer() (answer, error) {
 	return answer{Value: envelope.Result.Value, Detail: envelope.Detail, Authentication: envelope.Result.Authentication}, nil
 }
 
-// pathTo joins segments of a path, each escaped: pathTo("smtpserver", "a/b") is /smtpserver/a%2Fb.
+// pathTo joins segments of a path, each escaped: pathTo("smtpserver", "a/b") is /smtpserver/a%2Fb. Dots alone are escaped too: the
+// API takes %2E%2E for a name, although no browser does (dots).
 func pathTo(segments ...string) string {
 	var b strings.Builder
 	for _, one := range segments {
-		b.WriteString("/" + url.PathEscape(one))
+		if one = url.PathEscape(one); dots(one) {
+			one = strings.ReplaceAll(one, ".", "%2E")
+		}
+		b.WriteString("/" + one)
 	}
 	return b.String()
 }
+
+// dots reports whether a name is a dot segment, which browsers take out of an address, escaped or not (URL Standard, "double-dot URL
+// path segment").
+func dots(name string) bool { return name == "." || name == ".." }

@@ -55,6 +55,8 @@ var stubs = template.FuncMap{ //nolint:gochecknoglobals // a constant table
 	"t":    func(string, ...any) string { return "" },
 	"when": func(any) template.HTML { return "" },
 	"may":  func(string) bool { return false },
+	"to":   to,
+	"link": func(string, string) template.HTML { return "" },
 }
 
 // frame is what layout.html gets.
@@ -78,7 +80,7 @@ func (v *visit) show(status int, page string, data any) {
 	var b bytes.Buffer
 	t, err := v.site.templates[page].Clone()
 	if err == nil {
-		err = t.Funcs(template.FuncMap{"t": v.text.say, "when": v.when, "may": v.session.may}).ExecuteTemplate(&b, "layout", f)
+		err = t.Funcs(template.FuncMap{"t": v.text.say, "when": v.when, "may": v.session.may, "link": v.link}).ExecuteTemplate(&b, "layout", f)
 	}
 	if err != nil {
 		v.site.log.Error("page not rendered", "page", page, "err", err)
@@ -109,4 +111,17 @@ func (v *visit) when(value any) template.HTML {
 	}
 	at = at.UTC()
 	return template.HTML(fmt.Sprintf(`<time datetime="%s">%s UTC</time>`, at.Format(time.RFC3339Nano), at.Format("2006-01-02 15:04:05"))) //nolint:gosec // digits only
+}
+
+// to returns the address of a page of ours: to "tokens" "a/b" "pin" is /ui/tokens/a%2Fb/pin. A template that writes a name into an
+// address itself leads to another object, for html/template keeps what separates the parts of an address.
+func to(segments ...string) string { return pathTo(append([]string{"ui"}, segments...)...) }
+
+// link renders the name of an object as a link to its page, below /ui/<kind>/; a name that no browser can ask for as a text.
+func (v *visit) link(kind, name string) template.HTML {
+	text := template.HTMLEscapeString(name)
+	if dots(name) {
+		return template.HTML(fmt.Sprintf(`<span title="%s">%s</span>`, template.HTMLEscapeString(v.text.say("link.dots")), text)) //nolint:gosec // escaped
+	}
+	return template.HTML(fmt.Sprintf(`<a href="%s">%s</a>`, template.HTMLEscapeString(to(kind, name)), text)) //nolint:gosec // escaped
 }
