@@ -3,6 +3,7 @@ package webui
 import (
 	"net/http"
 	"net/url"
+	"slices"
 )
 
 // codesSetting is the setting that names the server which the codes of e-mail tokens leave by.
@@ -20,19 +21,67 @@ func (v *visit) serverForCodes() (string, error) {
 	return *value, nil
 }
 
-// chooseForCodes writes or takes back that the codes of e-mail tokens leave by this server.
-func (v *visit) chooseForCodes(identifier string, chosen bool) error {
-	if !v.session.may("configwrite") {
+// noCodes returns why none of these servers, which are all, sends the codes of e-mail tokens; "" when one does, when there is no
+// server at all, and for who may not see it.
+func (v *visit) noCodes(servers []server, forCodes string) string {
+	switch {
+	case !v.session.may("configread"), len(servers) == 0, slices.ContainsFunc(servers, func(s server) bool { return s.Identifier == forCodes }):
+		return ""
+	case forCodes == "":
+		return v.text.say("codes.none")
+	}
+	return v.text.say("codes.gone", forCodes)
+}
+
+// choice is what the form of a server says of the codes.
+type choice struct {
+	identifier string // of the form's server
+	loaded     string // the server for codes when the form was made
+	ticked     bool
+}
+
+// changes reports whether the visitor has changed the box. One that stands as it was loaded says nothing: who saves another
+// description does not take back what somebody else has chosen meanwhile.
+func (c choice) changes() bool { return c.ticked != (c.loaded == c.identifier) }
+
+// overtakenCodes returns the server that somebody else has chosen for the codes since the form was made, where the form would take
+// them from it; "" else.
+func (v *visit) overtakenCodes(c choice) (string, error) {
+	if !v.session.may("configwrite") || !c.ticked || !c.changes() {
+		return "", nil
+	}
+	now, err := v.serverForCodes()
+	if now == c.loaded || now == c.identifier {
+		now = ""
+	}
+	return now, err
+}
+
+// chooseForCodes writes or takes back that the codes of e-mail tokens leave by the form's server.
+func (v *visit) chooseForCodes(c choice) error {
+	if !v.session.may("configwrite") || !c.changes() {
 		return nil
 	}
 	now, err := v.serverForCodes()
 	switch {
 	case err != nil:
 		return err
-	case chosen && now != identifier:
-		_, err = v.call(http.MethodPost, "/system/setConfig", url.Values{codesSetting: {identifier}})
-	case !chosen && now == identifier && v.session.may("configdelete"):
-		_, err = v.call(http.MethodDelete, pathTo("system", codesSetting), nil)
+	case c.ticked && now != c.identifier:
+		_, err = v.call(http.MethodPost, "/system/setConfig", url.Values{codesSetting: {c.identifier}})
+	case !c.ticked:
+		_, err = v.freeCodes(c.identifier)
 	}
 	return err
+}
+
+// freeCodes takes the codes from a server and reports whether it had them: no server sends them then.
+func (v *visit) freeCodes(identifier string) (bool, error) {
+	now, err := v.serverForCodes()
+	if err != nil || now != identifier {
+		return false, err
+	}
+	if v.session.may("configdelete") {
+		_, err = v.call(http.MethodDelete, pathTo("system", codesSetting), nil)
+	}
+	return true, err
 }

@@ -97,6 +97,6 @@ func (v *visit) tryFirst() error {
 	if err := json.Unmarshal(a.Detail, &detail); err != nil {
 		return err
 	}
-	p.Error = v.said(detail.Message)
+	p.Error = v.saidOfCode(detail.Message)
 	return v.showFirst(http.StatusOK, p)
 }

@@ -3,6 +3,7 @@ package webui
 import (
 	"errors"
 	"fmt"
+	"net/http"
 	"regexp"
 	"strings"
 )
@@ -22,6 +23,16 @@ func (e *refusal) Error() string { return fmt.Sprintf("%s (%d)", e.Message, e.Co
 // refusal returns a page's own, in the visitor's language.
 func (v *visit) refusal(status int, key string, values ...any) *refusal {
 	return &refusal{Status: status, Message: v.text.say(key, values...), Ours: true}
+}
+
+// speak puts a refusal of the API into a language. What is wrong inside it is told by a sentence of the pages: the API's begins
+// with HTTP's words.
+func (e *refusal) speak(l *language) {
+	if e.Status == http.StatusInternalServerError {
+		e.Message, e.Ours = l.say("error.internal"), true
+		return
+	}
+	e.Message, e.Ours = l.translate(e.Message)
 }
 
 // missing is what to do about a field that must not be empty.

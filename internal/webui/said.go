@@ -32,15 +32,30 @@ func saidKey(message string) string {
 	return ""
 }
 
-// said returns a sentence of /validate/... in the visitor's language, where there is one. The sample login tells nobody which users
-// there are: one without a token gets the sentence of a wrong PIN.
-func (v *visit) said(message string) string {
+// saidOfPIN returns a sentence of /validate/... about name and PIN in the visitor's language, where there is one. The sample login
+// tells strangers neither which users there are nor how their tokens stand: until the PIN is right there is one sentence for all.
+func (v *visit) saidOfPIN(message string) string {
 	key := saidKey(message)
 	switch {
+	case v.stranger() && key != "try.unsent":
+		key = "try.wrongpin"
 	case key == "":
 		return message
-	case key == "try.notoken" && v.r.URL.Path != pathTry:
-		key = "try.wrongpin"
 	}
 	return v.text.say(key)
 }
+
+// saidOfCode is saidOfPIN for the step of the code. That a token is locked is told: ten wrong codes lead there.
+func (v *visit) saidOfCode(message string) string {
+	key := saidKey(message)
+	switch {
+	case v.stranger() && key != "try.locked":
+		key = "try.wrongcode"
+	case key == "":
+		return message
+	}
+	return v.text.say(key)
+}
+
+// stranger reports whether the page is the sample login, which everybody may open.
+func (v *visit) stranger() bool { return v.r.URL.Path == pathLogin }

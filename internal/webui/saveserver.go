@@ -27,6 +27,10 @@ func (v *visit) saveServer() error {
 		said, ours := v.text.translate(said)
 		return v.serverRefused(p, &refusal{Status: http.StatusBadRequest, Field: "identifier", Message: said, Ours: ours})
 	}
+	codes := choice{identifier: identifier, loaded: p.CodesBy, ticked: form.Get("for_codes") != ""}
+	if by, err := v.overtakenCodes(codes); err != nil || by != "" {
+		return v.codesOvertaken(p, by, err)
+	}
 	asked := p.params(form)
 	asked.Set("revision", p.Revision)
 	asked.Set("check", "1")
@@ -34,10 +38,26 @@ func (v *visit) saveServer() error {
 	if err != nil {
 		return v.serverRefused(p, err)
 	}
-	if err := v.chooseForCodes(identifier, form.Get("for_codes") != ""); err != nil {
+	if err := v.chooseForCodes(codes); err != nil {
 		return err
 	}
 	return v.serverSaved(identifier, a)
+}
+
+// codesOvertaken shows the form of whom somebody else was faster than in choosing the server for codes: nothing is saved, and to
+// save again takes the codes from it.
+func (v *visit) codesOvertaken(p serverPage, by string, err error) error {
+	if err != nil {
+		return v.serverRefused(p, err)
+	}
+	p.CodesBy = by
+	for _, f := range fields(p.Groups) {
+		if f.Name == "for_codes" {
+			f.Error = v.text.say("codes.overtaken", by)
+		}
+	}
+	v.showServer(http.StatusConflict, p)
+	return nil
 }
 
 // params returns the parameters of REST for the form.
@@ -121,7 +141,7 @@ func (v *visit) overtaken(p serverPage, e *refusal) error {
 	case err != nil:
 		return err
 	default:
-		p.Conflict, p.Revision, p.Server = true, now.Revision, now.Server
+		p.Conflict, p.Revision, p.CodesBy, p.Server = true, now.Revision, now.CodesBy, now.Server
 		saved := fields(now.Groups)
 		for i, f := range fields(p.Groups) {
 			f.Note = v.differs(*f, *saved[i])

@@ -11,6 +11,7 @@ type serverPage struct {
 	New       bool
 	Server    server // as it is saved
 	Revision  string
+	CodesBy   string // the server for codes when the form was made; '': none
 	Groups    []group
 	Above     string // what is wrong with the form as a whole
 	Saved     bool
@@ -33,8 +34,14 @@ func (p serverPage) value(name string) string {
 // Identifier returns the identifier that stands in the form; Target the mail server.
 func (p serverPage) Identifier() string { return p.value("identifier") }
 
-// Target returns the mail server that stands in the form.
-func (p serverPage) Target() string { return p.value("server") }
+// Target returns the mail server that stands in the form, as server:port.
+func (p serverPage) Target() string {
+	port, _ := strconv.Atoi(p.value("port")) // one that is no number was refused before
+	return server{Server: p.value("server"), Port: port}.Address()
+}
+
+// HasCodes reports whether the codes leave by the server that the form was made of.
+func (p serverPage) HasCodes() bool { return !p.New && p.CodesBy == p.Identifier() }
 
 // group is a part of a long form.
 type group struct {
@@ -107,7 +114,7 @@ func (v *visit) newServer() error {
 		return err
 	}
 	fresh := server{Port: 25, Timeout: 10, TLS: true, TLSVerify: true}
-	v.showServer(http.StatusOK, serverPage{New: true, Revision: "0", Groups: v.form(fresh, true, v.note(q), forCodes == "")})
+	v.showServer(http.StatusOK, serverPage{New: true, Revision: "0", CodesBy: forCodes, Groups: v.form(fresh, true, v.note(q), forCodes == "")})
 	return nil
 }
 
@@ -132,7 +139,7 @@ func (v *visit) savedServer(identifier string) (serverPage, error) {
 		return p, err
 	}
 	forCodes, err := v.serverForCodes()
-	p.Revision = strconv.FormatInt(p.Server.Revision, 10)
+	p.Revision, p.CodesBy = strconv.FormatInt(p.Server.Revision, 10), forCodes
 	p.Groups = v.form(p.Server, false, v.note(q), forCodes == identifier)
 	return p, err
 }
@@ -156,13 +163,21 @@ func (v *visit) recipient() field {
 // typedServer returns the form as it was sent, over what is saved.
 func (v *visit) typedServer() (serverPage, error) {
 	form := v.r.PostForm
-	p := serverPage{New: form.Get("revision") == "0", Revision: form.Get("revision")}
+	p := serverPage{New: form.Get("revision") == "0", Revision: form.Get("revision"), CodesBy: form.Get("codes_by")}
 	p.Server.Identifier = form.Get("identifier")
 	q, err := v.queue()
 	if err != nil {
 		return p, err
 	}
 	p.Groups = v.form(server{}, p.New, v.note(q), false)
+	for _, f := range fields(p.Groups) {
+		if f.Name == "for_codes" && f.Fixed { // a browser sends nothing of it
+			form.Del(f.Name)
+			if p.CodesBy == p.Server.Identifier {
+				form.Set(f.Name, "1")
+			}
+		}
+	}
 	fill(fields(p.Groups), form)
 	return p, nil
 }

@@ -59,6 +59,7 @@ type serverRow struct {
 // serversPage is the data of the list.
 type serversPage struct {
 	Servers []serverRow
+	NoCodes string // why no server sends the codes of e-mail tokens; '': one does
 	Note    string // about the queue, where a server uses it
 }
 
@@ -76,11 +77,11 @@ func (v *visit) servers() error {
 	if err != nil {
 		return err
 	}
-	var p serversPage
+	p := serversPage{NoCodes: v.noCodes(all, forCodes)}
 	for _, s := range all {
 		p.Servers = append(p.Servers, serverRow{server: s, serverStatistics: statistics.Servers[s.Identifier], ForCodes: s.Identifier == forCodes})
 	}
-	if slices.ContainsFunc(all, func(s server) bool { return s.Queue }) {
+	if usesQueue(all) {
 		q, err := v.queue()
 		if err != nil {
 			return err
@@ -89,6 +90,11 @@ func (v *visit) servers() error {
 	}
 	v.show(http.StatusOK, "servers", p)
 	return nil
+}
+
+// usesQueue reports whether a server sends from the job queue.
+func usesQueue(servers []server) bool {
+	return slices.ContainsFunc(servers, func(s server) bool { return s.Queue })
 }
 
 // allServers returns the SMTP servers by identifier; none for who may not see them.
@@ -109,10 +115,18 @@ func (v *visit) allServers() ([]server, error) {
 	return all, nil
 }
 
-// deleteServer deletes an SMTP server.
+// deleteServer deletes an SMTP server. The setting that names it for the codes would name nothing, and is deleted too.
 func (v *visit) deleteServer() error {
-	if _, err := v.call(http.MethodDelete, pathTo("smtpserver", v.r.PathValue("identifier")), url.Values{}); err != nil {
+	identifier := v.r.PathValue("identifier")
+	if _, err := v.call(http.MethodDelete, pathTo("smtpserver", identifier), url.Values{}); err != nil {
 		return err
+	}
+	had, err := v.freeCodes(identifier)
+	switch {
+	case err != nil:
+		return err
+	case had:
+		return v.redirect("/ui/servers", "server_deleted_codes")
 	}
 	return v.redirect("/ui/servers", "server_deleted")
 }

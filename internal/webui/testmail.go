@@ -29,10 +29,11 @@ func (v *visit) testServer() error {
 	p.Recipient = v.recipient()
 	a, err := v.call(http.MethodPost, pathTo("smtpserver", testRoute), asked)
 	if err != nil {
+		code := status(err)
 		if p.Above, err = v.blame(append(fields(p.Groups), &p.Recipient), err); err != nil {
 			return err
 		}
-		v.showServer(http.StatusBadRequest, p)
+		v.showServer(code, p)
 		return nil
 	}
 	p.Report = &report{At: v.site.options.Now()}

@@ -23,8 +23,8 @@ type tryPage struct {
 	Accepted    bool
 }
 
-// pathTry is the administrators' page.
-const pathTry = "/ui/try"
+// pathLogin is the sample login.
+const pathLogin = "/ui/login"
 
 // tryFields are the first step of a login.
 func tryFields(user string) []field {
@@ -92,21 +92,28 @@ func (v *visit) tryAnswered(p tryPage, authentication string, detail checkDetail
 		p.Transaction = detail.TransactionID
 		return v.showCode(p, http.StatusOK)
 	case p.Transaction != "":
-		p.Error = v.said(detail.Message)
+		p.Error = v.saidOfCode(detail.Message)
 		return v.showCode(p, http.StatusOK)
 	default:
-		p.Above = v.said(detail.Message)
+		p.Above = v.saidOfPIN(detail.Message)
 	}
 	v.show(http.StatusOK, "try", p)
 	return nil
 }
 
-// unknownUser is REST's number for a user that there is not. He gets the sentence of a wrong PIN.
-const unknownUser = 904
+// Numbers of REST's refusals: a user that there is not, who gets the sentence of a wrong PIN, and a token that was revoked.
+const (
+	unknownUser = 904
+	revoked     = 1007
+)
 
 // tryRefused shows why a login was not looked at.
 func (v *visit) tryRefused(p tryPage, refused *refusal) error {
-	if refused.Code == unknownUser {
+	if refused.Code == unknownUser || refused.Code == revoked && v.stranger() {
+		if p.Transaction != "" && v.stranger() { // with one made up, it must look as for a user that there is
+			p.Error = v.text.say("try.wrongcode")
+			return v.showCode(p, http.StatusOK)
+		}
 		p.Above = v.text.say("try.wrongpin")
 		v.show(http.StatusOK, "try", p)
 		return nil
