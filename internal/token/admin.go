@@ -23,8 +23,8 @@ type Changes struct {
 
 // check returns fault 905 for a value that does not fit.
 func (c Changes) check() error {
-	if c.PIN != nil && (len(*c.PIN) > longestPIN || !utf8.ValidString(c.PIN.Reveal())) {
-		return fault.Newf(fault.Parameter, "ERR905: Parameter pin: write at most %d bytes of valid text.", longestPIN)
+	if c.PIN != nil && (len(*c.PIN) > longestPIN || !printable(c.PIN.Reveal())) {
+		return fault.Newf(fault.Parameter, "ERR905: Parameter pin: write at most %d bytes of text without control characters.", longestPIN)
 	}
 	if c.Description != nil && (utf8.RuneCountInString(*c.Description) > longestDescription || !printable(*c.Description)) {
 		return fault.Newf(fault.Parameter, "ERR905: Parameter description: write one line of at most %d characters.", longestDescription)

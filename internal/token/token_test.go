@@ -379,3 +379,25 @@ func TestConcurrentInitsDrawDifferentSerials(t *testing.T) {
 		t.Errorf("%d tokens, %v", p.Count, err)
 	}
 }
+
+// Nobody can type a control character at a login, and some clients cut a PIN at it.
+func TestPINsWithControlCharactersAreRefused(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	ctx := t.Context()
+	r.init(token.Enrolment{Type: "email", Serial: "DEF1", Email: "alice@example.com"})
+	for _, pin := range []token.Text{"\x01", "12\n34", "1234\x00", "\x7f", "12\u008534", "12\u202834", "\xff"} {
+		_, set := r.SetPIN(ctx, of("DEF1"), &pin)
+		_, enrolled := r.Init(ctx, token.Enrolment{Type: "email", Email: "alice@example.com", PIN: &pin})
+		for _, err := range []error{set, enrolled} {
+			if fault.CodeOf(err) != fault.Parameter || !strings.Contains(err.Error(), "Parameter pin: ") {
+				t.Errorf("%q: %v, want fault 905 about the PIN", pin.Reveal(), err)
+			}
+		}
+	}
+	for _, pin := range []token.Text{"", "pässwort mit Leerzeichen", "1234"} {
+		if _, err := r.SetPIN(ctx, of("DEF1"), &pin); err != nil {
+			t.Errorf("%q: %v", pin.Reveal(), err)
+		}
+	}
+}
