@@ -31,7 +31,7 @@ func (v *visit) call(method, path string, params url.Values) (answer, error) {
 		return answer{}, fmt.Errorf("ask %s: %w", path, err)
 	}
 	r.RemoteAddr = v.r.RemoteAddr
-	r.Header.Set("User-Agent", "otpost-pages") // what is typed is sent as it is: not to be decoded once more
+	r.Header.Set("User-Agent", "otpost-pages")                                   // what is typed is sent as it is: not to be decoded once more
 	for _, name := range []string{"X-Forwarded-For", "Forwarded", "X-Real-Ip"} { // whether they count is the API's to say
 		r.Header[name] = v.r.Header[name]
 	}

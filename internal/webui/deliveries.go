@@ -57,7 +57,6 @@ func filterOf(q url.Values) url.Values {
 // deliveries lists messages, newest first.
 func (v *visit) deliveries() error {
 	q := v.r.URL.Query()
-	q.Del("done")
 	servers, err := v.allServers()
 	if err != nil {
 		return err

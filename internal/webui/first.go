@@ -32,19 +32,17 @@ func (v *visit) sendCode(serial, done string) error {
 			return err
 		}
 	}
-	q := url.Values{}
-	if done != "" {
-		q.Set("done", done)
-	}
+	address, why := pathOfToken(serial)+"/first", ""
 	switch key := saidKey(detail.Message); {
 	case detail.TransactionID != "":
-		q.Set("transaction_id", detail.TransactionID)
+		address += "?transaction_id=" + url.QueryEscape(detail.TransactionID)
 	case slices.Contains(noCode, key):
-		q.Set("why", key)
+		why = key
 	default:
-		q.Set("why", noCode[0])
+		why = noCode[0]
 	}
-	return v.redirectWith(pathOfToken(serial)+"/first", q)
+	v.tell(address, "done."+done, why)
+	return v.redirect(address, "")
 }
 
 // noCode are the texts that say why there is no code; the first stands for all others.
@@ -52,10 +50,11 @@ var noCode = []string{"first.unsent", "try.disabled", "try.locked"} //nolint:goc
 
 // first shows how the message stands.
 func (v *visit) first() error {
-	q := v.r.URL.Query()
-	p := firstPage{Serial: v.r.PathValue("serial"), Transaction: q.Get("transaction_id")}
-	if why := q.Get("why"); slices.Contains(noCode, why) {
-		p.Above = v.text.say(why)
+	p := firstPage{Serial: v.r.PathValue("serial"), Transaction: v.r.URL.Query().Get("transaction_id")}
+	for _, key := range v.told {
+		if slices.Contains(noCode, key) {
+			p.Above = v.text.say(key)
+		}
 	}
 	return v.showFirst(http.StatusOK, p)
 }

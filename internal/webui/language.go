@@ -120,12 +120,3 @@ func (all languages) of(r *http.Request) *language {
 	}
 	return all[fallback]
 }
-
-// chooseLanguage keeps a choice and goes back to the page.
-func (v *visit) chooseLanguage() error {
-	if name := v.r.PostForm.Get("language"); v.site.languages[name] != nil {
-		http.SetCookie(v.w, &http.Cookie{Name: languageCookie, Value: name, Path: "/", MaxAge: 365 * 24 * 3600, HttpOnly: true,
-			SameSite: http.SameSiteLaxMode, Secure: true})
-	}
-	return v.redirect(safe(v.r.PostForm.Get("next")), "")
-}

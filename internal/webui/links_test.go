@@ -35,9 +35,9 @@ func TestLinkLeadsToTheObjectThatItNames(t *testing.T) {
 		})
 		want := url.PathEscape(name)
 		for address, links := range map[string][]string{
-			"/ui/user?user=ada&realm=home": {`href="/ui/tokens/` + want + `"`},
-			"/ui/servers":                  {`href="/ui/servers/` + want + `"`},
-			"/ui/tokens/" + want:           {`action="/ui/tokens/` + want + `"`, `action="/ui/tokens/` + want + `/pin"`, `formaction="/ui/tokens/` + want + `/first"`},
+			"/ui/user?user=ada&realm=home":  {`href="/ui/tokens/` + want + `"`},
+			"/ui/servers":                   {`href="/ui/servers/` + want + `"`},
+			"/ui/tokens/" + want:            {`action="/ui/tokens/` + want + `"`, `action="/ui/tokens/` + want + `/pin"`, `formaction="/ui/tokens/` + want + `/first"`},
 			"/ui/tokens/" + want + "/first": {`href="/ui/tokens/` + want + `"`, `action="/ui/tokens/` + want + `/first"`},
 		} {
 			code, got := page(t, s, http.MethodGet, address)

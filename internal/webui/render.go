@@ -66,16 +66,25 @@ type frame struct {
 	Menu     []menuEntry
 	Session  session
 	Language string
-	Path     string // of this page
+	Posted   bool   // the page answers a form: what stands in it is not saved
+	Choose   string // where the buttons of the languages send what they send
+	Keep     bool   // they send the page's form
+	Wrong    string // what is wrong with a form before its values are looked at; ''
 	Done     string // what was done on the page before; ''
 	Version  string
 }
 
 // show renders a page. It is written as a whole or, when its template fails, not at all.
 func (v *visit) show(status int, page string, data any) {
-	f := frame{Page: page, Data: data, Menu: v.menu(), Session: v.session, Language: v.text.Name, Path: v.r.URL.RequestURI(), Version: v.site.options.Version}
-	if done := v.r.URL.Query().Get("done"); v.text.has("done." + done) {
-		f.Done = v.text.say("done." + done)
+	f := frame{Page: page, Data: data, Menu: v.menu(), Session: v.session, Language: v.text.Name, Posted: v.r.Method == http.MethodPost, Wrong: v.wrong, Version: v.site.options.Version}
+	f.Choose, f.Keep = v.languageForm(data)
+	if v.wrong != "" {
+		status = http.StatusBadRequest
+	}
+	for _, key := range v.told {
+		if strings.HasPrefix(key, "done.") && v.text.has(key) {
+			f.Done = v.text.say(key)
+		}
 	}
 	var b bytes.Buffer
 	t, err := v.site.templates[page].Clone()
@@ -89,8 +98,7 @@ func (v *visit) show(status int, page string, data any) {
 	}
 	v.w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	v.w.Header().Set("Content-Language", v.text.Name)
-	v.w.WriteHeader(status)
-	v.w.Write(b.Bytes()) //nolint:errcheck // a browser that is gone does not matter any more
+	v.write(status, b.Bytes())
 }
 
 // when renders a time (time.Time, *time.Time or RFC 3339 text): in UTC, which the script turns into the reader's own zone.

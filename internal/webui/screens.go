@@ -3,7 +3,6 @@ package webui
 import (
 	"errors"
 	"net/http"
-	"net/url"
 	"path"
 	"strings"
 )
@@ -18,6 +17,7 @@ type screen struct {
 	own    string // that for users who are no administrators; '' : the same
 	below  string // the path of the entry in the menu that the page belongs to; '' : one that the path begins with
 	show   func(*visit) error
+	again  func(*visit) error // shows the form that is sent to this address, with what was typed, and does nothing
 }
 
 // table returns all pages. The menu has its order.
@@ -25,29 +25,31 @@ func table() []screen {
 	return []screen{
 		{method: "GET", path: "/{$}", open: true, show: (*visit).home},
 		{method: "GET", path: "/ui/signin", open: true, show: (*visit).home},
-		{method: "POST", path: "/ui/signin", open: true, show: (*visit).signIn},
+		{method: "POST", path: "/ui/signin", open: true, show: (*visit).signIn, again: (*visit).signInAgain},
 		{method: "POST", path: "/ui/signout", open: true, show: (*visit).signOut},
+		{method: "GET", path: "/ui/language", open: true, show: (*visit).home},
 		{method: "POST", path: "/ui/language", open: true, show: (*visit).chooseLanguage},
+		{method: "POST", path: "/ui/goon", open: true, show: (*visit).home, again: (*visit).goOnAgain},
 		{method: "GET", path: "/ui/overview", right: "delivery_read", menu: "overview.menu", show: (*visit).overview},
 		{method: "GET", path: "/ui/overview/live", right: "delivery_read", show: (*visit).overviewLive},
 		{method: "GET", path: "/ui/servers", right: "smtpserver_read", menu: "servers.menu", show: (*visit).servers},
 		{method: "GET", path: "/ui/newserver", right: "smtpserver_write", show: (*visit).newServer},
 		{method: "GET", path: "/ui/servers/{identifier}", right: "smtpserver_read", show: (*visit).server},
-		{method: "POST", path: "/ui/servers", right: "smtpserver_write", show: (*visit).saveServer},
+		{method: "POST", path: "/ui/servers", right: "smtpserver_write", show: (*visit).saveServer, again: (*visit).serverAgain},
 		{method: "POST", path: "/ui/servers/{identifier}/delete", right: "smtpserver_write", show: (*visit).deleteServer},
 		{method: "GET", path: "/ui/users", menu: "users.menu", own: "owner.own", show: (*visit).users},
-		{method: "POST", path: "/ui/users", right: "resolverwrite", show: (*visit).firstRealm},
+		{method: "POST", path: "/ui/users", right: "resolverwrite", show: (*visit).firstRealm, again: (*visit).realmAgain},
 		{method: "GET", path: "/ui/user", right: "userlist", below: "/ui/users", show: (*visit).owner},
 		{method: "GET", path: "/ui/tokens/{serial}", right: "tokenlist", below: "/ui/users", show: (*visit).token},
 		{method: "POST", path: "/ui/tokens/{serial}", right: "tokenlist", below: "/ui/users", show: (*visit).actOnToken},
 		{method: "GET", path: "/ui/tokens/{serial}/pin", open: true, show: (*visit).up},
-		{method: "POST", path: "/ui/tokens/{serial}/pin", right: "setpin", below: "/ui/users", show: (*visit).setPIN},
+		{method: "POST", path: "/ui/tokens/{serial}/pin", right: "setpin", below: "/ui/users", show: (*visit).setPIN, again: (*visit).pinAgain},
 		{method: "GET", path: "/ui/enrol", right: "enrollEMAIL", below: "/ui/users", show: (*visit).enrol},
-		{method: "POST", path: "/ui/enrol", right: "enrollEMAIL", below: "/ui/users", show: (*visit).enrolToken},
+		{method: "POST", path: "/ui/enrol", right: "enrollEMAIL", below: "/ui/users", show: (*visit).enrolToken, again: (*visit).enrolAgain},
 		{method: "GET", path: "/ui/tokens/{serial}/first", right: "triggerchallenge", below: "/ui/users", show: (*visit).first},
 		{method: "POST", path: "/ui/tokens/{serial}/first", right: "triggerchallenge", below: "/ui/users", show: (*visit).again},
 		{method: "GET", path: "/ui/tokens/{serial}/first/code", open: true, show: (*visit).up},
-		{method: "POST", path: "/ui/tokens/{serial}/first/code", right: "triggerchallenge", below: "/ui/users", show: (*visit).tryFirst},
+		{method: "POST", path: "/ui/tokens/{serial}/first/code", right: "triggerchallenge", below: "/ui/users", show: (*visit).tryFirst, again: (*visit).firstAgain},
 		{method: "GET", path: "/ui/deliveries", right: "delivery_read", menu: "deliveries.menu", show: (*visit).deliveries},
 		{method: "GET", path: "/ui/deliveries/live", right: "delivery_read", show: (*visit).deliveriesLive},
 		{method: "GET", path: "/ui/deliveries/{id}", right: "delivery_read", show: (*visit).delivery},
@@ -56,9 +58,9 @@ func table() []screen {
 		{method: "POST", path: "/ui/deliveries/{id}/address", right: "delivery_recipient", show: (*visit).delivery},
 		{method: "POST", path: "/ui/deliveries/{id}", right: "delivery_read", show: (*visit).actOnDelivery},
 		{method: "GET", path: "/ui/try", menu: "try.menu", show: (*visit).tryLogin},
-		{method: "POST", path: "/ui/try", show: (*visit).tryStep},
+		{method: "POST", path: "/ui/try", show: (*visit).tryStep, again: (*visit).tryAgain},
 		{method: "GET", path: "/ui/login", open: true, show: (*visit).tryLogin},
-		{method: "POST", path: "/ui/login", open: true, show: (*visit).tryStep},
+		{method: "POST", path: "/ui/login", open: true, show: (*visit).tryStep, again: (*visit).tryAgain},
 		{method: "GET", path: "/ui/login/live", open: true, show: (*visit).tryLive},
 	}
 }
@@ -71,6 +73,8 @@ type visit struct {
 	screen  screen
 	session session
 	text    *language
+	wrong   string   // what is wrong with a form before its values are looked at
+	told    []string // keys of what the page before has this one say
 }
 
 // screen returns the handler of a row: it finds the session, checks what the page needs, and shows errors as pages.
@@ -99,6 +103,14 @@ func (v *visit) run() error {
 	case v.screen.right != "" && !v.session.may(v.screen.right):
 		return v.refusal(http.StatusForbidden, "error.right", v.screen.right)
 	}
+	if name := doubled(v.r.PostForm); name != "" { // a form of ours has each field once
+		if v.screen.again == nil {
+			return v.refusal(http.StatusBadRequest, "error.doubled", name)
+		}
+		v.wrong = v.text.say("error.doubled", name)
+		return v.screen.again(v)
+	}
+	v.told = v.takeTold()
 	return v.screen.show(v)
 }
 
@@ -140,16 +152,8 @@ func (v *visit) foreign() error {
 
 // redirect goes on to a page of ours, which says what was done: the text done.<done>; nothing for "".
 func (v *visit) redirect(to, done string) error {
-	if done == "" {
-		return v.redirectWith(to, nil)
-	}
-	return v.redirectWith(to, url.Values{"done": {done}})
-}
-
-// redirectWith goes on to a page of ours with parameters.
-func (v *visit) redirectWith(to string, query url.Values) error {
-	if len(query) > 0 {
-		to += "?" + query.Encode()
+	if done != "" {
+		v.tell(to, "done."+done)
 	}
 	http.Redirect(v.w, v.r, to, http.StatusSeeOther)
 	return nil

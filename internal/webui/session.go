@@ -101,17 +101,19 @@ func (v *visit) home() error {
 func (v *visit) signIn() error {
 	form := signInForm{Next: safe(v.r.PostForm.Get("next")), Kept: v.r.PostForm.Get("kept"), Name: v.r.PostForm.Get("username")}
 	v.session = session{}
+	code := http.StatusUnauthorized
 	a, err := v.call(http.MethodPost, "/auth", url.Values{"username": {form.Name}, "password": {v.r.PostForm.Get("password")}})
 	switch {
 	case status(err) == http.StatusUnauthorized:
 		form.Error = v.text.say("signin.wrong")
 	case err != nil:
+		code = status(err)
 		if form.Error, err = v.blame(nil, err); err != nil {
 			return err
 		}
 	}
 	if form.Error != "" {
-		v.show(http.StatusUnauthorized, "signin", form)
+		v.show(code, "signin", form)
 		return nil
 	}
 	var welcome struct{ Token string }
@@ -133,11 +135,14 @@ func (v *visit) goOn(form signInForm, token string) error {
 	}
 	c, _ := claimsOf(token)
 	v.session = session{token: token, Name: c.Username, Realm: c.Realm, Role: c.Role, Rights: c.Rights}
-	v.show(http.StatusOK, "goon", struct {
-		Next string
-		Kept url.Values
-	}{form.Next, kept})
+	v.show(http.StatusOK, "goon", goOnPage{form.Next, kept})
 	return nil
+}
+
+// goOnPage is the data of the page that offers to send a form once more.
+type goOnPage struct {
+	Next string
+	Kept url.Values
 }
 
 // signOut forgets the session here. Its token ends by itself.

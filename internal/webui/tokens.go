@@ -50,9 +50,9 @@ func (v *visit) tokensOf(filter url.Values) ([]token, error) {
 // tokenPage is the data of one token.
 type tokenPage struct {
 	Token  token
-	PIN    []field
-	Above  string // what is wrong with the form as a whole
-	Server string // the SMTP server that its codes leave by; '' : that of the settings
+	PIN    []field // none, where the visitor may not set it
+	Above  string  // what is wrong with the form as a whole
+	Server string  // the SMTP server that its codes leave by; '' : that of the settings
 }
 
 // longestPIN is what the inputs take; the API has the rule.
@@ -90,6 +90,9 @@ func (v *visit) showToken(status int, pin []field, above string) error {
 	}
 	for _, t := range found {
 		if t.Serial == serial { // a star in it is a pattern to the API
+			if t.Revoked || !v.session.may("setpin") {
+				pin = nil
+			}
 			v.show(status, "token", tokenPage{Token: t, PIN: pin, Above: above, Server: t.Info["email.identifier"]})
 			return nil
 		}

@@ -13,6 +13,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"net/http"
+	"sync"
 	"time"
 )
 
@@ -38,7 +39,9 @@ type Site struct {
 	guests    chan struct{}   // those of people without one: they take no place from administrators
 	stopping  context.Context // ends with Stop: event streams would hold a graceful stop up
 	stop      context.CancelFunc
+	packers   sync.Pool // of *gzip.Writer: each holds a megabyte
 	handler   http.Handler
+	forms     http.Handler // shows forms again, at the addresses that they are sent to (again.go)
 }
 
 // New returns the pages in front of api: they answer at / and below /ui/, api answers everything else. An error is a mistake in
@@ -70,10 +73,17 @@ func (s *Site) Stop() { s.stop() }
 
 // routes returns the handler of all paths. State is changed by POST alone, behind the check that it comes from a page of ours.
 func (s *Site) routes() http.Handler {
-	pages := http.NewServeMux()
+	pages, forms := http.NewServeMux(), http.NewServeMux()
+	forms.Handle("/", s.screen(screen{show: (*visit).notFound, open: true}))
 	for _, one := range s.screens {
 		pages.Handle(one.method+" "+one.path, s.screen(one))
+		if one.again != nil {
+			again := one
+			again.show = one.again
+			forms.Handle(one.method+" "+one.path, s.screen(again))
+		}
 	}
+	s.forms = forms
 	static, err := fs.Sub(files, "static")
 	if err != nil {
 		panic(err) // a constant name

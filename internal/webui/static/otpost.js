@@ -83,13 +83,6 @@ addEventListener("pageshow", () => {
   }
 });
 
-// What was done is said once: not again when the page is loaded again.
-const here = new URL(location.href);
-if (here.searchParams.has("done")) {
-  here.searchParams.delete("done");
-  history.replaceState(null, "", here);
-}
-
 showTimes(document);
 document.querySelectorAll("[data-live]").forEach(listen);
 document.querySelectorAll("select[data-submit]").forEach((s) => s.addEventListener("change", () => s.form.requestSubmit()));
