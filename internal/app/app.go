@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"os"
 	"path/filepath"
 	"time"
@@ -63,8 +64,10 @@ type App struct {
 	queueAt    string       // where the queue is, for people
 	servers    *mail.Servers
 	delivery   *delivery.Service
-	page       *webui.Site // answers everything: pages itself, the rest by the REST API
-	life       life        // what the service manager is told
+	journal    *audit.Journal
+	page       *webui.Site
+	handler    http.Handler // of all paths
+	life       life         // what the service manager is told
 }
 
 // Open opens what the configuration names. On an error nothing stays open.
@@ -144,10 +147,11 @@ func (a *App) wire(ctx context.Context, keys *secret.Keys) error {
 		DB: a.db, Keys: keys, Settings: settings, Users: users, PINs: passwords, Deliveries: a.delivery, ValidAddress: validAddress,
 	})
 	a.Administrators = access.NewAdministrators(a.db, peppered{passwords, c.Pepper})
+	a.journal = audit.New(a.db)
 	api := httpapi.New(httpapi.Deps{
 		Login:  login.New(login.Options{DB: a.db, Users: users, Tokens: tokens, Settings: settings, Deliveries: a.delivery, Log: a.log}),
 		Tokens: tokens, Users: users, Servers: a.servers, Delivery: a.delivery, Settings: settings, Queue: a.driver,
-		Administrators: a.Administrators, Guard: access.NewGuard(a.db), Journal: audit.New(a.db),
+		Administrators: a.Administrators, Guard: access.NewGuard(a.db), Journal: a.journal,
 		Sessions: access.NewSessions(a.db, access.Options{Key: secret.Text(c.SecretKey.Reveal()), SuperuserRealms: c.SuperuserRealms}),
 		Unanswered: func(ctx context.Context, transaction string) ([]challenge.Challenge, error) {
 			return challenge.Unanswered(ctx, a.db, transaction)
@@ -157,9 +161,20 @@ func (a *App) wire(ctx context.Context, keys *secret.Keys) error {
 		},
 	}, httpapi.Options{Version: Version, Node: c.Node, NodeID: a.db.Instance().ID, QueueName: c.QueueName, QueuePlace: a.queueAt,
 		StartOne: a.workerCommand(), Now: a.db.Now, Log: a.log})
-	page, err := webui.New(api, webui.Options{Version: Version, Now: a.db.Now, Log: a.log})
-	a.page = page
+	page, err := webui.New(httpapi.Quiet(api), webui.Options{Version: Version, Now: a.db.Now, Log: a.log})
+	a.page, a.handler = page, route(page, api)
 	return err
+}
+
+// route returns the handler of all paths: pages have theirs, and everything else is REST. It goes past the pages, whose own calls
+// of the API are quiet in the journal.
+func route(page, api http.Handler) http.Handler {
+	all := http.NewServeMux()
+	all.Handle("GET /{$}", page)
+	all.Handle("/ui/", page)
+	all.Handle("GET /favicon.ico", page)
+	all.Handle("/", api)
+	return all
 }
 
 // validAddress is the rule for the addresses of tokens.

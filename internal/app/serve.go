@@ -19,7 +19,7 @@ func (a *App) Serve(graceful, hard context.Context, d Door, n int) error {
 	// A stop begins when graceful ends, and also when a part of the server does.
 	stopping, stop := context.WithCancel(graceful)
 	defer stop()
-	g := &gate{handler: a.page, strict: d.Certificate != nil || d.Proxied, stop: stopping}
+	g := &gate{handler: a.handler, strict: d.Certificate != nil || d.Proxied, stop: stopping}
 	server := &http.Server{
 		Handler: g, ConnState: g.count, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute,
 		MaxHeaderBytes: 64 << 10, ErrorLog: slog.NewLogLogger(serverLog{a.log.Handler()}, slog.LevelWarn),

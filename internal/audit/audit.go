@@ -22,6 +22,11 @@ import (
 // longest is where a text is cut, in bytes: a request must not fill the journal with its user name.
 const longest = 512
 
+const (
+	pruneBatch   = 500 // rows of one transaction of Prune
+	pruneBatches = 100
+)
+
 // Entry is one row. Empty strings and a zero DeliveryID mean "does not apply". It has as many fields as the journal has columns.
 type Entry struct {
 	Action         string // "POST /validate/check", "delivery accepted"
@@ -68,6 +73,29 @@ func (j *Journal) Record(ctx context.Context, e Entry) error {
 	})
 	if err != nil {
 		return fmt.Errorf("record audit entry: %w", err)
+	}
+	return nil
+}
+
+// Prune deletes the rows from before a time, the oldest first, in transactions so small that nobody waits for them; at most
+// pruneBatches of them, the rest next time.
+func (j *Journal) Prune(ctx context.Context, before time.Time) error {
+	for range pruneBatches {
+		n := 0
+		err := j.db.WriteLight(ctx, func(tx *store.Tx) error {
+			deleted := 0
+			err := tx.Query(func(store.Scan) error { deleted++; return nil },
+				`DELETE FROM audit WHERE id IN (SELECT id FROM audit WHERE at_ms < $1 ORDER BY at_ms LIMIT $2) RETURNING 1`,
+				store.Millis(before), pruneBatch)
+			n = deleted
+			return err
+		})
+		if err != nil {
+			return fmt.Errorf("delete old audit rows: %w", err)
+		}
+		if n < pruneBatch {
+			return nil
+		}
 	}
 	return nil
 }

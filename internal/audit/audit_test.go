@@ -61,6 +61,35 @@ func TestPutFallsWithItsTransaction(t *testing.T) {
 	}
 }
 
+func TestPruneDeletesWhatIsOlderInAllItsBatches(t *testing.T) {
+	t.Parallel()
+	db := open(t)
+	edge := time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
+	const old = 2*pruneBatch + 7
+	err := db.Write(t.Context(), func(tx *store.Tx) error {
+		for i := range old {
+			Put(tx, edge.Add(-time.Duration(i+1)*time.Millisecond), Entry{Action: "old"})
+		}
+		Put(tx, edge, Entry{Action: "young"})
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := New(db).Prune(t.Context(), edge.Add(-old*time.Millisecond)); err != nil {
+		t.Fatal(err)
+	}
+	if n := count(t, db, `1 = 1`); n != old+1 {
+		t.Errorf("%d rows after there was nothing to delete, want %d", n, old+1)
+	}
+	if err := New(db).Prune(t.Context(), edge); err != nil {
+		t.Fatal(err)
+	}
+	if n, young := count(t, db, `1 = 1`), count(t, db, `action = 'young'`); n != 1 || young != 1 {
+		t.Errorf("%d rows, %d of them young, want the young one alone", n, young)
+	}
+}
+
 func TestPutWithoutDeliveryLeavesItNull(t *testing.T) {
 	t.Parallel()
 	db := open(t)

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"path/filepath"
 	"strings"
+	"time"
 )
 
 // fileSuffix makes of the name of a secret the name of its twin: the path of a file that holds it.
@@ -64,6 +65,8 @@ func Keys() []Key {
 			"Folders below which REST may name files (users' passwd files, keys for signing). Empty: everywhere but in what otpost keeps for itself.", readFileRoots},
 		{"OTPOST_PIN_CACHE", "boolean", "True", "", false,
 			"Remember in memory that a PIN was right, so that its slow hash is not computed at each login.", readPINCache},
+		{"OTPOST_AUDIT_KEEP", "integer", "0", "days", false,
+			"How long rows of the audit are kept, 0 to 36500. Older ones are deleted each minute while a server runs. 0: for ever.", readAuditKeep},
 	}
 }
 
@@ -233,4 +236,14 @@ func readFileRoots(c *Config, v value) error {
 func readPINCache(c *Config, v value) (err error) {
 	c.PINCache, err = v.boolean()
 	return err
+}
+
+func readAuditKeep(c *Config, v value) error {
+	const most = 36500 // a century
+	n, ok := v.value.(int64)
+	if !ok || n < 0 || n > most {
+		return v.fail(problem{"is no number of days", fmt.Sprintf("write an integer from 0 (for ever) to %d", most)})
+	}
+	c.AuditKeep = time.Duration(n) * 24 * time.Hour
+	return nil
 }

@@ -176,10 +176,28 @@ func (s *server) refuse(out *reply, c *call, err error) {
 	}
 }
 
+// lookingKey marks the context of requests that Quiet let in. It is no header, which a client could send.
+type lookingKey struct{}
+
+// Quiet returns api, as New made it, for the pages in this process: what they read for somebody who looks leaves no row in the
+// journal, for they look each second. Whatever changes, logs in, sends or unmasks, and a wrong role, is written as ever.
+func Quiet(api http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		api.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), lookingKey{}, true)))
+	})
+}
+
+// journaled reports whether a request belongs into the journal, by what came of it.
+func (c *call) journaled(ctx context.Context, err error) bool {
+	looking, _ := ctx.Value(lookingKey{}).(bool)
+	quiet := c.route.quiet || looking && c.route.method == http.MethodGet && !c.route.acts
+	return !quiet || c.loud || fault.CodeOf(err) == fault.WrongRole
+}
+
 // record writes the request's one row into the journal, unless login did so in the transaction that accepted. A journal that
 // cannot be written is told, and the answer leaves all the same: what it says has already happened.
 func (s *server) record(r *http.Request, c *call, status int, err error) {
-	if c.recorded || (c.route.quiet && !c.loud && fault.CodeOf(err) != fault.WrongRole) {
+	if c.recorded || !c.journaled(r.Context(), err) {
 		return
 	}
 	e := c.entry

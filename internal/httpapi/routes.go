@@ -64,6 +64,7 @@ type route struct {
 	empty   emptyDetail
 	client  bool // the parameter client may name the client (OverrideAuthorizationClient)
 	quiet   bool // no audit row, unless the role is wrong or its handler asks for one (call.loud): probes, and what a page polls
+	acts    bool // a GET that does more than read: it logs in or sends
 	bare    bool // the answer has no version: probes
 }
 

@@ -10,16 +10,19 @@ import (
 
 func (s *server) validateRoutes() []route {
 	check := func(method, path string, h handler) route {
-		return route{method: method, path: path, who: anyone, right: open, realms: noRealm, handler: h, client: true}
+		return route{method: method, path: path, who: anyone, right: open, realms: noRealm, handler: h, client: true, acts: true}
+	}
+	poll := func(path string) route {
+		return route{method: "GET", path: path, who: anyone, right: open, realms: noRealm, handler: s.poll, client: true}
 	}
 	trigger := func(method string) route {
 		return route{method: method, path: "/validate/triggerchallenge", who: admins, right: "triggerchallenge", realms: byRealm,
-			handler: s.trigger, empty: onAccess, client: true}
+			handler: s.trigger, empty: onAccess, client: true, acts: true}
 	}
 	return []route{
 		check("GET", "/validate/check", s.check), check("POST", "/validate/check", s.check),
 		check("GET", "/validate/radiuscheck", s.radius), check("POST", "/validate/radiuscheck", s.radius),
-		check("GET", "/validate/polltransaction", s.poll), check("GET", "/validate/polltransaction/{transaction}", s.poll),
+		poll("/validate/polltransaction"), poll("/validate/polltransaction/{transaction}"),
 		trigger("GET"), trigger("POST"),
 	}
 }
