@@ -94,7 +94,7 @@ func (c *catalogue) find(resolver string, ask func(Resolver) (User, error)) (Use
 
 // List returns the users that match, of one realm and one resolver or, where a name is empty, of all: realm by realm in the
 // order in which they were made, a user in two realms twice, as recorded (testdata/rest/user.json, "list no parameters").
-// Unknown realms and resolvers have no users. Never nil.
+// Unknown realms and resolvers have no users. Never nil. Fault 302: a resolver cannot be read.
 func (d *Directory) List(ctx context.Context, realm, resolver string, f Filter) ([]User, error) {
 	c, err := d.catalogue(ctx)
 	if err != nil {
@@ -115,7 +115,7 @@ func (d *Directory) List(ctx context.Context, realm, resolver string, f Filter) 
 			}
 			users, err := reads.List(ctx, f)
 			if err != nil {
-				return nil, fmt.Errorf("list users of resolver %s: %w", member.Name, err)
+				return nil, fault.Wrap(err, fault.Config, "ERR302: The users of the resolver '"+member.Name+"' cannot be read.")
 			}
 			for _, u := range users {
 				u.Realm, u.Resolver = r.Name, member.Name

@@ -1,6 +1,7 @@
 package webui
 
 import (
+	"errors"
 	"net/http"
 	"net/url"
 	"slices"
@@ -22,8 +23,12 @@ type usersPage struct {
 	Search string
 	Users  []user
 	More   int     // that match, too, and are not shown
+	Above  string  // why there are none to show
 	First  []field // the form of the first realm, while there is none and the visitor may make one
 }
+
+// unread is REST's number of the refusal that a resolver cannot be read.
+const unread = 302
 
 // mostUsers is how many users a page shows: whoever looks for one types a part of the name.
 const mostUsers = 50
@@ -56,7 +61,14 @@ func (v *visit) users() error {
 	if p.Search != "" {
 		asked.Set("username", "*"+p.Search+"*")
 	}
-	if err := v.get("/user/", asked, &p.Users); err != nil {
+	err = v.get("/user/", asked, &p.Users)
+	var refused *refusal
+	switch {
+	case errors.As(err, &refused) && refused.Code == unread:
+		p.Above = v.text.say("users.unread", p.Realm)
+		v.show(http.StatusInternalServerError, "users", p)
+		return nil
+	case err != nil:
 		return err
 	}
 	if len(p.Users) > mostUsers {
@@ -90,7 +102,12 @@ type ownerPage struct {
 // userNamed returns a user of a realm. A star in the name is a pattern to the API, not here.
 func (v *visit) userNamed(name, realm string) (user, error) {
 	var found []user
-	if err := v.get("/user/", url.Values{"username": {name}, "realm": {realm}}, &found); err != nil && status(err) != http.StatusBadRequest {
+	err := v.get("/user/", url.Values{"username": {name}, "realm": {realm}}, &found)
+	var refused *refusal
+	switch {
+	case errors.As(err, &refused) && refused.Code == unread:
+		return user{}, v.refusal(http.StatusInternalServerError, "users.unread", realm)
+	case err != nil && status(err) != http.StatusBadRequest:
 		return user{}, err
 	}
 	for _, u := range found {
