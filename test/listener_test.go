@@ -157,6 +157,30 @@ func TestCertificateIsReloaded(t *testing.T) {
 	server.Stop(t)
 }
 
+// TestServerBehindAProxyWarnsUntilTheProxyIsNamed starts a server whose clients would all have the proxy's address, and names the
+// proxy as docs/install.md does.
+func TestServerBehindAProxyWarnsUntilTheProxyIsNamed(t *testing.T) {
+	t.Parallel()
+	site := e2e.NewSite(t, programs, true)
+	warns := func(s *e2e.Server) bool { return len(s.Out.Lines("warning: behind a proxy")) == 1 }
+	unnamed := site.Serve(t, "--behind-proxy")
+	if !warns(unnamed) {
+		t.Errorf("no warning while nobody is named: %s", unnamed.Out)
+	}
+	unnamed.Must(t, "POST", "/system/setConfig", url.Values{"OverrideAuthorizationClient": {"127.0.0.1"}})
+	unnamed.Stop(t)
+	named := site.Serve(t, "--behind-proxy")
+	if warns(named) {
+		t.Errorf("a warning after the proxy was named: %s", named.Out)
+	}
+	named.Stop(t)
+	open := site.Serve(t)
+	if warns(open) {
+		t.Errorf("a warning without a proxy: %s", open.Out)
+	}
+	open.Stop(t)
+}
+
 // TestWrongListenersAreRefused starts the server with what cannot be meant: one sentence, and no listener.
 func TestWrongListenersAreRefused(t *testing.T) {
 	t.Parallel()

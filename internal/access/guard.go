@@ -23,8 +23,20 @@ type Guard struct{ db *store.DB }
 // NewGuard returns the guard of a database.
 func NewGuard(db *store.DB) *Guard { return &Guard{db: db} }
 
+// Waiting is fault 4031 while a delay runs: nothing was counted.
+type Waiting struct {
+	Refusal *fault.Error
+	Seconds int64 // until a guess is looked at again
+}
+
+// Error returns that of the fault, for the log.
+func (w *Waiting) Error() string { return w.Refusal.Error() }
+
+// Unwrap returns the fault.
+func (w *Waiting) Unwrap() error { return w.Refusal }
+
 // Pay counts a guess before it is checked; Clear takes it back when it was right. While a delay runs, it counts nothing and
-// returns fault 4031: the password must not be looked at then. The delay after the fourth wrong guess is 1 s and doubles.
+// returns *Waiting: the password must not be looked at then. The delay after the fourth wrong guess is 1 s and doubles.
 func (g *Guard) Pay(ctx context.Context, name, client string) error {
 	now := g.db.Now()
 	var wait time.Duration
@@ -51,7 +63,8 @@ func (g *Guard) Pay(ctx context.Context, name, client string) error {
 	}
 	if wait > 0 {
 		seconds := int64((wait + time.Second - 1) / time.Second)
-		return fault.Newf(fault.BadCredentials, "Authentication failed. Too many wrong passwords: try again in %d s.", seconds)
+		return &Waiting{Seconds: seconds,
+			Refusal: fault.Newf(fault.BadCredentials, "Authentication failed. Too many wrong passwords: try again in %d s.", seconds)}
 	}
 	return nil
 }

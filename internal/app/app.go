@@ -62,6 +62,7 @@ type App struct {
 	driver     queue.Driver // nil: no queue
 	closeQueue func() error // before the database; nil: no queue
 	queueAt    string       // where the queue is, for people
+	settings   *system.Settings
 	servers    *mail.Servers
 	delivery   *delivery.Service
 	journal    *audit.Journal
@@ -132,6 +133,7 @@ func (a *App) wire(ctx context.Context, keys *secret.Keys) error {
 	a.dialer = dial.New(dial.Options{Refuse: a.isQueue(ctx), Listeners: a.listeners})
 	passwords := pinhash.New(pinhash.Options{Params: pinhash.FromPasslib(nil, c.HashParams), CacheOff: !c.PINCache})
 	settings := system.New(a.db, keys)
+	a.settings = settings
 	users := user.New(a.db, user.Options{Verifier: passwords, Types: map[string]user.Type{
 		"passwdresolver": fileuser.New(fileuser.Options{Files: files, Verifier: passwords, Now: a.db.Now, Log: a.log}),
 	}})

@@ -9,8 +9,8 @@ import (
 )
 
 // StartLines says what this process does with messages, what it shares with others and what an administrator has switched off,
-// for the person who starts it with n workers.
-func (a *App) StartLines(ctx context.Context, n int) ([]string, error) {
+// for the person who starts it with a door and n workers.
+func (a *App) StartLines(ctx context.Context, d Door, n int) ([]string, error) {
 	servers, err := a.servers.List(ctx)
 	if err != nil {
 		return nil, err
@@ -24,7 +24,20 @@ func (a *App) StartLines(ctx context.Context, n int) ([]string, error) {
 			lines = append(lines, fmt.Sprintf("warning: SMTP server %q: its certificate is not verified (tls_verify is off)", s.Identifier))
 		}
 	}
-	return lines, nil
+	return a.behindProxy(ctx, d, lines)
+}
+
+// behindProxy adds a warning where all clients would count as one: wrong passwords of anybody slow everybody's.
+func (a *App) behindProxy(ctx context.Context, d Door, lines []string) ([]string, error) {
+	if !d.Proxied {
+		return lines, nil
+	}
+	values, err := a.settings.Load(ctx)
+	if err == nil && values.OverrideAuthorizationClient() == "" {
+		lines = append(lines, "warning: behind a proxy, and the setting OverrideAuthorizationClient does not name it: "+
+			"everybody has its address, and wrong passwords of one hold up the sign-in of all (docs/install.md, 4)")
+	}
+	return lines, err
 }
 
 // withQueue says where the queue is and who works on it.

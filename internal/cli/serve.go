@@ -63,7 +63,7 @@ func (c *serveCommand) Run(ctx context.Context, s streams) error {
 	if err != nil {
 		return err
 	}
-	lines, err := a.StartLines(ctx, workers)
+	lines, err := a.StartLines(ctx, door, workers)
 	if err != nil {
 		return err
 	}

@@ -168,8 +168,12 @@ func (s *server) locate(r *http.Request, c *call) error {
 // refuse renders an error.
 func (s *server) refuse(out *reply, c *call, err error) {
 	status, code, message := public(err)
-	if code == fault.Busy {
+	var waiting *access.Waiting
+	switch {
+	case code == fault.Busy:
 		out.Header().Set("Retry-After", "2")
+	case errors.As(err, &waiting):
+		out.Header().Set("Retry-After", strconv.FormatInt(waiting.Seconds, 10))
 	}
 	if writeErr := writeJSON(out, status, failure(c, code, message)); writeErr != nil {
 		panic(writeErr) // texts and numbers always encode, and the buffer takes everything

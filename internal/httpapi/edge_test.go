@@ -352,9 +352,15 @@ func TestAuthSlowsGuessing(t *testing.T) {
 	r := newRig(t)
 	last := got{}
 	for _, realm := range []string{"a", "b", "c", "d", "e"} { // the realm does not help
+		if got := last.header.Get("Retry-After"); got != "" {
+			t.Errorf("Retry-After: %q after a wrong password that costs no time yet", got)
+		}
 		last = r.do("POST", "/auth", "", url.Values{"username": {"admin"}, "password": {"x"}, "realm": {realm}})
 	}
 	r.want(last, http.StatusUnauthorized, 4031, "try again in 1 s")
+	if got := last.header.Get("Retry-After"); got != "1" {
+		t.Errorf("Retry-After: %q, want 1", got)
+	}
 	r.want(r.do("POST", "/auth", "", url.Values{"username": {"admin"}, "password": {"adminpw"}}), http.StatusUnauthorized, 4031, "try again")
 }
 
