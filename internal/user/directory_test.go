@@ -172,6 +172,11 @@ func TestBrokenResolverIsNoUnknownUser(t *testing.T) {
 	if u, err := h.Find(t.Context(), "alice", "r"); !errors.Is(err, errBroken) || errors.Is(err, user.ErrNotFound) {
 		t.Errorf("%+v, %v", u, err)
 	}
+	if _, err := h.List(t.Context(), "r", "", nil); !errors.Is(err, errBroken) {
+		t.Errorf("the list: %v", err)
+	} else {
+		wantFault(t, err, fault.Config, "The users of the resolver 'down' cannot be read.")
+	}
 	if _, err := h.TestResolver(t.Context(), user.Definition{Type: "memory", Parameters: map[string]string{"users": "broken"}}); err == nil {
 		t.Error("the test says that it works")
 	} else {

@@ -45,10 +45,16 @@ func TestFirstRunLeadsThroughThreeSteps(t *testing.T) {
 
 func TestOverviewOfAQuietSite(t *testing.T) {
 	t.Parallel()
-	p := signedIn(t, newSite(t))
+	s := newSite(t)
+	p := signedIn(t, s)
 	p.Open("/ui/overview")
-	p.WaitText("Nothing. Messages leave as they should.")
+	p.WaitText("First steps") // no mail server has taken a mail yet
 	p.WaitText("No message ended in the last hour.")
+	p.WaitNoText("Messages leave as they should.")
+	s.Server.MustCheck(t, "CHALLENGE", browser.AliceToken, browser.AlicePIN)
+	s.Sink.Mail(t, browser.AliceAddress, 1)
+	p.WaitText("Nothing. Messages leave as they should.")
+	p.WaitNoText("First steps")
 	weighs(t, p, "/ui/overview")
 	p.Inspect("overview-quiet")
 }

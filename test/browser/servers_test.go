@@ -2,6 +2,7 @@ package browser_test
 
 import (
 	"crypto/tls"
+	"fmt"
 	"net/url"
 	"strings"
 	"testing"
@@ -51,6 +52,22 @@ func TestServersPage(t *testing.T) {
 	p.Follow("office")
 	if got := p.Path(); got != "/ui/servers/office" {
 		t.Errorf("the link leads to %s", got)
+	}
+}
+
+// TestPagesOfManyServersAreLight: a list is compressed, and the overview names a few of many.
+func TestPagesOfManyServersAreLight(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	for i := range 200 {
+		s.Server.SMTPServer(t, fmt.Sprintf("relay-%03d", i), 2525, map[string]any{"server": "smtps://" + longName, "tls_verify": false, "description": longDescription})
+	}
+	p := signedIn(t, s)
+	weighs(t, p, "/ui/servers")
+	weighs(t, p, "/ui/overview")
+	p.WaitText("195 more SMTP servers")
+	if got := p.Count("#now .notice.warn"); got != 6 {
+		t.Errorf("the overview shows %d notices of one kind", got)
 	}
 }
 
@@ -197,13 +214,20 @@ func TestDeletingAServerAsksFirst(t *testing.T) {
 	p.Answer(false)
 	p.Click("Delete")
 	p.WaitFor("sessionStorage.asked")
-	if got := p.Asked(); !strings.Contains(got, "office") {
+	if got := p.Asked(); !strings.Contains(got, "office") || !strings.Contains(got, "no server will send them") {
 		t.Errorf("the question is %q", got)
 	}
 	p.Answer(true)
 	p.Follow("Delete")
-	p.WaitText("The SMTP server is deleted.")
+	p.WaitText("The SMTP server is deleted. The codes of e-mail tokens left by it: no server sends them now.")
 	p.WaitText("There is no SMTP server yet.")
+	s.Server.SMTPServer(t, "second", s.Sink.Port, nil)
+	for _, path := range []string{"/ui/servers", "/ui/overview"} {
+		p.Open(path)
+		says(t, p, ".notice.bad", "No SMTP server sends the codes of e-mail tokens")
+		p.WaitNoText("Messages leave as they should.")
+	}
+	p.Looks("overview-nocodes")
 }
 
 // TestUsersMayNotOpenThePagesOfServers: what they may not do they are told, and nothing else.

@@ -1,0 +1,350 @@
+package webui
+
+import (
+	"compress/gzip"
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// host is what the API tells of an installation in which nothing is wrong, changed by what a test gives: path -> value, as GET
+// answers it. What was asked by other methods is written down.
+type host struct {
+	values map[string]string
+	refuse map[string]string // method and path -> result
+	asked  []string
+}
+
+// healthy returns a host with a server that sends the codes, a token, and mails that were accepted.
+func healthy(changes map[string]string) *host {
+	h := &host{values: map[string]string{
+		"/smtpserver/":             `{"office": {"server": "mail.example.com", "port": 587, "tls": true, "tls_verify": true}}`,
+		"/smtpserver/office":       `{"identifier": "office", "revision": 7, "server": "mail.example.com", "port": 587, "tls": true, "tls_verify": true}`,
+		"/system/email.identifier": `"office"`,
+		"/queue/":                  `{"configured": true, "reachable": true, "worker_seen": true}`,
+		"/token/":                  `{"count": 1}`,
+		"/delivery/":               `{"deliveries": [{"state": "accepted"}]}`,
+		"/delivery/statistics":     `{"servers": {}}`,
+		"/realm/":                  `{"home": {"default": true}}`,
+	}}
+	maps.Copy(h.values, changes)
+	return h
+}
+
+func (h *host) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	key := r.Method + " " + r.URL.Path
+	value, known := h.values[r.URL.Path]
+	switch result, refused := h.refuse[key]; {
+	case refused:
+		status := http.StatusBadRequest
+		switch {
+		case strings.Contains(result, "500 Internal"):
+			status = http.StatusInternalServerError
+		case strings.Contains(result, "4009"):
+			status = http.StatusConflict
+		}
+		w.WriteHeader(status)
+		fmt.Fprintf(w, `{"result": %s}`, result)
+	case r.Method != http.MethodGet:
+		h.asked = append(h.asked, key)
+		fmt.Fprint(w, `{"result": {"status": true, "value": 1}}`)
+	case !known:
+		api{}.ServeHTTP(w, r)
+	default:
+		fmt.Fprintf(w, `{"result": {"status": true, "value": %s}}`, value)
+	}
+}
+
+// looks returns the page at an address, in a language, as an administrator with every right.
+func looks(t *testing.T, s *Site, address, language string) (int, string) {
+	t.Helper()
+	r := httptest.NewRequest(http.MethodGet, address, nil)
+	r.Header.Set("Accept-Language", language)
+	r.AddCookie(&http.Cookie{Name: cookieName, Value: chief(t)})
+	w := httptest.NewRecorder()
+	s.ServeHTTP(w, r)
+	return w.Code, w.Body.String()
+}
+
+// chief is the session of an administrator with every right that the pages ask for.
+func chief(t *testing.T) string {
+	t.Helper()
+	return tokenOf(t, "admin", time.Now().Add(time.Hour), "smtpserver_read", "smtpserver_write", "configread", "configwrite", "configdelete",
+		"queue_read", "delivery_read", "delivery_retry", "userlist", "tokenlist", "resolverwrite", "resolverread")
+}
+
+const (
+	allIsWell  = "Nothing. Messages leave as they should."
+	nobodyDoes = "No SMTP server sends the codes of e-mail tokens"
+)
+
+func TestOverviewSaysThatNoServerSendsTheCodes(t *testing.T) {
+	t.Parallel()
+	for name, one := range map[string]struct {
+		changes map[string]string
+		bad     string // '' : all is well
+	}{
+		"one does":             {nil, ""},
+		"none is chosen":       {map[string]string{"/system/email.identifier": "null"}, nobodyDoes},
+		"one that is not":      {map[string]string{"/system/email.identifier": `"gone"`}, "names gone, which does not exist"},
+		"there is no server":   {map[string]string{"/smtpserver/": "{}"}, "There is no SMTP server yet."},
+		"there is none at all": {map[string]string{"/smtpserver/": "{}", "/system/email.identifier": "null"}, "There is no SMTP server yet."},
+	} {
+		s := newSite(t, healthy(one.changes))
+		for _, address := range []string{"/ui/overview", "/ui/servers"} {
+			code, got := looks(t, s, address, "en")
+			if code != http.StatusOK || !strings.Contains(got, one.bad) || address == "/ui/overview" && strings.Contains(got, allIsWell) != (one.bad == "") {
+				t.Errorf("%s, %s: %d\n%s", name, address, code, got)
+			}
+			if one.bad == "" && strings.Contains(got, nobodyDoes) {
+				t.Errorf("%s, %s: it says that nobody sends the codes", name, address)
+			}
+		}
+	}
+}
+
+func TestDeletingTheServerOfTheCodesSaysSo(t *testing.T) {
+	t.Parallel()
+	for forCodes, want := range map[string]struct {
+		asks, says string
+		asked      []string
+	}{
+		`"office"`: {"no server will send them", "server_deleted_codes", []string{"DELETE /smtpserver/office", "DELETE /system/email.identifier"}},
+		`"other"`:  {"Delete the SMTP server office? Messages", "server_deleted", []string{"DELETE /smtpserver/office"}},
+	} {
+		h := healthy(map[string]string{"/system/email.identifier": forCodes})
+		s := newSite(t, h)
+		if _, got := looks(t, s, "/ui/servers/office", "en"); !strings.Contains(got, want.asks) {
+			t.Errorf("codes by %s: the question lacks %q:\n%s", forCodes, want.asks, got)
+		}
+		r := post(s, "/ui/servers/office/delete", nil, chief(t))
+		if r.StatusCode != http.StatusSeeOther || !slices.Equal(h.asked, want.asked) {
+			t.Errorf("codes by %s: %s, asked %q", forCodes, r.Status, h.asked)
+		}
+		if c := r.Cookies(); len(c) != 1 || !strings.HasPrefix(c[0].Value, "done."+want.says+"@") {
+			t.Errorf("codes by %s: it says %v", forCodes, c)
+		}
+	}
+}
+
+func TestFirstStepsStayUntilAMailIsAccepted(t *testing.T) {
+	t.Parallel()
+	const first = "First steps"
+	s := newSite(t, healthy(map[string]string{"/delivery/": `{"deliveries": []}`}))
+	if _, got := looks(t, s, "/ui/overview", "en"); !strings.Contains(got, first) || strings.Contains(got, allIsWell) {
+		t.Errorf("no mail was accepted:\n%s", got)
+	}
+	s = newSite(t, healthy(map[string]string{"/delivery/": `{"deliveries": []}`, "/delivery/statistics": `{"servers": {"office": {"accepted": 1}}}`}))
+	if _, got := looks(t, s, "/ui/overview", "en"); strings.Contains(got, first) || !strings.Contains(got, allIsWell) {
+		t.Errorf("all is done:\n%s", got)
+	}
+}
+
+func TestAttentionForgetsOldFailures(t *testing.T) {
+	t.Parallel()
+	for age, want := range map[time.Duration]bool{time.Hour: true, 25 * time.Hour: false, 40 * 24 * time.Hour: false} {
+		failed := fmt.Sprintf(`{"servers": {"office": {"last": {"state": "failed", "diagnosis": "refused", "at": %q}}}}`, time.Now().Add(-age).Format(time.RFC3339))
+		s := newSite(t, healthy(map[string]string{"/delivery/statistics": failed}))
+		const says = "The mail server mail.example.com:587 refused the connection."
+		if _, got := looks(t, s, "/ui/overview", "en"); strings.Contains(got, says) != want || strings.Contains(got, allIsWell) == want {
+			t.Errorf("a failure of %s ago is shown: %t, want %t", age, !want, want)
+		}
+		if _, got := looks(t, s, "/ui/servers", "en"); !strings.Contains(got, says) {
+			t.Errorf("the list does not show a failure of %s ago", age)
+		}
+	}
+}
+
+func TestOverviewShowsAFewNoticesOfAKind(t *testing.T) {
+	t.Parallel()
+	servers := map[string]any{}
+	for i := range 200 {
+		servers[fmt.Sprintf("s%03d", i)] = map[string]any{"server": "mail.example.com", "tls": true, "tls_verify": false}
+	}
+	raw, err := json.Marshal(servers)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := newSite(t, healthy(map[string]string{"/smtpserver/": string(raw), "/system/email.identifier": `"s000"`}))
+	_, got := looks(t, s, "/ui/overview", "en")
+	if n := strings.Count(got, "is not verified"); n != few || !strings.Contains(got, "195 more SMTP servers") {
+		t.Errorf("%d notices:\n%s", n, got)
+	}
+}
+
+// save posts the form of office as it was loaded while a server had the codes.
+func save(t *testing.T, h *host, loaded string, ticked bool) *http.Response {
+	t.Helper()
+	form := url.Values{"identifier": {"office"}, "revision": {"7"}, "codes_by": {loaded}, "server": {"mail.example.com"}, "sender": {"a@example.com"}}
+	if ticked {
+		form.Set("for_codes", "1")
+	}
+	return post(newSite(t, h), "/ui/servers", form, chief(t))
+}
+
+func TestBoxOfTheCodesCountsWhenItWasChanged(t *testing.T) {
+	t.Parallel()
+	const saved, set, cleared = "POST /smtpserver/office", "POST /system/setConfig", "DELETE /system/email.identifier"
+	for _, one := range []struct {
+		name, loaded, now string
+		ticked            bool
+		status            int
+		asked             []string
+	}{
+		{"nothing is changed", "office", `"office"`, true, 303, []string{saved}},
+		{"somebody else moved the codes", "office", `"second"`, true, 303, []string{saved}},
+		{"somebody else took them from here", "second", `"office"`, false, 303, []string{saved}},
+		{"ticked", "", "null", true, 303, []string{saved, set}},
+		{"ticked, taking them from another", "second", `"second"`, true, 303, []string{saved, set}},
+		{"unticked", "office", `"office"`, false, 303, []string{saved, cleared}},
+		{"unticked, and moved by somebody else", "office", `"second"`, false, 303, []string{saved}},
+		{"both chose it", "", `"office"`, true, 303, []string{saved}},
+		{"both changed it", "second", `"third"`, true, 409, nil},
+	} {
+		h := healthy(map[string]string{"/system/email.identifier": one.now})
+		r := save(t, h, one.loaded, one.ticked)
+		if r.StatusCode != one.status || !slices.Equal(h.asked, one.asked) {
+			t.Errorf("%s: %s, asked %q, want %q", one.name, r.Status, h.asked, one.asked)
+		}
+		if one.status == http.StatusConflict {
+			got := body(t, r)
+			for _, want := range []string{"has chosen the server third", `name="codes_by" value="third"`, `name="for_codes" value="1" checked`} {
+				if !strings.Contains(got, want) {
+					t.Errorf("%s: the page lacks %q:\n%s", one.name, want, got)
+				}
+			}
+		}
+	}
+}
+
+func TestPageIsCompressedForWhoAsksForIt(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, healthy(nil))
+	_, want := looks(t, s, "/ui/servers", "en")
+	for accept, packed := range map[string]bool{"gzip, deflate, br": true, "br;q=1.0, GZIP;q=0.5": true, "": false, "br": false, "gzip;q=0": false, "gzip; q=0.000": false} {
+		for range 2 { // the second by the first's writer
+			r := httptest.NewRequest(http.MethodGet, "/ui/servers", nil)
+			r.Header.Set("Accept-Encoding", accept)
+			r.AddCookie(&http.Cookie{Name: cookieName, Value: chief(t)})
+			w := httptest.NewRecorder()
+			s.ServeHTTP(w, r)
+			got := io.Reader(w.Body)
+			if is := w.Header().Get("Content-Encoding") == "gzip"; is != packed {
+				t.Errorf("%q: %v", accept, w.Header())
+			} else if packed {
+				var err error
+				if got, err = gzip.NewReader(got); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if raw, err := io.ReadAll(got); err != nil || string(raw) != want {
+				t.Errorf("%q: another page (%v):\n%s", accept, err, raw)
+			}
+		}
+	}
+	r := httptest.NewRequest(http.MethodPost, "/ui/signin", strings.NewReader("username=a&password=b"))
+	r.Header.Set("Accept-Encoding", "gzip")
+	w := httptest.NewRecorder()
+	s.ServeHTTP(w, r)
+	if w.Header().Get("Content-Encoding") != "" {
+		t.Error("an answer to a form is compressed")
+	}
+}
+
+const inside = `{"status": false, "error": {"code": -500, "message": "500 Internal Server Error: The server encountered an internal error and was unable to complete your request."}}`
+
+// What is wrong inside the API is 500 on a page too, in the visitor's language.
+func TestInnerErrorIsSaidInTheVisitorsLanguage(t *testing.T) {
+	t.Parallel()
+	h := healthy(nil)
+	h.refuse = map[string]string{"POST /auth": inside, "POST /smtpserver/send_test_email": inside, "POST /smtpserver/office": inside, "POST /validate/check": inside, "GET /realm/": inside}
+	s := newSite(t, h)
+	for _, one := range []struct{ method, address string }{
+		{"POST", "/ui/signin"}, {"POST", "/ui/servers?test=1"}, {"POST", "/ui/servers"}, {"POST", "/ui/login"}, {"POST", "/ui/try"}, {"GET", "/ui/users"},
+	} {
+		form := url.Values{"identifier": {"office"}, "revision": {"7"}, "codes_by": {"office"}, "for_codes": {"1"}, "user": {"a"}}
+		r := httptest.NewRequest(one.method, one.address, strings.NewReader(form.Encode()))
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		r.Header.Set("Accept-Language", "de")
+		r.AddCookie(&http.Cookie{Name: cookieName, Value: chief(t)})
+		w := httptest.NewRecorder()
+		s.ServeHTTP(w, r)
+		if got := w.Body.String(); w.Code != http.StatusInternalServerError || strings.Contains(got, "Internal") || !strings.Contains(got, "In otpost ist etwas schiefgegangen.") {
+			t.Errorf("%s %s: %d\n%s", one.method, one.address, w.Code, got)
+		}
+	}
+}
+
+func TestResolverThatCannotBeReadIsNamedWithItsRealm(t *testing.T) {
+	t.Parallel()
+	h := healthy(nil)
+	h.refuse = map[string]string{"GET /user/": `{"status": false, "error": {"code": 302, "message": "ERR302: The users of the resolver 'file' cannot be read."}}`}
+	s := newSite(t, h)
+	for _, address := range []string{"/ui/users", "/ui/user?user=alice&realm=home"} {
+		code, got := looks(t, s, address, "de")
+		if code != http.StatusInternalServerError || !strings.Contains(got, "Die Benutzer des Realms home sind nicht lesbar.") || strings.Contains(got, "keine Benutzer") {
+			t.Errorf("%s: %d\n%s", address, code, got)
+		}
+	}
+}
+
+func TestRefusalsAreSaidInTheVisitorsLanguage(t *testing.T) {
+	t.Parallel()
+	german := newSite(t, api{}).languages["de"]
+	for _, message := range []string{
+		"The delivery has ended, and its content is erased. For another message the user starts a new login.",
+		"The delivery is being sent at this moment. Wait for its outcome, then look again.",
+		"The delivery is sent inside its request and has one try. Wait for its outcome; for another message the user starts a new login.",
+		"ERR905: Parameter id: write the id of a delivery, like 0192f6e0-0000-7000-8000-000000000000",
+		"ERR904: The user can not be found in any resolver in this realm!", "This name cannot be used.", "The requested delivery could not be found.",
+		"No token found for serials: X", "ERR1007: This action is not possible, since the token is locked", "The server is busy. Please try again.",
+		"You need the right delivery_retry for this.", "ERR302: The users of the resolver 'file' cannot be read.",
+	} {
+		e := newRefusal(http.StatusBadRequest, 1, message)
+		if e.speak(german); !e.Ours {
+			t.Errorf("a German page says %q", e.Message)
+		}
+	}
+}
+
+// Until the PIN is right the sample login says one thing of everybody; whoever has signed in is told more.
+func TestSampleLoginSaysOneThingUntilThePINIsRight(t *testing.T) {
+	t.Parallel()
+	const wrong = "User name or PIN is wrong."
+	rejected := func(message string) string {
+		return `{"status": true, "value": false, "authentication": "REJECT"}, "detail": {"message": "` + message + `"}, "x": {}`
+	}
+	for name, one := range map[string]struct {
+		status           int
+		result, try, log string
+	}{
+		"wrong":    {200, rejected("wrong otp pin"), wrong, wrong},
+		"locked":   {200, rejected("Failcounter exceeded"), "Too many wrong guesses", wrong},
+		"disabled": {200, rejected("Token is disabled"), "This token is disabled.", wrong},
+		"other":    {200, rejected("Token is not yet enrolled"), "Token is not yet enrolled", wrong},
+		"revoked":  {400, `{"status": false, "error": {"code": 1007, "message": "ERR1007: This action is not possible, since the token is locked"}}`, "the token is locked", wrong},
+		"unknown":  {400, `{"status": false, "error": {"code": 904, "message": "ERR904: User <a@b> does not exist."}}`, wrong, wrong},
+		"unsent":   {200, rejected("The PIN was correct, but the EMail could not be sent!"), "The PIN is right", "The PIN is right"},
+	} {
+		s := newSite(t, api{"POST /validate/check": {one.status, one.result}, "GET /validate/polltransaction/99": {200, `{"status": true, "value": false}, "detail": {"x": 1}, "y": {}`}})
+		for path, want := range map[string]string{"/ui/login": one.log, "/ui/try": one.try} {
+			r := post(s, path, url.Values{"user": {"ada"}, "pass": {"1"}}, chief(t))
+			if got := body(t, r); !strings.Contains(got, want) || path == "/ui/login" && r.StatusCode != http.StatusOK {
+				t.Errorf("%s at %s: no %q:\n%s", name, path, want, got)
+			}
+		}
+		// Nor does a transaction that was made up tell more.
+		if got := body(t, post(s, "/ui/login", url.Values{"user": {"ada"}, "pass": {"1"}, "transaction_id": {"99"}}, "")); !strings.HasPrefix(got, "200") ||
+			!strings.Contains(got, "This login has ended.") || strings.Contains(got, wrong) || strings.Contains(got, "Too many") {
+			t.Errorf("%s, with a transaction:\n%s", name, got)
+		}
+	}
+}
