@@ -95,7 +95,7 @@ func (o *recorder) answer() (answer, error) {
 	}
 	if err := json.Unmarshal(o.body.Bytes(), &envelope); err != nil {
 		if o.status >= http.StatusMultipleChoices && o.status < http.StatusInternalServerError { // a name such as .. leads elsewhere
-			return answer{}, &refusal{Status: http.StatusNotFound, Message: "This name cannot be used."}
+			return answer{}, &refusal{Status: http.StatusNotFound, Message: unusable}
 		}
 		return answer{}, fmt.Errorf("the API answered %d without an envelope: %w", o.status, err)
 	}
@@ -121,3 +121,6 @@ func pathTo(segments ...string) string {
 // dots reports whether a name is a dot segment, which browsers take out of an address, escaped or not (URL Standard, "double-dot URL
 // path segment").
 func dots(name string) bool { return name == "." || name == ".." }
+
+// unusable refuses a name of dots for what is made on a page: it could not be opened there.
+const unusable = "This name cannot be used."

@@ -48,7 +48,7 @@ func draw(minutes []minute) chart {
 			h := float64(part.n) / float64(c.Most) * chartHeight
 			y -= h
 			c.Bars = append(c.Bars, bar{Outcome: part.outcome, X: fmt.Sprint(i * columnWidth), Y: fmt.Sprintf("%.2f", y), H: fmt.Sprintf("%.2f", h),
-				Title: fmt.Sprintf("%s: %d", m.Minute.UTC().Format("15:04"), part.n)})
+				Title: fmt.Sprintf("%s: %d", m.Minute.UTC().Format("15:04 UTC"), part.n)})
 		}
 	}
 	return c

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"unicode/utf8"
 )
 
 // field is one input of a form; the component "field" of parts.html draws it. Texts come from the language file by Text, such as
@@ -74,6 +75,9 @@ func (v *visit) blame(fields []*field, err error) (above string, other error) {
 
 // ruleOf returns what to say beside a field: the API's sentence, or the field's rule where that is not in the visitor's language.
 func (v *visit) ruleOf(f field, e *refusal) string {
+	if f.Max > 0 && len(f.Value) > f.Max && utf8.RuneCountInString(f.Value) <= f.Max { // the input counts letters, the API bytes
+		return v.text.say("field.bytes", f.Max, len(f.Value))
+	}
 	if rule := f.Text + ".rule"; !e.Ours && v.text.has(rule) {
 		return v.text.say(rule)
 	}

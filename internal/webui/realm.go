@@ -31,8 +31,13 @@ func (v *visit) firstRealm() error {
 	if len(realms) > 0 { // somebody was faster
 		return v.redirect("/ui/users", "")
 	}
-	if resolvers[name.Value] != nil {
+	switch {
+	case resolvers[name.Value] != nil:
 		name.Error = v.text.say("realm.taken", name.Value)
+	case dots(name.Value):
+		name.Error, _ = v.text.translate(unusable)
+	}
+	if name.Error != "" {
 		v.show(http.StatusBadRequest, "users", usersPage{First: form})
 		return nil
 	}

@@ -23,7 +23,7 @@ func (v *visit) saveServer() error {
 	}
 	form := v.r.PostForm
 	identifier := form.Get("identifier")
-	if said, known := map[string]string{"": missing, testRoute: "Choose another; test mails have this one"}[identifier]; known {
+	if said, known := map[string]string{"": missing, testRoute: "Choose another; test mails have this one", ".": unusable, "..": unusable}[identifier]; known {
 		said, ours := v.text.translate(said)
 		return v.serverRefused(p, &refusal{Status: http.StatusBadRequest, Field: "identifier", Message: said, Ours: ours})
 	}

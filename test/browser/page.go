@@ -60,9 +60,11 @@ func (p *Page) do(what string, steps ...chromedp.Action[chromedp.Void]) {
 	}
 }
 
-// Open loads a path, or a whole URL, and waits for the load event. The status of the answer does not matter to it.
+// Open loads a path, or a whole URL, and waits for the load event. The status of the answer does not matter to it. A page that would
+// ask before it is left does not.
 func (p *Page) Open(path string) {
 	p.t.Helper()
+	p.Unguard()
 	if strings.HasPrefix(path, "/") {
 		path = p.base + path
 	}
@@ -70,7 +72,7 @@ func (p *Page) Open(path string) {
 }
 
 // Reload loads the page again.
-func (p *Page) Reload() { p.t.Helper(); p.do("reload", chromedp.Reload()) }
+func (p *Page) Reload() { p.t.Helper(); p.Unguard(); p.do("reload", chromedp.Reload()) }
 
 // Path returns the address without scheme and host.
 func (p *Page) Path() string {

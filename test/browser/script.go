@@ -40,3 +40,9 @@ func (p *Page) Put(name, value string) {
 	p.t.Helper()
 	Eval[struct{}](p, fmt.Sprintf("void (document.querySelector('[name=%s]').value = %s)", name, quote(value)))
 }
+
+// Unguard has the page be left without a question, whatever was typed into it.
+func (p *Page) Unguard() {
+	p.t.Helper()
+	Eval[struct{}](p, `void (typeof typed === "undefined" || (typed = false))`)
+}

@@ -22,9 +22,23 @@ async function refresh(id) {
   fresh.querySelectorAll("details").forEach((one, i) => { one.open = opened[i]?.open ?? false; });
   while (old.querySelector(":active")) await new Promise((ready) => setTimeout(ready, 50));
   if (fresh.innerHTML === old.innerHTML) return;
-  const focused = old.contains(document.activeElement) ? document.activeElement.id : "";
+  const focused = old.contains(document.activeElement) ? document.activeElement : null;
   old.replaceChildren(...fresh.childNodes);
-  if (focused) document.getElementById(focused)?.focus();
+  if (focused) (sameAs(focused, old) ?? headingOf(old)).focus({ preventScroll: true });
+}
+
+// The element in root that is what one was, before the page was loaded again: by its id, else by where it leads or what it says.
+function sameAs(one, root) {
+  if (one.id) return root.querySelector("#" + CSS.escape(one.id));
+  const href = one.getAttribute("href");
+  return [...root.querySelectorAll(one.tagName)].find((e) => !e.id && e.getAttribute("href") === href && e.textContent === one.textContent);
+}
+
+// What takes the focus when that element is gone: whoever has no pointer goes on from there, and not from the top.
+function headingOf(root) {
+  const heading = root.querySelector("h1, h2, h3") ?? document.querySelector("h1");
+  heading.tabIndex = -1;
+  return heading;
 }
 
 // data-live="ADDRESS" listens to a stream: "changed" loads the element again (it needs an id), "state" brings its text and, for the
@@ -61,9 +75,10 @@ function listen(element) {
   addEventListener("pageshow", (event) => { if (event.persisted) open(); });
 }
 
-// A form says that it is being sent, is sent once, and asks before what was typed into it is left behind. Forms come and go with
-// what lives: the document listens for all of them.
-let typed = false;
+// A form says that it is being sent, is sent once, and asks before what was typed into it is left behind, by a link or by another
+// form such as Sign out; one that came back with an error is not saved either. Forms come and go with what lives: the document listens
+// for all of them.
+let typed = document.querySelector("[data-guard=typed]") !== null;
 addEventListener("input", (event) => { if (event.target.form?.hasAttribute("data-guard")) typed = true; });
 addEventListener("beforeunload", (event) => { if (typed) event.preventDefault(); });
 addEventListener("submit", (event) => {
@@ -72,7 +87,8 @@ addEventListener("submit", (event) => {
     event.preventDefault();
     return;
   }
-  typed = false;
+  if (question || form.hasAttribute("data-guard")) typed = false;
+  if (typed) return; // the browser asks first, and whoever stays needs the buttons
   form.setAttribute("aria-busy", "true"); // no button is disabled at once: its name and value would not be sent
   setTimeout(() => { for (const button of form.querySelectorAll("button")) button.disabled = true; });
 });

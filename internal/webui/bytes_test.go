@@ -1,0 +1,22 @@
+package webui
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+)
+
+// An input takes 250 letters, and REST 250 bytes: the field says what the difference is.
+func TestRefusalOfTooManyBytesSaysWhatALetterTakes(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, api{"POST /token/init": {400, `{"status": false, "error": {"code": 905, "message": "ERR905: Parameter description: write at most 250 bytes"}}`}})
+	admin := tokenOf(t, "admin", time.Now().Add(time.Hour), "enrollEMAIL")
+	for text, want := range map[string]string{strings.Repeat("ä", 126): "Write at most 250 bytes, this is 252: a letter", strings.Repeat("a", 251): "Write at most 250 bytes<"} {
+		got := body(t, post(s, "/ui/enrol", url.Values{"user": {"ada"}, "realm": {"home"}, "description": {text}}, admin))
+		if !strings.HasPrefix(got, "400") || !strings.Contains(got, want) || !strings.Contains(got, text) {
+			t.Errorf("%d bytes: %d\n%s", len(text), http.StatusBadRequest, got)
+		}
+	}
+}
