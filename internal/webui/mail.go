@@ -46,7 +46,7 @@ func (v *visit) count(n *news) {
 	}
 }
 
-// quickLooks is how many seconds polltransaction is asked each second; then each third: every question is a row of the journal.
+// quickLooks is how many seconds polltransaction is asked each second, then each third: most mails leave within them.
 const quickLooks = 5
 
 // tryLive streams how the message stands, to whoever knows the transaction.
