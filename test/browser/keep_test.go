@@ -165,3 +165,31 @@ func TestLongNamesFit(t *testing.T) {
 		p.Desktop()
 	}
 }
+
+// TestPageOfAStrangeName is of no other object: names with what separates the parts of an address, and of dots alone.
+func TestPageOfAStrangeName(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	p := signedIn(t, s)
+	p.Allow("status of 404")
+	for _, name := range []string{"a?b", "a#b", "a/b", "50%41", "office?x"} {
+		s.Server.Must(t, http.MethodPost, "/smtpserver/"+url.PathEscape(url.PathEscape(name)), map[string]any{"server": "mail.example.com", "sender": "x@example.org"})
+		p.Open("/ui/servers")
+		p.Follow(name)
+		says(t, p, "h1", name)
+		if got := p.Value("#f-identifier"); got != name {
+			t.Errorf("%s leads to %s", name, got)
+		}
+		p.Answer(true)
+		p.Follow("Delete")
+		p.WaitText("The SMTP server is deleted.")
+		p.WaitNoText(name)
+	}
+	p.WaitText(browser.MailServer) // it was none of theirs
+	cookie := sessionCookie(t, s, browser.Admin, browser.AdminPassword)
+	for _, path := range []string{"/ui/servers/%2E%2E", "/ui/servers/%2E", "/ui/deliveries/%2E%2E"} {
+		if got := raw(t, http.MethodGet, s.URL+path, cookie.Name+"="+cookie.Value, nil).StatusCode; got != http.StatusNotFound {
+			t.Errorf("%s answers %d", path, got)
+		}
+	}
+}
