@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -24,8 +25,9 @@ func secure(h http.Header) {
 	h.Set("Cache-Control", "no-store")
 }
 
-// templates are the pages by name; each holds the layout and the parts too.
-type templates map[string]*template.Template
+// templates are the pages by name, each a pool of *template.Template with the layout and the parts: a visit has one to itself while it
+// binds its functions to it, and html/template looks through each only once for what is to be escaped.
+type templates map[string]*sync.Pool
 
 // parseTemplates reads template/*.html. layout.html frames each page, parts.html has the components.
 func parseTemplates(from fs.FS) (templates, error) {
@@ -43,9 +45,11 @@ func parseTemplates(from fs.FS) (templates, error) {
 		if page == "layout" || page == "parts" {
 			continue
 		}
-		if all[page], err = template.Must(base.Clone()).ParseFS(from, name); err != nil {
+		parsed, err := template.Must(base.Clone()).ParseFS(from, name)
+		if err != nil {
 			return nil, fmt.Errorf("read page %s: %w", page, err)
 		}
+		all[page] = &sync.Pool{New: func() any { return template.Must(parsed.Clone()) }} // never executed itself, so it can be cloned
 	}
 	return all, nil
 }
@@ -87,10 +91,10 @@ func (v *visit) show(status int, page string, data any) {
 		}
 	}
 	var b bytes.Buffer
-	t, err := v.site.templates[page].Clone()
-	if err == nil {
-		err = t.Funcs(template.FuncMap{"t": v.text.say, "when": v.when, "may": v.session.may, "link": v.link}).ExecuteTemplate(&b, "layout", f)
-	}
+	pool := v.site.templates[page]
+	t := pool.Get().(*template.Template) //nolint:forcetypeassert // its New makes nothing else
+	defer pool.Put(t)
+	err := t.Funcs(template.FuncMap{"t": v.text.say, "when": v.when, "may": v.session.may, "link": v.link}).ExecuteTemplate(&b, "layout", f)
 	if err != nil {
 		v.site.log.Error("page not rendered", "page", page, "err", err)
 		http.Error(v.w, v.text.say("error.internal"), http.StatusInternalServerError)
