@@ -181,9 +181,7 @@ func TestSignInLeadsNowhereElse(t *testing.T) {
 		p := s.Page(t, chromium)
 		p.Open("/")
 		p.Put("next", next)
-		p.Type("username", browser.Admin)
-		p.Type("password", browser.AdminPassword)
-		p.Follow(`[action="/ui/signin"] button`)
+		p.GiveCredentials(browser.Admin, browser.AdminPassword)
 		p.WaitText("Sign out")
 		if got := browser.Eval[string](p, "location.origin"); got != s.URL {
 			t.Errorf("next %s leads to %s", next, got)

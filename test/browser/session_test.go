@@ -19,9 +19,7 @@ func lapsed(t *testing.T, p *browser.Page, send func()) {
 	p.Allow("status of 401")
 	send()
 	p.WaitText("nothing was saved yet")
-	p.Type("username", browser.Admin)
-	p.Type("password", "not the password")
-	p.Follow(`[action="/ui/signin"] button`)
+	p.GiveCredentials(browser.Admin, "not the password")
 	p.WaitText("User name or password is wrong.")
 	p.WaitText("nothing was saved yet")
 	p.Type("password", browser.AdminPassword)
@@ -115,9 +113,7 @@ func TestPageOfASessionThatEnded(t *testing.T) {
 	p.Open("/ui/deliveries?state=failed")
 	p.Wait("#f-password")
 	p.Looks("signin-needed")
-	p.Type("username", browser.Admin)
-	p.Type("password", "wrong")
-	p.Follow(`[action="/ui/signin"] button`)
+	p.GiveCredentials(browser.Admin, "wrong")
 	p.WaitText("User name or password is wrong.")
 	if got := p.Value("#f-username"); got != browser.Admin {
 		t.Errorf("the user name is %q", got)
@@ -130,10 +126,7 @@ func TestPageOfASessionThatEnded(t *testing.T) {
 	}
 	stranger := s.Page(t, chromium)
 	stranger.Allow("status of 401")
-	stranger.Open("/")
-	stranger.Type("username", "nobody")
-	stranger.Type("password", "wrong")
-	stranger.Follow(`[action="/ui/signin"] button`)
+	stranger.SignIn("nobody", "wrong")
 	stranger.Follow("Deutsch") // of a page that answered a form
 	stranger.WaitText("Anmelden")
 }

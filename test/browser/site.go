@@ -65,6 +65,12 @@ func (s *Site) Page(t testing.TB, b *Browser) *Page { t.Helper(); return b.Page(
 func (p *Page) SignIn(name, password string) {
 	p.t.Helper()
 	p.Open("/")
+	p.GiveCredentials(name, password)
+}
+
+// GiveCredentials signs in by the form that the page shows, of a session that has ended for example.
+func (p *Page) GiveCredentials(name, password string) {
+	p.t.Helper()
 	p.Type("username", name)
 	p.Type("password", password)
 	p.Follow(`[action="/ui/signin"] button`)
