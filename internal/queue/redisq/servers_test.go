@@ -39,11 +39,17 @@ func lookServer(t testing.TB, name string) string {
 			return path
 		}
 	}
-	if os.Getenv("OTPOST_TEST_REQUIRE") == "all" {
-		t.Fatalf("missing: %s (OTPOST_TEST_REQUIRE=all: nothing may be skipped)", name)
-	}
-	t.Skipf("missing: %s (scripts/deps %s)", name, group)
+	missing(t, name+" (scripts/deps "+group+")")
 	return ""
+}
+
+// missing skips the test for want of something, or fails it where OTPOST_TEST_REQUIRE=all says that nothing may be skipped.
+func missing(t testing.TB, what string) {
+	t.Helper()
+	if os.Getenv("OTPOST_TEST_REQUIRE") == "all" {
+		t.Fatalf("missing: %s (OTPOST_TEST_REQUIRE=all: nothing may be skipped)", what)
+	}
+	t.Skipf("missing: %s", what)
 }
 
 func TestDriverKeepsTheContract(t *testing.T) {
