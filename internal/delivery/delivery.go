@@ -101,6 +101,7 @@ type Waiter struct {
 type Ticket struct {
 	ID       uuid.UUID
 	Via      Via
+	route    string
 	notAfter time.Time
 }
 

@@ -36,7 +36,7 @@ func (s *Service) enqueue(ctx context.Context, tickets []Ticket) ([]Ticket, []Ou
 	for i, t := range tickets {
 		outcomes[i] = Outcome{ID: t.ID, Via: t.Via, State: Queued}
 		if t.Via == ViaQueue {
-			jobs = append(jobs, job(t.ID, t.notAfter, time.Time{}))
+			jobs = append(jobs, job(t.ID, t.route, t.notAfter, time.Time{}))
 		}
 	}
 	if _, inside := s.Driver.(queue.TxDriver); inside || len(jobs) == 0 {

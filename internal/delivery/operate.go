@@ -45,7 +45,7 @@ func (s *Service) Retry(ctx context.Context, id uuid.UUID, realms []string) erro
 		}
 		if driver, ok := s.Driver.(queue.TxDriver); ok {
 			driver.HastenTx(tx, id)
-			driver.EnqueueTx(tx, job(id, d.notAfter, now)) // where the job was lost
+			driver.EnqueueTx(tx, job(id, d.route, d.notAfter, now)) // where the job was lost
 		}
 		return nil
 	})
@@ -65,7 +65,7 @@ func (s *Service) hasten(ctx context.Context, d row) {
 	defer cancel()
 	err := s.Driver.Hasten(ctx, d.id)
 	if err == nil {
-		err = s.Driver.Enqueue(ctx, job(d.id, d.notAfter, time.Time{})) // where the job was lost
+		err = s.Driver.Enqueue(ctx, job(d.id, d.route, d.notAfter, time.Time{})) // where the job was lost
 	}
 	if err != nil {
 		s.Log.Warn("job not made due, its mail waits for the relay", "delivery", d.id, "err", err)

@@ -163,13 +163,19 @@ func (s *Service) Put(tx *store.Tx, p Prepared, waiters ...Waiter) Ticket {
 		insertWaiter(tx, p.id, w)
 	}
 	if driver, ok := s.Driver.(queue.TxDriver); ok && p.via == ViaQueue {
-		driver.EnqueueTx(tx, job(p.id, p.notAfter, p.created))
+		driver.EnqueueTx(tx, job(p.id, p.route, p.notAfter, p.created))
 	}
-	return Ticket{ID: p.id, Via: p.via, notAfter: p.notAfter}
+	return Ticket{ID: p.id, Via: p.via, route: p.route, notAfter: p.notAfter}
 }
 
-func job(id uuid.UUID, notAfter, runAt time.Time) queue.Job {
-	return queue.Job{ID: id, Kind: Kind, Priority: queue.Urgent, RunAt: runAt, NotAfter: notAfter}
+// job is the job of a delivery. The messages of one mail server share a lane, so that a slow one does not hold the others.
+func job(id uuid.UUID, route string, notAfter, runAt time.Time) queue.Job {
+	return queue.Job{ID: id, Kind: Kind, Lane: lane(route), Priority: queue.Urgent, RunAt: runAt, NotAfter: notAfter}
+}
+
+// lane is a mail server's identifier, cut to what a lane may be.
+func lane(route string) string {
+	return strings.ToValidUTF8(route[:min(len(route), queue.MostLane)], "")
 }
 
 // open decrypts the content of a delivery.

@@ -148,6 +148,7 @@ func (r *relay) endOne(ctx context.Context, d row) error {
 // lost is a row that should be in a worker's hands by now.
 type lost struct {
 	id                uuid.UUID
+	route             string
 	created, notAfter time.Time
 }
 
@@ -185,16 +186,16 @@ func (r *relay) takeLost(ctx context.Context) (rows []lost, err error) {
 		var jobs []queue.Job
 		err := tx.Query(func(scan store.Scan) error {
 			var l lost
-			if err := scan(&l.id, store.Moment{To: &l.created}, store.Moment{To: &l.notAfter}); err != nil {
+			if err := scan(&l.id, &l.route, store.Moment{To: &l.created}, store.Moment{To: &l.notAfter}); err != nil {
 				return err
 			}
 			found = append(found, l)
-			jobs = append(jobs, job(l.id, l.notAfter, now))
+			jobs = append(jobs, job(l.id, l.route, l.notAfter, now))
 			return nil
 		}, `UPDATE delivery SET relayed_ms = $1 WHERE id IN (SELECT id FROM delivery
 			WHERE state IN ('queued', 'deferred', 'sending') AND via = 'queue' AND not_after_ms > $1 AND relayed_ms <= $2
 				AND ((state <> 'sending' AND next_try_ms <= $3) OR (state = 'sending' AND own_until_ms <= $1))
-			ORDER BY next_try_ms LIMIT $4) RETURNING id, created_ms, not_after_ms`,
+			ORDER BY next_try_ms LIMIT $4) RETURNING id, route, created_ms, not_after_ms`,
 			store.Millis(now), store.Millis(now.Add(-relayAgain)), store.Millis(now.Add(-relayAfter)), relayBatch)
 		if err != nil {
 			return err
@@ -222,7 +223,7 @@ func (r *relay) enqueueAgain(ctx context.Context, rows []lost) error {
 	now := r.DB.Now()
 	jobs := make([]queue.Job, len(rows))
 	for i, l := range rows {
-		jobs[i] = job(l.id, l.notAfter, time.Time{})
+		jobs[i] = job(l.id, l.route, l.notAfter, time.Time{})
 	}
 	taking, cancel := context.WithTimeout(ctx, relayEvery)
 	defer cancel()

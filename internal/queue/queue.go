@@ -12,6 +12,7 @@ import (
 	"context"
 	"errors"
 	"time"
+	"unicode/utf8"
 
 	"github.com/google/uuid"
 
@@ -28,7 +29,10 @@ const (
 	CrashesAlone  = 2                      // a job with so many crashes runs alone in its process
 	CrashesPoison = 5                      // a job with so many crashes is handed out as poisoned
 	LowestEvery   = 16                     // every so many-th claim of a driver begins with the lowest priority
+	StaleAfter    = time.Minute            // a job whose not_after passed so long ago is claimed after all others
+	MostPassed    = 500                    // stale jobs of a lane that a claim passes over at least, to find one that is not
 	MostPayload   = 64 << 10               // bytes of a payload
+	MostLane      = 64                     // bytes of a lane
 )
 
 // ErrLost says that the driver does not know the worker (any more): its lease has lapsed. It takes a new id.
@@ -39,6 +43,9 @@ var ErrRefused = errors.New("the queue must not be used")
 
 // ErrPayload says that a payload is longer than MostPayload.
 var ErrPayload = errors.New("the payload of the job is too long")
+
+// ErrLane says that a lane is longer than MostLane or no UTF-8.
+var ErrLane = errors.New("the lane of the job is too long or no text")
 
 // Priority orders the jobs of a queue. Lower ones are not starved: every 16th claim of a driver begins with the lowest.
 type Priority int8
@@ -55,10 +62,22 @@ const (
 type Job struct {
 	ID       uuid.UUID
 	Kind     string // "delivery.send"
+	Lane     string // what may be slow or dead for all jobs that share it: an SMTP server. UTF-8, <= MostLane; "" is a lane too
 	Priority Priority
 	RunAt    time.Time // zero: now; after NotAfter: at NotAfter
 	NotAfter time.Time // from then on the job is handed out as Expired; zero: never
 	Payload  []byte    // <= MostPayload, sealed by the caller; nil for deliveries
+}
+
+// Check returns ErrPayload or ErrLane for a job that no queue takes.
+func (j Job) Check() error {
+	switch {
+	case len(j.Payload) > MostPayload:
+		return ErrPayload
+	case len(j.Lane) > MostLane || !utf8.ValidString(j.Lane):
+		return ErrLane
+	}
+	return nil
 }
 
 // Verdict says what a claimed job is handed out for. All three are leased and must be reported.
@@ -124,12 +143,14 @@ type ClaimRequest struct {
 	Worker uuid.UUID
 	Most   int      // how many: never more than the worker's free handlers
 	Kinds  []string // only jobs of these kinds
+	Full   []string // no jobs of these lanes; nil: every lane
 	Done   []Result // reported in the same transaction, before the claim
 }
 
 // Driver keeps the jobs of one queue. All methods are safe for concurrent use.
 type Driver interface {
-	// Enqueue adds the jobs whose ids the queue does not know. A dead job counts as not known and lives again.
+	// Enqueue adds the jobs whose ids the queue does not know. A dead job counts as not known and lives again. The errors of
+	// Job.Check refuse all of them.
 	Enqueue(ctx context.Context, jobs ...Job) error
 	// Hasten makes a scheduled job due now. It changes nothing of a job that is ready, leased, dead or not known.
 	Hasten(ctx context.Context, id uuid.UUID) error
@@ -138,9 +159,11 @@ type Driver interface {
 	Register(ctx context.Context, w Worker) error
 	// Unregister ends a worker; what it still holds is released uncounted.
 	Unregister(ctx context.Context, worker uuid.UUID) error
-	// Claim reports req.Done and leases up to req.Most jobs: due ones by priority, then by age. It returns at once, with
-	// none when there is nothing to do, and ErrLost when the worker's lease has lapsed (Done counts all the same where the
-	// claim tokens still fit).
+	// Claim reports req.Done and leases up to req.Most jobs: due ones by priority, then by age. Stale jobs (StaleAfter) come
+	// after all others, behind which the driver finds up to MostPassed of each lane; every LowestEvery-th claim treats
+	// them like any other, so that they do not wait for ever. A claim's cost does not grow with the jobs of other kinds or of
+	// full lanes. It returns at once, with none when there is nothing to do, and ErrLost when the worker's lease has lapsed
+	// (Done counts all the same where the claim tokens still fit).
 	Claim(ctx context.Context, req ClaimRequest) ([]Claimed, error)
 	// Report is Claim without a claim, for when somebody waits for the outcome or no handler is free; ErrLost as there.
 	Report(ctx context.Context, worker uuid.UUID, results ...Result) error
@@ -152,10 +175,10 @@ type Driver interface {
 	Beat(ctx context.Context, worker uuid.UUID) error
 	// Sweep takes the jobs of dead workers back: crashes+1, swept owner noted. It returns how many.
 	Sweep(ctx context.Context) (int, error)
-	// Wait returns when a job of one of the kinds may be due, at the latest after most; it consumes no job. It does not look
-	// at the clock in between: what another process adds is seen within 25 ms, a scheduled job when it is due. ctx ends it
-	// with its error.
-	Wait(ctx context.Context, kinds []string, most time.Duration) error
+	// Wait returns when a job of one of the kinds may be due, at the latest after most; it consumes no job. Jobs of the full
+	// lanes do not end it, unless the driver cannot tell in time. It does not look at the clock in between: what another
+	// process adds is seen within 25 ms, a scheduled job when it is due. ctx ends it with its error.
+	Wait(ctx context.Context, kinds, full []string, most time.Duration) error
 	// Workers lists the workers whose lease has not lapsed.
 	Workers(ctx context.Context) ([]Seen, error)
 }
@@ -167,6 +190,9 @@ type TxDriver interface {
 	EnqueueTx(tx *store.Tx, jobs ...Job)
 	// HastenTx is Hasten inside the caller's transaction; whoever waits is woken after its commit.
 	HastenTx(tx *store.Tx, id uuid.UUID)
+	// RemoveTx removes the jobs that are not leased, in the transaction that ends what they are about. A leased one is its
+	// worker's to report.
+	RemoveTx(tx *store.Tx, ids ...uuid.UUID)
 	// HeldTx reports whether the worker still holds the claim and its lease has not lapsed: what a dot needs.
 	HeldTx(tx *store.Tx, c Claimed) (bool, error)
 	// ReportTx is Report inside the transaction that writes the outcome. A claim that is over is no error, and ErrLost is

@@ -108,7 +108,7 @@ func (r *run) await() error {
 	shut := r.alone != nil || r.solo
 	if !shut && !r.waiting && !r.maybeDue {
 		r.waiting = true
-		go func() { r.due <- r.driver.Wait(r.claiming, r.names, waitMost) }()
+		go func() { r.due <- r.driver.Wait(r.claiming, r.names, nil, waitMost) }()
 	}
 	select {
 	case o := <-r.ended:

@@ -43,7 +43,7 @@ func hastenWakes(t *testing.T, q *subject) {
 	j.RunAt = q.clock.Now().Add(50 * time.Second)
 	q.put(j)
 	woken := make(chan error, 1)
-	go func() { woken <- q.Wait(t.Context(), []string{kind}, 20*time.Second) }()
+	go func() { woken <- q.Wait(t.Context(), []string{kind}, nil, 20*time.Second) }()
 	begun := time.Now()
 	q.hasten(j.ID) // before or after Wait has begun: both count
 	if err := <-woken; err != nil || time.Since(begun) > 10*time.Second {

@@ -17,7 +17,8 @@ import (
 // Memory is a queue in memory, written to be read rather than to be fast. It blocks on channels and timers alone, so it may
 // be used in a synctest bubble. It is safe for concurrent use.
 type Memory struct {
-	now func() time.Time
+	now   func() time.Time
+	byAge bool // stale jobs come like any other
 
 	mu      sync.Mutex
 	jobs    map[uuid.UUID]*entry
@@ -55,8 +56,8 @@ func (m *Memory) Enqueue(_ context.Context, jobs ...queue.Job) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, j := range jobs {
-		if len(j.Payload) > queue.MostPayload {
-			return fmt.Errorf("enqueue %s: %w", j.ID, queue.ErrPayload)
+		if err := j.Check(); err != nil {
+			return fmt.Errorf("enqueue %s: %w", j.ID, err)
 		}
 	}
 	for _, j := range jobs {
@@ -148,7 +149,7 @@ func (m *Memory) Claim(_ context.Context, req queue.ClaimRequest) ([]queue.Claim
 	if !m.alive(req.Worker) {
 		return nil, queue.ErrLost
 	}
-	ready := m.ready(req.Kinds, lowestFirst)
+	ready := m.ready(req, lowestFirst)
 	var got []queue.Claimed
 	for _, e := range ready[:min(len(ready), max(req.Most, 0))] {
 		m.token++
@@ -165,12 +166,21 @@ func (m *Memory) Claim(_ context.Context, req queue.ClaimRequest) ([]queue.Claim
 }
 
 // ready lists the jobs that can be claimed, in order.
-func (m *Memory) ready(kinds []string, lowestFirst bool) []*entry {
+func (m *Memory) ready(req queue.ClaimRequest, lowestFirst bool) []*entry {
 	now := m.time()
 	ready := slices.DeleteFunc(slices.Collect(maps.Values(m.jobs)), func(e *entry) bool {
-		return e.leased || e.dead || e.RunAt.After(now) || !slices.Contains(kinds, e.Kind)
+		return e.leased || e.dead || e.RunAt.After(now) || !slices.Contains(req.Kinds, e.Kind) || slices.Contains(req.Full, e.Lane)
 	})
+	stale := func(e *entry) bool {
+		return !lowestFirst && !m.byAge && !e.NotAfter.IsZero() && !e.NotAfter.After(now.Add(-queue.StaleAfter))
+	}
 	slices.SortFunc(ready, func(a, b *entry) int {
+		switch {
+		case !stale(a) && stale(b):
+			return -1
+		case stale(a) && !stale(b):
+			return 1
+		}
 		if a.Priority != b.Priority {
 			if lowestFirst {
 				return int(b.Priority) - int(a.Priority)
@@ -262,11 +272,11 @@ func (m *Memory) Sweep(context.Context) (int, error) {
 }
 
 // Wait implements queue.Driver.
-func (m *Memory) Wait(ctx context.Context, kinds []string, most time.Duration) error {
+func (m *Memory) Wait(ctx context.Context, kinds, full []string, most time.Duration) error {
 	end := time.After(most)
 	for {
 		m.mu.Lock()
-		changed, left := m.changed, m.untilDue(kinds)
+		changed, left := m.changed, m.untilDue(kinds, full)
 		m.mu.Unlock()
 		var due <-chan time.Time
 		if left != nil {
@@ -287,10 +297,10 @@ func (m *Memory) Wait(ctx context.Context, kinds []string, most time.Duration) e
 }
 
 // untilDue returns how long it is until the next job is due; nil: there is none.
-func (m *Memory) untilDue(kinds []string) *time.Duration {
+func (m *Memory) untilDue(kinds, full []string) *time.Duration {
 	var least *time.Duration
 	for _, e := range m.jobs {
-		if e.leased || e.dead || !slices.Contains(kinds, e.Kind) {
+		if e.leased || e.dead || !slices.Contains(kinds, e.Kind) || slices.Contains(full, e.Lane) {
 			continue
 		}
 		if left := e.RunAt.Sub(m.time()); least == nil || left < *least {

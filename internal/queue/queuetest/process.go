@@ -136,7 +136,7 @@ func ClaimUntil(t *testing.T, d queue.Driver, worker uuid.UUID, n int) []queue.C
 	q := &subject{t: t, Driver: d, clock: &Clock{}}
 	var all []queue.Claimed
 	for len(all) < n {
-		if err := d.Wait(t.Context(), []string{kind}, time.Second); err != nil {
+		if err := d.Wait(t.Context(), []string{kind}, nil, time.Second); err != nil {
 			t.Fatal(err)
 		}
 		if err := d.Beat(t.Context(), worker); err != nil {

@@ -14,13 +14,15 @@ import (
 
 // likeTheModel does the same random steps with the driver and with Memory, and compares what they answer. Tokens differ, so
 // each claim of the one is kept beside the other's.
-func likeTheModel(t *testing.T, open Open) {
+func likeTheModel(t *testing.T, open Open, lanes bool) {
 	t.Helper()
 	rapid.Check(t, func(rt *rapid.T) {
 		clock := NewClock()
 		d, end := open(t, clock.Now)
 		defer end()
-		m := &machine{t: t, clock: clock, driver: d, model: NewMemory(clock.Now)}
+		model := NewMemory(clock.Now)
+		model.byAge = !lanes
+		m := &machine{t: t, clock: clock, driver: d, model: model, lanes: lanes}
 		m.register(rt)
 		rt.Repeat(map[string]func(*rapid.T){
 			"":           m.look,
@@ -40,10 +42,13 @@ func likeTheModel(t *testing.T, open Open) {
 
 var steps = []time.Duration{time.Millisecond, time.Second, queue.Lease / 2, queue.Lease, time.Minute}
 
+var laneNames = []string{"", "a", "b"}
+
 type machine struct {
 	t             *testing.T
 	clock         *Clock
 	driver, model queue.Driver
+	lanes         bool
 	jobs          []queue.Job
 	workers       []uuid.UUID
 	claims        []pair
@@ -79,6 +84,9 @@ func (m *machine) enqueue(rt *rapid.T) {
 	if len(m.jobs) > 0 && rapid.IntRange(0, 3).Draw(rt, "again") == 0 {
 		j.ID = rapid.SampledFrom(m.jobs).Draw(rt, "job").ID
 	}
+	if m.lanes {
+		j.Lane = rapid.SampledFrom(laneNames).Draw(rt, "lane")
+	}
 	m.jobs = append(m.jobs, j)
 	m.both(rt, func(d queue.Driver) error { return d.Enqueue(m.t.Context(), j) })
 }
@@ -99,13 +107,17 @@ func (m *machine) unregister(rt *rapid.T) {
 }
 
 func (m *machine) claim(rt *rapid.T) {
-	m.claimAs(rt, m.worker(rt), rapid.IntRange(0, 5).Draw(rt, "most"))
+	var full []string
+	if m.lanes {
+		full = rapid.SliceOfNDistinct(rapid.SampledFrom(laneNames), 0, 2, rapid.ID[string]).Draw(rt, "full")
+	}
+	m.claimAs(rt, m.worker(rt), rapid.IntRange(0, 5).Draw(rt, "most"), full...)
 }
 
-func (m *machine) claimAs(rt *rapid.T, w uuid.UUID, most int) (n int) {
+func (m *machine) claimAs(rt *rapid.T, w uuid.UUID, most int, full ...string) (n int) {
 	var got, want []queue.Claimed
 	m.both(rt, func(d queue.Driver) error {
-		c, err := d.Claim(m.t.Context(), queue.ClaimRequest{Worker: w, Most: most, Kinds: []string{kind}})
+		c, err := d.Claim(m.t.Context(), queue.ClaimRequest{Worker: w, Most: most, Kinds: []string{kind}, Full: full})
 		if d == m.driver {
 			got = c
 		} else {

@@ -13,14 +13,14 @@ func waitWakes(t *testing.T, q *subject) {
 	q.clock.Go()
 	w := q.worker()
 	woken := make(chan error, 1)
-	go func() { woken <- q.Wait(q.ctx(), []string{kind}, time.Minute) }()
+	go func() { woken <- q.Wait(q.ctx(), []string{kind}, nil, time.Minute) }()
 	// Whether it waits already or begins later, it must see the job.
 	q.put(q.job())
 	if err := <-woken; err != nil {
 		t.Fatal(err)
 	}
 	c := q.one(w)
-	go func() { woken <- q.Wait(q.ctx(), []string{kind}, time.Minute) }()
+	go func() { woken <- q.Wait(q.ctx(), []string{kind}, nil, time.Minute) }()
 	q.report(w, result(c, queue.Release))
 	if err := <-woken; err != nil {
 		t.Fatal(err)
@@ -30,7 +30,7 @@ func waitWakes(t *testing.T, q *subject) {
 func waitSeesWhatIsThere(t *testing.T, q *subject) {
 	q.clock.Go()
 	q.put(q.job())
-	if err := q.Wait(q.ctx(), []string{kind}, time.Hour); err != nil {
+	if err := q.Wait(q.ctx(), []string{kind}, nil, time.Hour); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -39,7 +39,7 @@ func waitPassesOverOtherKinds(t *testing.T, q *subject) {
 	q.clock.Go()
 	q.put(q.job())
 	begun := time.Now()
-	if err := q.Wait(q.ctx(), []string{"test.other"}, 30*time.Millisecond); err != nil {
+	if err := q.Wait(q.ctx(), []string{"test.other"}, nil, 30*time.Millisecond); err != nil {
 		t.Fatal(err)
 	}
 	if d := time.Since(begun); d < 30*time.Millisecond {
@@ -54,7 +54,7 @@ func waitComesWithTheSchedule(t *testing.T, q *subject) {
 	j.RunAt = q.clock.Now().Add(60 * time.Millisecond)
 	q.put(j)
 	for {
-		if err := q.Wait(q.ctx(), []string{kind}, time.Minute); err != nil {
+		if err := q.Wait(q.ctx(), []string{kind}, nil, time.Minute); err != nil {
 			t.Fatal(err)
 		}
 		now := q.clock.Now()
@@ -73,7 +73,7 @@ func waitComesWithTheSchedule(t *testing.T, q *subject) {
 func waitEndsWithItsContext(t *testing.T, q *subject) {
 	ctx, cancel := context.WithCancel(q.ctx())
 	ended := make(chan error, 1)
-	go func() { ended <- q.Wait(ctx, []string{kind}, time.Hour) }()
+	go func() { ended <- q.Wait(ctx, []string{kind}, nil, time.Hour) }()
 	cancel()
 	if err := <-ended; !errors.Is(err, context.Canceled) {
 		t.Fatalf("error %v", err)

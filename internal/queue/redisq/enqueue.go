@@ -49,8 +49,8 @@ return {}
 // When ctx ends before the answer, the jobs may have been added.
 func (d *Driver) Enqueue(ctx context.Context, jobs ...queue.Job) error {
 	for _, j := range jobs {
-		if len(j.Payload) > queue.MostPayload {
-			return fmt.Errorf("enqueue %s: %w", j.ID, queue.ErrPayload)
+		if err := j.Check(); err != nil {
+			return fmt.Errorf("enqueue %s: %w", j.ID, err)
 		}
 		if !kindName(j.Kind) || j.Priority < queue.Urgent || j.Priority > queue.Idle {
 			return fmt.Errorf("enqueue %s: kind %q or priority %d is none", j.ID, j.Kind, j.Priority)

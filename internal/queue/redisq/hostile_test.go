@@ -131,7 +131,7 @@ func TestGhostsDoNotStopTheClaims(t *testing.T) {
 	s.do("EVAL", "for i = 1, 5000 do redis.call('ZADD', KEYS[1], i, 'ghost' .. i) end", "1", "otpost:{test}:ready:test.kind:0")
 	want := enqueue(t, d, 1)[0]
 	for n := 1; ; n++ {
-		if err := d.Wait(t.Context(), []string{kind}, time.Minute); err != nil {
+		if err := d.Wait(t.Context(), []string{kind}, nil, time.Minute); err != nil {
 			t.Fatal(err)
 		}
 		if got := claim(t, d, w, 1_000); len(got) == 1 && got[0].ID == want.ID {
@@ -254,7 +254,7 @@ func TestKeyThatStopsWaitingStopsTheClaim(t *testing.T) {
 	d := open(t, s)
 	w := register(t, d)
 	s.do("SET", "otpost:{test}:mark:test.kind", "somebody else's")
-	if err := d.Wait(t.Context(), []string{kind}, time.Hour); err != nil {
+	if err := d.Wait(t.Context(), []string{kind}, nil, time.Hour); err != nil {
 		t.Fatal(err)
 	}
 	_, err := d.Claim(t.Context(), queue.ClaimRequest{Worker: w, Most: 1, Kinds: []string{kind}})
@@ -280,7 +280,7 @@ func TestWaitDoesNotTellAnOutageThatIsOver(t *testing.T) {
 	d := openAs(t, redisq.Options{URL: s.url() + "?socket_timeout=2", Queue: "test", LockDir: t.TempDir()})
 	w := register(t, d)
 	waited := make(chan error, 1)
-	go func() { waited <- d.Wait(t.Context(), []string{kind}, 15*time.Second) }()
+	go func() { waited <- d.Wait(t.Context(), []string{kind}, nil, 15*time.Second) }()
 	for !strings.Contains(s.do("CLIENT", "LIST").String(), "cmd=bzpopmin") {
 		<-time.After(5 * time.Millisecond)
 	}
@@ -308,13 +308,13 @@ func TestWaitWithoutBlockingCommandsLooksEachSecond(t *testing.T) {
 	w := register(t, d)
 	for range 2 {
 		waited := make(chan error, 1)
-		go func() { waited <- d.Wait(t.Context(), []string{kind}, time.Minute) }()
+		go func() { waited <- d.Wait(t.Context(), []string{kind}, nil, time.Minute) }()
 		enqueue(t, d, 1)
 		if err := <-waited; err != nil {
 			t.Fatal(err)
 		}
 		report(t, d, w, claim(t, d, w, 1)...)
-		if err := d.Wait(t.Context(), []string{kind}, 100*time.Millisecond); err != nil {
+		if err := d.Wait(t.Context(), []string{kind}, nil, 100*time.Millisecond); err != nil {
 			t.Fatal(err)
 		}
 	}

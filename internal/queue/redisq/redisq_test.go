@@ -330,7 +330,7 @@ func TestWaitGoesOnAfterARestart(t *testing.T) {
 	t.Parallel()
 	s := serve(t)
 	d, peer := open(t, s), open(t, s)
-	wait := func(most time.Duration) error { return d.Wait(t.Context(), []string{kind}, most) }
+	wait := func(most time.Duration) error { return d.Wait(t.Context(), []string{kind}, nil, most) }
 	if err := wait(10 * time.Millisecond); err != nil {
 		t.Fatal(err)
 	}
@@ -380,7 +380,7 @@ func TestDriverOpensWithoutRedisAndFindsItLater(t *testing.T) {
 	if err := d.Bind(t.Context(), "00112233aabbccdd", "host-a"); !errors.Is(err, redisq.ErrAway) {
 		t.Fatalf("bind: %v, want ErrAway", err)
 	}
-	if err := d.Wait(t.Context(), []string{kind}, time.Hour); err != nil { // it returns, and the claim tells
+	if err := d.Wait(t.Context(), []string{kind}, nil, time.Hour); err != nil { // it returns, and the claim tells
 		t.Fatalf("wait: %v", err)
 	}
 	if _, err := d.Claim(t.Context(), queue.ClaimRequest{Worker: uuid.New(), Most: 1, Kinds: []string{kind}}); !errors.Is(err, redisq.ErrAway) {
@@ -419,7 +419,7 @@ func TestFullRedisGoesOn(t *testing.T) {
 	if _, err := d.Sweep(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if err := d.Wait(t.Context(), []string{kind}, time.Minute); err != nil {
+	if err := d.Wait(t.Context(), []string{kind}, nil, time.Minute); err != nil {
 		t.Fatal(err)
 	}
 	second := register(t, d)
@@ -477,7 +477,7 @@ func TestHungRedisHoldsNobodyBack(t *testing.T) {
 	}
 	enqueue(t, d, 1)
 	for n := 0; n < 21; {
-		if err := d.Wait(t.Context(), []string{kind}, time.Minute); err != nil {
+		if err := d.Wait(t.Context(), []string{kind}, nil, time.Minute); err != nil {
 			t.Fatal(err)
 		}
 		got := claim(t, d, w, 100)
@@ -495,7 +495,7 @@ func TestWaitOfAnotherProcessIsWoken(t *testing.T) {
 	const rounds = 50
 	for range rounds {
 		woken := make(chan error, 1)
-		go func() { woken <- d.Wait(t.Context(), []string{kind}, time.Minute) }()
+		go func() { woken <- d.Wait(t.Context(), []string{kind}, nil, time.Minute) }()
 		begun := time.Now()
 		enqueue(t, peer, 1)
 		if err := <-woken; err != nil {
@@ -525,7 +525,7 @@ func TestClaimThatLeavesJobsWakesTheNext(t *testing.T) {
 		go func() {
 			taken <- func() error {
 				for {
-					if err := d.Wait(t.Context(), []string{kind}, time.Minute); err != nil {
+					if err := d.Wait(t.Context(), []string{kind}, nil, time.Minute); err != nil {
 						return err
 					}
 					got, err := d.Claim(t.Context(), queue.ClaimRequest{Worker: w, Most: 1, Kinds: []string{kind}})

@@ -68,11 +68,11 @@ func TestUserWithoutDangerousCommandsDoes(t *testing.T) {
 	d := openAs(t, redisq.Options{URL: url, Queue: "test", LockDir: t.TempDir()})
 	w := register(t, d)
 	enqueue(t, d, 1)
-	if err := d.Wait(t.Context(), []string{kind}, time.Second); err != nil {
+	if err := d.Wait(t.Context(), []string{kind}, nil, time.Second); err != nil {
 		t.Fatal(err)
 	}
 	report(t, d, w, claim(t, d, w, 1)...)
-	if err := d.Wait(t.Context(), []string{kind}, time.Millisecond); err != nil {
+	if err := d.Wait(t.Context(), []string{kind}, nil, time.Millisecond); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := d.Sweep(t.Context()); err != nil {

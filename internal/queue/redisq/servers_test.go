@@ -67,7 +67,7 @@ func keepsTheContract(t *testing.T, s *server) {
 	var n atomic.Int64
 	var mu sync.Mutex
 	folders := make(map[*testing.T]string)
-	queuetest.Run(t, func(t *testing.T, now func() time.Time) (queue.Driver, func()) {
+	queuetest.RunWithoutLanes(t, func(t *testing.T, now func() time.Time) (queue.Driver, func()) {
 		mu.Lock()
 		if folders[t] == "" {
 			folders[t] = t.TempDir()
@@ -83,7 +83,7 @@ func keepsTheContract(t *testing.T, s *server) {
 				t.Error(err)
 			}
 		}
-	})
+	}, false)
 }
 
 // Valkey calls itself so and counts its versions from 7.2 on; the checks of a server's configuration must find it good.

@@ -36,12 +36,12 @@ end
 return {least}
 `
 
-// Wait implements queue.Driver. A process whose callers wait for different kinds may see a job of a kind that none of them
+// Wait implements queue.Driver; full lanes end it like any other. A process whose callers wait for different kinds may see a job of a kind that none of them
 // waited for before up to a second late; so does one whose connection for blocking commands does not work, which is logged.
 //
 // It says nothing of a queue that fails: it returns soon, for the claim that follows says what is the matter at that time. An error
 // of its own would be read after other calls, and tell an outage that is over.
-func (d *Driver) Wait(ctx context.Context, kinds []string, most time.Duration) error {
+func (d *Driver) Wait(ctx context.Context, kinds, _ []string, most time.Duration) error {
 	d.kinds.meet(kinds...)
 	failed := 0 // pops in a row
 	for begun := time.Now(); ; {

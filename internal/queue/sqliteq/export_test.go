@@ -1,4 +1,4 @@
 package sqliteq
 
 // StatusQueries are the queries of Status, for the test of their plans.
-func StatusQueries() []string { return []string{readyQuery, restQuery} }
+func StatusQueries() []string { return []string{countQuery, restQuery} }

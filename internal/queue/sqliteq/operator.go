@@ -16,7 +16,7 @@ func (d *Driver) Status(ctx context.Context) (queue.Status, error) {
 	err := d.db.Read(ctx, func(r store.Reader) error {
 		for p := range s.Ready {
 			at := &s.Ready[p]
-			if err := r.Get([]any{&at.Jobs, store.Moment{To: &at.Oldest}}, readyQuery, d.queue, p); err != nil {
+			if err := r.Get([]any{&at.Jobs, store.Moment{To: &at.Oldest}}, countQuery, d.queue, p); err != nil {
 				return err
 			}
 		}
@@ -30,11 +30,12 @@ func (d *Driver) Status(ctx context.Context) (queue.Status, error) {
 
 // The queries of Status. Each count goes by an index of its state, which is chosen only where the state is written out. The least
 // time is asked for by itself: beside a count it would be compared with each entry, where it is the first one.
-const (
-	readyQuery = `SELECT (SELECT count(*) FROM job WHERE queue = $1 AND state = 0 AND priority = $2),
-		(SELECT min(run_at_ms) FROM job WHERE queue = $1 AND state = 0 AND priority = $2)`
-	restQuery = `SELECT (SELECT count(*) FROM job WHERE queue = $1 AND state = 1),
-		(SELECT count(*) FROM job WHERE queue = $1 AND state = 2), (SELECT min(run_at_ms) FROM job WHERE queue = $1 AND state = 2),
+var (
+	countQuery = lanes("every", "0") + `SELECT coalesce(sum((SELECT count(*) FROM job WHERE queue = $1 AND state = 0 AND kind = o.kind AND lane = o.lane AND priority = $2)), 0),
+		min((SELECT min(run_at_ms) FROM job WHERE queue = $1 AND state = 0 AND kind = o.kind AND lane = o.lane AND priority = $2)) FROM found o WHERE lane IS NOT NULL`
+	restQuery = lanes("every", "2") + ` SELECT (SELECT count(*) FROM job WHERE queue = $1 AND state = 1),
+		(SELECT count(*) FROM job WHERE queue = $1 AND state = 2),
+		(SELECT min((SELECT min(run_at_ms) FROM job WHERE queue = $1 AND state = 2 AND kind = o.kind AND lane = o.lane)) FROM found o WHERE lane IS NOT NULL),
 		(SELECT count(*) FROM job WHERE queue = $1 AND state = 3)`
 )
 
@@ -60,7 +61,7 @@ func (d *Driver) List(ctx context.Context, f queue.Filter) ([]queue.Listed, erro
 			var state int
 			var notAfter int64
 			var worker []byte
-			err := scan(&l.ID, &l.Kind, &l.Priority, &state, store.Moment{To: &l.RunAt}, &notAfter, &worker, &l.Crashes, &l.Reason)
+			err := scan(&l.ID, &l.Kind, &l.Lane, &l.Priority, &state, store.Moment{To: &l.RunAt}, &notAfter, &worker, &l.Crashes, &l.Reason)
 			if err != nil {
 				return err
 			}
@@ -71,7 +72,7 @@ func (d *Driver) List(ctx context.Context, f queue.Filter) ([]queue.Listed, erro
 			l.State, err = stateName(state)
 			all = append(all, l)
 			return err
-		}, `SELECT id, kind, priority, state, run_at_ms, not_after_ms, worker, crashes, reason FROM job
+		}, `SELECT id, kind, lane, priority, state, run_at_ms, not_after_ms, worker, crashes, reason FROM job
 			WHERE queue = $1 AND ($2 = 0 OR id = $3) AND ($4 = -1 OR state = $4) ORDER BY state, run_at_ms, id LIMIT $5`,
 			d.queue, store.Flag(f.ID != [16]byte{}), f.ID[:], slices.Index(queue.States(), f.State), most)
 	})

@@ -2,10 +2,8 @@ package sqliteq
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"errors"
-	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -18,13 +16,13 @@ import (
 // after its end gets higher ones: a late report about its former life must not fit.
 func (d *Driver) putJob(tx *store.Tx, now time.Time, j queue.Job) {
 	state, runAt, notAfter := times(now, j.RunAt, j.NotAfter)
-	tx.Put(`INSERT INTO job (id, queue, kind, priority, state, run_at_ms, not_after_ms, token, verdict, crashes, payload, reason, created_ms)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 0, 0, $9, '', $10)
-		ON CONFLICT (id) DO UPDATE SET queue = excluded.queue, kind = excluded.kind, priority = excluded.priority, state = excluded.state,
+	tx.Put(`INSERT INTO job (id, queue, kind, lane, priority, state, run_at_ms, not_after_ms, token, verdict, crashes, payload, reason, created_ms)
+		VALUES ($1, $2, $3, $11, $4, $5, $6, $7, $8, 0, 0, $9, '', $10)
+		ON CONFLICT (id) DO UPDATE SET queue = excluded.queue, kind = excluded.kind, lane = excluded.lane, priority = excluded.priority, state = excluded.state,
 			run_at_ms = excluded.run_at_ms, not_after_ms = excluded.not_after_ms, swept_owner = NULL, crashes = 0,
 			payload = excluded.payload, reason = '', created_ms = excluded.created_ms
 		WHERE job.state = 3`,
-		j.ID[:], d.queue, j.Kind, int(j.Priority), state, runAt, notAfter, store.Millis(now), j.Payload, store.Millis(now))
+		j.ID[:], d.queue, j.Kind, int(j.Priority), state, runAt, notAfter, store.Millis(now), j.Payload, store.Millis(now), j.Lane)
 }
 
 // times returns a waiting job's state (0 ready, 2 scheduled) and its times as they are stored (no end: 0). It is due at its
@@ -45,50 +43,6 @@ func times(now, runAt, notAfter time.Time) (state int, runAtMS, notAfterMS int64
 	return state, runAtMS, notAfterMS
 }
 
-// promote makes scheduled jobs ready whose time has come, the oldest first; a bounded number, so that no commit grows long.
-func (d *Driver) promote(tx *store.Tx, now time.Time) {
-	tx.Put(`UPDATE job SET state = 0 WHERE id IN (
-		SELECT id FROM job WHERE queue = $1 AND state = 2 AND run_at_ms <= $2 ORDER BY run_at_ms LIMIT 500)`, d.queue, store.Millis(now))
-}
-
-// from says which priorities a lease takes from.
-type from struct{ first, last queue.Priority }
-
-// urgentFirst takes from all priorities, the most urgent first.
-func urgentFirst() from { return from{queue.Urgent, queue.Idle} }
-
-// only takes from one priority.
-func only(p queue.Priority) from { return from{p, p} }
-
-// leaseReady leases ready jobs by priority, then by age. The index job_ready gives that order without sorting; jobs of kinds
-// that the caller does not name are passed over one by one.
-func (d *Driver) leaseReady(tx *store.Tx, now time.Time, req queue.ClaimRequest, f from) ([]queue.Claimed, error) {
-	var got []queue.Claimed
-	err := tx.Query(func(scan store.Scan) error {
-		c := queue.Claimed{Worker: req.Worker}
-		var runAt, notAfter int64
-		var swept []byte
-		err := scan(&c.ID, &c.Kind, &c.Priority, &runAt, &notAfter, &c.Token, &c.Verdict, &c.Crashes, &swept, &c.Payload)
-		if err != nil {
-			return err
-		}
-		c.RunAt = store.Time(runAt)
-		if notAfter != 0 {
-			c.NotAfter = store.Time(notAfter)
-		}
-		copy(c.SweptOwner[:], swept)
-		got = append(got, c)
-		return nil
-	}, `UPDATE job SET state = 1, worker = $1, token = token + 1,
-			verdict = CASE WHEN crashes >= $2 THEN 2 WHEN not_after_ms > 0 AND not_after_ms <= $3 THEN 1 ELSE 0 END
-		WHERE id IN (SELECT id FROM job WHERE queue = $4 AND state = 0 AND priority BETWEEN $5 AND $6
-			AND kind IN (SELECT value FROM json_each($7)) ORDER BY priority, run_at_ms, id LIMIT $8)
-		RETURNING id, kind, priority, run_at_ms, not_after_ms, token, verdict, crashes, swept_owner, payload`,
-		req.Worker[:], queue.CrashesPoison, store.Millis(now), d.queue, int(f.first), int(f.last), list(req.Kinds), req.Most)
-	slices.SortFunc(got, inOrder) // RETURNING promises none
-	return got, err
-}
-
 // inOrder sorts claims as they are to be begun: by priority, then by age.
 func inOrder(a, b queue.Claimed) int {
 	if a.Priority != b.Priority {
@@ -100,12 +54,12 @@ func inOrder(a, b queue.Claimed) int {
 	return bytes.Compare(a.ID[:], b.ID[:])
 }
 
-// list is a list of strings for json_each: one statement for every length.
-func list(s []string) string {
+// list is a list for json_each: one statement for every length.
+func list[T string | queue.Priority](s []T) string {
 	if s == nil {
-		s = []string{}
+		s = []T{}
 	}
-	text, _ := json.Marshal(s) //nolint:errchkjson // strings always marshal
+	text, _ := json.Marshal(s) //nolint:errchkjson // strings and numbers always marshal
 	return string(text)
 }
 
@@ -179,32 +133,4 @@ func (d *Driver) leased(r store.Reader, worker uuid.UUID) ([]uuid.UUID, error) {
 func (d *Driver) giveBack(tx *store.Tx, worker, id uuid.UUID) {
 	tx.Put(`UPDATE job SET state = 0, worker = NULL WHERE id = $1 AND worker = $2 AND state = 1`, id[:], worker[:])
 	tx.Signal()
-}
-
-// nextDue returns when the next job of the kinds is due: a time in the past when one is ready, the zero time when there is none.
-func (d *Driver) nextDue(ctx context.Context, kinds []string) (next time.Time, err error) {
-	err = d.db.Read(ctx, func(r store.Reader) error {
-		var ms int64
-		err := r.Get([]any{&ms}, `SELECT run_at_ms FROM job WHERE queue = $1 AND state = 0 AND kind IN (SELECT value FROM json_each($2))
-			ORDER BY priority LIMIT 1`, d.queue, list(kinds))
-		if err == nil {
-			next = time.Unix(0, 0)
-			return nil
-		}
-		if !errors.Is(err, store.ErrNotFound) {
-			return err
-		}
-		err = r.Get([]any{&ms}, `SELECT run_at_ms FROM job WHERE queue = $1 AND state = 2 AND kind IN (SELECT value FROM json_each($2))
-			ORDER BY run_at_ms LIMIT 1`, d.queue, list(kinds))
-		switch {
-		case errors.Is(err, store.ErrNotFound):
-			next = time.Time{}
-			return nil
-		case err != nil:
-			return err
-		}
-		next = store.Time(ms)
-		return nil
-	})
-	return next, err
 }

@@ -60,8 +60,8 @@ func (d *Driver) Close() error { return d.locks.Close() }
 // Enqueue implements queue.Driver. The jobs are on disk when it returns.
 func (d *Driver) Enqueue(ctx context.Context, jobs ...queue.Job) error {
 	for _, j := range jobs {
-		if len(j.Payload) > queue.MostPayload {
-			return fmt.Errorf("enqueue %s: %w", j.ID, queue.ErrPayload)
+		if err := j.Check(); err != nil {
+			return fmt.Errorf("enqueue %s: %w", j.ID, err)
 		}
 	}
 	err := d.db.Write(ctx, func(tx *store.Tx) error {
@@ -74,7 +74,7 @@ func (d *Driver) Enqueue(ctx context.Context, jobs ...queue.Job) error {
 	return nil
 }
 
-// EnqueueTx implements queue.TxDriver. The caller keeps payloads below queue.MostPayload.
+// EnqueueTx implements queue.TxDriver. The caller keeps to what queue.Job.Check asks for.
 func (d *Driver) EnqueueTx(tx *store.Tx, jobs ...queue.Job) {
 	now := d.db.Now()
 	for _, j := range jobs {
@@ -99,6 +99,13 @@ func (d *Driver) Hasten(ctx context.Context, id uuid.UUID) error {
 func (d *Driver) HastenTx(tx *store.Tx, id uuid.UUID) {
 	tx.Put(`UPDATE job SET state = 0, run_at_ms = min(run_at_ms, $3) WHERE id = $1 AND queue = $2 AND state = 2`, id[:], d.queue, store.Millis(d.db.Now()))
 	tx.Signal()
+}
+
+// RemoveTx implements queue.TxDriver.
+func (d *Driver) RemoveTx(tx *store.Tx, ids ...uuid.UUID) {
+	for _, id := range ids {
+		tx.Put(`DELETE FROM job WHERE id = $1 AND state <> 1`, id[:])
+	}
 }
 
 // Claim implements queue.Driver.
@@ -131,25 +138,6 @@ func (d *Driver) Claim(ctx context.Context, req queue.ClaimRequest) ([]queue.Cla
 		return nil, queue.ErrLost
 	}
 	return got, nil
-}
-
-// lease promotes what is due and leases up to req.Most jobs in the order in which they are to be begun.
-func (d *Driver) lease(tx *store.Tx, now time.Time, req queue.ClaimRequest, lowestFirst bool) ([]queue.Claimed, error) {
-	d.promote(tx, now)
-	if !lowestFirst {
-		return d.leaseReady(tx, now, req, urgentFirst())
-	}
-	var all []queue.Claimed
-	for p := queue.Idle; p >= queue.Urgent && len(all) < req.Most; p-- {
-		rest := req
-		rest.Most = req.Most - len(all)
-		got, err := d.leaseReady(tx, now, rest, only(p))
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, got...)
-	}
-	return all, nil
 }
 
 // Report implements queue.Driver.
@@ -212,7 +200,7 @@ func (d *Driver) answer(what string, worker uuid.UUID, known bool, err error) er
 }
 
 // Wait implements queue.Driver.
-func (d *Driver) Wait(ctx context.Context, kinds []string, most time.Duration) error {
+func (d *Driver) Wait(ctx context.Context, kinds, full []string, most time.Duration) error {
 	bell, stop := d.db.Subscribe() // before the first look, so that nothing falls between
 	defer stop()
 	for begun := time.Now(); ; {
@@ -220,7 +208,7 @@ func (d *Driver) Wait(ctx context.Context, kinds []string, most time.Duration) e
 		if pause <= 0 {
 			return nil
 		}
-		next, err := d.nextDue(ctx, kinds)
+		next, err := d.nextDue(ctx, kinds, full)
 		if err != nil {
 			return fmt.Errorf("look for the next job: %w", err)
 		}

@@ -144,7 +144,7 @@ func TestJobCommitsWithTheTransaction(t *testing.T) {
 	}
 	kept := job()
 	woken := make(chan error, 1)
-	go func() { woken <- d.Wait(t.Context(), []string{kind}, time.Minute) }()
+	go func() { woken <- d.Wait(t.Context(), []string{kind}, nil, time.Minute) }()
 	if err := db.Write(t.Context(), func(tx *store.Tx) error { d.EnqueueTx(tx, kept); return nil }); err != nil {
 		t.Fatal(err)
 	}
@@ -286,7 +286,7 @@ func TestWaitSeesAnotherHandlesJob(t *testing.T) {
 	_, peer := opened(t, dir, nil)
 	for range 20 {
 		woken := make(chan error, 1)
-		go func() { woken <- d.Wait(t.Context(), []string{kind}, time.Minute) }()
+		go func() { woken <- d.Wait(t.Context(), []string{kind}, nil, time.Minute) }()
 		if err := peer.Enqueue(t.Context(), job()); err != nil {
 			t.Fatal(err)
 		}
@@ -326,5 +326,44 @@ func TestFailedClaimKeepsTheReportsForTheNext(t *testing.T) {
 	}
 	if got := claim(t, d, w, 1); len(got) != 0 {
 		t.Fatal("the job is there still")
+	}
+}
+
+func TestJobGoesWithTheTransactionThatEndsItsRow(t *testing.T) {
+	t.Parallel()
+	db, d := opened(t, t.TempDir(), nil)
+	w := register(t, d)
+	leased, ready, later, dead := job(), job(), job(), job()
+	later.RunAt = time.Now().Add(time.Hour)
+	all := []uuid.UUID{leased.ID, ready.ID, later.ID, dead.ID}
+	if err := d.Enqueue(t.Context(), dead); err != nil {
+		t.Fatal(err)
+	}
+	c := one(t, d, w)
+	if err := d.Report(t.Context(), w, queue.Result{ID: c.ID, Token: c.Token, Action: queue.Dead}); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Enqueue(t.Context(), leased); err != nil {
+		t.Fatal(err)
+	}
+	c = one(t, d, w)
+	if err := d.Enqueue(t.Context(), ready, later); err != nil {
+		t.Fatal(err)
+	}
+	remove := func(end error) error {
+		return db.Write(t.Context(), func(tx *store.Tx) error { d.RemoveTx(tx, all...); return end })
+	}
+	count := func() int {
+		jobs, err := d.List(t.Context(), queue.Filter{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(jobs)
+	}
+	if err := remove(errUndo); !errors.Is(err, errUndo) || count() != 4 {
+		t.Fatalf("%v, %d jobs after a transaction that was undone", err, count())
+	}
+	if err := remove(nil); err != nil || count() != 1 || !held(t, db, d, c) {
+		t.Fatalf("%v, %d jobs are left, want the leased one", err, count())
 	}
 }

@@ -135,15 +135,15 @@ CREATE TABLE job (
     payload      BLOB,
     reason       TEXT     NOT NULL, -- of a dead job
     created_ms   BIGINT   NOT NULL
-);
+, lane TEXT NOT NULL DEFAULT '');
 
 CREATE INDEX job_dead ON job (queue) WHERE state = 3;
 
-CREATE INDEX job_due ON job (queue, run_at_ms) WHERE state = 2;
+CREATE INDEX job_due ON job (queue, kind, lane, run_at_ms, id) WHERE state = 2;
 
 CREATE INDEX job_leased ON job (worker) WHERE state = 1;
 
-CREATE INDEX job_ready ON job (queue, priority, run_at_ms, id) WHERE state = 0;
+CREATE INDEX job_ready ON job (queue, kind, lane, priority, run_at_ms, id, not_after_ms) WHERE state = 0;
 
 CREATE TABLE lease (
     name       TEXT   NOT NULL PRIMARY KEY,
