@@ -17,8 +17,9 @@ export CGO_ENABLED = 0
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-build: ## build bin/otpost and bin/privacyidea-queue-huey
-	go build -o "$(BIN)/" ./cmd/...
+build: ## build bin/otpost, and link bin/privacyidea-queue-huey to it
+	go build -o "$(BIN)/otpost" ./cmd/otpost
+	ln -sf otpost "$(BIN)/privacyidea-queue-huey"
 
 test: ## bring what the tests need, then vet, build and run all of them (15 minutes at most)
 	scripts/test
@@ -63,10 +64,11 @@ bench-overview: ## measure the overview's page on 100,000 deliveries (docs/perfo
 demo: ## run otpost demo: one login, inline and queued, in one process
 	go run ./cmd/otpost demo
 
-install: build ## install programs, services, sample files and manual below PREFIX (/usr/local); what is in SYSCONFDIR (/etc) stays
+install: build ## install the program, its link, services, sample files and manual below PREFIX (/usr/local); what is in SYSCONFDIR (/etc) stays
 	install -d "$(DESTDIR)$(PREFIX)/bin" "$(DESTDIR)$(PREFIX)/lib/systemd/system" "$(DESTDIR)$(PREFIX)/lib/sysusers.d" \
 		"$(DESTDIR)$(DOCDIR)" "$(DESTDIR)$(SYSCONFDIR)/default" "$(DESTDIR)$(SYSCONFDIR)/logrotate.d"
-	install -m 0755 "$(BIN)/otpost" "$(BIN)/privacyidea-queue-huey" "$(DESTDIR)$(PREFIX)/bin/"
+	install -m 0755 "$(BIN)/otpost" "$(DESTDIR)$(PREFIX)/bin/"
+	ln -sf otpost "$(DESTDIR)$(PREFIX)/bin/privacyidea-queue-huey"
 	for unit in otpost otpost-worker; do \
 		sed -e 's|@PREFIX@|$(PREFIX)|g' -e 's|@SYSCONFDIR@|$(SYSCONFDIR)|g' "packaging/systemd/$$unit.service" \
 			>"$(DESTDIR)$(PREFIX)/lib/systemd/system/$$unit.service" && \

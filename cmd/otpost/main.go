@@ -1,4 +1,5 @@
-// Command otpost is the authentication server, its worker and its tools. `otpost --help` lists them.
+// Command otpost is the authentication server, its worker and its tools. `otpost --help` lists them. Started under the name
+// privacyidea-queue-huey (a link is enough) it is privacyIDEA's worker.
 package main
 
 import (
@@ -7,4 +8,4 @@ import (
 	"otpost/internal/cli"
 )
 
-func main() { os.Exit(cli.Main("otpost", os.Args[1:])) }
+func main() { os.Exit(cli.Main(os.Args)) }

@@ -1,6 +1,5 @@
-// Command privacyidea-queue-huey is the worker under privacyIDEA's name.
-//
-// Its options are those that privacyIDEA's manual gives it.
+// Command privacyidea-queue-huey is the worker under privacyIDEA's name, for `go install ./cmd/...`, which makes no links. What is
+// installed and shipped otherwise is a link of this name to otpost.
 package main
 
 import (
@@ -9,4 +8,4 @@ import (
 	"otpost/internal/cli"
 )
 
-func main() { os.Exit(cli.Main("privacyidea-queue-huey", os.Args[1:])) }
+func main() { os.Exit(cli.Main(append([]string{"privacyidea-queue-huey"}, os.Args[1:]...))) }

@@ -7,8 +7,6 @@ import (
 	"io/fs"
 	"os"
 	"sync"
-
-	"golang.org/x/sys/unix"
 )
 
 // LogFile is a log file that a rotation may move away: Reopen makes a new one under the name. It is safe for concurrent use;
@@ -22,24 +20,28 @@ type LogFile struct {
 	torn bool      // the last line in the file has no end
 }
 
-// OpenLogFile opens or makes a log file for appending, readable by its owner alone. A symbolic link is refused: whoever may
-// write the folder must not choose where we write.
+// OpenLogFile opens or makes a log for appending; a new file is readable by its owner alone. openLog says which names are taken.
 func OpenLogFile(name string) (*LogFile, error) {
-	l := &LogFile{name: name, tell: io.Discard}
-	return l, l.Reopen()
+	file, err := openLog(name)
+	if err != nil {
+		return nil, fmt.Errorf("open log: %w", err)
+	}
+	return &LogFile{name: name, file: file, tell: io.Discard}, nil
 }
 
-// Reopen opens the name again. When that fails the file that is open stays in use.
+// Reopen opens the name again, unless it means a descriptor: that stays what it is. When the open fails the file that is open
+// stays in use.
 func (l *LogFile) Reopen() error {
-	file, err := os.OpenFile(l.name, os.O_CREATE|os.O_WRONLY|os.O_APPEND|unix.O_NOFOLLOW, 0o600)
+	if _, ok := descriptor(l.name); ok {
+		return nil
+	}
+	file, err := openLog(l.name)
 	if err != nil {
 		return fmt.Errorf("open log: %w", err)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.file != nil {
-		l.file.Close() //nolint:errcheck // every line was written in one call
-	}
+	l.file.Close() //nolint:errcheck // every line was written in one call
 	l.file = file
 	return nil
 }

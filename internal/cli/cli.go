@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"syscall"
 
 	"github.com/alecthomas/kong"
@@ -18,7 +19,7 @@ import (
 	"otpost/internal/config"
 )
 
-// hueyName is the name under which the program is the original's worker.
+// hueyName is the name under which the program is privacyIDEA's worker, by a link or a copy.
 const hueyName = "privacyidea-queue-huey"
 
 // commands are the commands of otpost. Their help texts are what an administrator reads first.
@@ -55,10 +56,14 @@ func (f configFlag) load(s streams) (*config.Config, error) {
 	return c, nil
 }
 
-// Main runs the program under its name and returns its exit code.
-func Main(name string, args []string) int {
+// Main runs a command line, whose first element is the name that the program was started under (os.Args), and returns its exit code.
+func Main(args []string) int {
 	syscall.Umask(0o077) // nothing that otpost makes is for others
-	return run(context.Background(), name, args, streams{os.Stdin, os.Stdout, os.Stderr})
+	name := "otpost"
+	if len(args) > 0 && filepath.Base(args[0]) == hueyName {
+		name = hueyName
+	}
+	return run(context.Background(), name, args[min(1, len(args)):], streams{os.Stdin, os.Stdout, os.Stderr})
 }
 
 func run(ctx context.Context, name string, args []string, s streams) int {

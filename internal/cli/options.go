@@ -11,7 +11,7 @@ import (
 // workerOptions and ignoredOptions are the one table of the options that huey 3.5's consumer has: help, parser, log and
 // docs/compatibility.md follow it. These are the options that act.
 type workerOptions struct {
-	Logfile         string   `short:"l" default:"privacyidea-queue.log" placeholder:"FILE" help:"Write the log here; SIGHUP opens it anew."`
+	Logfile         string   `short:"l" default:"privacyidea-queue.log" placeholder:"FILE" help:"Write the log here; - is standard output; SIGHUP opens a file anew."`
 	Workers         int      `short:"w" default:"1" placeholder:"N" help:"Workers, each with up to 32 messages in flight."`
 	Verbose         bool     `short:"v" help:"Log every job too (level DEBUG). Of -v and -q the last one counts."`
 	Quiet           bool     `short:"q" help:"Log warnings and errors only."`

@@ -25,19 +25,19 @@ type Programs struct{ Dir string }
 // Path returns the file of a program.
 func (p Programs) Path(name string) string { return filepath.Join(p.Dir, name) }
 
-// Build builds the programs into dir, with CGO_ENABLED=0 as they are shipped.
+// Build builds otpost into dir, with CGO_ENABLED=0, and links privacyidea-queue-huey to it, as they are shipped.
 func Build(dir string) (Programs, error) {
 	root, err := Root()
 	if err != nil {
 		return Programs{}, err
 	}
-	build := exec.Command("go", "build", "-o", dir+string(os.PathSeparator), "./cmd/...")
+	build := exec.Command("go", "build", "-o", filepath.Join(dir, "otpost"), "./cmd/otpost")
 	build.Dir = root
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		return Programs{}, errors.New("go build: " + err.Error() + "\n" + string(out))
 	}
-	return Programs{dir}, nil
+	return Programs{dir}, os.Symlink("otpost", filepath.Join(dir, "privacyidea-queue-huey"))
 }
 
 // Root returns the repository's folder: the one of this file's module.
