@@ -127,6 +127,17 @@ func (a *Administrators) List(ctx context.Context) ([]Administrator, error) {
 	return list, nil
 }
 
+// Known reports whether name is an administrator.
+func (a *Administrators) Known(ctx context.Context, name string) (known bool, err error) {
+	err = a.db.Read(ctx, func(r store.Reader) error {
+		return r.Get([]any{&known}, `SELECT EXISTS (SELECT 1 FROM administrator WHERE name = $1)`, name)
+	})
+	if err != nil {
+		return false, fmt.Errorf("look up administrator: %w", err)
+	}
+	return known, nil
+}
+
 // CheckPassword reports whether name is an administrator with this password. An unknown name takes as long as a known one. client
 // is the caller's address; fault 5003: out of hashing slots. The guess must have been paid (Guard.Pay).
 func (a *Administrators) CheckPassword(ctx context.Context, name string, password secret.Text, client string) (bool, error) {

@@ -66,6 +66,7 @@ type App struct {
 	servers    *mail.Servers
 	delivery   *delivery.Service
 	journal    *audit.Journal
+	guard      *access.Guard // of /auth
 	page       *webui.Site
 	handler    http.Handler // of all paths
 	life       life         // what the service manager is told
@@ -150,10 +151,11 @@ func (a *App) wire(ctx context.Context, keys *secret.Keys) error {
 	})
 	a.Administrators = access.NewAdministrators(a.db, peppered{passwords, c.Pepper})
 	a.journal = audit.New(a.db)
+	a.guard = access.NewGuard(a.db)
 	api := httpapi.New(httpapi.Deps{
 		Login:  login.New(login.Options{DB: a.db, Users: users, Tokens: tokens, Settings: settings, Deliveries: a.delivery, Log: a.log}),
 		Tokens: tokens, Users: users, Servers: a.servers, Delivery: a.delivery, Settings: settings, Queue: a.driver,
-		Administrators: a.Administrators, Guard: access.NewGuard(a.db), Journal: a.journal,
+		Administrators: a.Administrators, Guard: a.guard, Journal: a.journal,
 		Sessions: access.NewSessions(a.db, access.Options{Key: secret.Text(c.SecretKey.Reveal()), SuperuserRealms: c.SuperuserRealms}),
 		Unanswered: func(ctx context.Context, transaction string) ([]challenge.Challenge, error) {
 			return challenge.Unanswered(ctx, a.db, transaction)

@@ -23,7 +23,7 @@ func (a *App) relay(ctx context.Context, worker bool) {
 	}
 }
 
-// eachMinute deletes challenges that ended and rows of the journal that are too old, and warns when mails wait and no worker is
+// eachMinute deletes challenges that ended, old rows of wrong passwords and rows of the journal that are too old, and warns when mails wait and no worker is
 // seen.
 func (a *App) eachMinute(ctx context.Context) {
 	tick := time.NewTicker(time.Minute)
@@ -38,6 +38,9 @@ func (a *App) eachMinute(ctx context.Context) {
 			challenge.Prune(tx, a.db.Now())
 			return nil
 		})
+		if err == nil {
+			err = a.guard.Prune(ctx)
+		}
 		if keep := a.config.AuditKeep; err == nil && keep > 0 {
 			err = a.journal.Prune(ctx, a.db.Now().Add(-keep))
 		}

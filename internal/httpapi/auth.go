@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"slices"
@@ -33,8 +34,8 @@ func (s *server) auth(w http.ResponseWriter, r *http.Request) error {
 	if p.Text("password") == "" || len(name) > longestName {
 		return badCredentials(nil)
 	}
-	key := strings.ToLower(name) // without the parameter realm, which a guesser could vary
-	if err := s.Guard.Pay(r.Context(), key, c.client); err != nil {
+	key, err := s.pay(r, name, p)
+	if err != nil {
 		return err
 	}
 	id, err := s.recognise(r, name, p)
@@ -48,6 +49,40 @@ func (s *server) auth(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	return s.welcome(w, r, id)
+}
+
+// pay counts the guess and returns the name that it counts for. A user's is the same however the name is typed, and an
+// administrator's is without the parameter realm, which a guesser could vary. A user store that cannot be read knows no names here:
+// recognise returns its error.
+func (s *server) pay(r *http.Request, name string, p Params) (key string, err error) {
+	ctx, client := r.Context(), callOf(r).client
+	key = strings.ToLower(name)
+	known, err := s.Administrators.Known(ctx, name)
+	if err != nil {
+		return "", err
+	}
+	if !known {
+		if u, err := s.userOf(ctx, name, p); err == nil {
+			key, known = strings.ToLower(u.Login+"@"+u.Realm), true
+		}
+	}
+	if known {
+		return key, s.Guard.Pay(ctx, key, client)
+	}
+	return key, s.Guard.PayUnknown(ctx, key, client)
+}
+
+// userOf returns the user of a realm whom a typed name means. user.ErrNotFound: there is none.
+func (s *server) userOf(ctx context.Context, name string, p Params) (user.User, error) {
+	values, err := s.Settings.Load(ctx)
+	if err != nil {
+		return user.User{}, err
+	}
+	login, realm, err := s.Users.Split(ctx, name, p.Text("realm"), values.SplitAtSign())
+	if err != nil {
+		return user.User{}, err
+	}
+	return s.Users.Find(ctx, login, realm)
 }
 
 // recognise returns who name and password belong to, or fault 4031.

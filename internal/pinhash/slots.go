@@ -3,6 +3,7 @@ package pinhash
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"runtime"
 	"slices"
 	"sync"
@@ -18,7 +19,8 @@ const (
 
 // Slots bounds how many hashes are computed at once, because each takes a core and megabytes. Who waits is served in turn, one
 // caller of each peer, so that a peer with many requests delays its own ones alone. A quarter of the slots (of one slot: none)
-// is kept for peers that were right within the last hour, so that strangers cannot take all. It is safe for concurrent use.
+// is kept for peers that were right within the last hour, so that strangers cannot take all. What it keeps of waiters is as much as
+// there are calls of Acquire under way. It is safe for concurrent use.
 type Slots struct {
 	reserve int
 	good    *recent[string, struct{}]
@@ -40,7 +42,6 @@ type line struct {
 
 type waiter struct {
 	served chan struct{} // closed when the slot is the waiter's
-	gone   bool
 }
 
 // NewSlots returns n slots, or as many as there are processors to use when n is 0. The clock may be nil: time.Now.
@@ -58,16 +59,17 @@ func NewSlots(n int, now func() time.Time) *Slots {
 	return &Slots{reserve: reserve, free: n, lines: make(map[string]*line), good: newRecent[string, struct{}](goodFor, goodPeers, now)}
 }
 
-// Acquire waits for a slot, at most 2 s: then ErrBusy, or the error of ctx when that ends before. peer says on whose behalf (a
-// client's address). release gives the slot back and must be called; its argument says whether the peer turned out to be
+// Acquire waits for a slot, at most 2 s: then ErrBusy, or the error of ctx when that ends before. peer says on whose behalf: a
+// client's address, of which its Network counts. release gives the slot back and must be called; its argument says whether the peer turned out to be
 // right. Calls after the first do nothing.
 func (s *Slots) Acquire(ctx context.Context, peer string) (release func(right bool), err error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
+	peer = Network(peer)
 	w := s.enter(peer)
 	if w != nil {
-		if err := s.wait(ctx, w); err != nil {
+		if err := s.wait(ctx, peer, w); err != nil {
 			return nil, err
 		}
 	}
@@ -97,7 +99,7 @@ func (s *Slots) enter(peer string) *waiter {
 	return w
 }
 
-func (s *Slots) wait(ctx context.Context, w *waiter) error {
+func (s *Slots) wait(ctx context.Context, peer string, w *waiter) error {
 	limit := time.NewTimer(maxWait)
 	defer limit.Stop()
 	var err error
@@ -115,9 +117,24 @@ func (s *Slots) wait(ctx context.Context, w *waiter) error {
 	case <-w.served: // it came in the same moment
 		return nil
 	default:
-		w.gone = true
+		s.giveUp(peer, w)
 		return err
 	}
+}
+
+// giveUp takes a waiter out of its peer's line, and the line with the last of them.
+func (s *Slots) giveUp(peer string, w *waiter) {
+	l := s.lines[peer]
+	l.waiters = slices.DeleteFunc(l.waiters, func(other *waiter) bool { return other == w })
+	if len(l.waiters) > 0 {
+		return
+	}
+	delete(s.lines, peer)
+	row := &s.strangers
+	if l.friend {
+		row = &s.friends
+	}
+	*row = slices.DeleteFunc(*row, func(other *line) bool { return other == l })
 }
 
 func (s *Slots) leave(peer string, right bool) {
@@ -154,19 +171,13 @@ func (s *Slots) next() *line {
 	return l
 }
 
-// serve gives a slot to the first of the line who still waits and puts the line back behind the others.
+// serve gives a slot to the first of the line and puts the line back behind the others.
 func (s *Slots) serve(l *line) {
-	for len(l.waiters) > 0 {
-		w := l.waiters[0]
-		l.waiters = l.waiters[1:]
-		if w.gone {
-			continue
-		}
-		s.free--
-		s.friendly = !s.friendly
-		close(w.served)
-		break
-	}
+	w := l.waiters[0]
+	l.waiters = l.waiters[1:]
+	s.free--
+	s.friendly = !s.friendly
+	close(w.served)
 	if len(l.waiters) == 0 {
 		delete(s.lines, l.peer)
 		return
@@ -181,4 +192,19 @@ func (s *Slots) queue(l *line, good bool) {
 	} else {
 		s.strangers = append(s.strangers, l)
 	}
+}
+
+// Network returns what stands for the network of a client's address where clients are counted: an IPv4 address itself, the /64 of
+// an IPv6 address, because one subscriber has all of its addresses (RFC 6177). What is no address stands for itself.
+func Network(client string) string {
+	at, err := netip.ParseAddr(client)
+	if err != nil {
+		return client
+	}
+	at = at.Unmap().WithZone("")
+	if at.Is4() {
+		return at.String()
+	}
+	network, _ := at.Prefix(64) // 64 is in the range of every IPv6 address
+	return network.String()
 }

@@ -193,3 +193,53 @@ func TestNoSlotIsLostOrDoubled(t *testing.T) {
 		})
 	})
 }
+
+// What strangers make the slots keep ends with their requests.
+func TestWaitersThatGaveUpLeaveNothing(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := NewSlots(1, nil)
+		release := seat(t, s, "a")
+		for n := range 50 {
+			for range 3 {
+				go s.Acquire(t.Context(), fmt.Sprintf("192.0.2.%d", n)) //nolint:errcheck // it gives up
+			}
+		}
+		synctest.Wait()
+		if len(s.lines) != 50 {
+			t.Errorf("%d lines of waiters, want 50", len(s.lines))
+		}
+		time.Sleep(maxWait)
+		synctest.Wait()
+		if len(s.lines)+len(s.strangers)+len(s.friends) != 0 {
+			t.Errorf("the slots keep %d lines, %d of strangers and %d of friends", len(s.lines), len(s.strangers), len(s.friends))
+		}
+		release(false)
+		seat(t, s, "b")(false)
+	})
+}
+
+func TestAddressesOfOneNetworkShareALine(t *testing.T) {
+	t.Parallel()
+	for address, want := range map[string]string{
+		"192.0.2.1": "192.0.2.1", "::ffff:192.0.2.1": "192.0.2.1", "2001:db8::1": "2001:db8::/64", "2001:db8::ffff:1": "2001:db8::/64",
+		"2001:db8:0:1::1": "2001:db8:0:1::/64", "fe80::1%eth0": "fe80::/64", "administration": "administration", "": "",
+	} {
+		if got := Network(address); got != want {
+			t.Errorf("Network(%q) = %q, want %q", address, got, want)
+		}
+	}
+	synctest.Test(t, func(t *testing.T) {
+		s := NewSlots(1, nil)
+		release := seat(t, s, "a")
+		for n := range 5 {
+			go s.Acquire(t.Context(), fmt.Sprintf("2001:db8::%x", n)) //nolint:errcheck // it gives up
+		}
+		synctest.Wait()
+		if len(s.lines) != 1 {
+			t.Errorf("%d lines of one network, want 1", len(s.lines))
+		}
+		release(false)
+		time.Sleep(maxWait)
+	})
+}

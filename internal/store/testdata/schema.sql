@@ -47,9 +47,15 @@ CREATE TABLE auth_failure (
     name          TEXT   NOT NULL,
     client        TEXT   NOT NULL,
     count         BIGINT NOT NULL,
-    not_before_ms BIGINT NOT NULL,
+    not_before_ms BIGINT NOT NULL, known SMALLINT NOT NULL DEFAULT 1,
     PRIMARY KEY (name, client)
 );
+
+CREATE INDEX auth_failure_old ON auth_failure (not_before_ms);
+
+CREATE INDEX auth_failure_unknown ON auth_failure (not_before_ms) WHERE known = 0;
+
+CREATE INDEX auth_failure_unknown_client ON auth_failure (client, not_before_ms) WHERE known = 0;
 
 CREATE TABLE challenge (
     id             BLOB     NOT NULL PRIMARY KEY,
