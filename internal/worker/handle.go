@@ -21,17 +21,19 @@ type outcome struct {
 	panicked bool
 }
 
-// begin starts a handler for each job. A job that has killed workers waits until it can be alone, and more than one of them
-// would be in each other's way: the others go back.
+// begin starts a handler for each job. A suspect beside another one comes back later: at once it would fill the next claim. What is over
+// its lane's share goes back too, which happens only where the driver cannot tell lanes apart.
 func (r *run) begin(l *lease, got []queue.Claimed) {
 	for _, c := range got {
 		r.held[c.ID] = c
-		suspect := c.Verdict == queue.Run && c.Crashes >= queue.CrashesAlone
 		switch {
-		case r.claiming.Err() != nil, suspect && r.alone != nil:
-			r.giveBack(c)
-		case suspect:
-			r.alone = &c
+		case r.claiming.Err() != nil:
+			r.giveBack(c, queue.Result{Action: queue.Release})
+		case isSuspect(c) && r.suspect != nil:
+			r.giveBack(c, queue.Result{Action: queue.Retry, RunAt: r.now().Add(suspectAgain)})
+		case r.room(r.lanes[c.Lane]) == 0:
+			r.giveBack(c, queue.Result{Action: queue.Release})
+			r.over = true
 		default:
 			r.start(l, c)
 		}
@@ -39,8 +41,9 @@ func (r *run) begin(l *lease, got []queue.Claimed) {
 }
 
 // giveBack reports a claim that was not begun.
-func (r *run) giveBack(c queue.Claimed) {
-	r.add(outcome{claim: c, result: queue.Result{ID: c.ID, Token: c.Token, Action: queue.Release}})
+func (r *run) giveBack(c queue.Claimed, result queue.Result) {
+	result.ID, result.Token = c.ID, c.Token
+	r.add(outcome{claim: c, result: result})
 }
 
 // add puts an outcome to those that the next claim reports.
@@ -52,21 +55,15 @@ func (r *run) add(o outcome) {
 }
 
 func (r *run) start(l *lease, c queue.Claimed) {
-	r.busy++
+	r.enter(c.Lane)
 	r.begun++
-	ctx := context.WithValue(r.working, leaseKey{}, l)
-	go func() { r.ended <- r.handle(ctx, c) }()
-}
-
-// runAlone runs the job that waits for it. What has ended is reported first: a crash must not repeat it.
-func (r *run) runAlone() error {
-	if err := r.flush(r.working); err != nil {
-		return err
+	h := &hand{lease: l}
+	if isSuspect(c) {
+		r.suspect = newSuspect(c)
+		h.write = r.suspect.write
 	}
-	c := *r.alone
-	r.alone, r.solo = nil, true
-	r.start(r.current(), c)
-	return nil
+	ctx := context.WithValue(r.working, handKey{}, h)
+	go func() { r.ended <- r.handle(ctx, c) }()
 }
 
 // handle runs a kind. It returns whatever happens.
@@ -89,10 +86,11 @@ func (r *run) handle(ctx context.Context, c queue.Claimed) (o outcome) {
 
 // end takes note that a handler has ended.
 func (r *run) end(o outcome) {
-	if r.busy--; r.solo {
-		r.solo, r.maybeDue = false, true
-	}
 	id := o.claim.ID
+	r.leave(o.claim.Lane)
+	if s := r.suspect; s != nil && s.job.ID == id && s.job.Token == o.claim.Token {
+		r.suspect, r.maybeDue = nil, true
+	}
 	if o.panicked {
 		o.result.RunAt = r.now().Add(min(time.Second<<min(r.panics[id], 10), time.Minute))
 		if len(r.panics) >= 1000 { // of jobs that other workers have finished

@@ -37,14 +37,27 @@ func sinceBoot() time.Duration {
 	return time.Duration(t.Nano())
 }
 
-type leaseKey struct{}
+type handKey struct{}
+
+// hand is what the context of a handler carries.
+type hand struct {
+	lease *lease // under which its job was claimed
+	write func() // called before each write; nil: nothing
+}
 
 // MayStart reports, in the context of a handler, whether the lease under which its job was claimed still allows to begin what
-// cannot be taken back: not later than queue.StartUntil after the last beat that was answered. Outside of a handler there is
-// no lease, and it is true. It is safe for concurrent use.
+// cannot be taken back: not later than queue.StartUntil after the last beat that was answered. A handler asks before its writes
+// to the network; a suspect's first call ends the time in which it holds claims back. Outside of a handler there is no lease,
+// and it is true. It is safe for concurrent use.
 func MayStart(ctx context.Context) bool {
-	l, ok := ctx.Value(leaseKey{}).(*lease)
-	return !ok || l.fresh()
+	h, ok := ctx.Value(handKey{}).(*hand)
+	if !ok {
+		return true
+	}
+	if h.write != nil {
+		h.write()
+	}
+	return h.lease.fresh()
 }
 
 func (w *Worker) current() *lease {

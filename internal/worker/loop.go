@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -16,6 +17,7 @@ import (
 const (
 	waitMost    = time.Second            // one Wait for jobs
 	linger      = time.Millisecond       // how long a report waits for company while handlers are busy
+	overPause   = 100 * time.Millisecond // before the next claim, when the last one brought jobs of full lanes
 	firstPause  = 100 * time.Millisecond // after an error of the driver, doubled up to mostPause
 	mostPause   = 5 * time.Second
 	hardTime    = time.Second     // how long a hard stop waits for handlers to notice
@@ -37,9 +39,12 @@ type run struct {
 	flushAt  <-chan time.Time            // when the first of done has lingered
 	busy     int                         // handlers at work
 	begun    int                         // jobs that were given to a handler
-	alone    *queue.Claimed              // waits to run alone
-	solo     bool                        // a job runs alone
+	lanes    map[string]int              // handlers at work in each lane; absent: none
+	suspect  *suspect                    // at work; nil: none
 	waiting  bool                        // a Wait is under way
+	stopWait context.CancelFunc          // ends it
+	waitFull []string                    // the lanes whose jobs do not end it
+	over     bool                        // the last claim brought jobs of full lanes
 	maybeDue bool                        // a claim may bring something
 	unsure   bool                        // what the driver did last is not known: state what is held
 	stated   time.Duration               // when that was last done
@@ -92,9 +97,7 @@ func (r *run) step() error {
 		}
 	}
 	switch {
-	case r.alone != nil && r.busy == 0:
-		return r.runAlone()
-	case r.alone != nil || r.solo:
+	case r.apart():
 		return r.await()
 	case len(r.done) > 0 && r.busy == 0, len(r.done) == 0 && r.maybeDue && r.free() > 0:
 		return r.claim()
@@ -105,22 +108,32 @@ func (r *run) step() error {
 
 // await waits until there is something to do: a handler has ended, or a job may be due.
 func (r *run) await() error {
-	shut := r.alone != nil || r.solo
-	if !shut && !r.waiting && !r.maybeDue {
-		r.waiting = true
-		go func() { r.due <- r.driver.Wait(r.claiming, r.names, nil, waitMost) }()
+	var wrote <-chan struct{}
+	var late <-chan time.Time
+	if r.apart() {
+		wrote, late = r.suspect.wrote, r.suspect.late
+	} else {
+		r.wait()
 	}
 	select {
+	case <-wrote:
+		r.rejoin()
+	case <-late:
+		r.rejoin()
 	case o := <-r.ended:
 		r.end(o)
 	case err := <-r.due:
 		r.waiting = false
-		if err != nil && r.claiming.Err() == nil {
+		r.stopWait()
+		switch {
+		case err == nil:
+			r.maybeDue = true
+		case !errors.Is(err, context.Canceled) && r.claiming.Err() == nil:
+			r.maybeDue = true
 			return fmt.Errorf("wait: %w", err)
 		}
-		r.maybeDue = true
 	case <-r.flushAt:
-		if shut {
+		if r.apart() || r.over {
 			return r.flush(r.working)
 		}
 		return r.claim()
@@ -130,12 +143,38 @@ func (r *run) await() error {
 	return nil
 }
 
+// wait sees to it that a Wait is under way when a job could be claimed and it is not known whether there is one. A Wait for other
+// lanes than those that may have a handler now is ended first, and so is each when no handler is free: it would take the mark
+// that wakes a worker with a free one.
+func (r *run) wait() {
+	full, _ := r.shares()
+	switch {
+	case r.waiting && (r.free() == 0 || len(r.done) == 0 && !slices.Equal(full, r.waitFull)):
+		r.stopWait()
+	case !r.waiting && !r.maybeDue && r.free() > 0:
+		ctx, stop := context.WithCancel(r.claiming)
+		r.waiting, r.stopWait, r.waitFull = true, stop, full
+		pause := time.Duration(0)
+		if r.over {
+			pause = overPause // the driver cannot tell lanes apart, and would bring the same jobs at once
+		}
+		go func() {
+			select {
+			case <-time.After(pause):
+				r.due <- r.driver.Wait(ctx, r.names, full, waitMost)
+			case <-ctx.Done():
+				r.due <- ctx.Err()
+			}
+		}()
+	}
+}
+
 // claim reports what has ended and claims for the handlers that are free.
 func (r *run) claim() error {
 	l := r.current()
 	mine, others := r.split(l)
-	free := r.free()
-	got, err := r.driver.Claim(r.working, queue.ClaimRequest{Worker: l.id, Most: free, Kinds: r.names, Done: results(mine)})
+	full, most := r.shares()
+	got, err := r.driver.Claim(r.working, queue.ClaimRequest{Worker: l.id, Most: most, Kinds: r.names, Full: full, Done: results(mine)})
 	if err != nil && !errors.Is(err, queue.ErrLost) {
 		return fmt.Errorf("claim: %w", err)
 	}
@@ -143,8 +182,10 @@ func (r *run) claim() error {
 	if err != nil {
 		return err
 	}
-	r.maybeDue = len(got) == free
+	r.over = false
 	r.begin(l, got)
+	// A lane that has filled its share says nothing about the others: to wait for them costs less than a claim.
+	r.maybeDue = len(got) == most && !r.over && slices.ContainsFunc(got, func(c queue.Claimed) bool { return r.room(r.lanes[c.Lane]) > 0 })
 	return r.reportAs(r.working, others)
 }
 
@@ -217,19 +258,11 @@ func (r *run) lost() {
 	l.end()
 	r.set(nil)
 	r.log.Warn("lease lapsed, going on under a new id", "worker", l.id)
-	if a := r.alone; a != nil { // not begun: it is another's now
-		r.alone = nil
-		delete(r.held, a.ID)
-	}
 	r.maybeDue = true
 }
 
 // drain waits for the handlers at work, reporting each as it ends.
 func (r *run) drain() {
-	if r.alone != nil {
-		r.giveBack(*r.alone)
-		r.alone = nil
-	}
 	r.flush(r.working) //nolint:errcheck // part does it again
 	late := (<-chan time.Time)(nil)
 	stopped := r.working.Done()

@@ -1,7 +1,7 @@
 // Package worker claims jobs and runs their kinds.
 //
-// It promises: no more jobs are claimed than handlers are free; a job that has killed workers before runs alone; an end of
-// the graceful context lets running handlers finish and gives everything else back uncounted; a worker whose lease lapsed
+// It promises: no more jobs are claimed than handlers are free; the jobs of one lane never have all handlers; of the jobs that have
+// killed workers before one runs at a time; an end of the graceful context lets running handlers finish and gives everything else back uncounted; a worker whose lease lapsed
 // goes on under a new id, and what its handlers still report counts where the queue lets it. It knows no kind by name and
 // decides nothing about a job: the kind's answer is the report.
 package worker
@@ -96,7 +96,7 @@ func (w *Worker) Run(graceful, hard context.Context) error {
 		Worker: w, claiming: claiming, working: working,
 		due: make(chan error, 1), ended: make(chan outcome, w.handlers), kick: make(chan struct{}, 1),
 		held: make(map[uuid.UUID]queue.Claimed), panics: make(map[uuid.UUID]int),
-		told: make(map[string]time.Duration), maybeDue: true,
+		lanes: make(map[string]int), told: make(map[string]time.Duration), maybeDue: true,
 	}
 	var beside sync.WaitGroup
 	beside.Go(func() { r.every(working, queue.BeatEvery, r.beat) })
