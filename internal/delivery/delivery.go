@@ -58,6 +58,8 @@ const (
 	OneTry     Reason = "inline"             // failed: in the request there is one try
 	QueueAway  Reason = "queue out of reach" // failed: with the fallback "error"
 	LostOwner  Reason = "worker lost"        // unknown: whoever sent the dot is gone
+	// Interrupted: expired, for the request that should have sent it ended without an outcome.
+	Interrupted Reason = "request interrupted"
 )
 
 // Via says who handles a delivery: a worker, or the request itself.

@@ -104,6 +104,7 @@ func (s *Service) dropUnwaited(tx *store.Tx, id uuid.UUID, why Reason) error {
 	if err := s.apply(tx, d, c); err != nil {
 		return err
 	}
+	s.endJob(tx, d.id)
 	tx.AfterCommit(func() { s.tell(s.Log, d, c, mail.Result{}) })
 	return nil
 }

@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
+
 	"otpost/internal/delivery"
 	"otpost/internal/mail"
 	"otpost/internal/queue"
@@ -25,6 +27,14 @@ func (a *away) Enqueue(_ context.Context, jobs ...queue.Job) error {
 		return errors.New("connection refused")
 	}
 	a.jobs.Add(int64(len(jobs)))
+	return nil
+}
+
+// Hasten implements queue.Driver.
+func (a *away) Hasten(context.Context, uuid.UUID) error {
+	if !a.back.Load() {
+		return errors.New("connection refused")
+	}
 	return nil
 }
 

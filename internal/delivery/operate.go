@@ -88,6 +88,7 @@ func (s *Service) Cancel(ctx context.Context, id uuid.UUID, realms []string) err
 		if err := s.apply(tx, d, c); err != nil {
 			return err
 		}
+		s.endJob(tx, d.id)
 		tx.AfterCommit(func() { s.tell(s.Log, d, c, mail.Result{}) })
 		return nil
 	})

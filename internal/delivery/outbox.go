@@ -33,6 +33,7 @@ type Options struct {
 	// OnOutcome is called in the transaction that writes a final state, once per delivery: it ends the challenge of an
 	// inline message that was not sent. nil: nothing.
 	OnOutcome func(tx *store.Tx, o Outcome) error
+	Keep      time.Duration       // how long ended deliveries are kept; 0: DefaultKeep, negative: for ever
 	Jitter    func(n int64) int64 // a number in [0, n); math/rand/v2's Int64N
 }
 
@@ -62,6 +63,9 @@ func New(o Options) *Service {
 	}
 	if o.OnOutcome == nil {
 		o.OnOutcome = func(*store.Tx, Outcome) error { return nil }
+	}
+	if o.Keep == 0 {
+		o.Keep = DefaultKeep
 	}
 	if o.Jitter == nil {
 		o.Jitter = randomBelow

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/google/uuid"
+
 	"otpost/internal/audit"
 	"otpost/internal/mail"
 	"otpost/internal/queue"
@@ -113,6 +115,14 @@ func (s *Service) apply(tx *store.Tx, d row, c change) error {
 		return fmt.Errorf("follow up delivery %s: %w", d.id, err)
 	}
 	return nil
+}
+
+// endJob removes the job of a delivery that no handling ends, where the queue lies in the database: a stale job would be claimed
+// before fresh ones. A leased job stays for its worker.
+func (s *Service) endJob(tx *store.Tx, id uuid.UUID) {
+	if driver, ok := s.Driver.(queue.TxDriver); ok {
+		driver.RemoveTx(tx, id)
+	}
 }
 
 // settle turns what the protocol said, and the life that is left, into a state: rows 7 to 13.

@@ -19,16 +19,20 @@ const (
 // nextTry plans the try after the attempts made so far: exponential with full jitter, so that a thousand deferred messages
 // do not come back together, and cut to the life that is left. ok is false when no try fits.
 func nextTry(now, notAfter time.Time, attempts int, jitter func(int64) int64) (at time.Time, ok bool) {
-	most := longest
-	if shift := attempts - 1; shift < 11 {
-		most = min(longest, firstDelay<<max(shift, 0))
-	}
-	most = min(most, notAfter.Add(-lastMargin).Sub(now))
+	most := min(longestDelay(attempts), notAfter.Add(-lastMargin).Sub(now))
 	if most < leastDelay {
 		return time.Time{}, false
 	}
 	delay := leastDelay + time.Duration(jitter(int64(most-leastDelay)+1))
 	return now.Add(delay).Truncate(time.Millisecond), true
+}
+
+// longestDelay returns how far ahead the next try is planned at most.
+func longestDelay(attempts int) time.Duration {
+	if shift := attempts - 1; shift < 11 {
+		return min(longest, firstDelay<<max(shift, 0))
+	}
+	return longest
 }
 
 // randomBelow returns a number in [0, n).

@@ -107,7 +107,7 @@ func (h *handling) look(ctx context.Context) (d row, ready bool, err error) {
 		return d, false, h.only(ctx, h.dropUnwanted)
 	case !now.Before(d.notAfter):
 		return d, false, h.only(ctx, h.expireOverdue)
-	case d.state == Deferred && now.Before(d.nextTry):
+	case d.state == Deferred && now.Before(d.nextTry) && d.nextTry.Sub(now) <= longestDelay(d.attempts):
 		h.later(d.nextTry)
 		return d, false, nil
 	}
@@ -124,7 +124,7 @@ func (h *handling) only(ctx context.Context, decide func(tx *store.Tx, d row) (c
 // A delivery that was taken over is due at once: its job comes back, and the next handling sends.
 func (h *handling) tryTakeOver(ctx context.Context, d row, now time.Time) error {
 	if !h.mayTakeOver(d, now) {
-		h.later(d.ownUntil)
+		h.later(earlier(d.ownUntil, now.Add(replyWait))) // later: the clock was set back
 		return nil
 	}
 	return h.only(ctx, func(_ *store.Tx, d row) (change, error) { return takeOver(d, h.s.DB.Now()), nil })
@@ -187,6 +187,14 @@ func (h *handling) letter(ctx context.Context, d row) (*mail.Server, mail.Messag
 		Journal: journal{h}, MayWrite: h.mayWrite, Secrets: []string{c.Code},
 	}
 	return &server, m, nil
+}
+
+// earlier returns the earlier of two times.
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
 }
 
 // replyBy is how long the reply to a dot of now is awaited.

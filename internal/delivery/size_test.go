@@ -107,12 +107,17 @@ func TestLooksReadIndexesAlone(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	for query, want := range map[string]string{
-		"SELECT id FROM delivery WHERE realm IN ('x') AND state IN ('a', 'b') AND created_ms < 5 ORDER BY id DESC LIMIT 5":        "SCAN delivery USING COVERING INDEX delivery_listed",
-		"SELECT id FROM delivery WHERE state IN ('a', 'b') AND route = 'x' AND id < x'00' ORDER BY id DESC LIMIT 5":               "SEARCH delivery USING COVERING INDEX delivery_route (route=? AND id<?)",
-		"SELECT id FROM delivery WHERE serial = 'x' ORDER BY id DESC LIMIT 5":                                                     "SEARCH delivery USING COVERING INDEX delivery_serial (serial=?)",
-		"SELECT count(*) FROM delivery WHERE realm IN ('x') AND reason = 'a' AND state = 'b' AND route = 'c' AND updated_ms >= 1": "SEARCH delivery USING COVERING INDEX delivery_outcome (reason=? AND state=? AND route=? AND updated_ms>?)",
-		"SELECT count(*) FROM delivery WHERE state IN ('queued', 'deferred', 'sending') AND state <> 'sending'":                   "SCAN delivery USING INDEX delivery_end",
-		"SELECT id FROM delivery WHERE state IN ('queued', 'deferred', 'sending') AND not_after_ms <= 1 ORDER BY not_after_ms":    "SEARCH delivery USING INDEX delivery_end (not_after_ms<?)",
+		"SELECT id FROM delivery WHERE realm IN ('x') AND state IN ('a', 'b') AND created_ms < 5 ORDER BY id DESC LIMIT 5":                                                     "SCAN delivery USING COVERING INDEX delivery_listed",
+		"SELECT id FROM delivery WHERE state IN ('a', 'b') AND route = 'x' AND id < x'00' ORDER BY id DESC LIMIT 5":                                                            "SEARCH delivery USING COVERING INDEX delivery_route (route=? AND id<?)",
+		"SELECT id FROM delivery WHERE serial = 'x' ORDER BY id DESC LIMIT 5":                                                                                                  "SEARCH delivery USING COVERING INDEX delivery_serial (serial=?)",
+		"SELECT count(*) FROM delivery WHERE realm IN ('x') AND reason = 'a' AND state = 'b' AND route = 'c' AND updated_ms >= 1":                                              "SEARCH delivery USING COVERING INDEX delivery_outcome (reason=? AND state=? AND route=? AND updated_ms>?)",
+		"SELECT count(*) FROM delivery WHERE state IN ('queued', 'deferred', 'sending') AND state <> 'sending'":                                                                "SCAN delivery USING INDEX delivery_end",
+		"SELECT id FROM delivery WHERE state IN ('queued', 'deferred', 'sending') AND not_after_ms <= 1 ORDER BY not_after_ms":                                                 "SEARCH delivery USING INDEX delivery_end (not_after_ms<?)",
+		"SELECT id FROM delivery WHERE state IN ('queued', 'deferred', 'sending') AND not_after_ms <= 1 AND (not_after_ms, id) > (1, x'00') ORDER BY not_after_ms, id LIMIT 5": "SEARCH delivery USING INDEX delivery_end ((not_after_ms,id)>(?,?) AND not_after_ms<?)",
+		"SELECT id FROM delivery WHERE state IN ('queued', 'deferred', 'sending') AND next_try_ms <= 1 AND (next_try_ms, id) > (1, x'00') ORDER BY next_try_ms, id LIMIT 5":    "SEARCH delivery USING INDEX delivery_open ((next_try_ms,id)>(?,?) AND next_try_ms<?)",
+		"SELECT route FROM delivery WHERE state IN ('queued', 'deferred', 'sending') ORDER BY created_ms, id LIMIT 5":                                                          "SCAN delivery USING INDEX delivery_end",
+		"SELECT max(updated_ms) FROM delivery WHERE updated_ms <= 5":                                                                                                           "SEARCH delivery USING COVERING INDEX delivery_updated (updated_ms<?)",
+		"SELECT id FROM delivery WHERE updated_ms < 1 AND state NOT IN ('queued', 'deferred', 'sending') ORDER BY updated_ms LIMIT 2":                                          "SEARCH delivery USING INDEX delivery_updated (updated_ms<?)",
 	} {
 		err := r.db.Read(t.Context(), func(rd store.Reader) error {
 			var id, parent, unused int

@@ -73,6 +73,9 @@ func drop(d row, why Reason) change { return end(d, unsureOr(d, Dropped), why) }
 // expire is rows 6 and 15: the time is over, nothing is on the wire.
 func expire(d row) change { return end(d, unsureOr(d, Expired), TooLate) }
 
+// interrupt is row 15 for a message that its request should have sent: the request ended without an outcome.
+func interrupt(d row) change { return end(d, unsureOr(d, Expired), Interrupted) }
+
 // deferBeforeDot is row 7: no connection, or 4xx before the dot. The attempt counts. One that its message's end has ended is
 // expired.
 func (h *handling) deferBeforeDot(d row, now time.Time) change {

@@ -23,6 +23,7 @@ type Unfinished struct {
 }
 
 // Unfinished lists the messages without a final state, the oldest first; at most so many, 0 for all. Nil: there is none.
+// An order by id alone would read all deliveries by their primary key, and not the few of the partial index.
 func (s *Service) Unfinished(ctx context.Context, most int) ([]Unfinished, error) {
 	if most == 0 {
 		most = -1 // no limit
@@ -36,7 +37,7 @@ func (s *Service) Unfinished(ctx context.Context, most int) ([]Unfinished, error
 			all = append(all, u)
 			return err
 		}, `SELECT id, state, via, route, created_ms, next_try_ms, not_after_ms, attempts FROM delivery
-			WHERE state IN ('queued', 'deferred', 'sending') ORDER BY id LIMIT $1`, most)
+			WHERE state IN ('queued', 'deferred', 'sending') ORDER BY created_ms, id LIMIT $1`, most)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("list unfinished deliveries: %w", err)

@@ -193,6 +193,8 @@ type TxDriver interface {
 	// RemoveTx removes the jobs that are not leased, in the transaction that ends what they are about. A leased one is its
 	// worker's to report.
 	RemoveTx(tx *store.Tx, ids ...uuid.UUID)
+	// Unknown returns those of ids whose jobs the queue does not know, dead ones included, in no order.
+	Unknown(r store.Reader, ids ...uuid.UUID) ([]uuid.UUID, error)
 	// HeldTx reports whether the worker still holds the claim and its lease has not lapsed: what a dot needs.
 	HeldTx(tx *store.Tx, c Claimed) (bool, error)
 	// ReportTx is Report inside the transaction that writes the outcome. A claim that is over is no error, and ErrLost is

@@ -2,6 +2,7 @@ package sqliteq
 
 import (
 	"bytes"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"time"
@@ -128,6 +129,23 @@ func (d *Driver) leased(r store.Reader, worker uuid.UUID) ([]uuid.UUID, error) {
 		return nil
 	}, `SELECT id FROM job WHERE worker = $1 AND state = 1`, worker[:])
 	return ids, err
+}
+
+// unknown returns those of ids that have no job in this queue, or a dead one.
+func (d *Driver) unknown(r store.Reader, ids []uuid.UUID) ([]uuid.UUID, error) {
+	texts := make([]string, len(ids))
+	for i, id := range ids {
+		texts[i] = hex.EncodeToString(id[:])
+	}
+	var missing []uuid.UUID
+	err := r.Query(func(scan store.Scan) error {
+		var id uuid.UUID
+		err := scan(&id)
+		missing = append(missing, id)
+		return err
+	}, `SELECT unhex(asked.value) FROM json_each($1) AS asked WHERE NOT EXISTS (
+		SELECT 1 FROM job WHERE job.id = unhex(asked.value) AND job.queue = $2 AND job.state <> 3)`, list(texts), d.queue)
+	return missing, err
 }
 
 func (d *Driver) giveBack(tx *store.Tx, worker, id uuid.UUID) {

@@ -151,6 +151,11 @@ func (d *Driver) ReportTx(tx *store.Tx, worker uuid.UUID, r queue.Result) error 
 	return d.report(tx, d.db.Now(), worker, []queue.Result{r})
 }
 
+// Unknown implements queue.TxDriver.
+func (d *Driver) Unknown(r store.Reader, ids ...uuid.UUID) ([]uuid.UUID, error) {
+	return d.unknown(r, ids)
+}
+
 // HeldTx implements queue.TxDriver.
 func (d *Driver) HeldTx(tx *store.Tx, c queue.Claimed) (bool, error) {
 	return d.held(tx, d.db.Now(), c)

@@ -103,11 +103,11 @@ CREATE TABLE delivery (
     updated_ms    BIGINT   NOT NULL
 , realm TEXT NOT NULL DEFAULT '');
 
-CREATE INDEX delivery_end ON delivery (not_after_ms) WHERE state IN ('queued', 'deferred', 'sending');
+CREATE INDEX delivery_end ON delivery (not_after_ms, id) WHERE state IN ('queued', 'deferred', 'sending');
 
 CREATE INDEX delivery_listed ON delivery (id, state, route, serial, realm, created_ms);
 
-CREATE INDEX delivery_open ON delivery (next_try_ms) WHERE state IN ('queued', 'deferred', 'sending');
+CREATE INDEX delivery_open ON delivery (next_try_ms, id) WHERE state IN ('queued', 'deferred', 'sending');
 
 CREATE INDEX delivery_outcome ON delivery (reason, state, route, updated_ms, created_ms, realm);
 
