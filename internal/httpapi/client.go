@@ -59,13 +59,16 @@ func (p proxyPath) reach(hops []netip.Addr) int {
 	return n
 }
 
-// clientAddress returns who the client is: the farthest hop that a path covers, else the peer. hops[0] is the TCP peer.
-func clientAddress(paths []proxyPath, hops []netip.Addr) netip.Addr {
+// clientAddress returns who the client is: the farthest hop that a path covers, else the peer. hops[0] is the TCP peer. more is
+// true when a path would cover one hop more.
+func clientAddress(paths []proxyPath, hops []netip.Addr) (client netip.Addr, more bool) {
 	farthest := 1
 	for _, path := range paths {
-		farthest = max(farthest, path.reach(hops))
+		n := path.reach(hops)
+		farthest = max(farthest, n)
+		more = more || n == len(hops) && (n < len(path) || len(path) == 1 && n == 1)
 	}
-	return hops[farthest-1]
+	return hops[farthest-1], more
 }
 
 // peer returns the address of the TCP peer; 0.0.0.0 when the connection has none (a unix socket).
@@ -74,26 +77,4 @@ func peer(r *http.Request) netip.Addr {
 		return at.Addr().Unmap().WithZone("")
 	}
 	return netip.IPv4Unspecified()
-}
-
-// claimed returns the hops behind the peer as the request claims them, nearest first: X-Forwarded-For from its end, then the
-// parameter client. The first that is no address ends the list.
-func claimed(r *http.Request, client string) []netip.Addr {
-	var hops []netip.Addr
-	forwarded := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
-	for i := len(forwarded) - 1; i >= 0; i-- {
-		text := strings.TrimSpace(forwarded[i])
-		if text == "" {
-			continue
-		}
-		address, err := netip.ParseAddr(text)
-		if err != nil {
-			return hops
-		}
-		hops = append(hops, address.Unmap())
-	}
-	if address, err := netip.ParseAddr(strings.TrimSpace(client)); err == nil {
-		hops = append(hops, address.Unmap())
-	}
-	return hops
 }

@@ -39,7 +39,7 @@ func TestClientAddressFollowsOnlyListedProxies(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			got := clientAddress(paths, append([]netip.Addr{peer(r)}, claimed(r, one.client)...))
+			got, _ := clientAddress(paths, append([]netip.Addr{peer(r)}, claimed(r, one.client).hops...))
 			if got != netip.MustParseAddr(one.want) {
 				t.Errorf("client = %v, want %v", got, one.want)
 			}

@@ -150,15 +150,19 @@ func (s *server) locate(r *http.Request, c *call) error {
 	if c.route.client {
 		client = c.params.Text("client")
 	}
-	hops := claimed(r, client)
-	if len(hops) > 0 {
+	claim := claimed(r, client)
+	if len(claim.hops) > 0 || claim.unread != "" {
 		values, err := s.Settings.Load(r.Context())
 		if err != nil {
 			return err
 		}
 		// A value that no longer parses lets nobody speak for others.
 		if paths, err := parseProxies(values.OverrideAuthorizationClient()); err == nil {
-			c.client = clientAddress(paths, append([]netip.Addr{peer(r)}, hops...)).String()
+			address, more := clientAddress(paths, append([]netip.Addr{peer(r)}, claim.hops...))
+			c.client = address.String()
+			if more && claim.unread != "" {
+				s.unreadable.tell(s.log, peer(r), claim)
+			}
 		}
 	}
 	c.entry.Client = c.client

@@ -73,6 +73,7 @@ type server struct {
 	figures   *shared[delivery.Statistics]
 
 	complained atomic.Int64 // the second in which a lost audit row was last told
+	unreadable unreadable   // proxies whose claims cannot be read
 	lastBeat   atomic.Int64 // the youngest beat of a worker that was seen, in milliseconds since 1970
 }
 
