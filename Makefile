@@ -12,7 +12,7 @@ FUZZTIME ?= 20s
 export CGO_ENABLED = 0
 
 .DEFAULT_GOAL := help
-.PHONY: help build test race lint fuzz e2e images soak bench-logins bench-overview demo install check clean
+.PHONY: help build test race lint fuzz e2e images soak model bench-logins bench-overview demo install check clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -54,6 +54,9 @@ soak: ## kill worker, server and Redis with -9 a hundred times while logins come
 	OTPOST_SOAK=100 go test -count=1 -v -timeout 20m -run TestKillLoop ./test
 	OTPOST_SOAK=100 go test -count=1 -v -timeout 20m -parallel 2 -run TestLoginsGoOnWithoutRedis ./test
 	OTPOST_SOAK=50 go test -count=1 -v -timeout 20m -run TestStopLoop ./test
+
+model: ## search the delivery protocol's model at its large bounds (test/model; some minutes, 3 GiB of memory)
+	OTPOST_SOAK=1 go test -count=1 -v -timeout 60m -run TestTheProtocolHolds ./test/model
 
 bench-logins: ## measure 10,000 logins from end to end (docs/performance.md; 90 s)
 	OTPOST_BENCH_LOGINS=10000 go test -count=1 -v -run TestLogins ./bench/logins
