@@ -143,7 +143,7 @@ func (a *App) wire(ctx context.Context, keys *secret.Keys) error {
 		Refused: func(err error) bool { return errors.Is(err, dial.ErrRefused) }})
 	a.delivery = delivery.New(delivery.Options{
 		DB: a.db, Keys: keys, Servers: a.servers, Sender: sender, Driver: a.driver, Log: a.log, Queue: a.queueLog,
-		Fallback:  delivery.Fallback(c.QueueFallback),
+		Fallback: delivery.Fallback(c.QueueFallback), Keep: keep(c.DeliveryKeep),
 		OnOutcome: func(tx *store.Tx, o delivery.Outcome) error { return login.FollowOutcome(tx, a.db.Now(), o) },
 	})
 	tokens := token.New(token.Options{
@@ -168,6 +168,14 @@ func (a *App) wire(ctx context.Context, keys *secret.Keys) error {
 	page, err := webui.New(httpapi.Quiet(api), webui.Options{Version: Version, Now: a.db.Now, Log: a.log})
 	a.page, a.handler = page, route(page, api)
 	return err
+}
+
+// keep returns a setting's time as delivery takes it, where 0 is the default.
+func keep(setting time.Duration) time.Duration {
+	if setting == 0 {
+		return -1 // for ever
+	}
+	return setting
 }
 
 // route returns the handler of all paths: pages have theirs, and everything else is REST. It goes past the pages, whose own calls

@@ -2,10 +2,10 @@ package app
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"otpost/internal/challenge"
-	"otpost/internal/store"
 )
 
 // relay stands for the relay: a worker always, a server only while no worker is seen, so that what the relay ends is told in
@@ -23,8 +23,8 @@ func (a *App) relay(ctx context.Context, worker bool) {
 	}
 }
 
-// eachMinute deletes challenges that ended, old rows of wrong passwords and rows of the journal that are too old, and warns when mails wait and no worker is
-// seen.
+// eachMinute deletes challenges that ended, old rows of wrong passwords and rows of the journal that are too old, and warns when
+// mails wait and no worker is seen. Deliveries are the relay's.
 func (a *App) eachMinute(ctx context.Context) {
 	tick := time.NewTicker(time.Minute)
 	defer tick.Stop()
@@ -34,23 +34,20 @@ func (a *App) eachMinute(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
-		err := a.db.WriteLight(ctx, func(tx *store.Tx) error {
-			challenge.Prune(tx, a.db.Now())
-			return nil
-		})
-		if err == nil {
-			err = a.guard.Prune(ctx)
-		}
-		if keep := a.config.AuditKeep; err == nil && keep > 0 {
-			err = a.journal.Prune(ctx, a.db.Now().Add(-keep))
-		}
-		if err == nil {
-			err = a.warnUnseen(ctx)
-		}
+		// Each has its turn, whatever the one before met.
+		err := errors.Join(a.warnUnseen(ctx), challenge.PruneAll(ctx, a.db), a.guard.Prune(ctx), a.pruneJournal(ctx))
 		if err != nil && ctx.Err() == nil {
 			a.log.Error("housekeeping interrupted, tried again in a minute", "err", err)
 		}
 	}
+}
+
+// pruneJournal deletes the rows of the journal that are older than OTPOST_AUDIT_KEEP.
+func (a *App) pruneJournal(ctx context.Context) error {
+	if a.config.AuditKeep == 0 {
+		return nil
+	}
+	return a.journal.Prune(ctx, a.db.Now().Add(-a.config.AuditKeep))
 }
 
 // warnUnseen says that mails wait and no worker is seen, with the command to start one.

@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"otpost/internal/config"
 	"otpost/internal/mail"
@@ -19,6 +20,8 @@ func (a *App) StartLines(ctx context.Context, d Door, n int) ([]string, error) {
 	if a.driver != nil {
 		lines = a.withQueue(ctx, n)
 	}
+	lines = append(lines, fmt.Sprintf("kept: deliveries %s (OTPOST_DELIVERY_KEEP), the journal %s (OTPOST_AUDIT_KEEP)",
+		daysOf(a.config.DeliveryKeep), daysOf(a.config.AuditKeep)))
 	for _, s := range servers {
 		if !s.TLSVerify {
 			lines = append(lines, fmt.Sprintf("warning: SMTP server %q: its certificate is not verified (tls_verify is off)", s.Identifier))
@@ -68,6 +71,14 @@ func (a *App) withoutQueue(servers []mail.Server) []string {
 		}
 	}
 	return lines
+}
+
+// daysOf says how long something is kept.
+func daysOf(keep time.Duration) string {
+	if keep == 0 {
+		return "for ever"
+	}
+	return fmt.Sprintf("for %d days", keep/(24*time.Hour))
 }
 
 // workerCommand is the command line that starts a worker for this configuration.

@@ -24,7 +24,7 @@ const longest = 512
 
 const (
 	pruneBatch   = 500 // rows of one transaction of Prune
-	pruneBatches = 100
+	pruneBatches = 600 // 5,000 rows a second, when it runs each minute: 1,000 logins a second write three each
 )
 
 // Entry is one row. Empty strings and a zero DeliveryID mean "does not apply". It has as many fields as the journal has columns.

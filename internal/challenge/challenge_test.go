@@ -215,7 +215,7 @@ func TestPruneKeepsTenMinutes(t *testing.T) {
 	r.put("A", NewTransactionID(), time.Second) // expires
 	r.write(func(tx *store.Tx) error { _, err := Answer(tx, start, ended.ID); return err })
 	prune := func(at time.Duration) int {
-		r.write(func(tx *store.Tx) error { Prune(tx, start.Add(at)); return nil })
+		r.write(func(tx *store.Tx) error { _, err := Prune(tx, start.Add(at)); return err })
 		return len(r.states("A"))
 	}
 	if n := prune(Kept); n != 3 {
@@ -264,5 +264,59 @@ func TestListPagesOpenChallenges(t *testing.T) {
 	}
 	if p := list(Filter{Serial: "NOSUCH"}); p.Count != 0 || p.Challenges == nil {
 		t.Errorf("none: %+v", p)
+	}
+}
+
+// Many ended challenges go in short transactions: a batch leaves the rest to the next one.
+func TestPruneTakesABatchAtATime(t *testing.T) {
+	t.Parallel()
+	r := open(t)
+	const n = 2*pruneBatch + 7
+	r.write(func(tx *store.Tx) error {
+		for range n {
+			Put(tx, New(r.keys, Code{
+				TransactionID: NewTransactionID(), Serial: "A", DeliveryID: uuid.Must(uuid.NewV7()), Text: "123456", Created: start,
+				ValidUntil: start.Add(-Kept - time.Second),
+			}))
+		}
+		return nil
+	})
+	r.write(func(tx *store.Tx) error {
+		more, err := Prune(tx, start)
+		if !more || err != nil {
+			t.Errorf("more %v, %v", more, err)
+		}
+		return err
+	})
+	if left := len(r.states("A")); left != n-pruneBatch {
+		t.Errorf("%d rows are left, want %d", left, n-pruneBatch)
+	}
+	if err := PruneAll(t.Context(), r.db); err != nil {
+		t.Fatal(err)
+	}
+	if left := len(r.states("A")); left != 0 {
+		t.Errorf("%d rows are left at the end", left)
+	}
+}
+
+// Challenges from before the clock was set back do not outlive newer ones.
+func TestSupersedeTakesChallengesFromBeforeAStepBackForOld(t *testing.T) {
+	t.Parallel()
+	r := open(t)
+	ahead := New(r.keys, Code{
+		TransactionID: NewTransactionID(), Serial: "A", DeliveryID: uuid.Must(uuid.NewV7()), Text: "123456", Created: start.Add(time.Hour),
+		ValidUntil: start.Add(time.Hour + time.Minute),
+	})
+	r.write(func(tx *store.Tx) error { Put(tx, ahead); return nil })
+	fresh := r.put("A", NewTransactionID(), time.Minute)
+	r.write(func(tx *store.Tx) error {
+		ended, err := Supersede(tx, start, "A", 1)
+		if diff := cmp.Diff([]uuid.UUID{ahead.ID}, ended); diff != "" {
+			t.Error(diff)
+		}
+		return err
+	})
+	if r.states("A")[fresh.ID] != Waiting {
+		t.Error("the newest challenge was ended")
 	}
 }

@@ -100,10 +100,11 @@ func EndSerial(tx *store.Tx, now time.Time, serial string) ([]uuid.UUID, error) 
 }
 
 // Supersede makes room for a new challenge of a token: the newest keep stay, the older ones are ended; their ids are returned.
-// It is called before the new one is written. Expired ones do not count and are left alone.
+// It is called before the new one is written. Expired ones do not count and are left alone. One that was made later than now was
+// made before the clock was set back: it is older than all others.
 func Supersede(tx *store.Tx, now time.Time, serial string, keep int) ([]uuid.UUID, error) {
 	return end(tx, now, Ended, `serial = $3 AND id NOT IN (SELECT id FROM challenge WHERE serial = $3 AND state = 0
-		AND valid_until_ms > $2 ORDER BY created_ms DESC, id DESC LIMIT $4) AND valid_until_ms > $2`, serial, keep)
+		AND valid_until_ms > $2 ORDER BY CASE WHEN created_ms > $2 THEN 0 ELSE created_ms END DESC, id DESC LIMIT $4) AND valid_until_ms > $2`, serial, keep)
 }
 
 // end moves all waiting challenges that meet a condition on $3.. to a state.
@@ -124,9 +125,39 @@ func end(tx *store.Tx, now time.Time, state State, condition string, args ...any
 	return ended, nil
 }
 
-// Prune deletes what ended or expired more than Kept ago.
-func Prune(tx *store.Tx, now time.Time) {
+// The bounds of PruneAll: 400,000 rows in a minute, in transactions that take the writer for some milliseconds.
+const (
+	pruneBatch   = 500 // rows of each kind in one transaction
+	pruneBatches = 400
+)
+
+// PruneAll deletes what ended or expired more than Kept ago; what is beyond its bounds the next call deletes.
+func PruneAll(ctx context.Context, db *store.DB) error {
+	for range pruneBatches {
+		more := false
+		err := db.WriteLight(ctx, func(tx *store.Tx) (err error) {
+			more, err = Prune(tx, db.Now())
+			return err
+		})
+		if err != nil || !more {
+			return err
+		}
+	}
+	return nil
+}
+
+// Prune deletes a batch of what ended or expired more than Kept ago and reports whether some may be left.
+func Prune(tx *store.Tx, now time.Time) (more bool, err error) {
 	before := store.Millis(now.Add(-Kept))
-	tx.Put(`DELETE FROM challenge WHERE valid_until_ms < $1`, before)
-	tx.Put(`DELETE FROM challenge WHERE state <> 0 AND ended_ms < $1`, before)
+	for _, query := range []string{
+		`DELETE FROM challenge WHERE id IN (SELECT id FROM challenge WHERE valid_until_ms < $1 ORDER BY valid_until_ms LIMIT $2) RETURNING 1`,
+		`DELETE FROM challenge WHERE id IN (SELECT id FROM challenge WHERE state <> 0 AND ended_ms < $1 ORDER BY ended_ms LIMIT $2) RETURNING 1`,
+	} {
+		n := 0
+		if err := tx.Query(func(store.Scan) error { n++; return nil }, query, before, pruneBatch); err != nil {
+			return false, fmt.Errorf("delete old challenges: %w", err)
+		}
+		more = more || n == pruneBatch
+	}
+	return more, nil
 }

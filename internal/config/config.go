@@ -56,6 +56,7 @@ type Config struct {
 	QueueLogFile    string         // OTPOST_QUEUE_LOGFILE, a path; empty: the server's log
 	FileRoots       []string       // OTPOST_FILE_ROOTS, absolute paths; nil: everywhere but in the files that otpost keeps for itself
 	PINCache        bool           // OTPOST_PIN_CACHE
+	DeliveryKeep    time.Duration  // OTPOST_DELIVERY_KEEP, whole days; 0: for ever
 	AuditKeep       time.Duration  // OTPOST_AUDIT_KEEP, whole days; 0: for ever
 
 	encFileAt Position // where PI_ENCFILE stands

@@ -65,7 +65,9 @@ func Keys() []Key {
 			"Folders below which REST may name files (users' passwd files, keys for signing). Empty: everywhere but in what otpost keeps for itself.", readFileRoots},
 		{"OTPOST_PIN_CACHE", "boolean", "True", "", false,
 			"Remember in memory that a PIN was right, so that its slow hash is not computed at each login.", readPINCache},
-		{"OTPOST_AUDIT_KEEP", "integer", "0", "days", false,
+		{"OTPOST_DELIVERY_KEEP", "integer", "30", "days", false,
+			"How long deliveries are kept after their end, with their attempts, 0 to 36500. Older ones are deleted while a server or worker runs. 0: for ever.", readDeliveryKeep},
+		{"OTPOST_AUDIT_KEEP", "integer", "400", "days", false,
 			"How long rows of the audit are kept, 0 to 36500. Older ones are deleted each minute while a server runs. 0: for ever.", readAuditKeep},
 	}
 }
@@ -238,12 +240,22 @@ func readPINCache(c *Config, v value) (err error) {
 	return err
 }
 
-func readAuditKeep(c *Config, v value) error {
+func readDeliveryKeep(c *Config, v value) (err error) {
+	c.DeliveryKeep, err = v.days()
+	return err
+}
+
+func readAuditKeep(c *Config, v value) (err error) {
+	c.AuditKeep, err = v.days()
+	return err
+}
+
+// days returns a number of days from 0 (for ever) on.
+func (v value) days() (time.Duration, error) {
 	const most = 36500 // a century
 	n, ok := v.value.(int64)
 	if !ok || n < 0 || n > most {
-		return v.fail(problem{"is no number of days", fmt.Sprintf("write an integer from 0 (for ever) to %d", most)})
+		return 0, v.fail(problem{"is no number of days", fmt.Sprintf("write an integer from 0 (for ever) to %d", most)})
 	}
-	c.AuditKeep = time.Duration(n) * 24 * time.Hour
-	return nil
+	return time.Duration(n) * 24 * time.Hour, nil
 }
