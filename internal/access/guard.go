@@ -293,3 +293,6 @@ func delay(count int64) time.Duration {
 	shift := min(count-freeFailures-1, 20)
 	return min(time.Second<<shift, longestDelay)
 }
+
+// Network returns which clients count as one: an IPv4 address, or the /64 of an IPv6 address.
+func Network(client string) string { return pinhash.Network(client) }

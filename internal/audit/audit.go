@@ -3,7 +3,7 @@
 // It promises: one row per entry, and an entry that is put into a caller's transaction stands or falls with it. What it does
 // not: hold a PIN, a code or a password; callers never hand one in. Rows are neither chained nor searched yet.
 //
-// Three callers write: httpapi's edge one row per request (Record), login the row of an ACCEPT in the transaction that accepts,
+// Three callers write: httpapi's edge one row per request (Record, and Refused within its bounds), login the row of an ACCEPT in the transaction that accepts,
 // delivery one row per outcome (both Put).
 package audit
 
@@ -59,7 +59,10 @@ func Put(tx *store.Tx, at time.Time, e Entry) {
 }
 
 // Journal writes entries that have no transaction of their own. It is safe for concurrent use.
-type Journal struct{ db *store.DB }
+type Journal struct {
+	db       *store.DB
+	refusals refusals
+}
 
 // New returns the journal of a database.
 func New(db *store.DB) *Journal { return &Journal{db: db} }

@@ -27,6 +27,7 @@ type call struct {
 	client   string          // address
 	entry    audit.Entry     // handlers add what they learn
 	recorded bool            // login wrote the row in its own transaction
+	guessed  bool            // a guess at a token was paid for: its fail counter bounds the rows
 	loud     bool            // what a quiet route does this time belongs into the journal
 }
 
@@ -96,8 +97,9 @@ func (s *server) edge(rt *route) http.Handler {
 			out = newReply()
 			s.refuse(out, c, err)
 		}
-		s.record(r, c, out.status, err)
-		s.tell(r, c, out.status, err)
+		if s.record(r, c, out.status, err) {
+			s.tell(r, c, out.status, err)
+		}
 		out.send(w)
 	})
 }
@@ -203,10 +205,11 @@ func (c *call) journaled(ctx context.Context, err error) bool {
 }
 
 // record writes the request's one row into the journal, unless login did so in the transaction that accepted. A journal that
-// cannot be written is told, and the answer leaves all the same: what it says has already happened.
-func (s *server) record(r *http.Request, c *call, status int, err error) {
+// cannot be written is told, and the answer leaves all the same: what it says has already happened. It reports false for a request
+// that the journal leaves out, because its client sends too many: the log leaves it out as well.
+func (s *server) record(r *http.Request, c *call, status int, err error) (within bool) {
 	if c.recorded || !c.journaled(r.Context(), err) {
-		return
+		return true
 	}
 	e := c.entry
 	e.Client = c.client
@@ -218,12 +221,20 @@ func (s *server) record(r *http.Request, c *call, status int, err error) {
 		_, _, e.Info = public(err)
 	}
 	// The client may have hung up; the row is written all the same.
-	if err := s.Journal.Record(context.WithoutCancel(r.Context()), e); err != nil {
+	ctx, within := context.WithoutCancel(r.Context()), true
+	var lost error
+	if c.identity.Name == "" && !e.Success && !c.guessed {
+		within, lost = s.Journal.Refused(ctx, access.Network(c.client), e)
+	} else {
+		lost = s.Journal.Record(ctx, e)
+	}
+	if lost != nil {
 		// Once a second: a full disk must not fill the log, on the same disk perhaps, at the rate of the polls.
 		if now := s.options.Now().Unix(); s.complained.Swap(now) != now {
-			s.log.Error("audit row not written", "err", err, "action", e.Action)
+			s.log.Error("audit row not written", "err", lost, "action", e.Action)
 		}
 	}
+	return within
 }
 
 // tell logs what an operator should see: what was our fault as an error, hidden causes as information.

@@ -43,8 +43,8 @@ func TestWhatPagesReadLeavesNoRowInTheJournal(t *testing.T) {
 	for _, path := range looks() {
 		r.do("GET", path, r.admin, nil)
 	}
-	if n := r.count(`action LIKE 'GET /%'`); n != len(looks())-2 { // deliveries and the queue are quiet for everybody
-		t.Errorf("%d rows of a client of REST, want %d", n, len(looks())-2)
+	if n := r.count(`action LIKE 'GET /%'`); n != len(looks())-4 { // deliveries, the queue and polls are quiet for everybody
+		t.Errorf("%d rows of a client of REST, want %d", n, len(looks())-4)
 	}
 }
 
@@ -83,5 +83,39 @@ func TestGetsBelowValidateActButPolls(t *testing.T) {
 		if rt.method == http.MethodGet && rt.acts != want {
 			t.Errorf("GET %s acts: %v, want %v", rt.path, rt.acts, want)
 		}
+	}
+}
+
+// A client without a session or a PIN cannot make the journal grow at the speed of its requests, whatever it sends.
+func TestRefusedRequestsOfStrangersLeaveABoundedNumberOfRows(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.login.result = login.Result{Authentication: login.Reject, Message: "Failcounter exceeded"}
+	for range 100 {
+		for _, c := range []struct{ method, path, session string }{
+			{"GET", "/validate/polltransaction?transaction_id=1", ""},
+			{"GET", "/token/", "forged"},
+			{"DELETE", "/smtpserver/office", ""},
+			{"POST", "/validate/check", ""},
+			{"POST", "/validate/check?user=alice&pass=1", ""},
+			{"POST", "/auth", ""},
+			{"GET", "/nothing", ""},
+		} {
+			knock(t, r.server.Config.Handler, c.method, c.path, c.session)
+		}
+	}
+	if n := r.count(`1 = 1`); n != 30 {
+		t.Errorf("%d rows, want the 30 of a minute", n)
+	}
+	if n := r.count(`action LIKE '%polltransaction%'`); n != 0 {
+		t.Errorf("%d rows of polls, want none", n)
+	}
+	// What a fail counter bounds is written, and so is what an administrator does.
+	before := r.count(`1 = 1`)
+	r.login.result.Guessed = true
+	knock(t, r.server.Config.Handler, "POST", "/validate/check?user=alice&pass=1", "")
+	knock(t, r.server.Config.Handler, "DELETE", "/smtpserver/nothing", r.admin)
+	if n := r.count(`1 = 1`) - before; n != 2 {
+		t.Errorf("%d rows of a guess that was paid for and of an administrator, want 2", n)
 	}
 }

@@ -13,7 +13,7 @@ func (s *server) validateRoutes() []route {
 		return route{method: method, path: path, who: anyone, right: open, realms: noRealm, handler: h, client: true, acts: true}
 	}
 	poll := func(path string) route {
-		return route{method: "GET", path: path, who: anyone, right: open, realms: noRealm, handler: s.poll, client: true}
+		return route{method: "GET", path: path, who: anyone, right: open, realms: noRealm, handler: s.poll, client: true, quiet: true}
 	}
 	trigger := func(method string) route {
 		return route{method: method, path: "/validate/triggerchallenge", who: admins, right: "triggerchallenge", realms: byRealm,
@@ -112,7 +112,7 @@ func loginRequest(r *http.Request) (login.Request, error) {
 // learn puts what login found out into the audit row.
 func learn(r *http.Request, result login.Result) {
 	c := callOf(r)
-	c.recorded = result.Recorded
+	c.recorded, c.guessed = result.Recorded, result.Guessed
 	c.entry.Info, c.entry.TokenType = result.Message, result.Type
 	if len(result.Judged) > 0 {
 		c.entry.Serial = strings.Join(result.Judged, ",")

@@ -123,6 +123,7 @@ func (s *Service) guess(ctx context.Context, c candidates) (decision, error) {
 	if err == nil {
 		err = s.commit(ctx, c.request, c.subject, &d)
 	}
+	d.result.Guessed = true
 	if err != nil && ctx.Err() == nil {
 		if lost := s.Tokens.Refund(ctx, paid...); lost != nil {
 			s.Log.Error("guess not refunded", "serial", token.Serials(c.tokens), "err", lost)

@@ -58,6 +58,7 @@ type Result struct {
 	User           user.User  // zero: the token has none
 	Judged         []string   // serials of the tokens that it was about, for the journal
 	Recorded       bool       // the journal has its row already (an acceptance)
+	Guessed        bool       // a guess was paid for
 }
 
 // Prompted is one challenge, as multi_challenge shows it.
