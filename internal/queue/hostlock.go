@@ -27,10 +27,14 @@ type HostLocks struct {
 	watched map[uuid.UUID]bool      // foreign workers whose lock a goroutine waits for
 }
 
-// deadLock is the lock of a worker that has died, in our hands.
-type deadLock struct{ file *os.File }
+// deadLock is the lock of a worker: of a living one of this process, or of a dead one, whose lock this process has taken.
+type deadLock struct {
+	file   *os.File
+	parted bool // the worker of this process has ended, and its jobs may still be under its name
+}
 
-// remove removes the file and gives the lock up: the worker is forgotten.
+// remove removes the file, then gives the lock up: the worker is forgotten. In this order a peer that waits for the lock sees
+// that the worker has not died.
 func (l *deadLock) remove() {
 	os.Remove(l.file.Name()) //nolint:errcheck // a file that stays is removed when the next worker registers
 	l.file.Close()           //nolint:errcheck // nothing is buffered
@@ -87,7 +91,8 @@ func (h *HostLocks) Take(worker uuid.UUID) error {
 	}
 }
 
-// Drop gives up the lock of a worker of this process, if there is one.
+// Drop gives up the lock of a living worker of this process, if there is one: its lease has lapsed, or it has unregistered. Peers
+// do not take that for a death; what is left under the worker's name comes back by its lease.
 func (h *HostLocks) Drop(worker uuid.UUID) {
 	h.mu.Lock()
 	l := h.own[worker]
@@ -98,11 +103,22 @@ func (h *HostLocks) Drop(worker uuid.UUID) {
 	}
 }
 
-// Owns reports whether the worker is one of this process.
-func (h *HostLocks) Owns(worker uuid.UUID) bool {
+// Parted says that a worker of this process has ended while the queue was out of reach. The lock is kept, so that the end of the
+// process gives the worker's jobs back at once; until then they come back by the lease.
+func (h *HostLocks) Parted(worker uuid.UUID) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.own[worker] != nil
+	if l := h.own[worker]; l != nil {
+		l.parted = true
+	}
+}
+
+// ownWorker returns whether the worker is one of this process, and whether it still works.
+func (h *HostLocks) ownWorker(worker uuid.UUID) (own, works bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	l := h.own[worker]
+	return l != nil, l != nil && !l.parted
 }
 
 // Suspect is a worker as a sweep finds it.
@@ -117,13 +133,17 @@ type Suspect struct {
 
 // Sweep ends those whose lease has lapsed or whose lock on this host is free, and returns how many jobs that gave back. It waits
 // for the locks of the others on this host, in a goroutine for each, and ends them as soon as they die. What fails, the next
-// sweep does again.
+// sweep does again. A worker of this process is left alone while this process holds its lock: it lives, whatever its lease says.
 func (h *HostLocks) Sweep(ctx context.Context, suspects []Suspect) (int, error) {
 	swept := 0
 	var errs []error
 	for _, s := range suspects {
 		var lock *deadLock
-		peer := s.Boot == h.boot && !h.Owns(s.ID)
+		own, works := h.ownWorker(s.ID)
+		if works {
+			continue
+		}
+		peer := s.Boot == h.boot && !own
 		if peer {
 			lock = tryLock(h.Path(s.ID))
 		}
@@ -132,6 +152,9 @@ func (h *HostLocks) Sweep(ctx context.Context, suspects []Suspect) (int, error) 
 			n, err := s.end(ctx, lock)
 			swept += n
 			errs = append(errs, err)
+			if err == nil && own {
+				h.Drop(s.ID)
+			}
 		case peer:
 			h.watch(s.ID, func(l *deadLock) { s.end(context.Background(), l) }) //nolint:errcheck // as said
 		}
@@ -165,8 +188,9 @@ func tryLock(path string) *deadLock {
 }
 
 // watch waits for the lock of another process's worker in a goroutine of its own, once for each, and hands it to died then. The
-// wait is a blocking flock: looking each half second could not reach the tenth of a second that recovery may take. After Close
-// died is not called; the goroutine ends with the worker, for the wait cannot be broken off.
+// wait is a blocking flock: looking each half second could not reach the tenth of a second that recovery may take. A lock whose
+// file is gone was given up by a living worker, and died is not called; nor is it after Close. The goroutine ends with the worker,
+// for the wait cannot be broken off.
 func (h *HostLocks) watch(worker uuid.UUID, died func(*deadLock)) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -184,7 +208,7 @@ func (h *HostLocks) watch(worker uuid.UUID, died func(*deadLock)) {
 			defer h.mu.Unlock()
 			delete(h.watched, worker)
 		}()
-		if flock(file, unix.LOCK_EX) != nil || h.isClosed() {
+		if flock(file, unix.LOCK_EX) != nil || h.isClosed() || !same(file, h.Path(worker)) {
 			file.Close() //nolint:errcheck // nothing is buffered
 			return
 		}

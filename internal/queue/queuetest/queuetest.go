@@ -113,7 +113,8 @@ const kind = "test.kind"
 type subject struct {
 	t *testing.T
 	queue.Driver
-	clock *Clock
+	clock   *Clock
+	workers []uuid.UUID // that the test has registered
 }
 
 func (q *subject) ctx() context.Context { return q.t.Context() }
@@ -138,6 +139,7 @@ func (q *subject) worker() uuid.UUID {
 	if err := q.Register(q.ctx(), w); err != nil {
 		q.t.Fatalf("register: %v", err)
 	}
+	q.workers = append(q.workers, w.ID)
 	return w.ID
 }
 
@@ -174,8 +176,15 @@ func (q *subject) report(worker uuid.UUID, r ...queue.Result) {
 	}
 }
 
+// sweep sweeps after the test's workers have learnt of it where their lease has lapsed: a process sweeps none of its own that it
+// believes alive.
 func (q *subject) sweep(want int) {
 	q.t.Helper()
+	for _, w := range q.workers {
+		if err := q.Report(q.ctx(), w); err != nil && !errors.Is(err, queue.ErrLost) {
+			q.t.Fatalf("report nothing: %v", err)
+		}
+	}
 	if n, err := q.Sweep(q.ctx()); err != nil || n != want {
 		q.t.Fatalf("sweep: %d, %v; want %d", n, err, want)
 	}

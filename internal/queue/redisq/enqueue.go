@@ -2,11 +2,13 @@ package redisq
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"otpost/internal/queue"
 )
@@ -16,10 +18,11 @@ const (
 	mostJobs  = 500
 	mostBytes = 1 << 20
 	flights   = 2 // script calls under way at once: one is made ready while another runs
+	// mostWaiting is how many batches wait for a flight: while Redis hangs, the rows and the relay have the rest.
+	mostWaiting = 4
 )
 
-// Adds jobs. ARGV: clock, instance and host or empty, then for each job id, kind, priority, run_at, not_after, payload (times 0: now,
-// never). It begins with a write that a full Redis refuses, and so refuses all or nothing. The answer: empty, or who else has the
+// Adds jobs. ARGV: clock, instance and host or empty, then for each job id, kind, priority, run_at, not_after, payload (no run_at: now). It begins with a write that a full Redis refuses, and so refuses all or nothing. The answer: empty, or who else has the
 // queue, and then nothing was added: after a Redis was emptied, another database may have been first. A record counts as known only
 // where its job is in the structure that its state names: what somebody has edited out of all of them comes back so.
 const enqueueScript = `
@@ -38,7 +41,7 @@ for i = 3, #ARGV, 6 do
   if not met[kind] then call('SADD', P .. 'kinds', kind); met[kind] = true end
   if not waits(id) then
     schedule(id, {prio = ARGV[i + 2], created = int(now), token = '0', crashes = '0', swept = '-', kind = kind, payload = ARGV[i + 5]},
-      tonumber(ARGV[i + 3]), tonumber(ARGV[i + 4]))
+      from(ARGV[i + 3]), from(ARGV[i + 4]))
     if call('ZREM', P .. 'dead', id) == 1 then call('HDEL', P .. 'why', id) end
   end
 end
@@ -46,7 +49,8 @@ return {}
 `
 
 // Enqueue implements queue.Driver. A lone call goes out at once; what is called while others are under way shares the next one.
-// When ctx ends before the answer, the jobs may have been added.
+// When ctx ends before the answer, the jobs may have been added. While Redis hangs only some calls wait for it, and the others get
+// ErrAway at once.
 func (d *Driver) Enqueue(ctx context.Context, jobs ...queue.Job) error {
 	for _, j := range jobs {
 		if err := j.Check(); err != nil {
@@ -57,26 +61,30 @@ func (d *Driver) Enqueue(ctx context.Context, jobs ...queue.Job) error {
 		}
 		d.kinds.meet(j.Kind)
 	}
-	var mine []*batch
-	for _, j := range jobs {
-		if b := d.add(j); len(mine) == 0 || mine[len(mine)-1] != b {
-			mine = append(mine, b)
+	for part := range slices.Chunk(jobs, mostJobs) {
+		if err := d.enqueue(ctx, part); err != nil {
+			return fmt.Errorf("enqueue: %w", err)
 		}
 	}
+	return nil
+}
+
+// enqueue is Enqueue for what fits into one call, unless its payloads are long.
+func (d *Driver) enqueue(ctx context.Context, jobs []queue.Job) error {
+	mine, err := d.add(jobs)
 	for range mine {
 		d.fly()
 	}
 	for _, b := range mine {
 		select {
 		case <-b.done:
-			if b.err != nil {
-				return fmt.Errorf("enqueue: %w", b.err)
-			}
+			err = errors.Join(err, b.err)
 		case <-ctx.Done():
-			return fmt.Errorf("enqueue: %w", ctx.Err())
+			d.adding.leave(mine)
+			return ctx.Err()
 		}
 	}
-	return nil
+	return err
 }
 
 // kindName reports whether a kind can be part of a key.
@@ -116,26 +124,54 @@ type batches struct {
 
 // batch is what goes into one call.
 type batch struct {
-	args  []string
-	bytes int
-	done  chan struct{} // closed when err stands
-	err   error
+	jobs    []added
+	bytes   int
+	callers int           // that wait for it
+	done    chan struct{} // closed when err stands
+	err     error
 }
 
-// add puts a job into the last batch that waits and has room.
-func (d *Driver) add(j queue.Job) *batch {
+// added is a job and when it was given to the driver.
+type added struct {
+	queue.Job
+	at time.Time
+}
+
+// add puts jobs into the last batch that waits and has room, and into new ones, each with one more caller. With an error the rest of
+// the jobs is in none.
+func (d *Driver) add(jobs []queue.Job) (mine []*batch, err error) {
 	b := &d.adding
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	n := len(b.waiting)
-	if n == 0 || len(b.waiting[n-1].args) >= 6*mostJobs || b.waiting[n-1].bytes+len(j.Payload) > mostBytes {
-		b.waiting = append(b.waiting, &batch{done: make(chan struct{})})
-		n++
+	for _, j := range jobs {
+		n := len(b.waiting)
+		if n == 0 || len(b.waiting[n-1].jobs) >= mostJobs || b.waiting[n-1].bytes+len(j.Payload) > mostBytes {
+			if n >= mostWaiting {
+				return mine, d.refuse("%w: it does not answer, and %d calls wait for it", ErrAway, n)
+			}
+			b.waiting = append(b.waiting, &batch{done: make(chan struct{})})
+			n++
+		}
+		last := b.waiting[n-1]
+		if len(mine) == 0 || mine[len(mine)-1] != last {
+			last.callers++
+			mine = append(mine, last)
+		}
+		last.bytes += len(j.Payload)
+		last.jobs = append(last.jobs, added{j, d.now()})
 	}
-	last := b.waiting[n-1]
-	last.bytes += len(j.Payload)
-	last.args = append(last.args, j.ID.String(), j.Kind, strconv.Itoa(int(j.Priority)), millis(j.RunAt), millis(j.NotAfter), string(j.Payload))
-	return last
+	return mine, nil
+}
+
+// leave takes a caller out of its batches. One that waits for no caller any more is dropped: its rows have the relay, and a job that
+// comes late would stand before fresh ones.
+func (b *batches) leave(mine []*batch) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, m := range mine {
+		m.callers--
+	}
+	b.waiting = slices.DeleteFunc(b.waiting, func(w *batch) bool { return w.callers == 0 })
 }
 
 // fly sees to it that what waits is sent, and does not wait for it.
@@ -149,15 +185,21 @@ func (d *Driver) fly() {
 	b.flying++
 	b.flights.Go(func() {
 		for next := b.next(); next != nil; next = b.next() {
-			next.err = d.addAll(next.args)
+			next.err = d.addAll(next.jobs)
 			close(next.done)
 		}
 	})
 }
 
-// addAll is one script call.
-func (d *Driver) addAll(jobs []string) error {
-	args := append([]string{d.line.owner()}, jobs...)
+// addAll is one script call. A job that has come to its end while it waited is left out.
+func (d *Driver) addAll(jobs []added) error {
+	args := []string{d.line.owner()}
+	for _, j := range jobs {
+		if j.NotAfter.After(j.at) && !j.NotAfter.After(d.now()) {
+			continue
+		}
+		args = append(args, j.ID.String(), j.Kind, strconv.Itoa(int(j.Priority)), d.ahead(j.RunAt), d.ahead(j.NotAfter), string(j.Payload))
+	}
 	answer, err := d.again(context.Background(), d.scripts.enqueue, args...) // bounded by the time of a call
 	if err != nil {
 		return err

@@ -6,9 +6,34 @@ import "time"
 func OpenAt(o Options, now func() time.Time) (*Driver, error) {
 	d, err := Open(o)
 	if err == nil {
-		d.now = now
+		d.now, d.redisNow = now, now
 	}
 	return d, err
+}
+
+// OpenApart is OpenAt with a clock of Redis' that is skew ahead of now.
+func OpenApart(o Options, now func() time.Time, skew time.Duration) (*Driver, error) {
+	d, err := OpenAt(o, now)
+	if err == nil {
+		d.redisNow = func() time.Time { return now().Add(skew) }
+	}
+	return d, err
+}
+
+// How many jobs without a payload wait for calls at most, those under way included, and how many are under way.
+const (
+	MostWaiting  = (mostWaiting + flights) * mostJobs
+	MostInFlight = flights * mostJobs
+)
+
+// WaitingJobs is how many jobs wait for a call.
+func (d *Driver) WaitingJobs() (n int) {
+	d.adding.mu.Lock()
+	defer d.adding.mu.Unlock()
+	for _, b := range d.adding.waiting {
+		n += len(b.jobs)
+	}
+	return n
 }
 
 // MostDead is how many dead letters are kept.

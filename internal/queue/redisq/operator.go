@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/redis/rueidis"
@@ -17,9 +18,10 @@ import (
 // buckets is how many hashes hold the records (script.go).
 const buckets = 64
 
-// Lists a bucket. ARGV: clock, number of the bucket. The answer, for each record that can be read: id, its first line.
+// Lists a bucket. ARGV: clock, number of the bucket. The answer: now and "", then for each record that can be read its id and
+// first line.
 const bucketScript = `
-local answer = {}
+local answer = {int(now), ''}
 for _, id in ipairs(call('HKEYS', P .. 'job:' .. ARGV[2])) do
   local r = load(id)
   if r then
@@ -89,9 +91,14 @@ func (d *Driver) bucket(ctx context.Context, n int) ([]queue.Listed, error) {
 	if err != nil {
 		return nil, err
 	}
+	now, err := strconv.ParseInt(answer[0][0], 10, 64)
+	if err != nil {
+		return nil, err
+	}
+	clock := shift(d.now().Sub(time.UnixMilli(now)))
 	var all []queue.Listed
-	for _, p := range answer {
-		if l, ok := parseListed(p[0], p[1]); ok {
+	for _, p := range answer[1:] {
+		if l, ok := parseListed(p[0], p[1], clock); ok {
 			all = append(all, l)
 		}
 	}
@@ -99,12 +106,12 @@ func (d *Driver) bucket(ctx context.Context, n int) ([]queue.Listed, error) {
 }
 
 // parseListed reads the first line of a record (script.go).
-func parseListed(name, head string) (queue.Listed, bool) {
+func parseListed(name, head string, clock shift) (queue.Listed, bool) {
 	id, err := uuid.Parse(name)
 	if err != nil {
 		return queue.Listed{}, false
 	}
-	c, err := parseRecord(head)
+	c, err := parseRecord(head, clock)
 	if err != nil {
 		return queue.Listed{}, false
 	}

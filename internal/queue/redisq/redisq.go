@@ -42,12 +42,14 @@ type Driver struct {
 	locks   *queue.HostLocks
 	log     *slog.Logger
 	scripts *scripts
-	now     func() time.Time // nil but in tests: Redis' clock
-	claims  atomic.Int64
-	kinds   kinds
-	adding  batches
-	bell    bell
-	line    line
+	now     func() time.Time // this process' clock
+	// redisNow is the clock that scripts go by in tests; nil: Redis' own.
+	redisNow func() time.Time
+	claims   atomic.Int64
+	kinds    kinds
+	adding   batches
+	bell     bell
+	line     line
 }
 
 var _ queue.Driver = (*Driver)(nil)
@@ -79,7 +81,7 @@ func Open(o Options) (*Driver, error) {
 	for _, w := range target.warnings {
 		o.Log.Warn("option of the queue's URL", "err", w)
 	}
-	d := &Driver{target: target, prefix: "otpost:{" + o.Queue + "}:", locks: locks, log: o.Log, scripts: newScripts()}
+	d := &Driver{target: target, prefix: "otpost:{" + o.Queue + "}:", locks: locks, log: o.Log, scripts: newScripts(), now: time.Now}
 	d.line.ended = make(chan struct{})
 	return d, nil
 }
@@ -97,9 +99,9 @@ func (d *Driver) Close() error {
 }
 
 // Claims. ARGV: clock, worker, most, 1 = lowest priority first, number of kinds, kinds ..., number of results, then for each: id,
-// token, action, run_at, not_after, reason (times 0: none). It reports, promotes what is due (500 of a kind at most), and leases.
+// token, action, run_at, not_after, reason. It reports, promotes what is due (500 of a kind at most), and leases.
 // Of ids without a ready record at most 2,000 are passed over in one call. The answer: 1 or 0 = the lease stands, ids that went
-// to the dead letters because nobody can read them, and for each claim id, verdict, record.
+// to the dead letters because nobody can read them, for each claim id, verdict, record, and now.
 //
 // The mark is left where others may find work: jobs that are ready, or due within the second after which they look by themselves.
 const claimScript = `
@@ -121,9 +123,9 @@ for first = 0, results - 1, 1000 do
       if action == '0' then call('HDEL', bucket(id), id) else r = load(id) end
       if r and r.state == 'l' and r.worker == worker then
         if action == '1' then
-          local not_after = tonumber(ARGV[a + 4])
+          local not_after = from(ARGV[a + 4])
           if not_after == 0 then not_after = tonumber(r.not_after) end
-          schedule(id, r, tonumber(ARGV[a + 3]), not_after)
+          schedule(id, r, from(ARGV[a + 3]), not_after)
         elseif action == '2' then ready(id, r)
         else bury(id, r, ARGV[a + 5]) end
       end
@@ -190,7 +192,7 @@ for _, kind in ipairs(kinds) do
   local first = call('ZRANGE', P .. 'sched:' .. kind, 0, 0, 'WITHSCORES')
   if call('EXISTS', k .. 0, k .. 1, k .. 2, k .. 3) > 0 or (first[2] and tonumber(first[2]) < now + 1000) then wake(kind) end
 end
-return {1, bad, got}
+return {1, bad, got, now}
 `
 
 // Claim implements queue.Driver.
@@ -206,7 +208,7 @@ func (d *Driver) Claim(ctx context.Context, req queue.ClaimRequest) ([]queue.Cla
 	args = append(args, req.Kinds...)
 	args = append(args, strconv.Itoa(len(req.Done)))
 	for _, r := range req.Done {
-		args = append(args, r.ID.String(), strconv.FormatInt(r.Token, 10), strconv.Itoa(int(r.Action)), millis(r.RunAt), millis(r.NotAfter), r.Reason)
+		args = append(args, r.ID.String(), strconv.FormatInt(r.Token, 10), strconv.Itoa(int(r.Action)), d.ahead(r.RunAt), d.ahead(r.NotAfter), r.Reason)
 	}
 	run := d.run // a claim whose answer was lost must not be made twice
 	if most == 0 {
@@ -216,14 +218,18 @@ func (d *Driver) Claim(ctx context.Context, req queue.ClaimRequest) ([]queue.Cla
 	if err != nil {
 		return nil, fmt.Errorf("claim: %w", err)
 	}
-	if stands, err := answer[0].AsInt64(); err != nil || stands == 0 || len(answer) < 3 {
+	if stands, err := answer[0].AsInt64(); err != nil || stands == 0 || len(answer) < 4 {
 		d.locks.Drop(req.Worker)
 		return nil, queue.ErrLost
 	}
 	if bad, err := answer[1].AsStrSlice(); err == nil && len(bad) > 0 {
 		d.log.Error("jobs that nobody can read were put aside", "jobs", len(bad), "job", strconv.Quote(bad[0]))
 	}
-	got, err := claimed(req.Worker, answer[2])
+	shift, err := d.shift(answer[3])
+	if err != nil {
+		return nil, fmt.Errorf("claim: %w", err)
+	}
+	got, err := claimed(req.Worker, answer[2], shift)
 	if err != nil {
 		return nil, fmt.Errorf("claim: %w", err)
 	}
@@ -231,14 +237,14 @@ func (d *Driver) Claim(ctx context.Context, req queue.ClaimRequest) ([]queue.Cla
 }
 
 // claimed reads the claims out of the script's answer: id, verdict, record.
-func claimed(worker uuid.UUID, m rueidis.RedisMessage) ([]queue.Claimed, error) {
+func claimed(worker uuid.UUID, m rueidis.RedisMessage, clock shift) ([]queue.Claimed, error) {
 	answer, err := m.AsStrSlice()
 	if err != nil {
 		return nil, err
 	}
 	var all []queue.Claimed
 	for ; len(answer) >= 3; answer = answer[3:] {
-		c, err := parseRecord(answer[2])
+		c, err := parseRecord(answer[2], clock)
 		if err != nil {
 			return nil, err // the script has checked it
 		}
@@ -254,7 +260,7 @@ func claimed(worker uuid.UUID, m rueidis.RedisMessage) ([]queue.Claimed, error) 
 }
 
 // parseRecord reads a record (script.go).
-func parseRecord(record string) (c queue.Claimed, err error) {
+func parseRecord(record string, clock shift) (c queue.Claimed, err error) {
 	head, payload, _ := strings.Cut(record, "\n")
 	f := strings.Split(head, " ")
 	if len(f) != 11 {
@@ -266,7 +272,7 @@ func parseRecord(record string) (c queue.Claimed, err error) {
 			return c, err
 		}
 	}
-	c.Kind, c.Priority, c.RunAt, c.NotAfter = f[10], queue.Priority(n[2]), timeOf(n[3]), timeOf(n[4])
+	c.Kind, c.Priority, c.RunAt, c.NotAfter = f[10], queue.Priority(n[2]), clock.time(n[3]), clock.time(n[4])
 	c.Token, c.Crashes = n[6], int(n[7])
 	if swept, err := uuid.Parse(f[9]); err == nil {
 		c.SweptOwner = swept

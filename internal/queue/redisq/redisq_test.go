@@ -452,37 +452,79 @@ func TestFullRedisGoesOn(t *testing.T) {
 	}
 }
 
-// A Redis that hangs costs a caller no more than its context; what it gave goes in when Redis goes on.
-func TestHungRedisHoldsNobodyBack(t *testing.T) {
+// A Redis that hangs costs a caller no more than its context. A bounded number of jobs waits for it, and what no caller waits for is
+// dropped, so that fresh jobs go first when Redis answers again.
+func TestHungRedisHoldsABoundedNumberOfJobs(t *testing.T) {
 	t.Parallel()
 	s := serve(t)
 	d := open(t, s)
-	w := register(t, d)
-	s.cmd.Process.Signal(syscall.SIGSTOP)
+	enqueue(t, d, 1)
+	goOn := pause(t, s)
+	const calls = 6_000
 	var all sync.WaitGroup
-	var refused atomic.Int64
-	for range 20 {
+	var away, waited atomic.Int64
+	for range calls {
 		all.Go(func() {
-			ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
+			ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 			defer cancel()
-			if errors.Is(d.Enqueue(ctx, job()), context.DeadlineExceeded) {
-				refused.Add(1)
+			switch err := d.Enqueue(ctx, job()); {
+			case errors.Is(err, redisq.ErrAway) && ctx.Err() == nil:
+				away.Add(1)
+			case errors.Is(err, context.DeadlineExceeded):
+				waited.Add(1)
+			default:
+				t.Errorf("enqueue: %v", err)
 			}
 		})
 	}
 	all.Wait()
-	s.cmd.Process.Signal(syscall.SIGCONT)
-	if refused.Load() != 20 {
-		t.Errorf("%d of 20 calls ended with their context", refused.Load())
+	if most := int64(redisq.MostWaiting); waited.Load() > most || away.Load() < calls-most {
+		t.Errorf("%d calls waited, %d were refused at once; want %d at most and the rest", waited.Load(), away.Load(), most)
 	}
-	enqueue(t, d, 1)
-	for n := 0; n < 21; {
-		if err := d.Wait(t.Context(), []string{kind}, nil, time.Minute); err != nil {
+	if n := d.WaitingJobs(); n != 0 {
+		t.Errorf("%d jobs wait, and no caller", n)
+	}
+	goOn()
+	fresh := job()
+	for err := d.Enqueue(t.Context(), fresh); err != nil; err = d.Enqueue(t.Context(), fresh) {
+		if !errors.Is(err, redisq.ErrAway) {
 			t.Fatal(err)
 		}
-		got := claim(t, d, w, 100)
-		n += len(got)
-		report(t, d, w, got...)
+	}
+	st, err := d.Status(t.Context())
+	if err != nil || st.Ready[0].Jobs > 2+redisq.MostInFlight {
+		t.Errorf("%d jobs in Redis, %v; want those that were under way at most, and the fresh one", st.Ready[0].Jobs, err)
+	}
+}
+
+// A job that has come to its end before a call could take it is left out: its row has its end by the relay.
+func TestJobThatEndsWhileRedisHangsIsLeftOut(t *testing.T) {
+	t.Parallel()
+	s := serve(t)
+	d := open(t, s)
+	enqueue(t, d, 1)
+	goOn := pause(t, s)
+	results := make(chan error, 10)
+	for i := range cap(results) {
+		short := job()
+		short.NotAfter = time.Now().Add(500 * time.Millisecond)
+		if i == cap(results)-1 {
+			short.NotAfter = time.Now().Add(time.Hour)
+		}
+		go func() { results <- d.Enqueue(context.Background(), short) }()
+		for i > 1 && d.WaitingJobs() < i-1 { // two are under way, and the others wait in order
+			<-time.After(time.Millisecond)
+		}
+	}
+	<-time.After(time.Second)
+	goOn()
+	for range cap(results) {
+		if err := <-results; err != nil && !errors.Is(err, redisq.ErrAway) {
+			t.Error(err)
+		}
+	}
+	if st, err := d.Status(t.Context()); err != nil || st.Ready[0].Jobs > 4 {
+		t.Errorf("%d jobs in Redis, %v; want the first one, two that were under way, and the one that has not ended", st.Ready[0].Jobs, err)
 	}
 }
 

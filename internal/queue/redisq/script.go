@@ -35,7 +35,8 @@ import (
 const mostDead = 10_000
 
 // library is what all scripts begin with. They take the key `workers`, from which they have the others, and as their first
-// argument a time in milliseconds to go by: empty but in tests, and then it is Redis' own.
+// argument a time in milliseconds to go by: empty but in tests, and then it is Redis' own. That clock and the caller's are never
+// compared: a caller gives times as milliseconds from now (empty: none), and gets them beside the script's own now.
 //
 // load(id) returns the record's fields; nil and true when there is one that nobody can read, or the id is none.
 const library = `
@@ -46,6 +47,7 @@ local real = t[1] * 1000 + math.floor(t[2] / 1000)
 local now, us = real, t[1] * 1000000 + t[2]
 if ARGV[1] ~= '' then now = tonumber(ARGV[1]); us = now * 1000 end
 local function int(n) return string.format('%.0f', n) end
+local function from(ms) return ms == '' and 0 or math.max(now + tonumber(ms), 1) end
 local function bucket(id) return P .. 'job:' .. (tonumber(sub(id, -2), 16) or 0) % 64 end
 local x4 = '%x%x%x%x'
 local uuid = '^' .. x4 .. x4 .. '%-' .. x4 .. '%-' .. x4 .. '%-' .. x4 .. '%-' .. x4 .. x4 .. x4 .. '$'
@@ -130,27 +132,42 @@ func newScripts() *scripts {
 		check: rueidis.NewLuaScript(checkScript), bind: full(bindScript),
 		enqueue: rueidis.NewLuaScript(library + bindFunction + enqueueScript), hasten: full(hastenScript), claim: full(claimScript), hold: full(holdScript), beat: full(beatScript),
 		register: full(bindFunction + registerScript), leave: full(leaveScript), look: rueidis.NewLuaScript(library + lookScript),
-		sweep: full(sweepScript), takeBack: full(takeBackScript), workers: rueidis.NewLuaScript(library + workersScript),
+		sweep: full(sweepScript), takeBack: full(takeBackScript), workers: rueidis.NewLuaScript(library + constants.Replace(workersScript)),
 		status: rueidis.NewLuaScript(library + statusScript), bucket: rueidis.NewLuaScript(library + bucketScript), dead: rueidis.NewLuaScript(library + deadScript),
 	}
 }
 
 func ms(d time.Duration) string { return strconv.FormatInt(d.Milliseconds(), 10) }
 
-// millis is a time as scripts take it; the zero time is 0.
-func millis(t time.Time) string {
+// ahead is a time as scripts take it: milliseconds from now, rounded up, so that no job is due before its time; the zero time is
+// empty.
+func (d *Driver) ahead(t time.Time) string {
 	if t.IsZero() {
-		return "0"
+		return ""
 	}
-	return strconv.FormatInt(t.UnixMilli(), 10)
+	left := t.Sub(d.now())
+	ms := left.Milliseconds()
+	if left > time.Duration(ms)*time.Millisecond {
+		ms++
+	}
+	return strconv.FormatInt(ms, 10)
 }
 
-// timeOf is the time that a script gave; 0 is the zero time.
-func timeOf(ms int64) time.Time {
+// shift is how far this process' clock is ahead of the one that a script has gone by.
+type shift time.Duration
+
+// shift returns the shift by the now of a script that has just answered.
+func (d *Driver) shift(now rueidis.RedisMessage) (shift, error) {
+	ms, err := now.AsInt64()
+	return shift(d.now().Sub(time.UnixMilli(ms))), err
+}
+
+// time is the time that a script gave, by this process' clock; 0 is the zero time.
+func (s shift) time(ms int64) time.Time {
 	if ms == 0 {
 		return time.Time{}
 	}
-	return time.UnixMilli(ms).UTC()
+	return time.UnixMilli(ms).Add(time.Duration(s)).UTC()
 }
 
 // run runs a script with the clock and args, and returns the array that it answers.
@@ -195,10 +212,10 @@ func (d *Driver) exec(ctx context.Context, client rueidis.Client, s *rueidis.Lua
 
 // clock is the time that scripts are to go by: none but in tests.
 func (d *Driver) clock() string {
-	if d.now == nil {
+	if d.redisNow == nil {
 		return ""
 	}
-	return strconv.FormatInt(d.now().UnixMilli(), 10)
+	return strconv.FormatInt(d.redisNow().UnixMilli(), 10)
 }
 
 func (d *Driver) key(name string) string { return d.prefix + name }

@@ -8,8 +8,8 @@ import (
 )
 
 // Counts by the lists, which need not be read for that. ARGV: clock. It changes nothing. The answer: leased, dead, scheduled and when
-// the first of them is due, then for each priority how many are ready and since when the first of them is; 0: there is none. A time
-// that no record can have is as early or late as one can.
+// the first of them is due, then for each priority how many are ready and since when the first of them is; 0: there is none; then
+// now. A time that no record can have is as early or late as one can.
 const statusScript = `
 local answer = {0, call('ZCARD', P .. 'dead')}
 for i = 3, 12 do answer[i] = 0 end
@@ -25,6 +25,7 @@ for _, kind in ipairs(call('SMEMBERS', P .. 'kinds')) do
   for prio = 0, 3 do add(5 + 2 * prio, P .. 'ready:' .. kind .. ':' .. prio) end
 end
 for _, worker in ipairs(call('ZRANGE', KEYS[1], 0, -1)) do answer[1] = answer[1] + call('HLEN', P .. 'held:' .. worker) end
+answer[13] = now
 return answer
 `
 
@@ -42,9 +43,13 @@ func (d *Driver) Status(ctx context.Context) (queue.Status, error) {
 			return s, fmt.Errorf("count jobs: %w", err)
 		}
 	}
-	s.Leased, s.Dead, s.Scheduled, s.NextDue = int(n[0]), int(n[1]), int(n[2]), timeOf(n[3])
+	clock, err := d.shift(answer[len(n)])
+	if err != nil {
+		return s, fmt.Errorf("count jobs: %w", err)
+	}
+	s.Leased, s.Dead, s.Scheduled, s.NextDue = int(n[0]), int(n[1]), int(n[2]), clock.time(n[3])
 	for p := range s.Ready {
-		s.Ready[p] = queue.Depth{Jobs: int(n[4+2*p]), Oldest: timeOf(n[5+2*p])}
+		s.Ready[p] = queue.Depth{Jobs: int(n[4+2*p]), Oldest: clock.time(n[5+2*p])}
 	}
 	return s, nil
 }

@@ -56,11 +56,11 @@ func (d *Driver) Register(ctx context.Context, w queue.Worker) error {
 }
 
 func (d *Driver) register(ctx context.Context, worker uuid.UUID, text string) error {
-	entries, err := d.entries(ctx)
+	entries, _, err := d.entries(ctx)
 	if err != nil {
 		return err
 	}
-	known := make(map[uuid.UUID]bool)
+	known := make(map[uuid.UUID]bool) // with a lapsed lease, too: the lock file tells the next sweep that the worker is dead
 	for _, e := range entries {
 		known[e.id] = true
 	}
@@ -86,7 +86,8 @@ return {}
 // Unregister implements queue.Driver.
 func (d *Driver) Unregister(ctx context.Context, worker uuid.UUID) error {
 	if _, err := d.again(ctx, d.scripts.leave, worker.String()); err != nil {
-		return fmt.Errorf("unregister: %w", err) // with its lock, so that nothing goes back counted while the process lives
+		d.locks.Parted(worker)
+		return fmt.Errorf("unregister: %w", err)
 	}
 	d.locks.Drop(worker)
 	return nil
@@ -108,6 +109,8 @@ func (d *Driver) Beat(ctx context.Context, worker uuid.UUID) error {
 // Looks for workers to sweep. ARGV: clock. When nobody has looked for a time, lapsed leases are left alone for the length of one:
 // nobody could beat either. That time is measured by Redis' own clock, in tests too. The answer: 1 = they are left alone, then
 // for each worker its id, 1 = its lease has lapsed, what it said.
+//
+// A lease that ends later than one can was given before Redis' clock was set back: it ends a lease from now.
 const sweepScript = `
 local last, quiet = string.match(call('GET', P .. 'swept') or '', '^(%d+) (%d+)$')
 last = tonumber(last) or real
@@ -118,6 +121,7 @@ local answer = {quiet > real and 1 or 0}
 for i, v in ipairs(call('ZRANGE', KEYS[1], 0, -1, 'WITHSCORES')) do
   if i % 2 == 1 then answer[#answer + 1] = v
   else
+    if tonumber(v) > now + LEASE then call('ZADD', KEYS[1], int(now + LEASE), answer[#answer]) end
     answer[#answer + 1] = tonumber(v) <= now and 1 or 0
     answer[#answer + 1] = call('HGET', P .. 'info', answer[#answer - 1]) or ''
   end
@@ -182,30 +186,38 @@ func (d *Driver) takeBack(ctx context.Context, worker string, dead bool) (int, e
 	return int(n), err
 }
 
-// Lists the workers whose lease stands. ARGV: clock. The answer, for each: id, end of the lease, what it said.
+// Lists the workers. ARGV: clock. The answer: now, then for each: id, end of the lease, what it said.
 const workersScript = `
-local answer = {}
-for i, v in ipairs(call('ZRANGEBYSCORE', KEYS[1], '(' .. int(now), '+inf', 'WITHSCORES')) do
-  answer[#answer + 1] = v
-  if i % 2 == 0 then answer[#answer + 1] = call('HGET', P .. 'info', answer[#answer - 1]) or '' end
+local answer = {now}
+for i, v in ipairs(call('ZRANGE', KEYS[1], 0, -1, 'WITHSCORES')) do
+  if i % 2 == 1 then answer[#answer + 1] = v
+  else
+    answer[#answer + 1] = int(math.min(tonumber(v), now + LEASE))
+    answer[#answer + 1] = call('HGET', P .. 'info', answer[#answer - 1]) or ''
+  end
 end
 return answer
 `
 
-// entry is a living worker as Redis has it.
+// entry is a worker as Redis has it.
 type entry struct {
 	id   uuid.UUID
-	ends int64 // milliseconds
+	ends int64 // of its lease: milliseconds by Redis' clock
 	info string
 }
 
-func (d *Driver) entries(ctx context.Context) ([]entry, error) {
+// entries returns all workers, those whose lease has lapsed too, and by which clock their times are.
+func (d *Driver) entries(ctx context.Context) ([]entry, shift, error) {
 	answer, err := d.again(ctx, d.scripts.workers)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
+	}
+	clock, err := d.shift(answer[0])
+	if err != nil {
+		return nil, 0, err
 	}
 	var all []entry
-	for ; len(answer) >= 3; answer = answer[3:] {
+	for answer = answer[1:]; len(answer) >= 3; answer = answer[3:] {
 		var e entry
 		name, _ := answer[0].ToString()
 		if e.id, err = uuid.Parse(name); err != nil {
@@ -215,14 +227,14 @@ func (d *Driver) entries(ctx context.Context) ([]entry, error) {
 		e.info, _ = answer[2].ToString()
 		all = append(all, e)
 	}
-	return all, nil
+	return all, clock, nil
 }
 
-// parseInfo reads what a worker said, and when it registered. What cannot be read is zero.
-func parseInfo(info string) (started time.Time, s said) {
+// parseInfo reads what a worker said, and when it registered, in milliseconds by Redis' clock. What cannot be read is zero.
+func parseInfo(info string) (started int64, s said) {
 	at, text, _ := strings.Cut(info, " ")
 	if ms, err := strconv.ParseInt(at, 10, 64); err == nil {
-		started = timeOf(ms)
+		started = ms
 	}
 	json.Unmarshal([]byte(text), &s) //nolint:errcheck // as said
 	return started, s
@@ -230,16 +242,22 @@ func parseInfo(info string) (started time.Time, s said) {
 
 // Workers implements queue.Driver.
 func (d *Driver) Workers(ctx context.Context) ([]queue.Seen, error) {
-	entries, err := d.entries(ctx)
+	entries, clock, err := d.entries(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("list workers: %w", err)
 	}
 	var seen []queue.Seen
 	for _, e := range entries {
 		started, s := parseInfo(e.info)
+		end := clock.time(e.ends)
+		if !end.After(d.now()) {
+			continue
+		}
 		seen = append(seen, queue.Seen{
 			Worker:  queue.Worker{ID: e.id, Host: s.Host, PID: s.PID, Version: s.Version, Handlers: s.Handlers},
-			Started: started, Beat: timeOf(e.ends).Add(-queue.Lease), Local: s.Boot == d.locks.Boot(),
+			Started: clock.time(started),
+			Beat:    end.Add(-queue.Lease),
+			Local:   s.Boot == d.locks.Boot(),
 		})
 	}
 	slices.SortFunc(seen, func(a, b queue.Seen) int {

@@ -215,6 +215,9 @@ func TestClaimIsNotHeldByAWorkerThatLapsedOrWasSwept(t *testing.T) {
 	if held(t, db, d, c) {
 		t.Fatal("held after the lease")
 	}
+	if err := d.Beat(t.Context(), w); !errors.Is(err, queue.ErrLost) {
+		t.Fatal(err)
+	}
 	if n, err := d.Sweep(t.Context()); n != 1 || err != nil {
 		t.Fatal(n, err)
 	}

@@ -49,7 +49,8 @@ func (d *Driver) Unregister(ctx context.Context, worker uuid.UUID) error {
 		return nil
 	})
 	if err != nil {
-		return fmt.Errorf("unregister: %w", err) // with its lock, so that nothing goes back counted while the process lives
+		d.locks.Parted(worker)
+		return fmt.Errorf("unregister: %w", err)
 	}
 	d.locks.Drop(worker)
 	return nil
