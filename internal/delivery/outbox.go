@@ -122,7 +122,7 @@ func (s *Service) Prepare(ctx context.Context, id uuid.UUID, m Message) (Prepare
 		p.via = ViaQueue
 	}
 	p.messageID = s.messageID(id, server)
-	plain := content{Recipient: m.Recipient, Subject: m.Subject, Body: m.Body, MIMEType: m.MIMEType, Code: m.Code}
+	plain := content{Recipient: address.String(), Subject: m.Subject, Body: m.Body, MIMEType: m.MIMEType, Code: m.Code}
 	if m.Server != nil {
 		plain.Server = &sealedRoute{Server: *m.Server, Password: m.Server.Password.Reveal(), PrivateKeyPassword: m.Server.PrivateKeyPassword.Reveal()}
 	}

@@ -183,7 +183,7 @@ func (h *handling) letter(ctx context.Context, d row) (*mail.Server, mail.Messag
 	}
 	m := mail.Message{
 		ID: d.id.String(), MessageID: d.messageID, Recipient: c.Recipient, Subject: c.Subject, Body: c.Body, MIMEType: c.MIMEType,
-		Date: d.created, NotAfter: d.notAfter, ReplyBy: h.replyBy(h.s.DB.Now(), d.notAfter),
+		Date: d.created, NotAfter: d.notAfter, ReplyBy: func() time.Time { return h.ownUntil.Add(-ownMargin) },
 		Journal: journal{h}, MayWrite: h.mayWrite, Secrets: []string{c.Code},
 	}
 	return &server, m, nil

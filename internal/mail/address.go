@@ -2,14 +2,20 @@ package mail
 
 import (
 	"errors"
+	"mime"
 	"net/mail"
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"golang.org/x/net/idna"
 )
 
 // Address is one addr-spec (RFC 5322 section 3.4.1) without comments, quoted parts or address literals: local@domain.
-type Address struct{ local, domain string }
+type Address struct {
+	local, domain string // as they were typed
+	wire          string // the domain as mail servers get it: a domain beyond ASCII as its A-label (RFC 5890)
+}
 
 // ErrAddress says that a text is no mail address that we send to.
 var ErrAddress = errors.New("no valid e-mail address")
@@ -19,20 +25,30 @@ const (
 	longestAddress = 254 // octets, RFC 5321 section 4.5.3.1.3 less the brackets
 )
 
-// ParseAddress reads exactly one address. Whatever could end a command or name a second recipient (space, control, comma,
-// bracket, quote) is refused. Local part and domain may hold letters beyond ASCII (RFC 6531); then the server must take SMTPUTF8.
+// ParseAddress reads exactly one address; white space around it is left out. Whatever could end a command or name a second
+// recipient (space, control, comma, bracket, quote) is refused. A local part may hold letters beyond ASCII (RFC 6531); then the
+// server must take SMTPUTF8. A domain beyond ASCII must have an A-label.
 func ParseAddress(s string) (Address, error) {
+	s = strings.TrimSpace(s)
 	at := strings.LastIndexByte(s, '@')
-	if at < 1 || at == len(s)-1 || len(s) > longestAddress || at > longestLocal || !utf8.ValidString(s) {
+	if at < 1 || at == len(s)-1 || at > longestLocal || !utf8.ValidString(s) {
 		return Address{}, ErrAddress
 	}
 	a := Address{local: s[:at], domain: s[at+1:]}
-	for _, atom := range append(strings.Split(a.local, "."), strings.Split(a.domain, ".")...) {
+	a.wire = a.domain
+	var err error
+	if !isASCII(a.domain) {
+		a.wire, err = idna.Lookup.ToASCII(a.domain)
+	}
+	if err != nil || max(len(s), len(a.Wire())) > longestAddress {
+		return Address{}, ErrAddress
+	}
+	for _, atom := range append(strings.Split(a.local, "."), strings.Split(a.domain+"."+a.wire, ".")...) {
 		if atom == "" || strings.ContainsFunc(atom, forbidden) {
 			return Address{}, ErrAddress
 		}
 	}
-	for _, label := range strings.Split(a.domain, ".") {
+	for _, label := range strings.Split(a.wire, ".") {
 		if strings.HasPrefix(label, "-") || strings.HasSuffix(label, "-") || strings.ContainsAny(label, "!#$%&'*+/=?^_`{|}~") {
 			return Address{}, ErrAddress
 		}
@@ -51,7 +67,7 @@ func forbidden(r rune) bool {
 	return !strings.ContainsRune("!#$%&'*+-/=?^_`{|}~", r)
 }
 
-// String returns local@domain.
+// String returns local@domain, as it was typed.
 func (a Address) String() string {
 	if a.local == "" {
 		return ""
@@ -59,10 +75,18 @@ func (a Address) String() string {
 	return a.local + "@" + a.domain
 }
 
-// ASCII reports whether the address needs no SMTPUTF8.
-func (a Address) ASCII() bool {
-	return !strings.ContainsFunc(a.local+a.domain, func(r rune) bool { return r >= 0x80 })
+// Wire returns local@domain as it stands in envelope and headers: the domain is ASCII.
+func (a Address) Wire() string {
+	if a.local == "" {
+		return ""
+	}
+	return a.local + "@" + a.wire
 }
+
+// ASCII reports whether the address needs no SMTPUTF8.
+func (a Address) ASCII() bool { return isASCII(a.local) }
+
+func isASCII(s string) bool { return !strings.ContainsFunc(s, func(r rune) bool { return r >= 0x80 }) }
 
 // Masked returns the address for logs: a***@example.com.
 func (a Address) Masked() string {
@@ -73,18 +97,61 @@ func (a Address) Masked() string {
 	return a.local[:size] + "***@" + a.domain
 }
 
-// ParseSender reads a sender: an address or `Name <address>`. The name may not hold control characters.
+// ParseSender reads a sender: an address or `Name <address>`. The name is everything before the last <, quoted or not; it may not
+// hold control characters, nor another address in brackets or beside a comma, for that is a list of addresses.
 func ParseSender(s string) (name string, a Address, err error) {
+	s = strings.TrimSpace(s)
 	if a, err = ParseAddress(s); err == nil {
 		return "", a, nil
 	}
-	if strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r == 0x7f }) {
+	if strings.ContainsFunc(s, isControl) {
 		return "", Address{}, ErrAddress
 	}
-	parsed, err := mail.ParseAddress(s)
-	if err != nil {
-		return "", Address{}, ErrAddress
+	at := strings.LastIndexByte(s, '<')
+	if at < 0 || !strings.HasSuffix(s, ">") { // perhaps address (Name)
+		parsed, err := mail.ParseAddress(s)
+		if err != nil {
+			return "", Address{}, ErrAddress
+		}
+		a, err = ParseAddress(parsed.Address)
+		return parsed.Name, a, err
 	}
-	a, err = ParseAddress(parsed.Address)
-	return parsed.Name, a, err
+	if a, err = ParseAddress(s[at+1 : len(s)-1]); err != nil {
+		return "", Address{}, err
+	}
+	name, err = displayName(strings.TrimSpace(s[:at]), a)
+	return name, a, err
 }
+
+// displayName returns the name that stands before an address, without its quotes, its encoded words (RFC 2047) decoded.
+func displayName(typed string, a Address) (string, error) {
+	name := typed
+	switch parsed, err := mail.ParseAddress(typed + " <" + a.Wire() + ">"); {
+	case err == nil && strings.HasPrefix(typed, `"`) && strings.HasSuffix(typed, `"`):
+		name = parsed.Name
+	case namesAddress(typed):
+		return "", ErrAddress
+	default:
+		if decoded, err := new(mime.WordDecoder).DecodeHeader(typed); err == nil {
+			name = decoded
+		}
+	}
+	if strings.ContainsFunc(name, isControl) {
+		return "", ErrAddress
+	}
+	return name, nil
+}
+
+// namesAddress reports whether a name that is not quoted holds an address of its own.
+func namesAddress(name string) bool {
+	parts := strings.Split(name, ",")
+	for _, part := range parts {
+		_, bracket, found := strings.Cut(part, "<")
+		if _, err := ParseAddress(part); err == nil && len(parts) > 1 || found && strings.Contains(bracket, "@") {
+			return true
+		}
+	}
+	return false
+}
+
+func isControl(r rune) bool { return r < ' ' || r == 0x7f }

@@ -78,7 +78,9 @@ func (s *signer) judge(sender string, now time.Time) (problems, warnings []*Find
 		problems = append(problems, found("certificate", "it is not made for e-mail: its extended key usage lacks emailProtection"))
 	}
 	_, address, err := ParseSender(sender)
-	named := slices.ContainsFunc(emailsOf(c), func(e string) bool { return strings.EqualFold(e, address.String()) })
+	named := slices.ContainsFunc(emailsOf(c), func(e string) bool {
+		return strings.EqualFold(e, address.String()) || strings.EqualFold(e, address.Wire())
+	})
 	if err == nil && !named {
 		warnings = append(warnings, found("certificate", "it does not name the sender's address %s; mail programs may show the signature as foreign", address))
 	}

@@ -10,21 +10,33 @@ import (
 	"time"
 )
 
-// hostNameTime bounds the search for this host's full name.
-const hostNameTime = 2 * time.Second
+const (
+	hostNameTime   = 2 * time.Second  // bounds a search for this host's full name
+	hostNameKept   = time.Hour        // how long a name that was found is used
+	hostNameMissed = 30 * time.Second // how long no search is made after one that found nothing
+)
 
-// newHostName returns a function that tells this host's full name for EHLO, found once: the host name when it has a domain, else
-// a name with a domain that its addresses have (/etc/hosts, DNS), else "", for which the session says its address literal.
-// Never localhost: it is false at every server but one, and refused by some (RFC 5321 section 4.1.3).
-func newHostName() func(context.Context) string {
-	var once sync.Once
+// newHostName returns a function that tells this host's full name for EHLO: the host name when it has a domain, else a name with a
+// domain that its addresses have (/etc/hosts, DNS), else "", for which the session says its address literal. What find returns is
+// used for hostNameKept; when it finds nothing, it is asked again after hostNameMissed, and the name that was found before is used
+// meanwhile. Never localhost: it is false at every server but one, and refused by some (RFC 5321 section 4.1.3).
+func newHostName(find func(context.Context) string) func(context.Context) string {
+	var mu sync.Mutex // held while find runs: the others wait for its answer
 	var name string
+	var until time.Time
 	return func(ctx context.Context) string {
-		once.Do(func() {
-			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), hostNameTime)
-			defer cancel()
-			name = fullName(ctx)
-		})
+		mu.Lock()
+		defer mu.Unlock()
+		if time.Now().Before(until) {
+			return name
+		}
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), hostNameTime)
+		defer cancel()
+		found := find(ctx)
+		until = time.Now().Add(hostNameMissed)
+		if found != "" {
+			name, until = found, time.Now().Add(hostNameKept)
+		}
 		return name
 	}
 }

@@ -28,11 +28,11 @@ type Message struct {
 	ReplyTo   string // empty: the sender
 	Date      time.Time
 
-	NotAfter time.Time    // the dot is written before it or not at all; no phase before the dot outlasts it
-	ReplyBy  time.Time    // how long the reply to the dot is awaited
-	Journal  smtp.Journal // asked before envelope and dot
-	MayWrite func() error // asked once more between the journal's yes to the dot and its writing; nil: always
-	Secrets  []string     // taken out of the server's texts, besides recipient and credentials
+	NotAfter time.Time        // the dot is written before it or not at all; no phase before the dot outlasts it
+	ReplyBy  func() time.Time // asked at the dot: how long its reply is awaited
+	Journal  smtp.Journal     // asked before envelope and dot
+	MayWrite func() error     // asked once more between the journal's yes to the dot and its writing; nil: always
+	Secrets  []string         // taken out of the server's texts, besides recipient and credentials
 }
 
 // Class is what a server, or its silence, says about a message.

@@ -196,7 +196,7 @@ func TestEachClass(t *testing.T) {
 		"5xx to the dot":     {refuse(inbox.AtDot, 554), nil, want{mail.Permanent, smtp.PhaseReply, 554, true}},
 		"dropped at the dot": {inbox.Options{Drop: func(string) bool { return true }}, nil, want{mail.Unknown, smtp.PhaseReply, 0, true}},
 		"slow at the dot": {inbox.Options{Delay: time.Minute}, func(_ *mail.Server, m *mail.Message) {
-			m.ReplyBy = time.Now().Add(100 * time.Millisecond)
+			m.ReplyBy = func() time.Time { return time.Now().Add(100 * time.Millisecond) }
 		}, want{mail.Unknown, smtp.PhaseReply, 0, true}},
 		"dead port": {inbox.Options{}, func(s *mail.Server, _ *mail.Message) {
 			s.Port = 1 // tcpmux: no free port that another test could be given meanwhile
@@ -262,7 +262,7 @@ func TestPhasesAreMeasured(t *testing.T) {
 		phases = append(phases, p.Phase)
 	}
 	want := []smtp.Phase{
-		smtp.PhaseConnect, smtp.PhaseEHLO, smtp.PhaseTLS, smtp.PhaseEHLO, smtp.PhaseAuth,
+		smtp.PhaseConnect, smtp.PhaseGreeting, smtp.PhaseEHLO, smtp.PhaseTLS, smtp.PhaseEHLO, smtp.PhaseAuth,
 		smtp.PhaseMail, smtp.PhaseRcpt, smtp.PhaseData, smtp.PhaseData, smtp.PhaseReply,
 	}
 	if diff := cmp.Diff(want, phases); diff != "" {
@@ -386,7 +386,7 @@ func TestNoPhaseBeforeTheDotOutlastsTheMessage(t *testing.T) {
 	m := message()
 	m.NotAfter = time.Now().Add(200 * time.Millisecond)
 	r := newSender(mail.SenderOptions{}).Send(t.Context(), server, m)
-	if late := time.Since(m.NotAfter); r.Class != mail.Unreachable || r.Phase != smtp.PhaseConnect || late < 0 || late > 5*time.Second {
+	if late := time.Since(m.NotAfter); r.Class != mail.Unreachable || r.Phase != smtp.PhaseGreeting || late < 0 || late > 5*time.Second {
 		t.Fatalf("%s after the end: %+v", late, r)
 	}
 }

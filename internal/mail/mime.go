@@ -69,9 +69,9 @@ func composeSigned(h letterhead, m Message, s *signer) ([]byte, error) {
 func (h letterhead) writeTo(b *bytes.Buffer, m Message) {
 	field(b, "Subject", text(h.subject))
 	field(b, "From", mailbox(h.senderName, h.sender))
-	field(b, "To", h.recipient.String())
+	field(b, "To", h.recipient.Wire())
 	field(b, "Date", m.Date.UTC().Format("Mon, 02 Jan 2006 15:04:05 -0700"))
-	field(b, "Reply-To", h.replyTo.String())
+	field(b, "Reply-To", h.replyTo.Wire())
 	if m.MessageID != "" {
 		field(b, "Message-ID", "<"+m.MessageID+">")
 	}
@@ -99,15 +99,18 @@ func inBase64(content []byte) string {
 	return b.String()
 }
 
-// mailbox returns a display name and an address for a header (RFC 5322 section 3.4).
+// mailbox returns a display name and an address for a header (RFC 5322 section 3.4). In a name a word of the Q encoding may hold
+// letters and few signs only (RFC 2047 section 5), so a name with other signs is in Base64.
 func mailbox(name string, a Address) string {
 	switch {
 	case name == "":
-		return a.String()
+		return a.Wire()
 	case plainText(name):
-		return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(name) + `" <` + a.String() + ">"
+		return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(name) + `" <` + a.Wire() + ">"
+	case strings.ContainsAny(name, "\"#$%&'(),.:;<=>?@[\\]^_`{|}~"):
+		return mime.BEncoding.Encode("utf-8", name) + " <" + a.Wire() + ">"
 	}
-	return text(name) + " <" + a.String() + ">"
+	return text(name) + " <" + a.Wire() + ">"
 }
 
 // text returns s for an unstructured header: as it stands when it is short printable ASCII that cannot be taken for an encoded

@@ -27,6 +27,7 @@ type SenderOptions struct {
 type Sender struct {
 	options SenderOptions
 	signers *signers
+	memory  *smtp.Memory
 }
 
 // NewSender returns a Sender; it does no I/O.
@@ -43,12 +44,12 @@ func NewSender(o SenderOptions) *Sender {
 		o.Refused = func(error) bool { return false }
 	}
 	if o.EHLOName == nil {
-		o.EHLOName = newHostName()
+		o.EHLOName = newHostName(fullName)
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Sender{options: o, signers: newSigners(o.ReadFile)}
+	return &Sender{options: o, signers: newSigners(o.ReadFile), memory: &smtp.Memory{}}
 }
 
 // Send brings m to the server s by a connection of its own and says what happened. It blocks for at most the server's time-out
@@ -62,13 +63,19 @@ func (s *Sender) Send(ctx context.Context, server Server, m Message) Result {
 	if o.EHLOName == "" {
 		o.EHLOName = s.options.EHLOName(ctx)
 	}
-	session, err := smtp.Open(ctx, o)
-	if err != nil {
-		return s.result(unopened(err), session.Phases(), server, m)
+	var outcome smtp.Outcome
+	var phases []smtp.PhaseTime
+	for range mostSessions {
+		var story []smtp.PhaseTime
+		outcome, story = deliver(ctx, o, p.letter)
+		if phases = append(phases, story...); !outcome.Again {
+			break
+		}
 	}
-	defer session.Close()
-	outcome := session.Send(ctx, p.letter)
-	r := s.result(outcome, session.Phases(), server, m)
+	r := s.result(outcome, phases, server, m)
+	if errors.Is(outcome.Err, smtp.ErrUTF8) {
+		r.Text, r.Diagnosis = fmt.Sprintf("the %s's address has letters beyond ASCII before the @: %s", p.beyond.whose, r.Text), p.beyond.is
+	}
 	if p.unsigned != nil && r.Class == Accepted {
 		s.options.Log.Warn("mail sent unsigned", "route", server.Identifier, "err", p.unsigned)
 		r.Text, r.Diagnosis = smtp.Scrub("sent unsigned: S/MIME: "+p.unsigned.Error()+"; "+r.Text, secrets(server, m)...), SMIME
@@ -76,11 +83,44 @@ func (s *Sender) Send(ctx context.Context, server Server, m Message) Result {
 	return r
 }
 
+// mostSessions is how many sessions one try of a message may take: each but the last has learnt of a broken announcement.
+const mostSessions = 3
+
+// deliver sends a letter by a session of its own.
+func deliver(ctx context.Context, o smtp.Options, l smtp.Letter) (smtp.Outcome, []smtp.PhaseTime) {
+	session, err := smtp.Open(ctx, o)
+	if err != nil {
+		return unopened(err), session.Phases()
+	}
+	defer session.Close()
+	outcome := session.Send(ctx, l)
+	return outcome, session.Phases()
+}
+
 // prepared is a message before the first connection.
 type prepared struct {
 	options  smtp.Options
 	letter   smtp.Letter
+	beyond   beyondASCII
 	unsigned error // why a message that should be signed is not; nil: it is, or need not be
+}
+
+// beyondASCII says which address needs SMTPUTF8; the zero value: none.
+type beyondASCII struct {
+	whose string
+	is    Diagnosis // at a server without SMTPUTF8
+}
+
+func (h letterhead) beyondASCII() beyondASCII {
+	switch {
+	case !h.recipient.ASCII():
+		return beyondASCII{"recipient", RecipientRefused}
+	case !h.sender.ASCII():
+		return beyondASCII{"sender", SenderRefused}
+	case !h.replyTo.ASCII():
+		return beyondASCII{"reply-to", SenderRefused}
+	}
+	return beyondASCII{}
 }
 
 // impossible is a reason why no connection is tried.
@@ -119,11 +159,12 @@ func (s *Sender) prepare(server Server, m Message) (prepared, error) {
 		return prepared{}, &impossible{Permanent, "", SMIME, fmt.Errorf("not signed, so not sent: S/MIME: %w", unsigned)}
 	}
 	o.NotAfter = m.NotAfter
+	beyond := h.beyondASCII()
 	return prepared{o, smtp.Letter{
-		ID: m.ID, From: h.sender.String(), To: h.recipient.String(), UTF8: !h.sender.ASCII() || !h.recipient.ASCII() || !h.replyTo.ASCII(),
+		ID: m.ID, From: h.sender.Wire(), To: h.recipient.Wire(), UTF8: beyond.whose != "",
 		Content:  content,
 		NotAfter: m.NotAfter, ReplyBy: m.ReplyBy, Journal: m.Journal, MayWrite: m.MayWrite,
-	}, unsigned}, nil
+	}, beyond, unsigned}, nil
 }
 
 // write composes the message, signed where the server is set to sign; unsigned says why it is not.
@@ -173,7 +214,7 @@ func (s *Sender) target(server Server) (smtp.Options, error) {
 		Host: e.Host, Port: e.Port, Implicit: e.Implicit, STARTTLS: server.TLS,
 		TLS:      &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: !server.TLSVerify}, //nolint:gosec // tls_verify = off, set by an administrator per server
 		Username: server.Username, Password: server.Password.Reveal(), EHLOName: server.EHLOName, Timeout: server.Timeout,
-		Lookup: s.options.Lookup, Dial: s.options.Dial,
+		Lookup: s.options.Lookup, Dial: s.options.Dial, Memory: s.memory,
 	}
 	if o.Timeout <= 0 {
 		o.Timeout = DefaultTimeout // 0 is the default in the recorded system too
@@ -210,6 +251,9 @@ func unopened(err error) smtp.Outcome {
 func secrets(server Server, m Message) []string {
 	password := server.Password.Reveal()
 	remove := append([]string{m.Recipient, server.Username, password}, m.Secrets...)
+	if a, err := ParseAddress(m.Recipient); err == nil {
+		remove = append(remove, a.Wire())
+	}
 	if server.Username != "" {
 		remove = append(remove, "\x00"+server.Username+"\x00"+password) // what AUTH PLAIN sends in Base64
 	}

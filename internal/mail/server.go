@@ -51,10 +51,11 @@ type Endpoint struct {
 // Address returns host:port.
 func (e Endpoint) Address() string { return net.JoinHostPort(e.Host, strconv.Itoa(e.Port)) }
 
-// Endpoint reads the fields Server and Port. Its errors begin with the field's name in REST.
+// Endpoint reads the fields Server and Port. A host name may end in a dot, which keeps it out of the search domains of the
+// resolver. Its errors begin with the field's name in REST.
 func (s Server) Endpoint() (Endpoint, error) {
-	e := Endpoint{Host: s.Server, Port: s.Port}
-	scheme, rest, ok := strings.Cut(s.Server, "://")
+	e := Endpoint{Host: strings.TrimSpace(s.Server), Port: s.Port}
+	scheme, rest, ok := strings.Cut(e.Host, "://")
 	if ok {
 		switch strings.ToLower(scheme) {
 		case "smtp":
@@ -79,7 +80,7 @@ func (s Server) Endpoint() (Endpoint, error) {
 	if e.Port < 1 || e.Port > 65535 {
 		return e, fmt.Errorf("port: %d is none, write 1 to 65535", e.Port)
 	}
-	if _, err := netip.ParseAddr(e.Host); err != nil && !isHostName(e.Host) {
+	if _, err := netip.ParseAddr(e.Host); err != nil && !isHostName(strings.TrimSuffix(e.Host, ".")) {
 		return e, errors.New("server: " + hostAdvice(e.Host))
 	}
 	return e, nil
@@ -108,8 +109,8 @@ func (s Server) Target() string {
 // SenderDomain returns the domain of the sender's address, for the Message-ID; otpost.invalid when there is none.
 func (s Server) SenderDomain() string {
 	_, a, err := ParseSender(s.Sender)
-	if err != nil || !a.ASCII() {
+	if err != nil {
 		return "otpost.invalid"
 	}
-	return a.domain
+	return a.wire
 }

@@ -16,6 +16,7 @@ const testRoute = "send_test_email"
 
 // check returns the server with its defaults, or a fault that says which field cannot be used.
 func check(s Server) (Server, error) {
+	s.Server, s.Sender = strings.TrimSpace(s.Server), strings.TrimSpace(s.Sender)
 	if s.Port == 0 {
 		s.Port = DefaultPort
 	}

@@ -14,8 +14,9 @@ import (
 )
 
 const (
-	longestLine = 2 << 10 // bytes of a reply line; RFC 5321 section 4.5.3.1.5 has 512
-	mostLines   = 100     // lines of a reply
+	longestLine  = 8 << 10   // bytes of a reply line; RFC 5321 section 4.5.3.1.5 has 512, Python's smtplib takes 8192
+	longestReply = 200 << 10 // bytes of a reply
+	mostLines    = 100       // lines of a reply
 )
 
 // ProtocolError says in which way a server does not speak SMTP. It closes the session: what follows could belong to another
@@ -93,22 +94,25 @@ func (c *conn) only() (Reply, error) {
 // reply reads one reply.
 func (c *conn) reply() (Reply, error) { return readReply(c.r) }
 
-// readReply reads one reply (RFC 5321 section 4.2.1): lines "ddd-text" and a last "ddd text", all of one code. With an error there
-// is no reply, not even the code of one whose end is missing.
+// readReply reads one reply (RFC 5321 section 4.2.1): lines "ddd-text" and a last "ddd text". It takes what Python's smtplib
+// takes: a line may end in a bare LF, any character but the hyphen ends the reply, and of several codes of one class the last
+// counts. Codes of several classes contradict each other and are no reply. With an error there is no reply, not even the code
+// of a reply whose end is missing.
 func readReply(r *bufio.Reader) (Reply, error) {
 	var reply Reply
 	var texts []string
+	size := 0
 	for range mostLines {
 		line, err := r.ReadSlice('\n')
-		if errors.Is(err, bufio.ErrBufferFull) {
+		size += len(line)
+		if errors.Is(err, bufio.ErrBufferFull) || size > longestReply {
 			return Reply{}, errLongReply
 		}
 		if err != nil {
 			return Reply{}, err
 		}
-		text := strings.TrimRight(string(line), "\r\n")
-		code, rest, last, err := parseLine(text)
-		if err != nil || (reply.Code != 0 && code != reply.Code) {
+		code, rest, last, err := parseLine(strings.TrimRight(string(line), "\r\n"))
+		if err != nil || (reply.Code != 0 && code/100 != reply.Code/100) {
 			return Reply{}, errNoReply
 		}
 		reply.Code = code
@@ -134,16 +138,8 @@ func parseLine(line string) (code int, text string, last bool, err error) {
 	if err != nil || code < 200 || code > 599 {
 		return 0, "", false, errNoReply
 	}
-	if len(line) == 3 {
-		return code, "", true, nil
-	}
-	switch line[3] {
-	case ' ':
-		return code, line[4:], true, nil
-	case '-':
-		return code, line[4:], false, nil
-	}
-	return 0, "", false, errNoReply
+	text, more := strings.CutPrefix(line[3:], "-")
+	return code, strings.TrimLeft(text, " \t"), !more, nil
 }
 
 // cutEnhanced takes the enhanced status code off a text (RFC 2034): class of the reply, subject and detail of up to three digits.
@@ -164,28 +160,50 @@ func cutEnhanced(code int, text string) (enhanced, rest string) {
 // extensions are what EHLO announced: keyword in upper case -> parameters.
 type extensions map[string]string
 
-// hello says EHLO, and HELO to a server that does not know it.
-func (c *conn) hello(name string) (extensions, Reply, error) {
+// parseExtensions reads the lines of a reply to EHLO behind the first one, as Python's smtplib does: a keyword ends at the first
+// character that no keyword has, and what "AUTH=" announces (before RFC 2554) is joined with what "AUTH " announces.
+func parseExtensions(text string) extensions {
+	ext := extensions{}
+	for _, line := range strings.Split(text, "\n")[1:] {
+		line = strings.TrimSpace(line)
+		end := strings.IndexFunc(line, func(r rune) bool { return r != '-' && notAlphanumeric(r) })
+		if end < 0 {
+			end = len(line)
+		}
+		keyword, parameters := strings.ToUpper(line[:end]), strings.TrimLeft(line[end:], " \t=")
+		if keyword == "AUTH" {
+			parameters = ext[keyword] + " " + parameters
+		}
+		ext[keyword] = parameters
+	}
+	return ext
+}
+
+func notAlphanumeric(r rune) bool {
+	return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9')
+}
+
+// hello says EHLO, and HELO to a server that refuses EHLO and keeps the connection. With plain it says HELO alone.
+func (c *conn) hello(name string, plain bool) (extensions, Reply, error) {
 	c.arm()
-	r, err := c.command("EHLO " + name)
+	verb := "EHLO "
+	if plain {
+		verb = "HELO "
+	}
+	r, err := c.command(verb + name)
 	if err != nil {
 		return nil, r, err
 	}
-	if r.Code/100 == 5 {
-		c.arm()
-		if r, err = c.command("HELO " + name); err != nil {
-			return nil, r, err
-		}
+	if r.Code/100 != 2 && r.Code != 421 && !plain {
+		return c.hello(name, true)
 	}
-	if r.Code != 250 {
+	if r.Code/100 != 2 {
 		return nil, r, &Error{Phase: PhaseEHLO, Reply: r}
 	}
-	ext := extensions{}
-	for _, line := range strings.Split(r.text, "\n")[1:] {
-		keyword, parameters, _ := strings.Cut(line, " ")
-		ext[strings.ToUpper(keyword)] = parameters
+	if plain {
+		return extensions{}, r, nil
 	}
-	return ext, r, nil
+	return parseExtensions(r.text), r, nil
 }
 
 // startTLS upgrades the connection (RFC 3207). Whatever was sent before the handshake and not asked for ends the session.

@@ -48,7 +48,8 @@ func TestEachPhaseTellsItsReply(t *testing.T) {
 	session := open(t, o)
 	session.Send(t.Context(), smtp.Letter{ID: "m", From: "pi@example.com", To: "alice@example.com", Content: []byte("Subject: x\r\n\r\n482913\r\n"), Journal: journal{}})
 	want := []smtp.PhaseReport{
-		{Phase: smtp.PhaseConnect, Code: 220, Text: "mail.example ready"},
+		{Phase: smtp.PhaseConnect},
+		{Phase: smtp.PhaseGreeting, Code: 220, Text: "mail.example ready"},
 		{Phase: smtp.PhaseEHLO, Code: 250, Text: "mail.example for client.example STARTTLS AUTH PLAIN"},
 		{Phase: smtp.PhaseTLS, Code: 220, Text: "go ahead", TLS: &smtp.TLSReport{Version: "TLS 1.3"}},
 		{Phase: smtp.PhaseEHLO, Code: 250, Text: "mail.example for client.example STARTTLS AUTH PLAIN"},
@@ -63,8 +64,8 @@ func TestEachPhaseTellsItsReply(t *testing.T) {
 	if diff := cmp.Diff(want, got[1:], cmpopts.IgnoreFields(smtp.TLSReport{}, "Cipher", "Chain")); got[0].Phase != smtp.PhaseDNS || diff != "" {
 		t.Fatalf("%v\n%s", got[0], diff)
 	}
-	if c := got[3].TLS.Chain; len(c) != 1 || c[0].Names[0] != "mail.example" || got[3].TLS.Cipher == "" {
-		t.Errorf("TLS: %+v", got[3].TLS)
+	if c := got[4].TLS.Chain; len(c) != 1 || c[0].Names[0] != "mail.example" || got[4].TLS.Cipher == "" {
+		t.Errorf("TLS: %+v", got[4].TLS)
 	}
 }
 
@@ -77,8 +78,8 @@ func TestPhaseThatFailsTellsWhy(t *testing.T) {
 		want   smtp.PhaseReport
 	}{
 		"dead port": {nil, func(o *smtp.Options) { o.Host, o.Dial = "127.0.0.1", nil }, smtp.PhaseReport{Phase: smtp.PhaseConnect, Text: "refused for ***"}},
-		"greeting":  {[]step{{"", "554 5.3.2 go away, client.example\r\n"}}, nil, smtp.PhaseReport{Phase: smtp.PhaseConnect, Code: 554, Enhanced: "5.3.2", Text: "go away, ***"}},
-		"not SMTP":  {[]step{{"", "HTTP/1.1 400 Bad Request\r\n"}}, nil, smtp.PhaseReport{Phase: smtp.PhaseConnect, Text: "the server's greeting is no SMTP reply"}},
+		"greeting":  {[]step{{"", "554 5.3.2 go away, client.example\r\n"}}, nil, smtp.PhaseReport{Phase: smtp.PhaseGreeting, Code: 554, Enhanced: "5.3.2", Text: "go away, ***"}},
+		"not SMTP":  {[]step{{"", "HTTP/1.1 400 Bad Request\r\n"}}, nil, smtp.PhaseReport{Phase: smtp.PhaseGreeting, Text: "the server's greeting is no SMTP reply"}},
 		"no STARTTLS": {[]step{greet, {"EHLO", "250 x\r\n"}}, func(o *smtp.Options) { o.STARTTLS = true },
 			smtp.PhaseReport{Phase: smtp.PhaseTLS, Text: "the server does not offer STARTTLS"}},
 		"STARTTLS refused": {[]step{greet, {"EHLO", "250-x\r\n250 STARTTLS\r\n"}, {"STARTTLS", "454 4.7.0 not now\r\n"}}, func(o *smtp.Options) { o.STARTTLS = true },

@@ -61,6 +61,7 @@ func (s *script) run(steps []step) {
 		return
 	}
 	defer func() { c.Close() }()
+	s.listener.Close() // it takes one connection
 	c.SetDeadline(time.Now().Add(10 * time.Second))
 	r := bufio.NewReader(c)
 	for _, st := range steps {

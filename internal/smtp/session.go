@@ -3,16 +3,15 @@ package smtp
 import (
 	"context"
 	"crypto/tls"
-	"encoding/base64"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
-
-	gomail "github.com/wneessen/go-mail/smtp"
 )
 
 // Options say which server to talk to and how. Dial is required, and Lookup for a host that is no address.
@@ -27,6 +26,7 @@ type Options struct {
 	EHLOName string        // empty: the address literal of this end of the connection
 	Timeout  time.Duration // of each phase; at least one millisecond
 	NotAfter time.Time     // no phase before the first message outlasts it; zero: no end
+	Memory   *Memory       // what earlier sessions found out about servers; nil: nothing is remembered
 	Lookup   func(ctx context.Context, host string) ([]netip.Addr, error)
 	Dial     func(ctx context.Context, network, address string) (net.Conn, error)
 }
@@ -40,6 +40,8 @@ type Session struct {
 	begun  time.Time   // of the running phase
 	remote netip.Addr
 	broken bool
+	notes  notes
+	noAuth *Error // the reply 503 to AUTH; nil: there was none
 }
 
 // Errors of a session before the first message.
@@ -51,8 +53,30 @@ var (
 
 // Open connects, tries every address of the host in turn, and authenticates. An error is an *Error with the phase; the session
 // that comes with it is closed and only tells its Phases. The end of ctx closes the connection.
+//
+// Open connects a second time to a server that closes the connection at EHLO, and says HELO then (RFC 1869 section 4.5), and to
+// a server that closes the connection after it refused a mechanism, and tries the other mechanisms then.
 func Open(ctx context.Context, o Options) (*Session, error) {
-	s := &Session{begun: time.Now()}
+	s, err := open(ctx, o, false)
+	if err == nil || ctx.Err() != nil {
+		return s, err
+	}
+	plain := s.closedAt(PhaseEHLO) && o.Username == "" && !o.STARTTLS
+	if !plain && !(s.closedAt(PhaseAuth) && s.refusals() > 0 && o.Memory != nil) {
+		return s, err
+	}
+	second, again := open(ctx, o, plain)
+	second.phases = append(s.phases, second.phases...)
+	var e *Error
+	if errors.As(again, &e) && e.Reply.Code == 0 { // no better than the first
+		return second, err
+	}
+	return second, again
+}
+
+// open is Open with one connection.
+func open(ctx context.Context, o Options, plain bool) (*Session, error) {
+	s := &Session{begun: time.Now(), notes: o.Memory.of(o)}
 	c, err := s.connect(ctx, o)
 	if err != nil {
 		return s, err
@@ -62,11 +86,29 @@ func Open(ctx context.Context, o Options) (*Session, error) {
 	}
 	s.undo = context.AfterFunc(ctx, func() { c.Close() }) //nolint:errcheck // its reads and writes fail then
 	s.c = newConn(ctx, c, o)
-	if err := s.greet(o); err != nil {
+	if err := s.greet(o, plain); err != nil {
 		s.abort()
 		return s, err
 	}
 	return s, nil
+}
+
+// closedAt reports whether the server closed the connection in this phase, which is the last one.
+func (s *Session) closedAt(p Phase) bool {
+	if len(s.phases) == 0 {
+		return false
+	}
+	last := s.phases[len(s.phases)-1]
+	return last.Phase == p && hungUp(last.Err)
+}
+
+func hungUp(err error) bool {
+	for _, e := range []error{io.EOF, io.ErrUnexpectedEOF, syscall.ECONNRESET, syscall.EPIPE, syscall.ECONNABORTED} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
 }
 
 // Phases returns what each phase took so far, and how it ended: of a session that did not open too.
@@ -105,6 +147,7 @@ func (s *Session) connect(ctx context.Context, o Options) (net.Conn, error) {
 		c, err := dialShare(ctx, o, a, len(addresses)-i)
 		if err == nil {
 			s.remote = a
+			s.end(PhaseConnect, Reply{}, nil)
 			return c, nil
 		}
 		errs = append(errs, err)
@@ -141,33 +184,25 @@ func (s *Session) resolve(ctx context.Context, o Options) ([]netip.Addr, error) 
 }
 
 // greet goes from the open connection to the authenticated session.
-func (s *Session) greet(o Options) error {
+func (s *Session) greet(o Options, plain bool) error {
 	config := &tls.Config{MinVersion: tls.VersionTLS12}
 	if o.TLS != nil {
 		config = o.TLS.Clone()
 		config.MinVersion = max(config.MinVersion, tls.VersionTLS12)
 	}
-	config.ServerName = o.Host
+	config.ServerName = strings.TrimSuffix(o.Host, ".")
 	if o.Implicit {
-		s.end(PhaseConnect, Reply{}, nil)
 		if err := s.c.handshake(config); err != nil {
 			return s.fail(PhaseTLS, err)
 		}
 		s.end(PhaseTLS, Reply{}, nil)
 	}
-	s.c.arm()
-	r, err := s.c.only()
-	if errors.Is(err, errNoReply) {
-		err = errBadGreeting
-	}
-	if err == nil && r.Code != 220 {
-		err = &Error{Reply: r}
-	}
+	r, err := s.greeting()
 	if err != nil {
-		return s.fail(PhaseConnect, err)
+		return s.fail(PhaseGreeting, err)
 	}
-	s.end(PhaseConnect, r, nil)
-	if s.ext, r, err = s.c.hello(o.EHLOName); err != nil {
+	s.end(PhaseGreeting, r, nil)
+	if s.ext, r, err = s.c.hello(o.EHLOName, plain); err != nil {
 		return s.fail(PhaseEHLO, err)
 	}
 	s.end(PhaseEHLO, r, nil)
@@ -177,6 +212,22 @@ func (s *Session) greet(o Options) error {
 		}
 	}
 	return s.authenticate(o)
+}
+
+// greeting reads the server's first reply.
+func (s *Session) greeting() (Reply, error) {
+	s.c.arm()
+	r, err := s.c.only()
+	var timeout net.Error
+	switch {
+	case errors.Is(err, errNoReply):
+		err = errBadGreeting
+	case errors.As(err, &timeout) && timeout.Timeout():
+		err = fmt.Errorf("connected, but no greeting within %s: %w", time.Since(s.begun).Round(100*time.Millisecond), err)
+	case err == nil && r.Code != 220:
+		err = &Error{Reply: r}
+	}
+	return r, err
 }
 
 // secure is STARTTLS and the new EHLO: what was announced before counts no more (RFC 3207 section 4.2).
@@ -190,85 +241,13 @@ func (s *Session) secure(o Options, config *tls.Config) error {
 		return s.fail(PhaseTLS, err)
 	}
 	s.end(PhaseTLS, r, nil)
-	ext, r, err := s.c.hello(o.EHLOName)
+	ext, r, err := s.c.hello(o.EHLOName, false)
 	if err != nil {
 		return s.fail(PhaseEHLO, err)
 	}
 	s.ext = ext
 	s.end(PhaseEHLO, r, nil)
 	return nil
-}
-
-func (s *Session) authenticate(o Options) error {
-	if o.Username == "" {
-		return nil
-	}
-	_, secured := s.c.Conn.(*tls.Conn)
-	if !secured && !s.remote.IsLoopback() {
-		return s.fail(PhaseAuth, ErrPlaintext)
-	}
-	mechanism := s.mechanism(o)
-	if mechanism == nil {
-		return s.fail(PhaseAuth, ErrNoAuth)
-	}
-	// Whether the password may travel was decided above, so the mechanism is told that it may.
-	info := &gomail.ServerInfo{Name: o.Host, TLS: true, Auth: strings.Fields(s.ext["AUTH"])}
-	r, err := s.sasl(mechanism, info)
-	if err != nil {
-		return s.fail(PhaseAuth, err)
-	}
-	s.end(PhaseAuth, r, nil)
-	return nil
-}
-
-// mechanism chooses what the server announced: with TLS the simplest, without it one that does not show the password.
-func (s *Session) mechanism(o Options) gomail.Auth {
-	offered := " " + strings.ToUpper(s.ext["AUTH"]) + " "
-	switch {
-	case strings.Contains(offered, " PLAIN "):
-		return gomail.PlainAuth("", o.Username, o.Password, o.Host, true)
-	case strings.Contains(offered, " LOGIN "):
-		return gomail.LoginAuth(o.Username, o.Password, o.Host, true)
-	case strings.Contains(offered, " CRAM-MD5 "):
-		return gomail.CRAMMD5Auth(o.Username, o.Password)
-	}
-	return nil
-}
-
-// sasl runs a mechanism (RFC 4954 section 4) and returns the reply that accepts it.
-func (s *Session) sasl(mechanism gomail.Auth, info *gomail.ServerInfo) (Reply, error) {
-	name, initial, err := mechanism.Start(info)
-	if err != nil {
-		return Reply{}, err
-	}
-	line := "AUTH " + name
-	if initial != nil {
-		line += " " + base64.StdEncoding.EncodeToString(initial)
-	}
-	for range 10 { // no mechanism takes more steps
-		s.c.arm()
-		r, err := s.c.command(line)
-		if err != nil {
-			return Reply{}, err
-		}
-		switch r.Code {
-		case 235:
-			return r, nil
-		case 334:
-		default:
-			return Reply{}, &Error{Reply: r}
-		}
-		challenge, err := base64.StdEncoding.DecodeString(r.text)
-		if err != nil {
-			return Reply{}, errNoReply
-		}
-		answer, err := mechanism.Next(challenge, true)
-		if err != nil {
-			return Reply{}, fmt.Errorf("authentication: %w", errNoReply) // the cause may hold the challenge
-		}
-		line = base64.StdEncoding.EncodeToString(answer)
-	}
-	return Reply{}, errNoReply
 }
 
 // literal returns the address literal of an end of a connection (RFC 5321 section 4.1.3).

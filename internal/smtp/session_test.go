@@ -66,11 +66,11 @@ func TestEachPhaseOfASessionFailsUnderItsName(t *testing.T) {
 		phase smtp.Phase
 		code  int
 	}{
-		"greeting 4xx":     {[]step{{"", "421 4.3.2 busy\r\n"}}, smtp.PhaseConnect, 421},
-		"greeting 5xx":     {[]step{{"", "554 no\r\n"}}, smtp.PhaseConnect, 554},
-		"greeting closed":  {[]step{{"", hangUp}}, smtp.PhaseConnect, 0},
-		"greeting is HTTP": {[]step{{"", "HTTP/1.1 400 Bad Request\r\n"}}, smtp.PhaseConnect, 0},
-		"greeting twice":   {[]step{{"", "220 a\r\n220 b\r\n"}}, smtp.PhaseConnect, 0},
+		"greeting 4xx":     {[]step{{"", "421 4.3.2 busy\r\n"}}, smtp.PhaseGreeting, 421},
+		"greeting 5xx":     {[]step{{"", "554 no\r\n"}}, smtp.PhaseGreeting, 554},
+		"greeting closed":  {[]step{{"", hangUp}}, smtp.PhaseGreeting, 0},
+		"greeting is HTTP": {[]step{{"", "HTTP/1.1 400 Bad Request\r\n"}}, smtp.PhaseGreeting, 0},
+		"greeting twice":   {[]step{{"", "220 a\r\n220 b\r\n"}}, smtp.PhaseGreeting, 0},
 		"EHLO 4xx":         {[]step{greeting, {"EHLO", "421 go away\r\n"}}, smtp.PhaseEHLO, 421},
 		"EHLO and HELO":    {[]step{greeting, {"EHLO", "502 what\r\n"}, {"HELO", "550 no\r\n"}}, smtp.PhaseEHLO, 550},
 		"STARTTLS refused": {[]step{greeting, offer, {"STARTTLS", "454 4.7.0 not now\r\n"}}, smtp.PhaseTLS, 454},
@@ -149,9 +149,9 @@ func TestWithoutANameTheAddressLiteralIsSaid(t *testing.T) {
 func TestSilentServerEndsTheOpening(t *testing.T) {
 	t.Parallel()
 	for phase, steps := range map[smtp.Phase][]step{
-		smtp.PhaseConnect: {{"", silent}},
-		smtp.PhaseEHLO:    {greeting, {"EHLO", silent}},
-		smtp.PhaseTLS:     {greeting, {"EHLO", "250-x\r\n250 STARTTLS\r\n"}, {"STARTTLS", silent}},
+		smtp.PhaseGreeting: {{"", silent}},
+		smtp.PhaseEHLO:     {greeting, {"EHLO", silent}},
+		smtp.PhaseTLS:      {greeting, {"EHLO", "250-x\r\n250 STARTTLS\r\n"}, {"STARTTLS", silent}},
 	} {
 		t.Run(string(phase), func(t *testing.T) {
 			t.Parallel()

@@ -9,6 +9,9 @@ package smtp
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
+	"unicode"
 )
 
 // Phase is a step of a session or a transaction, in this order.
@@ -16,15 +19,16 @@ type Phase string
 
 // The phases.
 const (
-	PhaseDNS     Phase = "dns"
-	PhaseConnect Phase = "connect" // up to the greeting
-	PhaseTLS     Phase = "tls"
-	PhaseEHLO    Phase = "ehlo"
-	PhaseAuth    Phase = "auth"
-	PhaseMail    Phase = "mail"
-	PhaseRcpt    Phase = "rcpt"
-	PhaseData    Phase = "data"  // up to the 354, and the writing of the content
-	PhaseReply   Phase = "reply" // to the dot
+	PhaseDNS      Phase = "dns"
+	PhaseConnect  Phase = "connect"  // TCP
+	PhaseGreeting Phase = "greeting" // the server's first reply
+	PhaseTLS      Phase = "tls"      // before the greeting for TLS from the start
+	PhaseEHLO     Phase = "ehlo"
+	PhaseAuth     Phase = "auth" // once for each mechanism that is tried
+	PhaseMail     Phase = "mail"
+	PhaseRcpt     Phase = "rcpt"
+	PhaseData     Phase = "data"  // up to the 354, and the writing of the content
+	PhaseReply    Phase = "reply" // to the dot
 )
 
 // Journal is asked before each write that carries envelopes or dots. An error keeps the write back and closes the connection:
@@ -48,6 +52,28 @@ type Reply struct {
 func (r Reply) Text(remove ...string) string {
 	return Scrub(r.text, remove...)
 }
+
+// Mentions returns a function that reports whether the text has one of these phrases, from the begin of a word on: "greylist" is in
+// "Greylisted by policy", "list" is not. Phrases are words of letters and digits in lower case. What stands in angle brackets and
+// words with an @ are not looked at: they name hosts and people.
+func (r Reply) Mentions() func(phrases ...string) bool {
+	var b strings.Builder
+	for _, word := range strings.Fields(strings.ToLower(r.text[:min(len(r.text), longestSearch)])) {
+		if strings.HasPrefix(word, "<") || strings.Contains(word, "@") {
+			continue
+		}
+		for _, part := range strings.FieldsFunc(word, func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) }) {
+			b.WriteString(" " + part)
+		}
+	}
+	text := b.String()
+	return func(phrases ...string) bool {
+		return slices.ContainsFunc(phrases, func(phrase string) bool { return strings.Contains(text, " "+phrase) })
+	}
+}
+
+// longestSearch is how many bytes of a text are searched.
+const longestSearch = 8 << 10
 
 // Error says in which phase a session or transaction ended, and by which reply (Code 0: none).
 type Error struct {

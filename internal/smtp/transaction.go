@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -12,10 +13,10 @@ import (
 type Letter struct {
 	ID       string // told to the journal
 	From, To string
-	UTF8     bool      // an address needs SMTPUTF8 (RFC 6531)
-	Content  []byte    // header and body; lines end in CRLF, none is longer than 998 bytes
-	NotAfter time.Time // no dot from then on, and no phase before it outlasts it; zero: no end
-	ReplyBy  time.Time // how long the reply to the dot is awaited; zero: the session's time-out
+	UTF8     bool             // an address needs SMTPUTF8 (RFC 6531)
+	Content  []byte           // header and body; lines end in CRLF, none is longer than 998 bytes
+	NotAfter time.Time        // no dot from then on, and no phase before it outlasts it; zero: no end
+	ReplyBy  func() time.Time // asked at the dot: how long its reply is awaited; nil: the session's time-out
 	Journal  Journal
 	MayWrite func() error // the last question before the dot; nil: yes
 }
@@ -28,6 +29,7 @@ type Outcome struct {
 	Late       bool  // the journal agreed to the dot, and it was not written
 	Err        error // the journal's, or why there is no reply
 	Refused    bool  // Err is the journal's
+	Again      bool  // nothing was sent, and a new session at once may fare better: Options.Memory has learnt why
 }
 
 // Accepted reports whether the server took the letter.
@@ -47,6 +49,9 @@ func (s *Session) Send(ctx context.Context, l Letter) Outcome {
 		return s.unsent(PhaseMail, ErrContent)
 	}
 	o := s.envelope(ctx, l)
+	if s.noAuth != nil && o.Phase == PhaseMail && (o.Reply.Code/100 == 5 || hungUp(o.Err)) {
+		o = Outcome{Phase: PhaseAuth, Reply: s.noAuth.Reply} // the log-in is missing after all
+	}
 	if o.Err == nil && o.Reply.Code == 354 {
 		o = s.content(ctx, l)
 	}
@@ -58,11 +63,7 @@ func (s *Session) Send(ctx context.Context, l Letter) Outcome {
 
 // envelope sends MAIL, RCPT and DATA, in one write where the server takes it (RFC 2920: DATA ends the group).
 func (s *Session) envelope(ctx context.Context, l Letter) Outcome {
-	commands := []struct {
-		phase Phase
-		line  string
-		want  int
-	}{
+	commands := []command{
 		{PhaseMail, "MAIL FROM:<" + l.From + ">", 2},
 		{PhaseRcpt, "RCPT TO:<" + l.To + ">", 2},
 		{PhaseData, "DATA", 3},
@@ -78,10 +79,41 @@ func (s *Session) envelope(ctx context.Context, l Letter) Outcome {
 	}
 	s.begun, s.c.notAfter = time.Now(), l.NotAfter
 	_, together := s.ext["PIPELINING"]
+	if !together || s.notes.oneByOne() {
+		return s.exchange(commands, false)
+	}
+	o := s.exchange(commands, true)
+	if ctx.Err() == nil && (l.NotAfter.IsZero() || time.Now().Before(l.NotAfter)) && lostCommands(o) {
+		o.Again = s.notes.sendOneByOne()
+	}
+	return o
+}
+
+// lostCommands reports whether an envelope that went in one write ended as if the server, or a proxy before it, had not read all
+// of it: no reply, or one that says that a command is unknown or out of sequence.
+func lostCommands(o Outcome) bool {
+	text := strings.ToLower(o.Reply.text)
+	return o.Err != nil || o.Reply.Code >= 500 && o.Reply.Code <= 504 ||
+		o.Reply.Code/100 == 5 && (strings.Contains(text, "pipelin") || strings.Contains(text, "synchroni"))
+}
+
+// command is one of an envelope.
+type command struct {
+	phase Phase
+	line  string
+	want  int // the class of the reply that lets the next command follow
+}
+
+// exchange sends the commands, together in one write or one by one, and reads their replies up to the first refusal.
+func (s *Session) exchange(commands []command, together bool) Outcome {
 	if together {
+		lines := make([]string, len(commands))
+		for i, c := range commands {
+			lines[i] = c.line
+		}
 		s.c.arm()
-		if err := s.c.write(commands[0].line, commands[1].line, commands[2].line); err != nil {
-			return s.lost(PhaseMail, err)
+		if err := s.c.write(lines...); err != nil {
+			return s.lost(commands[0].phase, err)
 		}
 	}
 	var r Reply
@@ -132,10 +164,11 @@ func (s *Session) content(ctx context.Context, l Letter) Outcome {
 		return o
 	}
 	s.end(PhaseData, Reply{}, nil)
-	if l.ReplyBy.IsZero() {
-		l.ReplyBy = time.Now().Add(s.c.timeout)
+	by := time.Now().Add(s.c.timeout)
+	if l.ReplyBy != nil {
+		by = l.ReplyBy()
 	}
-	s.c.armUntil(l.ReplyBy)
+	s.c.armUntil(by)
 	r, err := s.c.only()
 	if err != nil && r.Code == 0 {
 		o := s.lost(PhaseReply, err)

@@ -82,7 +82,7 @@ func TestSeveralLettersGoByOneSession(t *testing.T) {
 		phases = append(phases, p.Phase)
 	}
 	one := []smtp.Phase{smtp.PhaseMail, smtp.PhaseRcpt, smtp.PhaseData, smtp.PhaseData, smtp.PhaseReply}
-	want := append(append([]smtp.Phase{smtp.PhaseDNS, smtp.PhaseConnect, smtp.PhaseEHLO}, one...), one...)
+	want := append(append([]smtp.Phase{smtp.PhaseDNS, smtp.PhaseConnect, smtp.PhaseGreeting, smtp.PhaseEHLO}, one...), one...)
 	if diff := cmp.Diff(want, phases); diff != "" {
 		t.Fatal(diff)
 	}
@@ -119,7 +119,7 @@ func TestOutcomeSaysHowFarTheLetterCame(t *testing.T) {
 		"two codes in one reply":     {join(content, step{".", "250-queued\r\n554 no\r\n"}), want{smtp.PhaseReply, 0, true, true}},
 		"no reply but words":         {join(content, step{".", "thank you\r\n"}), want{smtp.PhaseReply, 0, true, true}},
 		"surplus behind the last":    {join(content, step{".", "250 ok\r\n250 ok\r\n"}), want{smtp.PhaseReply, 250, true, true}},
-		"line of 2 KiB":              {join(content, step{".", "250 " + strings.Repeat("x", 2<<10) + "\r\n"}), want{smtp.PhaseReply, 0, true, true}},
+		"line of 8 KiB":              {join(content, step{".", "250 " + strings.Repeat("x", 8<<10) + "\r\n"}), want{smtp.PhaseReply, 0, true, true}},
 		"more than a hundred lines":  {join(content, step{".", strings.Repeat("250-x\r\n", 100) + "250 x\r\n"}), want{smtp.PhaseReply, 0, true, true}},
 		"a hundred lines":            {join(content, step{".", strings.Repeat("250-x\r\n", 99) + "250 x\r\n"}), want{smtp.PhaseReply, 250, true, false}},
 		"reply that is a code alone": {join(content, step{".", "250\r\n"}), want{smtp.PhaseReply, 250, true, false}},
@@ -182,7 +182,7 @@ func TestReplyToTheDotIsAwaitedUntilItsOwnDeadline(t *testing.T) {
 	t.Parallel()
 	s := play(t, nil, greeting, ehlo, mailOK, rcptOK, dataOK, step{".", silent})
 	l := letter(journal{})
-	l.ReplyBy = time.Now().Add(150 * time.Millisecond)
+	l.ReplyBy = func() time.Time { return time.Now().Add(150 * time.Millisecond) }
 	begun := time.Now()
 	o := open(t, s.options()).Send(t.Context(), l) // the phases' time-out is 5 s
 	if !o.DotWritten || o.Reply.Code != 0 || time.Since(begun) > 3*time.Second {

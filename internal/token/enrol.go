@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 	"unicode"
 	"unicode/utf8"
@@ -45,6 +46,7 @@ type Enrolment struct {
 // at 0, open challenges end. It returns the token as it is now. Faults: 905 for a missing or wrong parameter, 301 when the
 // serial belongs to another type (recorded: "init existing serial again (other type)"), 1007 when it is revoked.
 func (s *Service) Init(ctx context.Context, e Enrolment) (Token, error) {
+	e.Email = strings.TrimSpace(e.Email)
 	if err := s.checkEnrolment(e); err != nil {
 		return Token{}, err
 	}
