@@ -85,17 +85,19 @@ func TestPagesHaveATextForEachWordOfREST(t *testing.T) {
 }
 
 // TestPagesAdviseAsRESTDoes: the English sentence of a page is that of REST, and each language has one that names the server
-// where that of REST does.
+// and its reply where that of REST does.
 func TestPagesAdviseAsRESTDoes(t *testing.T) {
 	t.Parallel()
 	en, de := texts(t, "en"), texts(t, "de")
 	for _, advice := range mail.Advices() {
 		key := "diagnosis." + string(advice.Diagnosis)
-		if want := strings.ReplaceAll(advice.Sentence, "{server}", "{0}"); en[key] != want {
+		if want := strings.NewReplacer("{server}", "{0}", "{reply}", "{1}").Replace(advice.Sentence); en[key] != want {
 			t.Errorf("%s: %q, want %q", key, en[key], want)
 		}
-		if strings.Contains(en[key], "{0}") != strings.Contains(de[key], "{0}") || de[key] == en[key] {
-			t.Errorf("%s in German: %q", key, de[key])
+		for _, place := range []string{"{0}", "{1}"} {
+			if strings.Contains(en[key], place) != strings.Contains(de[key], place) || de[key] == en[key] {
+				t.Errorf("%s in German: %q", key, de[key])
+			}
 		}
 	}
 }

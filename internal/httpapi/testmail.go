@@ -60,12 +60,21 @@ func (s *server) testServer(w http.ResponseWriter, r *http.Request) error {
 // renderDiagnosed renders a test mail with what is wrong and what to do.
 func renderDiagnosed(d delivery.Record, server mail.Server) object {
 	detail, code := renderTest(d), d.Diagnosis()
-	sentence := server.Sentence(code)
+	sentence := server.Sentence(code, lastReply(d))
 	if sentence != "" {
 		detail["message"] = sentence + " " + detail["message"].(string) //nolint:forcetypeassert // a string
 	}
 	detail["diagnosis"] = object{"code": string(code), "sentence": sentence}
 	return detail
+}
+
+// lastReply returns the reply that ended the last attempt of a message; empty: none was made.
+func lastReply(d delivery.Record) string {
+	if len(d.Attempts) == 0 {
+		return ""
+	}
+	last := d.Attempts[len(d.Attempts)-1]
+	return mail.Words(last.Code, last.Enhanced, last.Text)
 }
 
 // renderTest renders what became of a test mail. The recipient is masked and the replies are scrubbed already.

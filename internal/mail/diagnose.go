@@ -7,8 +7,6 @@ import (
 	"errors"
 	"io"
 	"net"
-	"strconv"
-	"strings"
 	"syscall"
 
 	"otpost/internal/smtp"
@@ -24,25 +22,41 @@ const (
 	ForbiddenAddress     Diagnosis = "forbidden_address"
 	Refused              Diagnosis = "refused"
 	Timeout              Diagnosis = "timeout"
+	NoGreeting           Diagnosis = "no_greeting" // connected, and nothing came
 	Disconnected         Diagnosis = "disconnected"
 	NotSMTP              Diagnosis = "not_smtp"
+	HostRefused          Diagnosis = "host_refused"
+	HelloRefused         Diagnosis = "hello_refused" // the name in EHLO
 	NoSTARTTLS           Diagnosis = "no_starttls"
+	STARTTLSRefused      Diagnosis = "starttls_refused"
+	TLSRequired          Diagnosis = "tls_required"
 	TLSElsewhere         Diagnosis = "tls_required_elsewhere" // TLS spoken to a port without, or the reverse
 	TLSFailed            Diagnosis = "tls_failed"
 	CertificateExpired   Diagnosis = "certificate_expired"
 	CertificateName      Diagnosis = "certificate_name"
 	CertificateUntrusted Diagnosis = "certificate_untrusted"
 	AuthUnencrypted      Diagnosis = "auth_unencrypted"
-	AuthUnavailable      Diagnosis = "auth_unavailable"
+	AuthUnavailable      Diagnosis = "auth_unavailable" // nothing known was announced
+	AuthRefused          Diagnosis = "auth_refused"     // the mechanisms, not the password
+	AuthDeferred         Diagnosis = "auth_deferred"
+	AuthDisabled         Diagnosis = "auth_disabled"
+	AppPassword          Diagnosis = "app_password"
 	AuthFailed           Diagnosis = "auth_failed"
 	AuthRequired         Diagnosis = "auth_required"
 	SenderRefused        Diagnosis = "sender_refused"
+	SenderUnproven       Diagnosis = "sender_unproven" // SPF, DKIM, DMARC
 	RecipientRefused     Diagnosis = "recipient_refused"
+	MailboxFull          Diagnosis = "mailbox_full"
 	RelayDenied          Diagnosis = "relay_denied"
+	Blocked              Diagnosis = "blocked" // this host's address, by its reputation
+	ReverseDNS           Diagnosis = "reverse_dns"
 	Greylisted           Diagnosis = "greylisted"
+	RateLimited          Diagnosis = "rate_limited"
 	Throttled            Diagnosis = "throttled"
 	TooLarge             Diagnosis = "too_large"
 	MessageRefused       Diagnosis = "message_refused"
+	Deferred             Diagnosis = "deferred" // 4xx of a kind that is not known
+	Rejected             Diagnosis = "rejected" // 5xx of a kind that is not known
 	SMIME                Diagnosis = "smime"
 	TooLate              Diagnosis = "too_late"
 	Internal             Diagnosis = "internal"
@@ -65,68 +79,6 @@ func (s *Sender) diagnose(server Server, o smtp.Outcome) Diagnosis {
 	return diagnoseError(server, o.Phase, o.Err)
 }
 
-// diagnoseReply looks the reply up in the table: the first row that fits counts.
-func diagnoseReply(phase smtp.Phase, r smtp.Reply) Diagnosis {
-	code, text := strconv.Itoa(r.Code), strings.ToLower(r.Text()) // only looked at
-	for _, row := range replyTable() {
-		if (row.phase == "" || row.phase == phase) && strings.HasPrefix(code, row.code) && strings.HasPrefix(r.Enhanced, row.enhanced) &&
-			strings.Contains(text, row.text) {
-			return row.is
-		}
-	}
-	return Internal // no reply comes here: the table ends with one row for each class
-}
-
-// replyRow is a row of the table. An empty field fits everything; code and enhanced are beginnings, text is a part of it in lower case.
-type replyRow struct {
-	phase          smtp.Phase
-	code, enhanced string
-	text           string
-	is             Diagnosis
-}
-
-// replyTable reads replies by RFC 5321 section 4.2, RFC 4954 section 6, RFC 3207 section 4 and RFC 3463, and where those leave
-// it open by what Postfix, Exim and Exchange say.
-func replyTable() []replyRow {
-	return []replyRow{
-		{"", "530", "", "starttls", TLSElsewhere},
-		{"", "530", "", "", AuthRequired},
-		{"", "5", "5.7.57", "", AuthRequired}, // Exchange: client not authenticated
-		{"", "538", "", "", AuthUnencrypted},
-		{smtp.PhaseAuth, "4", "", "", AuthUnavailable},
-		{smtp.PhaseAuth, "50", "", "", AuthUnavailable}, // the command or the mechanism is not known
-		{smtp.PhaseAuth, "5", "", "", AuthFailed},
-		{smtp.PhaseTLS, "", "", "", TLSFailed},
-
-		{"", "", "", "greylist", Greylisted},
-		{"", "", "", "graylist", Greylisted},
-		{"", "451", "4.7.", "", Greylisted},
-		{"", "450", "4.7.", "", Greylisted},
-		{"", "450", "4.2.0", "", Greylisted},
-		{"", "4", "", "", Throttled},
-
-		{"", "5", "5.3.4", "", TooLarge},
-		{"", "5", "5.2.3", "", TooLarge},
-		{"", "552", "5.2.2", "", RecipientRefused}, // the mailbox is full
-		{smtp.PhaseRcpt, "552", "", "", RecipientRefused},
-		{"", "552", "", "", TooLarge},
-
-		{smtp.PhaseConnect, "5", "", "", RelayDenied},
-		{smtp.PhaseEHLO, "5", "", "", RelayDenied},
-		{"", "5", "5.1.7", "", SenderRefused},
-		{"", "5", "5.1.8", "", SenderRefused},
-		{"", "5", "", "sender address", SenderRefused},
-		{smtp.PhaseMail, "5", "", "", SenderRefused},
-		{smtp.PhaseRcpt, "553", "5.7.", "", SenderRefused}, // not that user's address
-		{smtp.PhaseRcpt, "5", "5.1.", "", RecipientRefused},
-		{smtp.PhaseRcpt, "5", "5.7.", "", RelayDenied},
-		{smtp.PhaseRcpt, "5", "", "relay", RelayDenied},
-		{smtp.PhaseRcpt, "554", "", "", RelayDenied},
-		{smtp.PhaseRcpt, "5", "", "", RecipientRefused},
-		{"", "5", "", "", MessageRefused},
-	}
-}
-
 // diagnoseError reads what went wrong where no reply says it.
 func diagnoseError(server Server, phase smtp.Phase, err error) Diagnosis {
 	var protocol smtp.ProtocolError
@@ -139,12 +91,12 @@ func diagnoseError(server Server, phase smtp.Phase, err error) Diagnosis {
 		return AuthUnavailable
 	case errors.Is(err, smtp.ErrPlaintext):
 		return AuthUnencrypted
-	case errors.Is(err, smtp.ErrUTF8):
-		return RecipientRefused
-	case phase == smtp.PhaseConnect && silence(err) && speaksTLSFirst(server):
+	case phase == smtp.PhaseGreeting && silence(err) && speaksTLSFirst(server):
 		return TLSElsewhere
 	case errors.As(err, &protocol):
 		return NotSMTP
+	case phase == smtp.PhaseGreeting && timedOut(err):
+		return NoGreeting
 	case timedOut(err):
 		return Timeout
 	case phase == smtp.PhaseTLS:

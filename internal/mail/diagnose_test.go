@@ -55,64 +55,83 @@ func said(t *testing.T, replies ...string) int {
 	return l.Addr().(*net.TCPAddr).Port
 }
 
-// The replies are those that Postfix, Exim, Exchange and the RFCs give.
-func TestRepliesAreDiagnosed(t *testing.T) {
-	t.Parallel()
-	const hello = "250-mx\r\n250 AUTH PLAIN"
-	for _, c := range []struct {
-		at    int // the reply that is refused: greeting, EHLO, AUTH, MAIL, RCPT, DATA, dot
-		reply string
-		want  mail.Diagnosis
-	}{
-		{0, "554 5.7.1 No SMTP service for you", mail.RelayDenied},
-		{0, "421 4.3.2 too many connections", mail.Throttled},
-		{1, "550 5.7.1 go away", mail.RelayDenied},
-		{2, "535 5.7.8 Error: authentication failed", mail.AuthFailed},
-		{2, "534 5.7.9 Application-specific password required", mail.AuthFailed},
-		{2, "530 5.7.0 Must issue a STARTTLS command first", mail.TLSElsewhere},
-		{2, "538 5.7.11 Encryption required for requested authentication mechanism", mail.AuthUnencrypted},
-		{2, "454 4.7.0 Temporary authentication failure", mail.AuthUnavailable},
-		{2, "503 5.5.1 AUTH not available", mail.AuthUnavailable},
-		{2, "504 5.5.4 Unrecognized authentication type", mail.AuthUnavailable},
-		{3, "530 5.7.0 Authentication required", mail.AuthRequired},
-		{3, "550 5.7.57 Client not authenticated to send mail", mail.AuthRequired},
-		{3, "550 5.7.60 Client does not have permissions to send as this sender", mail.SenderRefused},
-		{3, "552 5.3.4 Message size exceeds fixed limit", mail.TooLarge},
-		{3, "452 4.3.1 Insufficient system storage", mail.Throttled},
-		{4, "553 5.7.1 <pi@example.com>: Sender address rejected: not owned by user", mail.SenderRefused},
-		{4, "550 5.1.8 <pi@example.com>: Sender address rejected: Domain not found", mail.SenderRefused},
-		{4, "554 5.7.1 <alice@example.com>: Relay access denied", mail.RelayDenied},
-		{4, "550 relay not permitted", mail.RelayDenied},
-		{4, "554 no", mail.RelayDenied},
-		{4, "550 5.1.1 <alice@example.com>: Recipient address rejected: User unknown", mail.RecipientRefused},
-		{4, "554 5.1.1 unknown", mail.RecipientRefused},
-		{4, "552 5.2.2 Mailbox full", mail.RecipientRefused},
-		{4, "550 no such user here", mail.RecipientRefused},
-		{4, "450 4.2.0 <alice@example.com>: Recipient address rejected: Greylisted", mail.Greylisted},
-		{4, "451 4.7.1 Greylisting in action, please come back later", mail.Greylisted},
-		{4, "451 graylisted", mail.Greylisted},
-		{4, "451 4.3.0 local error", mail.Throttled},
-		{5, "451 4.7.1 try again later", mail.Greylisted},
-		{5, "554 5.5.1 no valid recipients", mail.MessageRefused},
-		{6, "552 5.3.4 Error: message too large", mail.TooLarge},
-		{6, "552 too big", mail.TooLarge},
-		{6, "554 5.7.1 Spam message rejected", mail.MessageRefused},
-		{6, "452 4.2.2 over quota", mail.Throttled},
-		{6, "250 2.0.0 queued", ""},
-		{5, "250 not what DATA is answered with", mail.NotSMTP},
-	} {
-		t.Run(c.reply, func(t *testing.T) {
-			t.Parallel()
-			replies := append([]string{"220 mx", hello, "235 ok", "250 ok", "250 ok", "354 go on"}[:c.at:c.at], c.reply)
-			if c.at == 1 {
-				replies = append(replies, c.reply) // to HELO
+// fieldReply is a line of testdata/replies.txt.
+type fieldReply struct {
+	want          mail.Diagnosis
+	phase, source string
+	wire          string // without the last line end
+}
+
+func fieldReplies(t *testing.T) []fieldReply {
+	t.Helper()
+	raw, err := os.ReadFile("testdata/replies.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []fieldReply
+	for line := range strings.Lines(string(raw)) {
+		if line = strings.TrimSpace(line); line == "" || strings.HasPrefix(line, "#") {
+			continue
+		}
+		part := strings.SplitN(line, " | ", 4)
+		if len(part) != 4 {
+			t.Fatalf("%q has %d parts", line, len(part))
+		}
+		texts := strings.Split(part[3], `\n`)
+		for i := range texts {
+			code, text := part[3][:3], strings.TrimLeft(strings.TrimPrefix(texts[i], part[3][:3]), " -")
+			texts[i] = code + "-" + text
+			if i == len(texts)-1 {
+				texts[i] = code + " " + text
 			}
-			server := mail.Server{Identifier: "s", Server: "127.0.0.1", Port: said(t, replies...), Sender: "pi@example.com", Timeout: 5 * time.Second, Username: "mailuser", Password: "hunter22"}
+		}
+		all = append(all, fieldReply{mail.Diagnosis(part[0]), part[1], part[2], strings.Join(texts, "\r\n")})
+	}
+	return all
+}
+
+// Each reply comes to the command where its server says it. No cause is better than a wrong one.
+func TestRepliesFromTheFieldAreDiagnosed(t *testing.T) {
+	t.Parallel()
+	all := fieldReplies(t)
+	if len(all) < 60 {
+		t.Fatalf("%d replies, want 60", len(all))
+	}
+	at := map[string]int{"greeting": 0, "ehlo": 1, "tls": 2, "auth": 2, "mail": 3, "rcpt": 4, "data": 5, "reply": 6}
+	for _, c := range all {
+		t.Run(c.phase+" "+c.wire[:min(len(c.wire), 60)], func(t *testing.T) {
+			t.Parallel()
+			n, known := at[c.phase]
+			if !known {
+				t.Fatalf("there is no phase %q", c.phase)
+			}
+			replies := append([]string{"220 mx", "250-mx\r\n250-STARTTLS\r\n250 AUTH PLAIN", "235 ok", "250 ok", "250 ok", "354 go on"}[:n:n], c.wire)
+			if c.phase == "ehlo" {
+				replies = append(replies, c.wire) // to HELO
+			}
+			server := mail.Server{
+				Identifier: "s", Server: "127.0.0.1", Port: said(t, replies...), Sender: "pi@example.com", Timeout: 5 * time.Second,
+				Username: "mailuser", Password: "hunter22", TLS: c.phase == "tls",
+			}
 			r := newSender(mail.SenderOptions{}).Send(t.Context(), server, message())
-			if r.Diagnosis != c.want {
-				t.Errorf("%q at %s: %s, want %s", r.Text, r.Phase, r.Diagnosis, c.want)
+			if r.Diagnosis != c.want || string(r.Phase) != c.phase {
+				t.Errorf("%s: %s at %s, want %s", c.source, r.Diagnosis, r.Phase, c.want)
 			}
 		})
+	}
+}
+
+// A row of the table that fits no reply of the file is a guess.
+func TestEachDiagnosisOfAReplyHasAReply(t *testing.T) {
+	t.Parallel()
+	seen := map[mail.Diagnosis]bool{}
+	for _, c := range fieldReplies(t) {
+		seen[c.want] = true
+	}
+	for _, row := range mail.ReplyDiagnoses() {
+		if !seen[row] {
+			t.Errorf("testdata/replies.txt has no reply for %s", row)
+		}
 	}
 }
 
@@ -137,19 +156,23 @@ func TestFailuresWithoutAReplyAreDiagnosed(t *testing.T) {
 		},
 			mail.ForbiddenAddress},
 		"dropped by a firewall": {func(_ *testing.T, s *mail.Server, _ *mail.Message) { s.Timeout = 50 * time.Millisecond }, never, mail.Timeout},
-		"silence on port 465": {func(_ *testing.T, s *mail.Server, _ *mail.Message) { s.Port, s.Timeout = 465, 50*time.Millisecond }, never,
-			mail.TLSElsewhere},
-		"hung up at once":       {at(), nil, mail.Disconnected},
-		"hung up after EHLO":    {at("220 mx", "250 mx"), nil, mail.Disconnected},
-		"hung up after the dot": {at("220 mx", "250 mx", "250 ok", "250 ok", "354 go on", hangUp), nil, mail.Disconnected},
-		"a web server":          {at("HTTP/1.1 400 Bad Request"), nil, mail.NotSMTP},
-		"talks out of turn":     {at("220 mx", "250 mx\r\n250 more"), nil, mail.NotSMTP},
-		"log-in is not offered": {func(t *testing.T, s *mail.Server, m *mail.Message) { at("220 mx", "250 mx")(t, s, m); s.Username = "u" }, nil, mail.AuthUnavailable},
-		"STARTTLS not offered":  {func(t *testing.T, s *mail.Server, m *mail.Message) { at("220 mx", "250 mx")(t, s, m); s.TLS = true }, nil, mail.NoSTARTTLS},
+		"no connection to port 465": {func(_ *testing.T, s *mail.Server, _ *mail.Message) { s.Port, s.Timeout = 465, 50*time.Millisecond }, never,
+			mail.Timeout},
+		"silent listener on port 465": {func(t *testing.T, s *mail.Server, _ *mail.Message) {
+			s.Port, s.Timeout = 465, 200*time.Millisecond
+		}, silent(t), mail.TLSElsewhere},
+		"connected, no greeting": {func(t *testing.T, s *mail.Server, _ *mail.Message) { s.Timeout = 200 * time.Millisecond }, silent(t), mail.NoGreeting},
+		"hung up at once":        {at(), nil, mail.Disconnected},
+		"hung up after EHLO":     {at("220 mx", "250 mx"), nil, mail.Disconnected},
+		"hung up after the dot":  {at("220 mx", "250 mx", "250 ok", "250 ok", "354 go on", hangUp), nil, mail.Disconnected},
+		"a web server":           {at("HTTP/1.1 400 Bad Request"), nil, mail.NotSMTP},
+		"talks out of turn":      {at("220 mx", "250 mx\r\n250 more"), nil, mail.NotSMTP},
+		"log-in is not offered":  {func(t *testing.T, s *mail.Server, m *mail.Message) { at("220 mx", "250 mx")(t, s, m); s.Username = "u" }, nil, mail.AuthUnavailable},
+		"STARTTLS not offered":   {func(t *testing.T, s *mail.Server, m *mail.Message) { at("220 mx", "250 mx")(t, s, m); s.TLS = true }, nil, mail.NoSTARTTLS},
 		"STARTTLS refused": {func(t *testing.T, s *mail.Server, m *mail.Message) {
 			at("220 mx", "250-mx\r\n250 STARTTLS", "454 no")(t, s, m)
 			s.TLS = true
-		}, nil, mail.TLSFailed},
+		}, nil, mail.STARTTLSRefused},
 		"no TLS after STARTTLS": {func(t *testing.T, s *mail.Server, m *mail.Message) {
 			at("220 mx", "250-mx\r\n250 STARTTLS", "220 ok", "no TLS")(t, s, m)
 			s.TLS = true
@@ -166,6 +189,10 @@ func TestFailuresWithoutAReplyAreDiagnosed(t *testing.T) {
 			at("220 mx", "250 mx")(t, s, m)
 			m.Recipient = "jürgen@example.com"
 		}, nil, mail.RecipientRefused},
+		"no UTF-8 there, for the sender": {func(t *testing.T, s *mail.Server, m *mail.Message) {
+			at("220 mx", "250 mx")(t, s, m)
+			s.Sender = "jürgen@example.com"
+		}, nil, mail.SenderRefused},
 		"no sender":                 {func(_ *testing.T, s *mail.Server, _ *mail.Message) { s.Sender = "" }, nil, mail.SenderRefused},
 		"recipient that is none":    {func(_ *testing.T, _ *mail.Server, m *mail.Message) { m.Recipient = "x" }, nil, mail.RecipientRefused},
 		"server that is none":       {func(_ *testing.T, s *mail.Server, _ *mail.Message) { s.Server = "http://x" }, nil, mail.NoDNS},
@@ -212,6 +239,19 @@ func TestFailuresWithoutAReplyAreDiagnosed(t *testing.T) {
 	}
 }
 
+// silent is a Dial to a listener that takes connections and says nothing.
+func silent(t *testing.T) func(context.Context, string, string) (net.Conn, error) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	return func(ctx context.Context, network, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, network, l.Addr().String())
+	}
+}
+
 func port(n int) string { return strconv.Itoa(n) }
 
 // The page for administrators has each sentence as the program says it.
@@ -224,7 +264,7 @@ func TestDocumentedDiagnosesAreTheProgramsOwn(t *testing.T) {
 	var want, got []string
 	seen := map[string]bool{}
 	for _, a := range mail.Advices() {
-		want = append(want, "| `"+string(a.Diagnosis)+"` | "+a.Diagnosis.Sentence("at HOST:PORT")+" |")
+		want = append(want, "| `"+string(a.Diagnosis)+"` | "+a.Diagnosis.Sentence("at HOST:PORT", "REPLY")+" |")
 		if seen[a.Sentence] || seen[string(a.Diagnosis)] || !strings.HasSuffix(a.Sentence, ".") && !strings.HasSuffix(a.Sentence, "?") {
 			t.Errorf("%s: %s", a.Diagnosis, a.Sentence)
 		}
@@ -243,14 +283,14 @@ func TestDocumentedDiagnosesAreTheProgramsOwn(t *testing.T) {
 
 func TestSentenceNamesTheServer(t *testing.T) {
 	t.Parallel()
-	if got := (mail.Server{Identifier: "s", Server: "smtps://mx.example.org"}).Sentence(mail.Refused); !strings.Contains(got, "at mx.example.org:465 refused") {
+	if got := (mail.Server{Identifier: "s", Server: "smtps://mx.example.org"}).Sentence(mail.Refused, ""); !strings.Contains(got, "at mx.example.org:465 refused") {
 		t.Error(got)
 	}
-	if got := (mail.Server{Identifier: "s", Server: "http://x"}).Sentence(mail.NoDNS); !strings.Contains(got, `"s"`) {
+	if got := (mail.Server{Identifier: "s", Server: "http://x"}).Sentence(mail.NoDNS, ""); !strings.Contains(got, `"s"`) {
 		t.Error(got)
 	}
 	for _, d := range []mail.Diagnosis{"", "nothing we know"} {
-		if got := d.Sentence("x"); got != "" {
+		if got := d.Sentence("x", "y"); got != "" {
 			t.Errorf("%q: %s", d, got)
 		}
 	}

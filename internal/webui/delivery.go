@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 )
 
@@ -39,6 +41,22 @@ type attempt struct {
 	Text      string
 	Diagnosis string
 	Phases    []phase
+}
+
+// Words returns the reply for a sentence.
+func (a attempt) Words() string { return words(a.Code, a.Enhanced+" "+a.Text) }
+
+// Ending says how the attempt ended: its result, but that a server whose connection stood was reached.
+func (a attempt) Ending() string {
+	if a.Result == "unreachable" && a.Phase != "" && a.Phase != "dns" && a.Phase != "connect" {
+		return "unfinished"
+	}
+	return a.Result
+}
+
+// words joins a reply's code and text, without the dot at the end, as REST does in its sentence.
+func words(code int, text string) string {
+	return strings.TrimRight(strings.Join(strings.Fields(strconv.Itoa(code)+" "+text), " "), " .")
 }
 
 // phase is a step of an attempt, with the server's reply. Its texts come from outside.

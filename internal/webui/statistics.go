@@ -29,12 +29,20 @@ type minute struct {
 // serverStatistics is how the messages of a server ended in the last day.
 type serverStatistics struct {
 	Accepted, Failed int
-	Last             *struct {
-		State     string
-		At        time.Time
-		Diagnosis string
-	}
+	Last             *lastResult
 }
+
+// lastResult is how the last message of a server ended, and the reply to its last attempt.
+type lastResult struct {
+	State     string
+	At        time.Time
+	Code      int
+	Text      string
+	Diagnosis string
+}
+
+// Words returns the reply for a sentence.
+func (l lastResult) Words() string { return words(l.Code, l.Text) }
 
 // statistics asks for them; they are empty for who may not see them.
 func (v *visit) statistics() (s statistics, err error) {

@@ -17,6 +17,14 @@ type report struct {
 	At        time.Time
 }
 
+// Words returns the reply to the last attempt for a sentence; empty: none was made.
+func (r report) Words() string {
+	if len(r.Attempts) == 0 {
+		return ""
+	}
+	return r.Attempts[len(r.Attempts)-1].Words()
+}
+
 // testServer sends a test mail by what the form says, saved or not, and shows it step by step.
 func (v *visit) testServer() error {
 	p, err := v.typedServer()

@@ -59,7 +59,7 @@ func Servers(t testing.TB) []Server {
 		},
 		{
 			Name: "silent server", Form: map[string]any{"server": "127.0.0.1", "port": listen(t, script{silent: true})},
-			Diagnosis: "timeout", Phase: "connect", Text: "timeout", Says: "did not answer",
+			Diagnosis: "no_greeting", Phase: "greeting", Text: "no greeting within 2s", Says: "sent no greeting",
 		},
 		{
 			Name: "no STARTTLS", Form: map[string]any{"server": "127.0.0.1", "port": listen(t, script{}), "tls": true},
