@@ -22,7 +22,7 @@ type row struct {
 const everything = "*"
 
 var house = []row{
-	{"cli", "app config inbox worker queue delivery", "commands talk to the composition root, never to a service behind its back"},
+	{"cli", "app config inbox worker queue delivery spelling", "commands talk to the composition root, never to a service behind its back"},
 	{"app", everything, "the composition root"},
 	{"webui", "", "pages are rendered from REST, so that they can do nothing that REST cannot"},
 	{"httpapi", "login token webhook delivery access stats queue policy user sms mail challenge audit system secret fault",
@@ -51,7 +51,8 @@ var house = []row{
 	{"smpp", "", "a protocol, written without a word of otpost"},
 	{"dial", "", "the one door out; it is handed down as a function"},
 	{"fileroot", "", "the one opener of files that REST can name; it is handed down as a function"},
-	{"config", "", "pi.cfg and environment become one value"},
+	{"config", "spelling", "pi.cfg and environment become one value"},
+	{"spelling", "", "an algorithm: words in, a word out"},
 	{"inbox", "", "an SMTP server for demo and tests"},
 }
 

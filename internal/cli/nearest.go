@@ -5,6 +5,8 @@ import (
 	"strings"
 
 	"github.com/alecthomas/kong"
+
+	"otpost/internal/spelling"
 )
 
 var unknownFlag = regexp.MustCompile(`^unknown flag (--?)([^ ,]+)`) //nolint:gochecknoglobals // a constant pattern
@@ -36,7 +38,7 @@ func nearest(dashes, name string, flags []*kong.Flag) string {
 		switch {
 		case f.Hidden:
 		case dashes == "--":
-			d := distance(name, f.Name)
+			d := spelling.Distance(name, f.Name)
 			if strings.HasPrefix(f.Name, name) {
 				d = 0
 			}
@@ -50,25 +52,4 @@ func nearest(dashes, name string, flags []*kong.Flag) string {
 		}
 	}
 	return best
-}
-
-// distance counts the letters to insert, delete or change between two words (Levenshtein).
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			change := diagonal
-			if a[i] != b[j] {
-				change++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(change, row[j]+1, diagonal+1)
-		}
-	}
-	return row[len(b)]
 }

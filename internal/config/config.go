@@ -59,7 +59,8 @@ type Config struct {
 	DeliveryKeep    time.Duration  // OTPOST_DELIVERY_KEEP, whole days; 0: for ever
 	AuditKeep       time.Duration  // OTPOST_AUDIT_KEEP, whole days; 0: for ever
 
-	encFileAt Position // where PI_ENCFILE stands
+	encFileAt  Position             // where PI_ENCFILE stands
+	queueParts map[string]queuePart // options of the queue's Redis beside a URL, by huey's name
 
 	Warnings []string // sentences for the log of the start, one line each
 }
@@ -212,6 +213,9 @@ func (c *Config) fill(settings layer) error {
 			return err
 		}
 	}
+	if err := c.joinQueue(settings); err != nil {
+		return err
+	}
 	c.warnUnknown(settings)
 	return c.complete()
 }
@@ -257,6 +261,9 @@ func (c *Config) warnUnknown(settings layer) {
 	}
 	var unknown []string
 	for _, name := range slices.Sorted(maps.Keys(settings)) {
+		if strings.HasPrefix(name, queuePrefix) { // joinQueue has told
+			continue
+		}
 		if (strings.HasPrefix(name, "PI_") || strings.HasPrefix(name, "OTPOST_")) && !known[name] {
 			unknown = append(unknown, fmt.Sprintf("%s (%s)", name, settings[name].at))
 		}
