@@ -83,6 +83,15 @@ func (h *handling) lateReply(ctx context.Context, r mail.Result) error {
 	})
 }
 
+// copiesOf counts the dots of a delivery that have no known reply, the open one included: so many copies may have arrived.
+func copiesOf(r store.Reader, id uuid.UUID) (n int, err error) {
+	err = r.Get([]any{&n}, `SELECT count(*) FROM attempt WHERE delivery_id = $1 AND dot_at_ms IS NOT NULL AND class IN ('', 'unknown')`, id[:])
+	if err != nil {
+		return 0, fmt.Errorf("count copies: %w", err)
+	}
+	return n, nil
+}
+
 // closeAttempts ends what an owner that is gone left open.
 func closeAttempts(tx *store.Tx, id uuid.UUID, now time.Time) {
 	tx.Put(`UPDATE attempt SET ended_ms = $2, class = 'unknown', diagnosis = $3 WHERE delivery_id = $1 AND ended_ms IS NULL`,

@@ -53,11 +53,34 @@ func (s *Service) sendInline(ctx context.Context, t Ticket) Outcome {
 	if err == nil {
 		o, err = s.outcome(ctx, t.ID)
 	}
-	if err != nil {
-		s.Log.Error("inline delivery interrupted", "delivery", t.ID, "err", err)
+	if err == nil {
+		return o
+	}
+	s.Log.Error("inline delivery interrupted", "delivery", t.ID, "err", err)
+	if h.number > 0 { // a dot was committed
 		return Outcome{ID: t.ID, Via: ViaInline, State: Unknown, Reason: NoReply}
 	}
-	return o
+	if err := h.abandon(ctx, err); err != nil {
+		s.Log.Error("inline delivery not ended yet, the relay ends it", "delivery", t.ID, "err", err)
+	}
+	return Outcome{ID: t.ID, Via: ViaInline, State: Failed, Reason: Interrupted}
+}
+
+// abandon ends a delivery that an error keeps from being sent in its request, with the error on an attempt. Nothing of it is on the
+// wire.
+func (h *handling) abandon(ctx context.Context, cause error) error {
+	err := h.s.DB.Read(ctx, func(r store.Reader) error {
+		d, err := load(r, h.id)
+		h.epoch = d.epoch
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if h.begun.IsZero() {
+		h.begun = h.s.DB.Now()
+	}
+	return h.giveUpFor(ctx, Interrupted, cause)
 }
 
 // outcome reads how a delivery stands.

@@ -210,7 +210,7 @@ func (r *relay) sendHere(ctx context.Context, id uuid.UUID) {
 		defer func() { <-r.slots }()
 		h := &handling{s: r.Service, id: id, owner: "relay " + uuid.NewString(), log: r.Queue}
 		if err := h.run(ctx); err != nil && ctx.Err() == nil {
-			r.Queue.Warn("delivery interrupted, tried again", "delivery", id, "err", err)
+			r.interrupted(r.Queue, id, err)
 		}
 	})
 }

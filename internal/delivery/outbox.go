@@ -37,7 +37,8 @@ type Options struct {
 	Jitter    func(n int64) int64 // a number in [0, n); math/rand/v2's Int64N
 }
 
-// Servers gives the definition of a mail server by its identifier, and an error that wraps store.ErrNotFound.
+// Servers gives the definition of a mail server by its identifier, an error that wraps store.ErrNotFound when there is none, and one
+// that wraps secret.ErrSealed beside the definition when a secret of it does not open.
 type Servers interface {
 	Server(ctx context.Context, identifier string) (mail.Server, error)
 }
@@ -46,8 +47,9 @@ type Servers interface {
 type Service struct {
 	Options
 
-	refusals outage // of jobs by the queue, as requests see them
-	hands    hands
+	refusals      outage // of jobs by the queue, as requests see them
+	interruptions outage // of handlings
+	hands         hands
 }
 
 // New returns a Service; it does no I/O.
@@ -140,8 +142,11 @@ func (s *Service) route(ctx context.Context, m Message) (mail.Server, error) {
 		return *m.Server, nil
 	}
 	server, err := s.Servers.Server(ctx, m.Route)
-	if errors.Is(err, store.ErrNotFound) {
+	switch {
+	case errors.Is(err, store.ErrNotFound):
 		return server, fmt.Errorf("%w: %q", ErrNoRoute, m.Route)
+	case errors.Is(err, secret.ErrSealed):
+		return server, nil // the message does not need it; the handling ends with the reason NoSecret
 	}
 	return server, err
 }

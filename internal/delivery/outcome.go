@@ -153,7 +153,11 @@ func (h *handling) settle(ctx context.Context, r mail.Result) error {
 func (h *handling) writeOutcome(ctx context.Context, stopped <-chan struct{}, r mail.Result) (written bool, err error) {
 	for tries := 1; ; tries++ {
 		written, err = h.step(ctx, func(tx *store.Tx, d row) (change, error) {
-			return h.judge(d, r), h.writeAttempt(tx, d, r)
+			c, err := h.judge(tx, d, r)
+			if err != nil {
+				return c, err
+			}
+			return c, h.writeAttempt(tx, d, r)
 		})
 		if err == nil || h.number == 0 || !h.s.DB.Now().Before(h.ownUntil) {
 			return written, err
@@ -170,24 +174,24 @@ func (h *handling) writeOutcome(ctx context.Context, stopped <-chan struct{}, r 
 }
 
 // judge picks the row of the table.
-func (h *handling) judge(d row, r mail.Result) change {
+func (h *handling) judge(tx *store.Tx, d row, r mail.Result) (change, error) {
 	now := h.s.DB.Now()
 	if d.state != Sending {
 		if r.Class == mail.Permanent {
-			return refuseBeforeDot(d, Refused)
+			return refuseBeforeDot(d, Refused), nil
 		}
-		return h.deferBeforeDot(d, now)
+		return h.deferBeforeDot(d, now), nil
 	}
 	switch r.Class {
 	case mail.Accepted:
-		return accept(d)
+		return accept(d), nil
 	case mail.Temporary:
-		return h.deferAfterDot(d, now)
+		return h.deferAfterDot(d, now), nil
 	case mail.Permanent:
-		return refuseAfterDot(d)
+		return refuseAfterDot(d), nil
 	case mail.Late:
-		return h.notWritten(d, now)
-	default:
-		return h.noReply(d, now)
+		return h.notWritten(d, now), nil
 	}
+	copies, err := copiesOf(tx, d.id)
+	return h.noReply(d, now, copies), err
 }

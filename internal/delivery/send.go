@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
 
 	"otpost/internal/mail"
 	"otpost/internal/queue"
+	"otpost/internal/secret"
 	"otpost/internal/store"
 )
 
@@ -52,11 +54,19 @@ func (s *Service) Handle(ctx context.Context, c queue.Claimed, fresh func() bool
 		if ctx.Err() != nil {
 			h.result.Action = queue.Release // row 17
 		} else {
-			h.log.Warn("delivery interrupted, tried again", "delivery", c.ID, "err", err)
+			s.interrupted(h.log, c.ID, err)
 			h.later(s.DB.Now().Add(time.Second))
 		}
 	}
 	return h.result
+}
+
+// interrupted logs that nothing could be said of a delivery: at once, and then once a minute for all, for a database that takes
+// nothing interrupts each of them each second.
+func (s *Service) interrupted(log *slog.Logger, id uuid.UUID, err error) {
+	if n, tell := s.interruptions.failed(s.DB.Now(), 1); tell {
+		log.Warn("delivery interrupted, tried again", "delivery", id, "interruptions", n, "err", err)
+	}
 }
 
 // run takes the delivery from claim to outcome. An error means that nothing can be said of it: the job comes back.
@@ -69,10 +79,9 @@ func (h *handling) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if server == nil { // it can never be sent, and that was written
+	if server == nil {
 		return nil
 	}
-	h.begun = h.s.DB.Now()
 	return h.settle(ctx, h.s.Sender.Send(ctx, *server, message))
 }
 
@@ -163,19 +172,19 @@ func (h *handling) later(at time.Time) {
 	h.result.Action, h.result.RunAt = queue.Retry, at
 }
 
-// letter opens the content and finds its server. A nil server means that the delivery can never be sent, and failed.
+// letter opens the content and finds its server. A nil server means that the delivery is not sent by this handling, and what becomes
+// of it was written.
 func (h *handling) letter(ctx context.Context, d row) (*mail.Server, mail.Message, error) {
+	h.begun = h.s.DB.Now()
 	c, err := h.s.open(d)
 	if err != nil {
-		return nil, mail.Message{}, h.only(ctx, func(_ *store.Tx, d row) (change, error) { return refuseBeforeDot(d, Unreadable), nil })
+		return nil, mail.Message{}, h.giveUpFor(ctx, Unreadable, err)
 	}
 	var server mail.Server
 	if c.Server != nil {
 		server = c.Server.server()
-	} else if server, err = h.s.Servers.Server(ctx, d.route); errors.Is(err, store.ErrNotFound) {
-		return nil, mail.Message{}, h.only(ctx, func(_ *store.Tx, d row) (change, error) { return refuseBeforeDot(d, NoRoute), nil })
-	} else if err != nil {
-		return nil, mail.Message{}, err
+	} else if server, err = h.s.Servers.Server(ctx, d.route); err != nil {
+		return nil, mail.Message{}, h.withoutServer(ctx, err)
 	}
 	h.wait = replyWait
 	if h.once {
@@ -187,6 +196,35 @@ func (h *handling) letter(ctx context.Context, d row) (*mail.Server, mail.Messag
 		Journal: journal{h}, MayWrite: h.mayWrite, Secrets: []string{c.Code},
 	}
 	return &server, m, nil
+}
+
+// withoutServer writes an attempt that met no mail server, for its definition cannot be had. What lasts ends the delivery, and any other
+// error is tried again, as a server out of reach is.
+func (h *handling) withoutServer(ctx context.Context, err error) error {
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return h.giveUpFor(ctx, NoRoute, err)
+	case errors.Is(err, secret.ErrSealed):
+		return h.giveUpFor(ctx, NoSecret, err)
+	case ctx.Err() != nil:
+		return err
+	}
+	return h.settle(ctx, internal(mail.Unreachable, err))
+}
+
+// giveUpFor is row 8 without a connection: the delivery can never be sent.
+func (h *handling) giveUpFor(ctx context.Context, why Reason, err error) error {
+	h.said = internal(mail.Permanent, err)
+	return h.only(ctx, func(tx *store.Tx, d row) (change, error) { return refuseBeforeDot(d, why), h.writeAttempt(tx, d, h.said) })
+}
+
+// longestCause is where the text of an error is cut in an attempt, as replies are.
+const longestCause = 256
+
+// internal is the result of an attempt that an error of this program ended.
+func internal(class mail.Class, err error) mail.Result {
+	text := err.Error()
+	return mail.Result{Class: class, Text: strings.ToValidUTF8(text[:min(len(text), longestCause)], ""), Diagnosis: mail.Internal}
 }
 
 // earlier returns the earlier of two times.

@@ -104,9 +104,16 @@ func (h *handling) deferAfterDot(d row, now time.Time) change { return h.again(d
 // refuseAfterDot is row 11: 5xx to the dot.
 func refuseAfterDot(d row) change { return end(d, unsureOr(d, Failed), Refused) }
 
-// noReply is row 12: nobody knows whether the dot arrived. Codes are retried while life is left.
-func (h *handling) noReply(d row, now time.Time) change {
+// mostCopies is how many dots of a delivery may stay without a reply: a server that takes each message and closes the connection would
+// send the user one copy per try, until the code ends.
+const mostCopies = 3
+
+// noReply is row 12: the dot may have arrived, and so many copies with it. Codes are retried while life is left, mostCopies dots in all.
+func (h *handling) noReply(d row, now time.Time, copies int) change {
 	d.unsure = true
+	if copies >= mostCopies {
+		return end(d, Unknown, NoReply)
+	}
 	c := h.again(d, now, Unknown)
 	if c.state.Final() {
 		c.reason = NoReply

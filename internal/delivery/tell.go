@@ -7,6 +7,14 @@ import (
 	"otpost/internal/mail"
 )
 
+// advice says what to do about an end that no mail server has caused.
+var advice = map[Reason]string{
+	NoSecret:    "type the password at the SMTP server again and save it, or put the key file (PI_ENCFILE) back with which it was saved",
+	NoRoute:     "define the SMTP server again, or choose another one in email.identifier",
+	Unreadable:  "put the key file (PI_ENCFILE) back; messages that were made with another one are lost, and their users log in again",
+	Interrupted: "look at the lines before this one: the database or the SMTP server's definition could not be read or written",
+}
+
 // tell writes the one log line of an outcome: ERROR when the mail will not be sent, WARN when it is tried again, INFO when it
 // was accepted, its code was answered or nobody waits for it any more. Whoever wrote the state calls it.
 func (s *Service) tell(log *slog.Logger, d row, c change, r mail.Result) {
@@ -27,6 +35,9 @@ func (s *Service) tell(log *slog.Logger, d row, c change, r mail.Result) {
 	args := []any{"state", string(c.state), "server", d.route, "recipient", d.recipient, "serial", d.serial, "delivery", d.id, "attempt", c.attempts}
 	if c.reason != "" {
 		args = append(args, "reason", string(c.reason))
+	}
+	if todo := advice[c.reason]; todo != "" {
+		args = append(args, "advice", todo)
 	}
 	if r.Phase != "" {
 		args = append(args, "phase", string(r.Phase))
