@@ -98,14 +98,16 @@ func closeAttempts(tx *store.Tx, id uuid.UUID, now time.Time) {
 		id[:], store.Millis(now), string(mail.Internal))
 }
 
-// attempts reads the attempts of a delivery in their order.
-func attempts(r store.Reader, id uuid.UUID) ([]Attempt, error) {
-	all := []Attempt{}
+// eachAttempt reads the attempts of deliveries, for each of them in their order.
+func eachAttempt(r store.Reader, ids []uuid.UUID, each func(id uuid.UUID, a Attempt)) error {
 	err := r.Query(func(scan store.Scan) error {
+		var id uuid.UUID
 		var a Attempt
 		var dot, ended time.Time
 		var phases []byte
-		if err := scan(&a.Number, &a.Route, store.Moment{To: &a.Started}, store.Moment{To: &dot}, store.Moment{To: &ended}, &a.Class, &a.Phase, &phases, &a.Code, &a.Enhanced, &a.Text, &a.Diagnosis); err != nil {
+		err := scan(&id, &a.Number, &a.Route, store.Moment{To: &a.Started}, store.Moment{To: &dot}, store.Moment{To: &ended}, &a.Class, &a.Phase,
+			&phases, &a.Code, &a.Enhanced, &a.Text, &a.Diagnosis)
+		if err != nil {
 			return err
 		}
 		if err := json.Unmarshal(phases, &a.Phases); err != nil {
@@ -115,14 +117,14 @@ func attempts(r store.Reader, id uuid.UUID) ([]Attempt, error) {
 			a.Phases = []mail.Phase{}
 		}
 		a.DotAt, a.Ended = optional(dot), optional(ended)
-		all = append(all, a)
+		each(id, a)
 		return nil
-	}, `SELECT number, route, started_ms, dot_at_ms, ended_ms, class, phase, phases, reply_code, enhanced, text, diagnosis
-		FROM attempt WHERE delivery_id = $1 ORDER BY number`, id[:])
+	}, `SELECT delivery_id, number, route, started_ms, dot_at_ms, ended_ms, class, phase, phases, reply_code, enhanced, text, diagnosis
+		FROM attempt WHERE delivery_id IN (`+idPlaces()+`) ORDER BY delivery_id, number`, idArgs(ids)...)
 	if err != nil {
-		return nil, fmt.Errorf("read attempts: %w", err)
+		return fmt.Errorf("read attempts: %w", err)
 	}
-	return all, nil
+	return nil
 }
 
 // optional returns nil for the zero time.

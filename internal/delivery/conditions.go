@@ -3,6 +3,8 @@ package delivery
 import (
 	"fmt"
 	"strings"
+
+	"github.com/google/uuid"
 )
 
 // conditions collects the terms of a WHERE and their arguments.
@@ -46,4 +48,25 @@ func (c *conditions) where() string {
 		return ""
 	}
 	return " WHERE " + strings.Join(c.terms, " AND ")
+}
+
+// idsTogether is how many ids one statement takes.
+const idsTogether = 50
+
+// idPlaces returns the places of idsTogether ids: a statement has the same text for any number of them.
+func idPlaces() string {
+	places := make([]string, idsTogether)
+	for i := range places {
+		places[i] = fmt.Sprintf("$%d", i+1)
+	}
+	return strings.Join(places, ", ")
+}
+
+// idArgs returns the arguments of idPlaces for 1 to idsTogether ids; the last one fills the places that are left.
+func idArgs(ids []uuid.UUID) []any {
+	args := make([]any, idsTogether)
+	for i := range args {
+		args[i] = ids[min(i, len(ids)-1)][:]
+	}
+	return args
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -126,13 +127,8 @@ func (s *Service) List(ctx context.Context, f Filter) (Page, error) {
 			all = all[:f.PageSize]
 			page.Next = all[f.PageSize-1].ID
 		}
-		for i := range all {
-			if err := all[i].complete(r); err != nil {
-				return err
-			}
-		}
 		page.Deliveries = all
-		return nil
+		return complete(r, all)
 	})
 	if err != nil {
 		return Page{}, fmt.Errorf("list deliveries: %w", err)
@@ -140,31 +136,46 @@ func (s *Service) List(ctx context.Context, f Filter) (Page, error) {
 	return page, nil
 }
 
-// complete reads what stands in other tables.
-func (d *Record) complete(r store.Reader) (err error) {
-	if d.State != Deferred {
-		d.NextTry = time.Time{}
+// complete reads what stands in other tables, with the same few statements for any number of records.
+func complete(r store.Reader, all []Record) error {
+	at := make(map[uuid.UUID]*Record, len(all))
+	ids := make([]uuid.UUID, len(all))
+	for i := range all {
+		d := &all[i]
+		if d.State != Deferred {
+			d.NextTry = time.Time{}
+		}
+		d.Attempts, d.Waiters = []Attempt{}, []Waiter{}
+		at[d.ID], ids[i] = d, d.ID
 	}
-	if d.Attempts, err = attempts(r, d.ID); err != nil {
-		return err
+	for some := range slices.Chunk(ids, idsTogether) {
+		err := eachAttempt(r, some, func(id uuid.UUID, a Attempt) { at[id].Attempts = append(at[id].Attempts, a) })
+		if err == nil {
+			err = eachWaiter(r, some, func(id uuid.UUID, w Waiter) { at[id].Waiters = append(at[id].Waiters, w) })
+		}
+		if err != nil {
+			return err
+		}
 	}
-	d.Waiters, err = waiters(r, d.ID)
-	return err
+	return nil
 }
 
-// waiters reads who waits for a delivery, in the order in which they came.
-func waiters(r store.Reader, id uuid.UUID) ([]Waiter, error) {
-	all := []Waiter{}
+// eachWaiter reads who waits for deliveries, for each of them in the order in which they came.
+func eachWaiter(r store.Reader, ids []uuid.UUID, each func(id uuid.UUID, w Waiter)) error {
 	err := r.Query(func(scan store.Scan) error {
+		var id uuid.UUID
 		var w Waiter
-		err := scan(&w.TransactionID, &w.Serial, &w.ChallengeID, &w.Ended)
-		all = append(all, w)
-		return err
-	}, `SELECT transaction_id, serial, challenge_id, ended FROM waiter WHERE delivery_id = $1 ORDER BY challenge_id`, id[:])
+		if err := scan(&id, &w.TransactionID, &w.Serial, &w.ChallengeID, &w.Ended); err != nil {
+			return err
+		}
+		each(id, w)
+		return nil
+	}, `SELECT delivery_id, transaction_id, serial, challenge_id, ended FROM waiter WHERE delivery_id IN (`+idPlaces()+`)
+		ORDER BY delivery_id, challenge_id`, idArgs(ids)...)
 	if err != nil {
-		return nil, fmt.Errorf("read waiters: %w", err)
+		return fmt.Errorf("read waiters: %w", err)
 	}
-	return all, nil
+	return nil
 }
 
 // Record returns one delivery. The error is ErrNotFound when there is none, or none of these realms (nil: of all).
@@ -177,7 +188,10 @@ func (s *Service) Record(ctx context.Context, id uuid.UUID, realms []string) (Re
 		if err := r.Get(d.columns(), "SELECT "+recordColumns+" FROM delivery"+c.where(), c.args...); err != nil {
 			return err
 		}
-		return d.complete(r)
+		one := []Record{d}
+		err := complete(r, one)
+		d = one[0]
+		return err
 	})
 	switch {
 	case errors.Is(err, store.ErrNotFound):

@@ -2,6 +2,7 @@ package delivery_test
 
 import (
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 
@@ -153,6 +154,36 @@ func TestRecordTellsTheAttemptsAndWhoWaits(t *testing.T) {
 	}
 	if _, err := r.Record(t.Context(), uuid.Must(uuid.NewV7()), nil); !errors.Is(err, delivery.ErrNotFound) {
 		t.Errorf("an unknown id: %v", err)
+	}
+}
+
+// A page has the details of each of its deliveries, however many it shows.
+func TestPageTellsAttemptsAndWaitersOfEachDelivery(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	const n = 120
+	for i := range n {
+		ticket := r.putIn("realm1", fmt.Sprintf("S%03d", i), fmt.Sprintf("%020d", i))
+		for range i % 3 {
+			r.server.script = []attempt{{before: mail.Temporary, code: 400 + i%3}}
+			got := r.work(workerA, ticket, queue.Claimed{})
+			r.clock.Advance(max(got.RunAt.Sub(r.clock.Now()), 0))
+		}
+	}
+	page := r.list(delivery.Filter{PageSize: delivery.MostPageSize})
+	if len(page.Deliveries) != n {
+		t.Fatalf("%d deliveries, want %d", len(page.Deliveries), n)
+	}
+	for at, d := range page.Deliveries {
+		i := n - 1 - at
+		if len(d.Attempts) != i%3 || len(d.Waiters) != 1 || d.Waiters[0].TransactionID != fmt.Sprintf("%020d", i) {
+			t.Fatalf("delivery %d: %d attempts, waiters %+v", i, len(d.Attempts), d.Waiters)
+		}
+		for k, a := range d.Attempts {
+			if a.Number != k+1 || a.Code != 400+i%3 {
+				t.Fatalf("delivery %d: attempt %+v", i, a)
+			}
+		}
 	}
 }
 

@@ -215,7 +215,9 @@ func (h *handling) withoutServer(ctx context.Context, err error) error {
 // giveUpFor is row 8 without a connection: the delivery can never be sent.
 func (h *handling) giveUpFor(ctx context.Context, why Reason, err error) error {
 	h.said = internal(mail.Permanent, err)
-	return h.only(ctx, func(tx *store.Tx, d row) (change, error) { return refuseBeforeDot(d, why), h.writeAttempt(tx, d, h.said) })
+	return h.only(ctx, func(tx *store.Tx, d row) (change, error) {
+		return refuseBeforeDot(d, why), h.writeAttempt(tx, d, h.said)
+	})
 }
 
 // longestCause is where the text of an error is cut in an attempt, as replies are.

@@ -191,14 +191,11 @@ func (c *count) look(k key) error {
 // lastResults reads the attempts of what look has remembered.
 func (c *count) lastResults() error {
 	for route, last := range c.newest {
-		tried, err := attempts(c, last.id)
-		if err != nil {
-			return err
-		}
 		at := c.Servers[route]
 		at.Last = &LastResult{State: last.state, At: last.at}
-		if len(tried) > 0 {
-			at.Last.Attempt = &tried[len(tried)-1]
+		err := eachAttempt(c, []uuid.UUID{last.id}, func(_ uuid.UUID, a Attempt) { at.Last.Attempt = &a })
+		if err != nil {
+			return err
 		}
 		c.Servers[route] = at
 	}

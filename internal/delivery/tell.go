@@ -7,12 +7,19 @@ import (
 	"otpost/internal/mail"
 )
 
-// advice says what to do about an end that no mail server has caused.
-var advice = map[Reason]string{
-	NoSecret:    "type the password at the SMTP server again and save it, or put the key file (PI_ENCFILE) back with which it was saved",
-	NoRoute:     "define the SMTP server again, or choose another one in email.identifier",
-	Unreadable:  "put the key file (PI_ENCFILE) back; messages that were made with another one are lost, and their users log in again",
-	Interrupted: "look at the lines before this one: the database or the SMTP server's definition could not be read or written",
+// advice says what to do about an end that no mail server has caused; "" for any other.
+func (why Reason) advice() string {
+	switch why {
+	case NoSecret:
+		return "type the password at the SMTP server again and save it, or put the key file (PI_ENCFILE) back with which it was saved"
+	case NoRoute:
+		return "define the SMTP server again, or choose another one in email.identifier"
+	case Unreadable:
+		return "put the key file (PI_ENCFILE) back; messages that were made with another one are lost, and their users log in again"
+	case Interrupted:
+		return "look at the lines before this one: the database or the SMTP server's definition could not be read or written"
+	}
+	return ""
 }
 
 // tell writes the one log line of an outcome: ERROR when the mail will not be sent, WARN when it is tried again, INFO when it
@@ -36,7 +43,7 @@ func (s *Service) tell(log *slog.Logger, d row, c change, r mail.Result) {
 	if c.reason != "" {
 		args = append(args, "reason", string(c.reason))
 	}
-	if todo := advice[c.reason]; todo != "" {
+	if todo := c.reason.advice(); todo != "" {
 		args = append(args, "advice", todo)
 	}
 	if r.Phase != "" {

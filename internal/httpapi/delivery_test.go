@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -180,6 +181,29 @@ func TestUsersSeeNoDeliveriesAndNoQueue(t *testing.T) {
 	}
 	if n := r.count(`login = 'alice' AND success = 0 AND (action LIKE 'GET /delivery/%' OR action LIKE 'GET /queue/%')`); n != 5 {
 		t.Errorf("%d of 5 refusals are in the journal", n)
+	}
+}
+
+// Who watches a list takes an answer that is a second old: one look serves all of them. Any other caller sees what is there now.
+func TestWatchersOfAListShareALook(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	service := delivery.New(delivery.Options{DB: r.db, Keys: r.keys, Servers: r.servers})
+	r.putDelivery(service, "00000000000000000001")
+	ask := func(control string) int {
+		q := httptest.NewRequestWithContext(t.Context(), "GET", "/delivery/", nil)
+		q.Header.Set("Authorization", r.admin)
+		q.Header.Set("Cache-Control", control)
+		out := httptest.NewRecorder()
+		r.server.Config.Handler.ServeHTTP(out, q)
+		return strings.Count(out.Body.String(), `"message_id"`)
+	}
+	if n := ask("max-age=1"); n != 1 {
+		t.Fatalf("%d deliveries, want 1", n)
+	}
+	r.putDelivery(service, "00000000000000000002")
+	if watched, asked := ask("max-age=1"), ask(""); watched != 1 || asked != 2 {
+		t.Errorf("%d deliveries for who watches, %d for who asks; want 1 and 2", watched, asked)
 	}
 }
 

@@ -71,6 +71,7 @@ type server struct {
 
 	queueSeen *shared[queueSeen]
 	figures   *shared[delivery.Statistics]
+	lists     *shared[delivery.Page]
 
 	complained atomic.Int64 // the second in which a lost audit row was last told
 	unreadable unreadable   // proxies whose claims cannot be read
@@ -88,7 +89,10 @@ func New(d Deps, o Options) http.Handler {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	s := &server{Deps: d, options: o, log: o.Log.With("component", "httpapi"), queueSeen: newShared[queueSeen](o.Now), figures: newShared[delivery.Statistics](o.Now)}
+	s := &server{
+		Deps: d, options: o, log: o.Log.With("component", "httpapi"),
+		queueSeen: newShared[queueSeen](o.Now), figures: newShared[delivery.Statistics](o.Now), lists: newShared[delivery.Page](o.Now),
+	}
 	s.routes = s.table()
 	return s.mux()
 }

@@ -112,6 +112,7 @@ func send(w io.Writer, control *http.ResponseController, part string) error {
 
 // watch streams that the answers of paths of the API have changed; the page then loads itself again.
 func (v *visit) watch(paths ...string) error {
+	v.aged = true
 	return v.stream("changed", func() (news, error) {
 		sum := fnv.New64a()
 		for _, path := range paths {

@@ -75,6 +75,7 @@ type visit struct {
 	text    *language
 	wrong   string   // what is wrong with a form before its values are looked at
 	told    []string // keys of what the page before has this one say
+	aged    bool     // what the API answers may be a second old
 }
 
 // screen returns the handler of a row: it finds the session, checks what the page needs, and shows errors as pages.
