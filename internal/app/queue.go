@@ -18,7 +18,7 @@ import (
 func (a *App) openQueue(ctx context.Context) error {
 	switch a.config.QueueClass {
 	case config.EmbeddedQueue:
-		driver, err := sqliteq.Open(a.db, sqliteq.Options{Queue: a.config.QueueName})
+		driver, err := sqliteq.Open(a.db, sqliteq.Options{Queue: a.config.QueueName, Log: a.queueLog})
 		if err != nil {
 			return err
 		}

@@ -8,8 +8,8 @@ import (
 )
 
 const (
-	suspectAlone = time.Second // how long a suspect holds claims back at most
-	suspectAgain = time.Second // when a suspect comes back that met another one
+	suspectAlone = 100 * time.Millisecond // how long a suspect holds claims back at most: longer than a mail is composed and signed
+	suspectAgain = time.Second            // when a suspect comes back that met another one
 )
 
 // suspect is a job at work that has killed workers. No other suspect runs beside it. It holds claims back only until it asks

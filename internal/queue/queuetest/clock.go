@@ -32,6 +32,16 @@ func (c *Clock) Advance(d time.Duration) {
 	c.at = c.at.Add(d)
 }
 
+// steps cuts a time into parts between which a sweep tells a driver that time passes. A driver takes a longer step for a clock that was set.
+func steps(d time.Duration) []time.Duration {
+	const most = 2 * time.Second
+	var all []time.Duration
+	for ; d > most; d -= most {
+		all = append(all, most)
+	}
+	return append(all, d)
+}
+
 // Go lets the clock run with the machine's from now on.
 func (c *Clock) Go() {
 	c.mu.Lock()

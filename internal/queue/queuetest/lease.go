@@ -206,7 +206,7 @@ func fiveSweeps(t *testing.T, q *subject) {
 		if c := q.one(w); c.Verdict != queue.Run || c.Crashes != crashes {
 			t.Fatalf("after %d sweeps: %+v", crashes, c)
 		}
-		q.clock.Advance(queue.Lease)
+		q.pass(queue.Lease)
 		q.sweep(1)
 	}
 	w := q.worker()

@@ -34,13 +34,13 @@ func likeTheModel(t *testing.T, open Open, lanes bool) {
 			"hold":       m.hold,
 			"beat":       m.beat,
 			"sweep":      m.sweep,
-			"advance":    func(rt *rapid.T) { clock.Advance(rapid.SampledFrom(steps).Draw(rt, "step")) },
+			"advance":    m.advance,
 		})
 		m.drain(rt)
 	})
 }
 
-var steps = []time.Duration{time.Millisecond, time.Second, queue.Lease / 2, queue.Lease, time.Minute}
+var times = []time.Duration{time.Millisecond, time.Second, queue.Lease / 2, queue.Lease, time.Minute}
 
 var laneNames = []string{"", "a", "b"}
 
@@ -195,6 +195,16 @@ func (m *machine) sweep(rt *rapid.T) {
 	}
 }
 
+func (m *machine) advance(rt *rapid.T) { m.pass(rt, rapid.SampledFrom(times).Draw(rt, "step")) }
+
+// pass lets a time pass while others sweep.
+func (m *machine) pass(rt *rapid.T, d time.Duration) {
+	for _, part := range steps(d) {
+		m.sweep(rt)
+		m.clock.Advance(part)
+	}
+}
+
 // look compares the driver's status with its list, after every eighth step, for a list may be dear. It is no step of its own: the
 // counterexamples that are kept would no longer mean what they meant. The model's status may differ in what is due and not ready yet.
 func (m *machine) look(rt *rapid.T) {
@@ -217,7 +227,7 @@ func (m *machine) look(rt *rapid.T) {
 
 // drain lets all leases lapse and claims whatever is left: nothing may be lost on the way.
 func (m *machine) drain(rt *rapid.T) {
-	m.clock.Advance(2 * time.Minute)
+	m.pass(rt, 2*time.Minute)
 	m.sweep(rt)
 	m.register(rt)
 	for m.claimAs(rt, m.workers[len(m.workers)-1], 50) > 0 {

@@ -190,6 +190,19 @@ func (q *subject) sweep(want int) {
 	}
 }
 
+// pass lets a time pass while others sweep.
+func (q *subject) pass(d time.Duration) {
+	q.t.Helper()
+	for i, part := range steps(d) {
+		if i > 0 {
+			if _, err := q.Sweep(q.ctx()); err != nil {
+				q.t.Fatalf("sweep: %v", err)
+			}
+		}
+		q.clock.Advance(part)
+	}
+}
+
 func result(c queue.Claimed, a queue.Action) queue.Result {
 	return queue.Result{ID: c.ID, Token: c.Token, Action: a}
 }

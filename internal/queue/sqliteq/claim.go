@@ -3,6 +3,7 @@ package sqliteq
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -39,11 +40,15 @@ const (
 			SELECT id FROM (SELECT id, not_after_ms FROM job WHERE queue = $1 AND state = 0 AND kind = o.kind AND lane = o.lane
 				AND priority = p.value AND run_at_ms <= $5 ORDER BY run_at_ms, id LIMIT $6)
 			WHERE not_after_ms = 0 OR not_after_ms > $5`
-	anyReady = `SELECT id FROM job WHERE queue = $1 AND state = 0 AND kind = o.kind AND lane = o.lane
+	ofPriority = `SELECT id FROM job WHERE queue = $1 AND state = 0 AND kind = o.kind AND lane = o.lane
 				AND priority = p.value AND $5 = $5 AND $6 = $6 ORDER BY run_at_ms, id LIMIT $4`
+	// Whatever stands in the column priority: a claim meets each row that Wait sees.
+	anyReady = `SELECT id FROM job WHERE queue = $1 AND state = 0 AND kind = o.kind AND lane = o.lane
+				AND $5 = $5 AND $6 = $6 AND p.value = p.value ORDER BY priority, run_at_ms, id LIMIT $4`
 )
 
-// leaseQuery leases the first $4 of the considered jobs of the priorities $7, by priority, then by age.
+// leaseQuery leases the first $4 of the considered jobs, by priority, then by age. $7 are priorities (a JSON list), each
+// considered by itself.
 func leaseQuery(considered string) string {
 	return `UPDATE job SET state = 1, worker = $8, token = token + 1,
 			verdict = CASE WHEN crashes >= $9 THEN 2 WHEN not_after_ms > 0 AND not_after_ms <= $10 THEN 1 ELSE 0 END
@@ -53,8 +58,9 @@ func leaseQuery(considered string) string {
 }
 
 var (
-	leaseNotStale = leaseQuery(notStale)
-	leaseAny      = leaseQuery(anyReady)
+	leaseNotStale   = leaseQuery(notStale)
+	leaseOfPriority = leaseQuery(ofPriority)
+	leaseAny        = leaseQuery(anyReady)
 )
 
 var promoteQuery = `UPDATE job SET state = 0 WHERE id IN (` + openLanes("2") + `SELECT j.id FROM open o CROSS JOIN job j ON j.id IN (
@@ -64,13 +70,14 @@ var promoteQuery = `UPDATE job SET state = 0 WHERE id IN (` + openLanes("2") + `
 func (d *Driver) lease(tx *store.Tx, now time.Time, req queue.ClaimRequest, lowestFirst bool) ([]queue.Claimed, error) {
 	tx.Put(promoteQuery, d.queue, list(req.Kinds), list(req.Full), store.Millis(now))
 	every := []queue.Priority{queue.Urgent, queue.Normal, queue.Low, queue.Idle}
-	steps := []step{{leaseNotStale, every}, {leaseAny, every}}
+	steps := []step{{leaseNotStale, every}}
 	if lowestFirst {
 		steps = nil
 		for _, p := range slices.Backward(every) {
-			steps = append(steps, step{leaseAny, []queue.Priority{p}})
+			steps = append(steps, step{leaseOfPriority, []queue.Priority{p}})
 		}
 	}
+	steps = append(steps, step{leaseAny, []queue.Priority{queue.Urgent}}) // any one: it considers all
 	var all []queue.Claimed
 	for _, s := range steps {
 		rest := req
@@ -92,34 +99,79 @@ type step struct {
 	priorities []queue.Priority
 }
 
+// leaseReady runs a step. A row that cannot be read is put aside with the dead ones, and stops no claim of others.
 func (d *Driver) leaseReady(tx *store.Tx, now time.Time, req queue.ClaimRequest, s step) ([]queue.Claimed, error) {
 	var got []queue.Claimed
+	var unreadable []any // ids
 	err := tx.Query(func(scan store.Scan) error {
-		c := queue.Claimed{Worker: req.Worker}
-		var runAt, notAfter int64
-		var swept []byte
-		err := scan(&c.ID, &c.Kind, &c.Lane, &c.Priority, &runAt, &notAfter, &c.Token, &c.Verdict, &c.Crashes, &swept, &c.Payload)
-		if err != nil {
+		var r rawJob
+		if err := scan(r.columns()...); err != nil {
 			return err
 		}
-		c.RunAt = store.Time(runAt)
-		if notAfter != 0 {
-			c.NotAfter = store.Time(notAfter)
+		if c, ok := r.read(); ok {
+			c.Worker = req.Worker
+			got = append(got, c)
+		} else {
+			unreadable = append(unreadable, r.id)
 		}
-		copy(c.SweptOwner[:], swept)
-		got = append(got, c)
 		return nil
 	}, s.query, d.queue, list(req.Kinds), list(req.Full), req.Most, store.Millis(now.Add(-queue.StaleAfter)), queue.MostPassed,
 		list(s.priorities), req.Worker[:], queue.CrashesPoison, store.Millis(now))
+	for _, id := range unreadable {
+		tx.Put(`UPDATE job SET state = 3, worker = NULL, reason = $2 WHERE id = $1`, id, unreadableJob)
+		tx.AfterCommit(func() { d.log.Error("job that cannot be read put aside", "job", fmt.Sprintf("%x", id)) })
+	}
 	slices.SortFunc(got, inOrder) // RETURNING promises none
 	return got, err
 }
 
-// Whether a job of the open lanes is ready, and when the next of those that are scheduled is due.
+const unreadableJob = "its row in the database cannot be read"
+
+// rawJob is a row as it stands in the database: SQLite holds any type in any column.
+type rawJob struct {
+	id, kind, lane, priority, runAt, notAfter, token, verdict, crashes, swept, payload any
+}
+
+func (r *rawJob) columns() []any {
+	return []any{&r.id, &r.kind, &r.lane, &r.priority, &r.runAt, &r.notAfter, &r.token, &r.verdict, &r.crashes, &r.swept, &r.payload}
+}
+
+// read returns the claim; ok is false when a column has another type or length than the table gives it.
+func (r *rawJob) read() (c queue.Claimed, ok bool) {
+	id, ok1 := r.id.([]byte)
+	kind, ok2 := r.kind.(string)
+	lane, ok3 := r.lane.(string)
+	swept, ok4 := r.swept.([]byte)
+	payload, ok5 := r.payload.([]byte)
+	var n [6]int64
+	ok6 := true
+	for i, value := range []any{r.priority, r.runAt, r.notAfter, r.token, r.verdict, r.crashes} {
+		var is bool
+		n[i], is = value.(int64)
+		ok6 = ok6 && is
+	}
+	ok = ok1 && len(id) == len(c.ID) && ok2 && ok3 && (r.swept == nil || ok4 && len(swept) == len(c.SweptOwner)) &&
+		(r.payload == nil || ok5) && ok6 && n[0] >= int64(queue.Urgent) && n[0] <= int64(queue.Idle)
+	if !ok {
+		return c, false
+	}
+	copy(c.ID[:], id)
+	copy(c.SweptOwner[:], swept)
+	c.Kind, c.Lane, c.Payload = kind, lane, payload
+	c.Priority, c.Token, c.Verdict, c.Crashes = queue.Priority(n[0]), n[3], queue.Verdict(n[4]), int(n[5])
+	c.RunAt = store.Time(n[1])
+	if n[2] != 0 {
+		c.NotAfter = store.Time(n[2])
+	}
+	return c, true
+}
+
+// Whether a job of the open lanes is ready, and when the next of those that are scheduled is due. What is no number compares greater
+// than each number.
 var (
 	readyQuery = openLanes("0") + `SELECT 0 FROM open LIMIT 1`
-	dueQuery   = openLanes("2") + `SELECT min((SELECT min(run_at_ms) FROM job WHERE queue = $1 AND state = 2 AND kind = o.kind AND lane = o.lane))
-		FROM open o`
+	dueQuery   = openLanes("2") + `SELECT CAST(min((SELECT min(run_at_ms) FROM job WHERE queue = $1 AND state = 2 AND kind = o.kind AND lane = o.lane
+		AND run_at_ms <= 9223372036854775807)) AS INTEGER) FROM open o`
 )
 
 // nextDue returns when the next job is due: a time in the past when one is ready, the zero time when there is none.

@@ -6,6 +6,8 @@ import (
 	"math"
 	"slices"
 
+	"github.com/google/uuid"
+
 	"otpost/internal/queue"
 	"otpost/internal/store"
 )
@@ -32,20 +34,23 @@ func (d *Driver) Status(ctx context.Context) (queue.Status, error) {
 // time is asked for by itself: beside a count it would be compared with each entry, where it is the first one.
 var (
 	countQuery = lanes("every", "0") + `SELECT coalesce(sum((SELECT count(*) FROM job WHERE queue = $1 AND state = 0 AND kind = o.kind AND lane = o.lane AND priority = $2)), 0),
-		min((SELECT min(run_at_ms) FROM job WHERE queue = $1 AND state = 0 AND kind = o.kind AND lane = o.lane AND priority = $2)) FROM found o WHERE lane IS NOT NULL`
+		CAST(min((SELECT min(run_at_ms) FROM job WHERE queue = $1 AND state = 0 AND kind = o.kind AND lane = o.lane AND priority = $2)) AS INTEGER) FROM found o WHERE lane IS NOT NULL`
 	restQuery = lanes("every", "2") + ` SELECT (SELECT count(*) FROM job WHERE queue = $1 AND state = 1),
 		(SELECT count(*) FROM job WHERE queue = $1 AND state = 2),
-		(SELECT min((SELECT min(run_at_ms) FROM job WHERE queue = $1 AND state = 2 AND kind = o.kind AND lane = o.lane)) FROM found o WHERE lane IS NOT NULL),
+		(SELECT CAST(min((SELECT min(run_at_ms) FROM job WHERE queue = $1 AND state = 2 AND kind = o.kind AND lane = o.lane)) AS INTEGER) FROM found o WHERE lane IS NOT NULL),
 		(SELECT count(*) FROM job WHERE queue = $1 AND state = 3)`
 )
 
-// stateName returns the name of a state as column job.state has it: the states are stored as their place in queue.States.
-func stateName(state int) (queue.State, error) {
-	if all := queue.States(); state >= 0 && state < len(all) {
-		return all[state], nil
-	}
-	return "", fmt.Errorf("a job has state %d", state)
-}
+// The queries of List, for all jobs and for one. States are stored as their place in queue.States. What no column of the table holds is shown
+// as if it were of its type.
+const (
+	listQuery = `SELECT id, CAST(kind AS TEXT), CAST(lane AS TEXT), CAST(min(max(priority, -128), 127) AS INTEGER), state, CAST(run_at_ms AS INTEGER),
+			CAST(not_after_ms AS INTEGER), worker, CAST(crashes AS INTEGER), CAST(reason AS TEXT)
+		FROM job WHERE queue = $1 AND state IN (0, 1, 2, 3) AND ($3 = -1 OR state = $3) AND $2 = $2 ORDER BY state, run_at_ms, id LIMIT $4`
+	listOneQuery = `SELECT id, CAST(kind AS TEXT), CAST(lane AS TEXT), CAST(min(max(priority, -128), 127) AS INTEGER), state, CAST(run_at_ms AS INTEGER),
+			CAST(not_after_ms AS INTEGER), worker, CAST(crashes AS INTEGER), CAST(reason AS TEXT)
+		FROM job WHERE id = $2 AND queue = $1 AND state IN (0, 1, 2, 3) AND ($3 = -1 OR state = $3) LIMIT $4`
+)
 
 // List implements queue.Operator.
 func (d *Driver) List(ctx context.Context, f queue.Filter) ([]queue.Listed, error) {
@@ -53,28 +58,31 @@ func (d *Driver) List(ctx context.Context, f queue.Filter) ([]queue.Listed, erro
 	if most <= 0 {
 		most = math.MaxInt32
 	}
+	query := listQuery
+	if f.ID != uuid.Nil {
+		query = listOneQuery
+	}
 	var all []queue.Listed
 	err := d.db.Read(ctx, func(r store.Reader) error {
 		all = nil
 		return r.Query(func(scan store.Scan) error {
 			var l queue.Listed
+			var id, worker []byte
 			var state int
 			var notAfter int64
-			var worker []byte
-			err := scan(&l.ID, &l.Kind, &l.Lane, &l.Priority, &state, store.Moment{To: &l.RunAt}, &notAfter, &worker, &l.Crashes, &l.Reason)
+			err := scan(&id, &l.Kind, &l.Lane, &l.Priority, &state, store.Moment{To: &l.RunAt}, &notAfter, &worker, &l.Crashes, &l.Reason)
 			if err != nil {
 				return err
 			}
 			if notAfter != 0 {
 				l.NotAfter = store.Time(notAfter)
 			}
+			copy(l.ID[:], id)
 			copy(l.Worker[:], worker)
-			l.State, err = stateName(state)
+			l.State = queue.States()[state]
 			all = append(all, l)
-			return err
-		}, `SELECT id, kind, lane, priority, state, run_at_ms, not_after_ms, worker, crashes, reason FROM job
-			WHERE queue = $1 AND ($2 = 0 OR id = $3) AND ($4 = -1 OR state = $4) ORDER BY state, run_at_ms, id LIMIT $5`,
-			d.queue, store.Flag(f.ID != [16]byte{}), f.ID[:], slices.Index(queue.States(), f.State), most)
+			return nil
+		}, query, d.queue, f.ID[:], slices.Index(queue.States(), f.State), most)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("list jobs: %w", err)

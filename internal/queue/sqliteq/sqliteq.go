@@ -4,12 +4,16 @@
 // store's bell wakes who waits, in this process and in others. Done reports, the promotion of due jobs and the lease are one
 // light commit: a power cut repeats jobs and loses none.
 //
-// Recovery on one host does not wait for the lease (queue.HostLocks).
+// Recovery on one host does not wait for the lease (queue.HostLocks). Leases go by the wall clock, which may be set: see lease.go.
+//
+// SQLite holds any type in any column. A row of a job or worker that cannot be read is put aside or forgotten by itself.
 package sqliteq
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"log/slog"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -24,8 +28,9 @@ import (
 
 // Options say which queue to open.
 type Options struct {
-	Queue   string // its name: [a-z0-9_-]{1,64}
-	LockDir string // where the workers' lock files lie; empty: beside the database. All processes must name the same folder
+	Queue   string       // its name: [a-z0-9_-]{1,64}
+	LockDir string       // where the workers' lock files lie; empty: beside the database. All processes must name the same folder
+	Log     *slog.Logger // discards
 }
 
 // Driver is a queue in the state database. It is safe for concurrent use.
@@ -33,6 +38,8 @@ type Driver struct {
 	db     *store.DB
 	queue  string
 	locks  *queue.HostLocks
+	log    *slog.Logger
+	pruned atomic.Int64 // when this process did last, milliseconds
 	claims atomic.Int64
 }
 
@@ -46,11 +53,14 @@ func Open(db *store.DB, o Options) (*Driver, error) {
 	if o.LockDir == "" {
 		o.LockDir = filepath.Dir(db.Path())
 	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
 	locks, err := queue.NewHostLocks(o.LockDir, "queue."+o.Queue+".") // queue names have no dot
 	if err != nil {
 		return nil, err
 	}
-	return &Driver{db: db, queue: o.Queue, locks: locks}, nil
+	return &Driver{db: db, queue: o.Queue, locks: locks, log: o.Log}, nil
 }
 
 // Close gives up the locks of workers that are still registered, as if their process had died. Call it before the database
@@ -173,7 +183,8 @@ func (d *Driver) Hold(ctx context.Context, worker uuid.UUID, held []uuid.UUID) e
 			return err
 		}
 		for _, id := range leased {
-			if !slices.Contains(held, id) {
+			key, readable := id.([]byte)
+			if !readable || !slices.ContainsFunc(held, func(h uuid.UUID) bool { return bytes.Equal(h[:], key) }) {
 				d.giveBack(tx, worker, id)
 			}
 		}

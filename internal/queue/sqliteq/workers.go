@@ -3,7 +3,6 @@ package sqliteq
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"github.com/google/uuid"
 
@@ -56,89 +55,16 @@ func (d *Driver) Unregister(ctx context.Context, worker uuid.UUID) error {
 	return nil
 }
 
-// alive reports whether the worker is known and its lease has not lapsed.
-func (d *Driver) alive(r store.Reader, worker uuid.UUID, now time.Time) (bool, error) {
-	known := false
-	err := r.Query(func(store.Scan) error {
-		known = true
-		return nil
-	}, `SELECT 1 FROM queue_worker WHERE id = $1 AND queue = $2 AND expires_ms > $3`, worker[:], d.queue, store.Millis(now))
-	return known, err
-}
-
-// renew moves the end of the lease, and reports whether there was one.
-func (d *Driver) renew(tx *store.Tx, worker uuid.UUID, now time.Time) (bool, error) {
-	return tx.Changed(`UPDATE queue_worker SET beat_ms = $1, expires_ms = $2 WHERE id = $3 AND queue = $4 AND expires_ms > $1 RETURNING 1`,
-		store.Millis(now), store.Millis(now.Add(queue.Lease)), worker[:], d.queue)
-}
-
-// Sweep implements queue.Driver.
-func (d *Driver) Sweep(ctx context.Context) (int, error) {
-	suspects, err := d.suspects(ctx)
-	if err != nil {
-		return 0, fmt.Errorf("sweep: %w", err)
-	}
-	swept, err := d.locks.Sweep(ctx, suspects)
-	if err != nil {
-		return swept, fmt.Errorf("sweep: %w", err)
-	}
-	return swept, nil
-}
-
-// suspects are all workers of the queue.
-func (d *Driver) suspects(ctx context.Context) (all []queue.Suspect, err error) {
-	now := d.db.Now()
-	err = d.db.Read(ctx, func(r store.Reader) error {
-		all = nil
-		return r.Query(func(scan store.Scan) error {
-			var s queue.Suspect
-			var expires int64
-			if err := scan(&s.ID, &s.Boot, &expires); err != nil {
-				return err
-			}
-			id := s.ID
-			s.Lapsed = expires <= store.Millis(now)
-			s.TakeBack = func(ctx context.Context, dead bool) (int, error) { return d.takeBack(ctx, id, dead) }
-			all = append(all, s)
-			return nil
-		}, `SELECT id, boot, expires_ms FROM queue_worker WHERE queue = $1`, d.queue)
-	})
-	return all, err
-}
-
-// takeBack is TakeBack of queue.Suspect; the jobs are counted as crashes.
-func (d *Driver) takeBack(ctx context.Context, worker uuid.UUID, dead bool) (n int, err error) {
-	err = d.db.WriteLight(ctx, func(tx *store.Tx) error {
-		n = 0
-		gone, err := tx.Changed(`DELETE FROM queue_worker WHERE id = $1 AND (expires_ms <= $2 OR $3 = 1) RETURNING 1`,
-			worker[:], store.Millis(d.db.Now()), store.Flag(dead))
-		if err != nil || !gone {
-			return err
-		}
-		err = tx.Query(func(store.Scan) error {
-			n++
-			return nil
-		}, `UPDATE job SET state = 0, worker = NULL, crashes = crashes + 1, swept_owner = $1 WHERE worker = $1 AND state = 1 RETURNING 1`, worker[:])
-		if n > 0 {
-			tx.Signal()
-		}
-		return err
-	})
-	return n, err
-}
-
 // removeLeftLocks removes the lock files of workers that are not known any more.
 func (d *Driver) removeLeftLocks(ctx context.Context) error {
 	known := make(map[uuid.UUID]bool)
 	err := d.db.Read(ctx, func(r store.Reader) error {
 		return r.Query(func(scan store.Scan) error {
 			var id uuid.UUID
-			if err := scan(&id); err != nil {
-				return err
-			}
+			err := scan(&id)
 			known[id] = true
-			return nil
-		}, `SELECT id FROM queue_worker WHERE queue = $1`, d.queue)
+			return err
+		}, `SELECT id FROM queue_worker WHERE queue = $1 AND `+readable, d.queue)
 	})
 	if err != nil {
 		return err
@@ -148,6 +74,7 @@ func (d *Driver) removeLeftLocks(ctx context.Context) error {
 
 // Workers implements queue.Driver.
 func (d *Driver) Workers(ctx context.Context) ([]queue.Seen, error) {
+	now := d.db.Now()
 	var seen []queue.Seen
 	err := d.db.Read(ctx, func(r store.Reader) error {
 		seen = nil
@@ -161,8 +88,10 @@ func (d *Driver) Workers(ctx context.Context) ([]queue.Seen, error) {
 			s.Local, s.Started, s.Beat = boot == d.locks.Boot(), store.Time(started), store.Time(beat)
 			seen = append(seen, s)
 			return nil
-		}, `SELECT id, host, pid, version, handlers, boot, started_ms, beat_ms FROM queue_worker
-			WHERE queue = $1 AND expires_ms > $2 ORDER BY started_ms, id`, d.queue, store.Millis(d.db.Now()))
+		}, `SELECT id, CAST(host AS TEXT), CAST(pid AS INTEGER), CAST(version AS TEXT), CAST(handlers AS INTEGER), CAST(boot AS TEXT),
+				CAST(started_ms AS INTEGER), CAST(beat_ms AS INTEGER) FROM queue_worker
+			WHERE queue = $1 AND expires_ms > $2 AND expires_ms <= $3 AND `+readable+` ORDER BY started_ms, id`,
+			d.queue, store.Millis(now), store.Millis(now.Add(farthest)))
 	})
 	if err != nil {
 		return nil, fmt.Errorf("list workers: %w", err)

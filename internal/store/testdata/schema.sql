@@ -143,7 +143,7 @@ CREATE TABLE job (
     created_ms   BIGINT   NOT NULL
 , lane TEXT NOT NULL DEFAULT '');
 
-CREATE INDEX job_dead ON job (queue) WHERE state = 3;
+CREATE INDEX job_dead ON job (queue, run_at_ms) WHERE state = 3;
 
 CREATE INDEX job_due ON job (queue, kind, lane, run_at_ms, id) WHERE state = 2;
 

@@ -10,3 +10,7 @@ DROP INDEX job_ready;
 CREATE INDEX job_ready ON job (queue, kind, lane, priority, run_at_ms, id, not_after_ms) WHERE state = 0;
 DROP INDEX job_due;
 CREATE INDEX job_due ON job (queue, kind, lane, run_at_ms, id) WHERE state = 2;
+
+-- Of the dead jobs the oldest are deleted beyond a number.
+DROP INDEX job_dead;
+CREATE INDEX job_dead ON job (queue, run_at_ms) WHERE state = 3;
