@@ -18,7 +18,12 @@ import (
 // programs are the built binaries, set by TestMain alone.
 var programs e2e.Programs
 
-func TestMain(m *testing.M) { os.Exit(run(m)) }
+func TestMain(m *testing.M) {
+	if path := os.Getenv("OTPOST_TEST_COMMIT"); path != "" {
+		os.Exit(holdCommit(path))
+	}
+	os.Exit(run(m))
+}
 
 // atOnce is how many tests run in parallel unless -parallel says it: most of them wait, for a minute or for a lease.
 const atOnce = "6"

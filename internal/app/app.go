@@ -164,7 +164,7 @@ func (a *App) wire(ctx context.Context, keys *secret.Keys) error {
 			return challenge.List(ctx, a.db, f)
 		},
 	}, httpapi.Options{Version: Version, Node: c.Node, NodeID: a.db.Instance().ID, QueueName: c.QueueName, QueuePlace: a.queueAt,
-		StartOne: a.workerCommand(), Now: a.db.Now, Log: a.log})
+		StartOne: a.workerCommand(), Now: a.db.Now, Log: a.log, Check: a.db.Check})
 	page, err := webui.New(httpapi.Quiet(api), webui.Options{Version: Version, Now: a.db.Now, Log: a.log})
 	a.page, a.handler = page, route(page, api)
 	return err

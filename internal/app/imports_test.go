@@ -42,7 +42,7 @@ var house = []row{
 	{"audit", "secret store", "everything writes the journal, so it knows nobody"},
 	{"system", "secret store", "settings are read by everybody; values of type password are sealed"},
 	{"queue", "store", "the contract knows no kind of job; store only for the driver inside the database"},
-	{"store", "", "it knows no record"},
+	{"store", "fault", "it knows no record; fault for the sentence of a database that is busy"},
 	{"secret", "", "values that never print, for everybody"},
 	{"fault", "", "errors with a public sentence, for everybody"},
 	{"otp", "", "an algorithm: bytes in, values out"},

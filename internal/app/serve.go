@@ -12,8 +12,35 @@ import (
 
 // Serve answers at a door, with n workers and the relay beside it, until graceful ends; then it takes no more connections and
 // finishes the requests and messages that are under way, within DrainTime. The end of hard ends everything at once: jobs go
-// back to the queue.
+// back to the queue. When the database is replaced under it, Serve ends at once with store.ErrReplaced.
 func (a *App) Serve(graceful, hard context.Context, d Door, n int) error {
+	graceful, hard, release := a.untilLost(graceful, hard)
+	defer release()
+	err := a.serve(graceful, hard, d, n)
+	if lost := a.db.Err(); lost != nil { // everything else follows from it
+		return lost
+	}
+	return err
+}
+
+// untilLost returns contexts that end when the database is replaced under the program, too: nothing can be finished then.
+func (a *App) untilLost(graceful, hard context.Context) (g, h context.Context, release func()) {
+	g, stop := context.WithCancel(graceful)
+	h, kill := context.WithCancel(hard)
+	over := make(chan struct{})
+	go func() {
+		select {
+		case <-a.db.Lost():
+			a.log.Error("database lost, the process ends", "err", a.db.Err())
+			stop()
+			kill()
+		case <-over:
+		}
+	}()
+	return g, h, func() { close(over); stop(); kill() }
+}
+
+func (a *App) serve(graceful, hard context.Context, d Door, n int) error {
 	a.dialer.Guard(d.Listener.Addr())
 	door := a.announce(graceful, d.Listener.Addr())
 	// A stop begins when graceful ends, and also when a part of the server does.

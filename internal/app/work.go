@@ -26,6 +26,8 @@ func (a *App) Work(graceful, hard context.Context, c Crew) error {
 	if a.driver == nil {
 		return errors.New("there is no job queue to work on")
 	}
+	graceful, hard, release := a.untilLost(graceful, hard)
+	defer release()
 	a.queueLog.Info("worker started", "pid", os.Getpid(), "workers", c.Workers, "queue", a.config.QueueName, "version", Version)
 	var parts sync.WaitGroup
 	defer context.AfterFunc(graceful, a.life.notify.Stopping)()
@@ -37,6 +39,9 @@ func (a *App) Work(graceful, hard context.Context, c Crew) error {
 	stop()
 	parts.Wait()
 	a.queueLog.Info("worker stopped", "pid", os.Getpid())
+	if lost := a.db.Err(); lost != nil { // everything else follows from it
+		return lost
+	}
 	return err
 }
 

@@ -28,10 +28,14 @@ func (s *server) started(w http.ResponseWriter, r *http.Request) error {
 	return answer(w, r, object{"status": "started"})
 }
 
-// ready answers GET /healthz/readyz: 200 while the database can be read, with the queue's state beside the recorded fields. A
-// queue in trouble never turns it to 503: logins are answered without it.
+// ready answers GET /healthz/readyz: 200 while the database can be read and written, with the queue's state beside the recorded
+// fields. A queue in trouble never turns it to 503: logins are answered without it.
 func (s *server) ready(w http.ResponseWriter, r *http.Request) error {
-	queue, err := s.queueHealth(r.Context())
+	var queue object
+	err := s.options.Check(r.Context())
+	if err == nil {
+		queue, err = s.queueHealth(r.Context())
+	}
 	if err != nil {
 		s.log.Error("readiness check failed", "err", err)
 		return writeJSON(w, http.StatusServiceUnavailable, object{"id": 1, "jsonrpc": "2.0", "time": epoch(callOf(r).begun),

@@ -60,6 +60,8 @@ type Options struct {
 	StartOne   string           // the command that starts a worker
 	Now        func() time.Time // time.Now
 	Log        *slog.Logger     // discards
+	// Check reports whether the database can be read and written now; it answers within half a second. nil: it always can.
+	Check func(context.Context) error
 }
 
 // server is the API with its services.
@@ -88,6 +90,9 @@ func New(d Deps, o Options) http.Handler {
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Check == nil {
+		o.Check = func(context.Context) error { return nil }
 	}
 	s := &server{
 		Deps: d, options: o, log: o.Log.With("component", "httpapi"),

@@ -31,6 +31,10 @@ func play(role, path string) int {
 		err = playSignal(path)
 	case "readonly":
 		err = playReadOnly(path)
+	case "commit":
+		err = playCommit(path)
+	case "read":
+		err = playRead(path)
 	case "full":
 		err = playFull(path)
 	}

@@ -22,25 +22,11 @@ import (
 //go:embed migrations/sqlite/*.sql
 var migrations embed.FS
 
-// dsn returns the driver's address of a database file: WAL, a bounded page cache, and more pragmas.
+// dsn returns the driver's address of a database file: WAL, a bounded page cache, a WAL that is cut to 8 MiB when SQLite starts it
+// anew, and more pragmas.
 func dsn(path string, pragmas ...string) string {
-	q := url.Values{"_pragma": append([]string{"busy_timeout(5000)", "journal_mode(WAL)", "cache_size(-8000)"}, pragmas...)}
+	q := url.Values{"_pragma": append([]string{"busy_timeout(5000)", "journal_mode(WAL)", "cache_size(-8000)", "journal_size_limit(8388608)"}, pragmas...)}
 	return "file:" + (&url.URL{Path: path}).EscapedPath() + "?" + q.Encode()
-}
-
-// mostReaders is how many Reads run at once: SQLite reads on as many processors as there are, and each connection costs memory.
-const mostReaders = 8
-
-// openReaders returns a pool of connections that cannot write: one for each Read, and one on which a Read that holds its own
-// prepares a new statement. Without it, Reads that began together would each wait for another's connection for ever.
-func openReaders(path string) (*sql.DB, error) {
-	db, err := sql.Open("sqlite", dsn(path, "query_only(1)"))
-	if err != nil {
-		return nil, err
-	}
-	db.SetMaxOpenConns(mostReaders + 1)
-	db.SetMaxIdleConns(mostReaders + 1)
-	return db, nil
 }
 
 // networkFileSystem names a file system on which SQLite's locks do not hold, by its magic number of statfs; else empty.
@@ -126,8 +112,8 @@ func migrate(ctx context.Context, o Options) error {
 		if err != nil {
 			return err
 		}
-		defer lock.Close()
-		if err := lockFile(lock); err != nil {
+		defer lock.close()
+		if err := lock.take(longestMigration); err != nil {
 			return err
 		}
 	}

@@ -6,16 +6,21 @@
 //
 // Several processes may open one file: each takes a lock on a side file around its transactions (SQLite's own busy handler
 // starves them) and tells the others about a commit that they wait for by a byte in another one (Tx.Signal, DB.Subscribe).
+//
+// Everything that waits or grows has an end: docs/limits.md.
 package store
 
 import (
+	"cmp"
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
+
+	"otpost/internal/fault"
 )
 
 // Program is this program's place in the order of programs; a schema names the lowest one that may run on it.
@@ -30,25 +35,41 @@ var (
 	ErrForeign  = errors.New("not a database of otpost")
 	ErrSchema   = errors.New("the schema of the database does not fit this program")
 	ErrClosed   = errors.New("the database is closed")
+	ErrReplaced = errors.New("the database was replaced under the running program (stop every process of otpost before restoring a backup)")
+	// ErrBusy says that the database could not be used in time, and that nothing was done: another process holds the writers'
+	// lock, or too much waits. Clients may read its sentence, and try again.
+	ErrBusy error = fault.New(fault.Busy, "The database is busy. Please try again.")
 )
+
+// busy returns ErrBusy with its reason, for the log.
+func busy(why string) error { return fmt.Errorf("%w: %s", ErrBusy, why) }
 
 // Options say which database to open. Path is the file; the other fields may stay zero.
 type Options struct {
-	Path    string
-	Migrate bool             // bring the schema up to date, create the file when it is missing
-	Now     func() time.Time // time.Now
-	Log     *slog.Logger     // discards
+	Path     string
+	Migrate  bool               // bring the schema up to date, create the file when it is missing
+	Now      func() time.Time   // time.Now
+	Log      *slog.Logger       // discards
+	Prepared func(query string) // for tests: is called with each text that is prepared, by several goroutines at once
+
+	wait    time.Duration // longestWait
+	every   time.Duration // watchEvery
+	mostWAL int64         // mostWAL
 }
 
 // DB is an open database. It is safe for concurrent use.
 type DB struct {
 	options  Options
 	writer   *writer
-	readers  *sql.DB
-	reading  chan struct{} // one value for each Read under way: a connection of readers stays free to prepare statements
-	prepared sync.Map      // SQL text -> *sql.Stmt on readers
+	readers  *readers
 	bell     *bell
 	instance Instance
+	files    atomic.Pointer[files]   // nil until the database is open
+	life     context.Context         //nolint:containedctx // an end, not a call's context
+	lost     context.CancelCauseFunc // ends life
+	closing  chan struct{}           // ends watch
+	watched  chan struct{}           // watch has ended; nil: it has not begun
+	once     sync.Once               // closes closing
 }
 
 // Instance says whose database this is.
@@ -66,10 +87,12 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
+	o.wait, o.every, o.mostWAL = cmp.Or(o.wait, longestWait), cmp.Or(o.every, watchEvery), cmp.Or(o.mostWAL, mostWAL)
 	if err := checkFile(o.Path, o.Migrate); err != nil {
 		return nil, err
 	}
-	db := &DB{options: o, reading: make(chan struct{}, mostReaders)}
+	db := &DB{options: o, closing: make(chan struct{})}
+	db.life, db.lost = context.WithCancelCause(context.Background())
 	if err := db.open(ctx); err != nil {
 		db.Close()
 		return nil, fmt.Errorf("open database %s: %w", o.Path, err)
@@ -81,20 +104,32 @@ func (db *DB) open(ctx context.Context) (err error) {
 	if err := migrate(ctx, db.options); err != nil {
 		return err
 	}
-	if db.readers, err = openReaders(db.options.Path); err != nil {
+	if db.readers, err = openReaders(db.options); err != nil {
 		return err
 	}
-	row := db.readers.QueryRowContext(ctx, `SELECT id, host FROM instance`)
-	if err := row.Scan(&db.instance.ID, &db.instance.Host); err != nil {
-		return fmt.Errorf("read instance: %w", translate(err))
+	err = db.Read(ctx, func(r Reader) error {
+		return r.Get([]any{&db.instance.ID, &db.instance.Host}, `SELECT id, host FROM instance`)
+	})
+	if err != nil {
+		return fmt.Errorf("read instance: %w", err)
 	}
 	if db.bell, err = newBell(db.options.Path + "-wake"); err != nil {
 		return err
 	}
-	if db.writer, err = newWriter(ctx, db.options.Path, db.bell); err != nil {
+	if db.writer, err = newWriter(ctx, db.options, db.bell, db.usable); err != nil {
 		return err
 	}
-	return db.probe(ctx)
+	if err := db.probe(ctx); err != nil {
+		return err
+	}
+	f, err := identifyFiles(db.options.Path)
+	if err != nil {
+		return err
+	}
+	db.files.Store(f)
+	db.watched = make(chan struct{})
+	go db.watch()
+	return nil
 }
 
 // probe writes what is there already, so that a database that cannot be written stops the start. A full disk does not: it may
@@ -113,6 +148,10 @@ func (db *DB) probe(ctx context.Context) error {
 // Close ends the writer after the transactions that it has begun and closes the file.
 func (db *DB) Close() error {
 	var errs []error
+	db.once.Do(func() { close(db.closing) })
+	if db.watched != nil {
+		<-db.watched
+	}
 	if db.writer != nil {
 		errs = append(errs, db.writer.close())
 	}
@@ -120,8 +159,9 @@ func (db *DB) Close() error {
 		errs = append(errs, db.bell.close())
 	}
 	if db.readers != nil {
-		errs = append(errs, db.readers.Close())
+		errs = append(errs, db.readers.close())
 	}
+	db.lost(ErrClosed)
 	return errors.Join(errs...)
 }
 
@@ -136,31 +176,54 @@ func (db *DB) Now() time.Time { return Time(Millis(db.options.Now())) }
 
 // Write runs f in a transaction that is on disk when Write returns (synchronous=FULL). Several callers share one commit, each
 // in a savepoint of its own. f may be run more than once and must have no effect outside tx but for results that it assigns
-// at its end; it must not call Write. When ctx ends before f has begun, f is not run; afterwards the call waits for the end.
+// at its end; it must not call Write. When ctx ends before f has begun, f is not run; afterwards the call waits for the end. When
+// f could not begin within 5 s, Write returns ErrBusy.
 func (db *DB) Write(ctx context.Context, f func(tx *Tx) error) error {
-	return db.writer.do(ctx, f, true)
+	return db.write(ctx, f, true)
 }
 
 // WriteLight is Write for what a power cut may take back (synchronous=NORMAL): claims, leases, beats, the paying of guesses.
 // A crash of the process alone takes nothing back.
 func (db *DB) WriteLight(ctx context.Context, f func(tx *Tx) error) error {
-	return db.writer.do(ctx, f, false)
+	return db.write(ctx, f, false)
 }
 
-// Read runs f on a snapshot of the database. A few may run at once, the others wait; f must not call Read.
+func (db *DB) write(ctx context.Context, f func(tx *Tx) error, full bool) error {
+	if err := db.Err(); err != nil {
+		return err
+	}
+	return db.writer.do(ctx, f, full)
+}
+
+// Read runs f on a snapshot of the database. A few may run at once, the others wait, 5 s at most; f must not call Read. A Read
+// that takes more than 15 s, or more than 1 s while the WAL is too long, is ended with ErrBusy between two rows or before the
+// first one: what it pins of the WAL would grow.
 func (db *DB) Read(ctx context.Context, f func(r Reader) error) error {
-	select {
-	case db.reading <- struct{}{}:
-		defer func() { <-db.reading }()
-	case <-ctx.Done():
-		return fmt.Errorf("begin to read: %w", ctx.Err())
+	if err := db.Err(); err != nil {
+		return err
 	}
-	tx, err := db.readers.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
-	if err != nil {
-		return fmt.Errorf("begin to read: %w", translate(err))
+	return db.readers.read(ctx, f)
+}
+
+// checkTime is how long Check takes at most.
+const checkTime = 400 * time.Millisecond
+
+// Check reports whether reads and transactions are possible now: it returns ErrBusy after 0.4 s at most where they hang, and the
+// error that they would have. It writes nothing.
+func (db *DB) Check(ctx context.Context) error {
+	limited, cancel := context.WithTimeoutCause(ctx, checkTime, busy("no answer in time"))
+	defer cancel()
+	err := db.Read(limited, func(r Reader) error {
+		var n int
+		return r.Get([]any{&n}, `SELECT count(*) FROM instance`)
+	})
+	if err == nil {
+		err = db.WriteLight(limited, func(*Tx) error { return nil })
 	}
-	defer tx.Rollback() //nolint:errcheck // nothing was written
-	return f(snapshot{ctx: ctx, db: db, tx: tx})
+	if err != nil && ctx.Err() == nil && limited.Err() != nil {
+		return context.Cause(limited)
+	}
+	return err
 }
 
 // Subscribe returns a channel that gets a value after every commit with a Signal, of this process or another one (at most

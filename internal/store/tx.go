@@ -53,7 +53,7 @@ func (tx *Tx) Get(dest []any, query string, args ...any) error {
 	}
 	stmt, err := tx.w.prepare(query)
 	if err != nil {
-		return translate(err)
+		return err
 	}
 	return translate(stmt.QueryRowContext(context.Background(), args...).Scan(dest...))
 }
@@ -65,7 +65,7 @@ func (tx *Tx) Query(each func(scan Scan) error, query string, args ...any) error
 	}
 	stmt, err := tx.w.prepare(query)
 	if err != nil {
-		return translate(err)
+		return err
 	}
 	rows, err := stmt.QueryContext(context.Background(), args...)
 	return eachRow(rows, err, each)
@@ -86,47 +86,6 @@ func (tx *Tx) AfterCommit(f func()) { tx.afterCommit = append(tx.afterCommit, f)
 
 // Signal wakes the subscribers of all processes after the commit.
 func (tx *Tx) Signal() { tx.signal = true }
-
-// snapshot is the Reader of DB.Read.
-type snapshot struct {
-	ctx context.Context //nolint:containedctx // lives as long as the call of Read
-	db  *DB
-	tx  *sql.Tx
-}
-
-func (s snapshot) prepare(query string) (*sql.Stmt, error) {
-	stmt, ok := s.db.prepared.Load(query)
-	if !ok {
-		fresh, err := s.db.readers.PrepareContext(context.Background(), query)
-		if err != nil {
-			return nil, err
-		}
-		var raced bool
-		if stmt, raced = s.db.prepared.LoadOrStore(query, fresh); raced {
-			fresh.Close() //nolint:errcheck // unused
-		}
-	}
-	return s.tx.StmtContext(s.ctx, stmt.(*sql.Stmt)), nil
-}
-
-// Get implements Reader.
-func (s snapshot) Get(dest []any, query string, args ...any) error {
-	stmt, err := s.prepare(query)
-	if err != nil {
-		return translate(err)
-	}
-	return translate(stmt.QueryRowContext(s.ctx, args...).Scan(dest...))
-}
-
-// Query implements Reader.
-func (s snapshot) Query(each func(scan Scan) error, query string, args ...any) error {
-	stmt, err := s.prepare(query)
-	if err != nil {
-		return translate(err)
-	}
-	rows, err := stmt.QueryContext(s.ctx, args...)
-	return eachRow(rows, err, each)
-}
 
 func eachRow(rows *sql.Rows, err error, each func(Scan) error) error {
 	if err != nil {
@@ -163,6 +122,8 @@ func translate(err error) error {
 		return fmt.Errorf("%w: %w", ErrUnique, err)
 	}
 	switch e.Code() & 0xff {
+	case sqlite3.SQLITE_BUSY:
+		return fmt.Errorf("%w: %w", ErrBusy, err)
 	case sqlite3.SQLITE_FULL:
 		return fmt.Errorf("%w: %w", ErrFull, err)
 	case sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN:
@@ -173,7 +134,4 @@ func translate(err error) error {
 	return err
 }
 
-var (
-	_ Reader = (*Tx)(nil)
-	_ Reader = snapshot{}
-)
+var _ Reader = (*Tx)(nil)

@@ -3,29 +3,43 @@ package store
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
-	"os"
 	"runtime/debug"
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
-// mostTogether bounds the closures of one commit, so that the first of them does not wait for ever.
-const mostTogether = 256
+const (
+	// mostTogether bounds the closures of one commit, so that the first of them does not wait for ever.
+	mostTogether = 256
+	// mostCallers bounds the calls that wait for the writer or are in its transaction. More than these would not be through
+	// within longestWait on a slow disk.
+	mostCallers = 2048
+)
 
-// writer owns the one connection that writes, and its goroutine.
+// writer owns the one connection that writes, and its goroutine. It has a field for each thing that the goroutine and its callers
+// share.
 type writer struct {
-	db       *sql.DB
-	conn     *sql.Conn
-	lock     *os.File
-	bell     *bell
-	prepared map[string]*sql.Stmt
-	full     bool // synchronous=FULL is set
-	calls    chan *call
-	stopped  sync.RWMutex // guards calls against a send after close; senders do not wait for each other
-	closed   bool
-	done     chan struct{}
+	*statements // the goroutine's
+
+	db          *sql.DB
+	lock        *writersLock
+	wait        time.Duration // of a call for its turn, and of the goroutine for the lock
+	grace       time.Duration // of a checkpoint for the readers of other processes
+	check       func() error  // what forbids a transaction; under the lock
+	bell        *bell
+	full        bool // synchronous=FULL is set
+	calls       chan *call
+	callers     atomic.Int64
+	stuck       atomic.Bool // the lock was not to be had within wait
+	checkpoints chan chan error
+	stopped     sync.RWMutex // guards calls against a send after close; senders do not wait for each other
+	closed      bool
+	closing     chan struct{} // closed with calls
+	done        chan struct{}
 }
 
 // call is one caller's closure on its way through the writer.
@@ -45,46 +59,80 @@ const (
 )
 
 // newWriter opens the writing connection and the lock, and starts the one goroutine that uses them.
-func newWriter(ctx context.Context, path string, b *bell) (*writer, error) {
-	lock, err := openLock(path)
+func newWriter(ctx context.Context, o Options, b *bell, check func() error) (*writer, error) {
+	lock, err := openLock(o.Path)
 	if err != nil {
 		return nil, err
 	}
-	db, err := sql.Open("sqlite", dsn(path, "synchronous(NORMAL)"))
+	db, err := sql.Open("sqlite", dsn(o.Path, "synchronous(NORMAL)"))
 	if err != nil {
-		lock.Close() //nolint:errcheck // err is the one to tell
+		lock.close()
 		return nil, err
 	}
 	conn, err := db.Conn(ctx)
 	if err != nil {
-		lock.Close() //nolint:errcheck // err is the one to tell
-		db.Close()   //nolint:errcheck // likewise
+		lock.close()
+		db.Close() //nolint:errcheck // err is the one to tell
 		return nil, fmt.Errorf("open the writing connection: %w", translate(err))
 	}
 	w := &writer{
-		db: db, conn: conn, lock: lock, bell: b,
-		prepared: make(map[string]*sql.Stmt),
-		calls:    make(chan *call, mostTogether),
-		done:     make(chan struct{}),
+		statements:  newStatements(conn, o.Prepared),
+		db:          db,
+		lock:        lock,
+		wait:        o.wait,
+		grace:       checkpointWaits * o.every,
+		check:       check,
+		bell:        b,
+		calls:       make(chan *call, mostTogether),
+		checkpoints: make(chan chan error),
+		closing:     make(chan struct{}),
+		done:        make(chan struct{}),
 	}
 	go w.run()
 	return w, nil
 }
 
-// do hands f to the writer and waits for its commit.
+// do hands f to the writer and waits for its commit. It returns ErrBusy when f was not begun within wait, at once when the lock
+// is known to be stuck or too many wait.
 func (w *writer) do(ctx context.Context, f func(tx *Tx) error, full bool) error {
+	if w.stuck.Load() {
+		return errLocked
+	}
+	defer w.callers.Add(-1)
+	if w.callers.Add(1) > mostCallers {
+		return busy("too many transactions wait")
+	}
+	limit := time.NewTimer(w.wait)
+	defer limit.Stop()
 	c := &call{f: f, full: full, answer: make(chan struct{})}
-	if err := w.send(ctx, c); err != nil {
+	if err := w.send(ctx, c, limit.C); err != nil {
 		return err
 	}
 	select {
 	case <-c.answer:
 	case <-ctx.Done():
-		if c.state.CompareAndSwap(waiting, givenUp) {
-			return fmt.Errorf("wait to write: %w", ctx.Err())
-		}
-		<-c.answer
+		return c.giveUp(fmt.Errorf("wait to write: %w", ctx.Err()))
+	case <-limit.C:
+		return c.giveUp(errTurn)
 	}
+	return c.result()
+}
+
+// errTurn says that the transactions before a call took too long.
+var errTurn = busy("the transactions before this one do not end")
+
+// giveUp ends the call with why, or with its result if the writer has taken it meanwhile.
+func (c *call) giveUp(why error) error {
+	if c.state.CompareAndSwap(waiting, givenUp) {
+		c.f = nil // the call may stay in the line, what the closure holds need not
+		return why
+	}
+	<-c.answer
+	return c.result()
+}
+
+// result returns the error of a call that was answered; without one it runs what is to follow the commit.
+func (c *call) result() error {
 	if c.err != nil {
 		return c.err
 	}
@@ -94,8 +142,8 @@ func (w *writer) do(ctx context.Context, f func(tx *Tx) error, full bool) error 
 	return nil
 }
 
-// send puts a call into the line, unless the writer is closed or ctx ends first.
-func (w *writer) send(ctx context.Context, c *call) error {
+// send puts a call into the line, unless the writer is closed, or ctx or limit ends first.
+func (w *writer) send(ctx context.Context, c *call, limit <-chan time.Time) error {
 	w.stopped.RLock()
 	defer w.stopped.RUnlock()
 	if w.closed {
@@ -104,6 +152,8 @@ func (w *writer) send(ctx context.Context, c *call) error {
 	select {
 	case w.calls <- c:
 		return nil
+	case <-limit:
+		return errTurn
 	case <-ctx.Done():
 		return fmt.Errorf("wait to write: %w", ctx.Err())
 	}
@@ -115,34 +165,64 @@ func (w *writer) close() error {
 	if !w.closed {
 		w.closed = true
 		close(w.calls)
+		close(w.closing)
 	}
 	w.stopped.Unlock()
 	<-w.done
-	for _, s := range w.prepared {
-		s.Close() //nolint:errcheck // the connection goes with it
-	}
-	w.conn.Close() //nolint:errcheck // the database goes with it
-	w.lock.Close() //nolint:errcheck // only a lock
 	return w.db.Close()
 }
 
 func (w *writer) run() {
 	defer close(w.done)
-	for first := range w.calls {
-		w.commit(first)
+	defer w.lock.close()
+	defer w.statements.close()
+	for {
+		select {
+		case first, open := <-w.calls:
+			if !open {
+				return
+			}
+			w.commit(first)
+		case answer := <-w.checkpoints:
+			w.checkpoint(answer)
+		}
 	}
 }
+
+// take takes the writers' lock. While it is stuck, calls that wait and calls that come are refused with ErrBusy; the process that
+// holds it may be stopped for hours. The error is ErrBusy when the writer is to end meanwhile.
+func (w *writer) take() error {
+	err := w.lock.take(w.wait)
+	for errors.Is(err, ErrBusy) {
+		w.stuck.Store(true)
+		for _, c := range w.gather() {
+			c.err = err
+			close(c.answer)
+		}
+		select {
+		case <-w.closing:
+			return err
+		default:
+		}
+		err = w.lock.take(stuckCheck)
+	}
+	w.stuck.Store(false)
+	return err
+}
+
+// stuckCheck is how often a writer whose lock is stuck looks whether it is to end.
+const stuckCheck = 100 * time.Millisecond
 
 // commit runs first and everything that waits behind it in one transaction and answers them. What waits is gathered once the
 // lock is ours: until then a caller may still give up.
 func (w *writer) commit(first *call) {
-	err := lockFile(w.lock)
+	err := w.take()
 	calls := w.gather(first)
 	if err == nil {
-		if len(calls) > 0 {
+		if err = w.check(); err == nil && len(calls) > 0 {
 			err = w.transact(calls)
 		}
-		unlockFile(w.lock)
+		w.lock.release()
 	}
 	if err == nil && slices.ContainsFunc(calls, func(c *call) bool { return c.err == nil && c.tx.signal }) {
 		w.bell.ring()
@@ -155,15 +235,17 @@ func (w *writer) commit(first *call) {
 	}
 }
 
-// gather returns first and everything that waits behind it, but for calls whose caller has given up.
-func (w *writer) gather(first *call) []*call {
+// gather takes first and what waits behind it, but for calls whose caller has given up; at most mostTogether.
+func (w *writer) gather(first ...*call) []*call {
 	calls := make([]*call, 0, 8)
 	take := func(c *call) {
 		if c.state.CompareAndSwap(waiting, taken) {
 			calls = append(calls, c)
 		}
 	}
-	take(first)
+	for _, c := range first {
+		take(c)
+	}
 	for len(calls) < mostTogether {
 		select {
 		case c, open := <-w.calls:
@@ -251,26 +333,4 @@ func (w *writer) runOne(c *call) (err error) {
 		return c.tx.err
 	}
 	return w.exec("RELEASE one")
-}
-
-func (w *writer) exec(query string) error {
-	stmt, err := w.prepare(query)
-	if err != nil {
-		return translate(err)
-	}
-	_, err = stmt.ExecContext(context.Background())
-	return translate(err)
-}
-
-// prepare returns the connection's statement of a text. The texts are constants of the program, so the map stays small.
-func (w *writer) prepare(query string) (*sql.Stmt, error) {
-	if stmt, ok := w.prepared[query]; ok {
-		return stmt, nil
-	}
-	stmt, err := w.conn.PrepareContext(context.Background(), query)
-	if err != nil {
-		return nil, err
-	}
-	w.prepared[query] = stmt
-	return stmt, nil
 }
