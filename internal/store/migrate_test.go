@@ -143,6 +143,9 @@ func TestEachStepKeepsTheRowsOfTheReleaseBefore(t *testing.T) {
 			t.Parallel()
 			path, old := before(t, version+1)
 			columns := old.columns()
+			if version+1 < 8 {
+				delete(columns, "auth_failure") // step 8 drops rows that strangers could make without end
+			}
 			want := old.snapshot(columns)
 			if err := old.Close(); err != nil {
 				t.Fatal(err)
