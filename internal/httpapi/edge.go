@@ -27,7 +27,7 @@ type call struct {
 	client   string          // address
 	entry    audit.Entry     // handlers add what they learn
 	recorded bool            // login wrote the row in its own transaction
-	guessed  bool            // a guess at a token was paid for: its fail counter bounds the rows
+	counted  bool            // a fail counter counts the guess, and so bounds the rows
 	loud     bool            // what a quiet route does this time belongs into the journal
 }
 
@@ -223,7 +223,7 @@ func (s *server) record(r *http.Request, c *call, status int, err error) (within
 	// The client may have hung up; the row is written all the same.
 	ctx, within := context.WithoutCancel(r.Context()), true
 	var lost error
-	if c.identity.Name == "" && !e.Success && !c.guessed {
+	if c.identity.Name == "" && !e.Success && !c.counted {
 		within, lost = s.Journal.Refused(ctx, access.Network(c.client), e)
 	} else {
 		lost = s.Journal.Record(ctx, e)

@@ -112,10 +112,10 @@ func TestRefusedRequestsOfStrangersLeaveABoundedNumberOfRows(t *testing.T) {
 	}
 	// What a fail counter bounds is written, and so is what an administrator does.
 	before := r.count(`1 = 1`)
-	r.login.result.Guessed = true
+	r.login.result.Counted = true
 	knock(t, r.server.Config.Handler, "POST", "/validate/check?user=alice&pass=1", "")
 	knock(t, r.server.Config.Handler, "DELETE", "/smtpserver/nothing", r.admin)
 	if n := r.count(`1 = 1`) - before; n != 2 {
-		t.Errorf("%d rows of a guess that was paid for and of an administrator, want 2", n)
+		t.Errorf("%d rows of a guess that is counted and of an administrator, want 2", n)
 	}
 }

@@ -112,7 +112,7 @@ func loginRequest(r *http.Request) (login.Request, error) {
 // learn puts what login found out into the audit row.
 func learn(r *http.Request, result login.Result) {
 	c := callOf(r)
-	c.recorded, c.guessed = result.Recorded, result.Guessed
+	c.recorded, c.counted = result.Recorded, result.Counted
 	c.entry.Info, c.entry.TokenType = result.Message, result.Type
 	if len(result.Judged) > 0 {
 		c.entry.Serial = strings.Join(result.Judged, ",")

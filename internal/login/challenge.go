@@ -70,9 +70,23 @@ func (s *Service) challenge(ctx context.Context, sub subject, tokens []token.Tok
 			}
 			one.sendable = err == nil
 		}
+		if !one.sendable {
+			s.warnUnsent(sub, made.Serial, noMessage(made, err))
+		}
 		d.drafts = append(d.drafts, one)
 	}
 	return d, nil
+}
+
+// noMessage says why a draft has no message.
+func noMessage(made token.Draft, err error) string {
+	switch {
+	case !made.Sendable:
+		return made.Why
+	case made.Message.Route == "":
+		return "no SMTP server is chosen: set email.identifier"
+	}
+	return fmt.Sprintf("%v: define it, or set email.identifier", err)
 }
 
 // commit is the one transaction of a login: payments settled, challenges ended and made, messages put into the outbox, an

@@ -2,6 +2,7 @@ package login
 
 import (
 	"context"
+	"slices"
 
 	"otpost/internal/challenge"
 	"otpost/internal/store"
@@ -123,7 +124,7 @@ func (s *Service) guess(ctx context.Context, c candidates) (decision, error) {
 	if err == nil {
 		err = s.commit(ctx, c.request, c.subject, &d)
 	}
-	d.result.Guessed = true
+	d.result.Counted = slices.ContainsFunc(d.settle, func(one settlement) bool { return one.verdict != token.Returned })
 	if err != nil && ctx.Err() == nil {
 		if lost := s.Tokens.Refund(ctx, paid...); lost != nil {
 			s.Log.Error("guess not refunded", "serial", token.Serials(c.tokens), "err", lost)

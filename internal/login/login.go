@@ -58,7 +58,7 @@ type Result struct {
 	User           user.User  // zero: the token has none
 	Judged         []string   // serials of the tokens that it was about, for the journal
 	Recorded       bool       // the journal has its row already (an acceptance)
-	Guessed        bool       // a guess was paid for
+	Counted        bool       // a fail counter counts it
 }
 
 // Prompted is one challenge, as multi_challenge shows it.
@@ -99,14 +99,18 @@ type Options struct {
 }
 
 // Service decides logins. It is safe for concurrent use.
-type Service struct{ Options }
+type Service struct {
+	Options
+
+	unsent unsent
+}
 
 // New returns a Service; it does no I/O.
 func New(o Options) *Service {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Service{o}
+	return &Service{Options: o}
 }
 
 // rejected returns a refusal with nothing but a sentence.

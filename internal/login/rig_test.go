@@ -268,7 +268,7 @@ func (r *rig) wantCounters(serial string, want counters) {
 // want compares what an answer shows; user and journal fields are looked at where they matter.
 func (r *rig) want(got, want login.Result) {
 	r.t.Helper()
-	got.User, got.Judged, got.Recorded, got.Guessed = user.User{}, nil, want.Recorded, want.Guessed
+	got.User, got.Judged, got.Recorded, got.Counted = user.User{}, nil, want.Recorded, want.Counted
 	if diff := cmp.Diff(want, got); diff != "" {
 		r.t.Errorf("result (-want +got):\n%s", diff)
 	}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"math/big"
 
@@ -32,7 +33,8 @@ type Draft struct {
 	DeliveryID    uuid.UUID
 	Challenge     challenge.Challenge
 	Message       delivery.Message
-	Sendable      bool // false: there is no address to send to; Message and Challenge are empty
+	Sendable      bool   // false: there is no address to send to; Message and Challenge are empty
+	Why           string // there is none, for the log: no address in it
 	PromptSent    string
 	PromptNotSent string
 }
@@ -42,10 +44,15 @@ type Draft struct {
 func (s *Service) Draft(ctx context.Context, t Token, values system.Values, transactionID string) (Draft, error) {
 	d := Draft{Serial: t.Serial, Type: t.Type, PromptSent: promptSent, PromptNotSent: promptNotSent}
 	recipient, err := s.email(ctx, t)
+	if errors.Is(err, secret.ErrSealed) {
+		d.Why = "the token's address does not open with this key file (PI_ENCFILE): enter it again"
+		return d, nil
+	}
 	if err != nil {
 		return d, err
 	}
 	if s.ValidAddress(recipient) != nil {
+		d.Why = t.withoutAddress(recipient)
 		return d, nil
 	}
 	code, err := s.code(t.OTPLen)
@@ -64,6 +71,21 @@ func (s *Service) Draft(ctx context.Context, t Token, values system.Values, tran
 		Code: code.Reveal(), Serial: t.Serial, Realm: t.UserRealm, NotAfter: until,
 	}
 	return d, nil
+}
+
+// withoutAddress says why there is no address to send to.
+func (t Token) withoutAddress(found string) string {
+	switch {
+	case found != "" && t.DynamicEmail:
+		return "the user's address is no e-mail address: correct it in the user store"
+	case found != "":
+		return "the token's address is no e-mail address: enter it again"
+	case t.DynamicEmail && !t.HasUser():
+		return "the token takes its user's address, and has no user"
+	case t.DynamicEmail:
+		return "the token takes its user's address, and the user store has none"
+	}
+	return "the token has no address"
 }
 
 // code draws n decimal digits, uniformly.
