@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"strings"
 
 	"go.starlark.net/starlark"
 	"go.starlark.net/syntax"
@@ -109,7 +110,7 @@ func boundedRange(args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value,
 	return v, err
 }
 
-// boundedMethod returns x.join or x.format as a function that takes x first and whose result is bounded.
+// boundedMethod returns x.join, x.format or x.replace as a function that takes x first and whose result is bounded.
 func boundedMethod(name string) starlark.Value {
 	return starlark.NewBuiltin(name, func(thread *starlark.Thread, _ *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 		x, args := args[0], args[1:]
@@ -128,7 +129,16 @@ func boundedMethod(name string) starlark.Value {
 	})
 }
 
-// methodSize returns a bound of the size of s.join(args) or s.format(args).
+// textAt returns the i-th argument; empty when it is no text.
+func textAt(args starlark.Tuple, i int) string {
+	if i >= len(args) {
+		return ""
+	}
+	s, _ := starlark.AsString(args[i])
+	return s
+}
+
+// methodSize returns a bound of the size of s.join(args), s.format(args) or s.replace(args).
 func methodSize(name, s string, args starlark.Tuple, kwargs []starlark.Tuple) int {
 	if name == "format" {
 		longest := weight(args)
@@ -137,6 +147,12 @@ func methodSize(name, s string, args starlark.Tuple, kwargs []starlark.Tuple) in
 		}
 		// A place takes at least the two characters {}.
 		return len(s) + len(s)/2*longest
+	}
+	if name == "replace" {
+		if old, by := textAt(args, 0), textAt(args, 1); len(by) > len(old) {
+			return len(s) + (strings.Count(s, old) * (len(by) - len(old)))
+		}
+		return len(s)
 	}
 	size := 0
 	if len(args) > 0 {

@@ -123,16 +123,38 @@ func (e environ) get(args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Val
 	return otherwise, nil
 }
 
-// Attr returns the one method, get.
+// list returns what of gives for each variable, in the order of their names.
+func (e environ) list(of func(name, v starlark.String) starlark.Value) *starlark.List {
+	var all []starlark.Value
+	for _, name := range slices.Sorted(maps.Keys(e.vars)) {
+		all = append(all, of(starlark.String(name), starlark.String(e.vars[name])))
+	}
+	return starlark.NewList(all)
+}
+
+// Iterate goes through the names.
+func (e environ) Iterate() starlark.Iterator {
+	return e.list(func(name, _ starlark.String) starlark.Value { return name }).Iterate()
+}
+
+// Attr returns the methods.
 func (e environ) Attr(name string) (starlark.Value, error) {
-	if name == "get" {
+	of := map[string]func(name, v starlark.String) starlark.Value{
+		"items":  func(name, v starlark.String) starlark.Value { return starlark.Tuple{name, v} },
+		"keys":   func(name, _ starlark.String) starlark.Value { return name },
+		"values": func(_, v starlark.String) starlark.Value { return v },
+	}[name]
+	switch {
+	case name == "get":
 		return builtin("get", e.get), nil
+	case of != nil:
+		return builtin(name, func(starlark.Tuple, []starlark.Tuple) (starlark.Value, error) { return e.list(of), nil }), nil
 	}
 	return nil, nil
 }
 
 // AttrNames returns the names that Attr knows.
-func (environ) AttrNames() []string { return []string{"get"} }
+func (environ) AttrNames() []string { return []string{"get", "items", "keys", "values"} }
 
 // String shows no variable.
 func (environ) String() string { return "os.environ" }

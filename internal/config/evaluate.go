@@ -35,7 +35,8 @@ func evaluate(file string, source []byte, env map[string]string) (layer, error) 
 	if err := g.file(tree); err != nil {
 		return nil, err
 	}
-	names := predeclared(file, env)
+	local := scope{starlark.StringDict{}}
+	names := predeclared(file, env, local)
 	program, err := starlark.FileProgram(tree, names.Has)
 	if err != nil {
 		return nil, locate(err, places)
@@ -50,6 +51,14 @@ func evaluate(file string, source []byte, env map[string]string) (layer, error) 
 	for key, v := range globals {
 		if isSetting(key) {
 			found[key] = setting{value: fromStarlark(v, 0), at: g.assigned[key]}
+		}
+	}
+	for key, v := range local.values {
+		if _, both := found[key]; both {
+			return nil, &Error{Position: g.assigned[key], Key: key, Message: "is also assigned through locals()", Hint: "keep one of the two"}
+		}
+		if isSetting(key) {
+			found[key] = setting{value: fromStarlark(v, 0), at: g.scoped}
 		}
 	}
 	return found, nil
@@ -91,8 +100,14 @@ func explain(message string) (text, hint string) {
 	switch {
 	case strings.Contains(message, "too many steps"):
 		return "the file takes too many steps", "write the values out"
+	case message == errEnd.Error():
+		return message, "its author wants it so under a condition above this line: see which setting or variable is missing"
+	case message == refusalOf("open()").message:
+		return message, refusalOf("open()").hint
+	case strings.HasPrefix(message, "import: "):
+		return strings.TrimPrefix(message, "import: "), writeOut
 	case strings.HasPrefix(message, "undefined: "):
-		return strings.TrimPrefix(message, "undefined: ") + " is not known here", "assign it on a line before, or write the value out"
+		return strings.TrimPrefix(message, "undefined: ") + " is not known here", "assign it on a line before, or " + writeOut
 	case strings.HasPrefix(message, "global variable "):
 		return message, "assign it on a line before"
 	case strings.HasPrefix(message, "key ") && strings.HasSuffix(message, " not in os.environ"):

@@ -85,6 +85,26 @@ func TestValuesAreThoseOfPython(t *testing.T) {
 		{`os.getenv('NOWHERE', 3)`, int64(3)},
 		{`'HERE' in os.environ and 'NOWHERE' not in os.environ`, true},
 		{`logging.CRITICAL`, int64(50)},
+		{`logging.getLevelName('WARNING')`, int64(30)},
+		{`logging.getLevelName(os.environ.get('NOWHERE', 20))`, "INFO"},
+		{`logging.getLevelName(7)`, "Level 7"},
+		{`logging.getLevelName(getattr(logging, 'DEBUG'))`, "DEBUG"},
+		{`getattr(logging, 'LOUD', logging.INFO)`, int64(20)},
+		{`1 if os.environ.get('NOWHERE') is None else 2`, int64(1)},
+		{`1 if os.environ.get('HERE') is not None and not True is False else 2`, int64(1)},
+		{`1 if 1 is True else 2`, int64(2)},
+		{`os.path.exists('/') and os.path.isdir('/') and not os.path.isfile('/')`, true},
+		{`os.path.exists('/nowhere')`, false},
+		{`os.path.isfile('/proc/self/exe')`, true},
+		{`urllib.parse.quote_plus('a b/ü+%~')`, "a+b%2F%C3%BC%2B%25~"},
+		{`urllib.parse.quote('a b/ü')`, "a%20b/%C3%BC"},
+		{`urllib.parse.quote('a/b', safe='')`, "a%2Fb"},
+		{`socket.gethostname() != ''`, true},
+		{`[v for k, v in os.environ.items() if k == 'HERE'][0]`, "there"},
+		{`[k for k in os.environ if k.startswith('HE')][0] + os.environ.keys()[0]`, "HEREHERE"},
+		{`'a-b-c'.replace('-', '_')`, "a_b_c"},
+		{`None if print('x') else 'y'`, "y"},
+		{`'x' if True else open('/etc/passwd').read().rstrip('\n')`, "x"},
 		{`datetime.timedelta(days=1) == timedelta(hours=24)`, true},
 		{`0x1F + 0o17 + 1`, int64(47)},
 		{`1.5e-3 * 2`, 0.003},
@@ -153,6 +173,7 @@ func TestNothingGrowsWithoutEnd(t *testing.T) {
 		"A = 7\n" + strings.Repeat("A = A * A\n", 100), "A = 'ab'\n" + strings.Repeat("A += A\n", 100),
 		"A = 'ab'\n" + strings.Repeat("A = '%s%s' % (A, A)\n", 100), "A = 'ab'\n" + strings.Repeat("A = '{0}{0}'.format(A)\n", 100),
 		"A = 'ab'\n" + strings.Repeat("A = '%(a)s%(a)s' % {'a': A}\n", 100), "A = 'ab'\n" + strings.Repeat("A = A.join([A, A, A])\n", 100),
+		"A = 'ab'\n" + strings.Repeat("A = A.replace('', A)\n", 100),
 		"A = [1]\n" + strings.Repeat("A = A + A\n", 100), "A = '/a'\n" + strings.Repeat("A = os.path.join(A, A[1:])\n", 100),
 		double + "B = str(A)", double + "B = '%s' % A", double + "B = '{}'.format(A)", double + "B = '%(a)s' % {'a': A}",
 		strings.Repeat("for i in range(10000):\n ", 1) + "A = [1 for j in range(10000)]",
@@ -179,8 +200,8 @@ func TestNothingGrowsWithoutEnd(t *testing.T) {
 // connection or start a process at all.
 func TestNothingOutsideIsReachable(t *testing.T) {
 	t.Parallel()
-	want := "% * + .format .join __file__ datetime logging os range str timedelta"
-	offered := predeclared("pi.cfg", nil)
+	want := "% * + .format .join .replace __absent__ __end__ __file__ datetime exit getattr globals locals logging open os print quit range socket str sys timedelta urllib vars"
+	offered := predeclared("pi.cfg", nil, scope{})
 	if got := strings.Join(offered.Keys(), " "); got != want {
 		t.Errorf("predeclared: %s", got)
 	}
@@ -192,8 +213,10 @@ func TestNothingOutsideIsReachable(t *testing.T) {
 	}
 	for _, source := range []string{
 		"A = open('/etc/passwd')", "A = __import__('os')", "A = exec('1')", "A = eval('1')", "A = os.popen('true')", "A = os.listdir('/')",
-		"A = os.path.exists('/')", "A = ''.__class__", "A = logging.FileHandler('/tmp/x')", "A = os.environ.putenv", "load('x.star', 'y')",
-		"import socket", "import os.x", "A = logging.os", "os.environ['X'] = 'y'", "A = getattr(os, 'environ')",
+		"A = os.path.getsize('/')", "A = ''.__class__", "A = logging.FileHandler('/tmp/x')", "A = os.environ.putenv", "load('x.star', 'y')",
+		"import socket; A = socket.create_connection(('h', 1))", "import os.x", "import subprocess; A = subprocess.run('true')",
+		"from subprocess import run; A = run('true')", "from subprocess import run as r; A = r.x", "A = locals()['B']", "A = locals().get('B')",
+		"A = open('/etc/passwd').read()", "A = urllib.request.urlopen('http://h')", "A = sys.modules", "A = getattr(logging, 'FileHandler')", "A = logging.os", "os.environ['X'] = 'y'", "A = getattr(os, 'environ')",
 	} {
 		if _, err := evaluate("pi.cfg", []byte(source), nil); err == nil {
 			t.Errorf("%s was not refused", source)

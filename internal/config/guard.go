@@ -11,6 +11,7 @@ import (
 type guard struct {
 	places   sourceMap
 	assigned map[string]Position // last place of each global name
+	scoped   Position            // last place that assigns to locals()
 	err      error               // the first refusal
 }
 
@@ -22,6 +23,22 @@ func (g *guard) file(f *syntax.File) error {
 func isText(e syntax.Expr) bool {
 	l, ok := e.(*syntax.Literal)
 	return ok && l.Token == syntax.STRING
+}
+
+// isTold reports a call that tells something or ends the file: print(...), sys.exit(...), exit(...), quit(...), raise.
+func isTold(e syntax.Expr) bool {
+	call, ok := e.(*syntax.CallExpr)
+	if !ok {
+		return false
+	}
+	switch fn := call.Fn.(type) {
+	case *syntax.Ident:
+		return fn.Name == "print" || fn.Name == "exit" || fn.Name == "quit" || fn.Name == endName
+	case *syntax.DotExpr:
+		of, ok := fn.X.(*syntax.Ident)
+		return ok && of.Name == "sys" && fn.Name.Name == "exit"
+	}
+	return false
 }
 
 func (g *guard) refuse(at syntax.Position, message, hint string) {
@@ -54,6 +71,10 @@ func (g *guard) stmt(s syntax.Stmt) {
 	default:
 		if e, ok := s.(*syntax.ExprStmt); ok && isText(e.X) {
 			return // a docstring, or lines that somebody took out of use
+		}
+		if e, ok := s.(*syntax.ExprStmt); ok && isTold(e.X) {
+			e.X = g.expr(e.X)
+			return
 		}
 		r := refusalOf("call()")
 		g.refuse(syntax.Start(s), r.message, r.hint)
@@ -98,6 +119,8 @@ func (g *guard) note(target syntax.Expr) {
 		g.assigned[t.Name] = g.at(t.NamePos)
 	case *syntax.IndexExpr:
 		g.note(t.X)
+	case *syntax.CallExpr: // locals()
+		g.scoped = g.at(t.Lparen)
 	case *syntax.ParenExpr:
 		g.note(t.X)
 	case *syntax.TupleExpr:
@@ -122,16 +145,12 @@ func (g *guard) expr(e syntax.Expr) syntax.Expr {
 	switch e := e.(type) {
 	case *syntax.Ident:
 		if starlark.Universe.Has(e.Name) && !isOffered(e.Name) {
-			g.refuse(e.NamePos, e.Name+" is not allowed", "write the value out")
-		}
-		if e.Name == "open" {
-			r := refusalOf("open()")
-			g.refuse(e.NamePos, r.message, r.hint)
+			g.refuse(e.NamePos, e.Name+" is not allowed", writeOut)
 		}
 	case *syntax.DotExpr:
 		e.X = g.expr(e.X)
 		if !isAttribute(e.Name.Name) {
-			g.refuse(e.Name.NamePos, "."+e.Name.Name+" is not allowed", "write the value out")
+			g.refuse(e.Name.NamePos, "."+e.Name.Name+" is not allowed", writeOut)
 		}
 	case *syntax.BinaryExpr:
 		return g.binary(e)
@@ -177,7 +196,7 @@ func bounded(op syntax.Token, at syntax.Position, x, y syntax.Expr) syntax.Expr 
 	}
 }
 
-// call also turns x.join(...) and x.format(...) into calls of bounded functions that take x first.
+// call also turns x.join(...), x.format(...) and x.replace(...) into calls of bounded functions that take x first.
 func (g *guard) call(e *syntax.CallExpr) {
 	e.Fn = g.expr(e.Fn)
 	for i, arg := range e.Args {
@@ -187,7 +206,7 @@ func (g *guard) call(e *syntax.CallExpr) {
 		}
 		e.Args[i] = g.expr(arg)
 	}
-	if dot, ok := e.Fn.(*syntax.DotExpr); ok && (dot.Name.Name == "join" || dot.Name.Name == "format") {
+	if dot, ok := e.Fn.(*syntax.DotExpr); ok && (dot.Name.Name == "join" || dot.Name.Name == "format" || dot.Name.Name == "replace") {
 		e.Fn = &syntax.Ident{NamePos: dot.NamePos, Name: "." + dot.Name.Name}
 		e.Args = append([]syntax.Expr{dot.X}, e.Args...)
 	}

@@ -43,11 +43,20 @@ func (p *importParser) modules() error {
 	for {
 		at := p.at()
 		module := p.dotted()
-		if !slices.Contains(modules(), module) {
+		root, _, _ := strings.Cut(module, ".")
+		offered := slices.Contains(modules(), module)
+		bound := token{kind: name, text: root, at: at.at}
+		switch {
+		case !offered && slices.Contains(modules(), root):
 			return p.unknown(at, module)
+		case p.accept("as"):
+			bound = p.word()
+			if offered {
+				p.assign(bound, module, at)
+			}
 		}
-		if p.accept("as") {
-			p.assign(p.word(), module, at)
+		if !offered && !p.bad {
+			p.absent(bound, module)
 		}
 		if !p.accept(",") {
 			return p.end()
@@ -58,15 +67,12 @@ func (p *importParser) modules() error {
 // names reads: from os.path import join, dirname as d.
 func (p *importParser) names() error {
 	p.next()
-	at := p.at()
 	module := p.dotted()
 	if module == "__future__" {
 		p.rest = nil // all of them are what pi.cfg is read with
 		return nil
 	}
-	if !slices.Contains(modules(), module) {
-		return p.unknown(at, module)
-	}
+	offered := slices.Contains(modules(), module)
 	if !p.accept("import") {
 		return p.end()
 	}
@@ -80,14 +86,18 @@ func (p *importParser) names() error {
 			return p.end()
 		}
 		full := module + "." + t.text
-		if !isOffered(full) {
+		if offered && !isOffered(full) {
 			return p.unknown(t, full)
 		}
 		bound := t
 		if p.accept("as") {
 			bound = p.word()
 		}
-		p.assign(bound, full, t)
+		if offered {
+			p.assign(bound, full, t)
+		} else {
+			p.absent(bound, full)
+		}
 		if !p.accept(",") || closing && len(p.rest) > 0 && p.rest[0].is(")") {
 			break
 		}
@@ -103,10 +113,21 @@ func (p *importParser) assign(bound token, path string, at token) {
 	if bound.text == path || bound.text == "timedelta" && path == "datetime.timedelta" {
 		return
 	}
+	p.statement(bound, token{kind: name, text: path, at: at.at})
+}
+
+// absent writes "bound = __absent__('path')".
+func (p *importParser) absent(bound token, path string) {
+	p.statement(bound, token{kind: name, text: absentName, at: bound.at}, token{kind: operator, text: "(", at: bound.at},
+		token{kind: text, text: path, at: bound.at}, token{kind: operator, text: ")", at: bound.at})
+}
+
+// statement writes "bound = value", behind what was written before.
+func (p *importParser) statement(bound token, value ...token) {
 	if len(p.out) > 0 {
-		p.out = append(p.out, token{kind: operator, text: ";", at: at.at})
+		p.out = append(p.out, token{kind: operator, text: ";", at: bound.at})
 	}
-	p.out = append(p.out, bound, token{kind: operator, text: "=", at: at.at}, token{kind: name, text: path, at: at.at})
+	p.out = append(append(p.out, bound, token{kind: operator, text: "=", at: bound.at}), value...)
 }
 
 func (p *importParser) unknown(at token, what string) error {

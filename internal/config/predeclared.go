@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"os"
 	"path"
 	"path/filepath"
 	"strings"
@@ -13,15 +14,18 @@ import (
 )
 
 // modules returns what may be imported.
-func modules() []string { return []string{"os", "os.path", "logging", "datetime"} }
+func modules() []string {
+	return []string{"os", "os.path", "logging", "datetime", "sys", "socket", "urllib", "urllib.parse"}
+}
 
 // isOffered reports a name, or a dotted name of a module, that a pi.cfg may use without assigning it.
 func isOffered(dotted string) bool {
 	switch dotted {
 	case "None", "True", "False", "str", "int", "float", "bool", "len", "list", "tuple", "dict", "min", "max", "sorted", "print", "range",
-		"os", "logging", "datetime", "timedelta", "__file__",
+		"getattr", "os", "logging", "datetime", "sys", "socket", "urllib", "timedelta", "__file__",
 		"os.environ", "os.getenv", "os.path", "os.path.join", "os.path.dirname", "os.path.abspath", "os.path.basename",
-		"datetime.timedelta":
+		"os.path.exists", "os.path.isfile", "os.path.isdir", "logging.getLevelName", "datetime.timedelta", "sys.exit", "sys.stderr", "sys.stdout",
+		"socket.gethostname", "socket.getfqdn", "urllib.parse", "urllib.parse.quote", "urllib.parse.quote_plus":
 		return true
 	}
 	module, level, _ := strings.Cut(dotted, ".")
@@ -32,9 +36,10 @@ func isOffered(dotted string) bool {
 // isAttribute reports what may stand behind a dot. Methods that change a value in place are not among them.
 func isAttribute(name string) bool {
 	switch name {
-	case "environ", "getenv", "path", "join", "dirname", "abspath", "basename", "timedelta",
+	case "environ", "getenv", "path", "join", "dirname", "abspath", "basename", "exists", "isfile", "isdir", "timedelta",
+		"getLevelName", "exit", "stderr", "stdout", "gethostname", "getfqdn", "parse", "quote", "quote_plus", "read",
 		"get", "keys", "values", "items",
-		"format", "lower", "upper", "title", "split", "rsplit", "strip", "lstrip", "rstrip", "startswith", "endswith",
+		"format", "replace", "isdigit", "lower", "upper", "title", "split", "rsplit", "strip", "lstrip", "rstrip", "startswith", "endswith",
 		"removeprefix", "removesuffix":
 		return true
 	}
@@ -42,10 +47,10 @@ func isAttribute(name string) bool {
 	return ok
 }
 
-// predeclared returns the names that a pi.cfg finds: os, logging, datetime, timedelta, __file__, and the bounded functions that
-// guard puts in the place of operators.
-func predeclared(file string, env map[string]string) starlark.StringDict {
-	levels := starlark.StringDict{}
+// predeclared returns the names that a pi.cfg finds: modules, functions, __file__, the mapping behind locals(), and the bounded
+// functions that guard puts in the place of operators.
+func predeclared(file string, env map[string]string, local scope) starlark.StringDict {
+	levels := starlark.StringDict{"getLevelName": builtin("getLevelName", getLevelName)}
 	for _, l := range pythonLevels() {
 		levels[l.name] = starlark.MakeInt(l.value)
 	}
@@ -63,20 +68,43 @@ func predeclared(file string, env map[string]string) starlark.StringDict {
 				"dirname":  builtin("dirname", onPath(pathDir)),
 				"basename": builtin("basename", onPath(func(p string) string { return p[strings.LastIndexByte(p, '/')+1:] })),
 				"abspath":  builtin("abspath", onPath(pathAbs)),
+				"exists":   builtin("exists", present(func(os.FileInfo) bool { return true })),
+				"isfile":   builtin("isfile", present(func(i os.FileInfo) bool { return i.Mode().IsRegular() })),
+				"isdir":    builtin("isdir", present(os.FileInfo.IsDir)),
 			}),
 		}),
-		"logging":   module("logging", levels),
-		"datetime":  module("datetime", starlark.StringDict{"timedelta": duration}),
+		"logging":  module("logging", levels),
+		"datetime": module("datetime", starlark.StringDict{"timedelta": duration}),
+		"sys": module("sys", starlark.StringDict{
+			"exit": builtin("exit", end), "stderr": starlark.None, "stdout": starlark.None,
+		}),
+		"socket": module("socket", starlark.StringDict{
+			"gethostname": builtin("gethostname", hostname), "getfqdn": builtin("getfqdn", hostname),
+		}),
+		"urllib": module("urllib", starlark.StringDict{"parse": module("urllib.parse", starlark.StringDict{
+			"quote": builtin("quote", quoted("/", false)), "quote_plus": builtin("quote_plus", quoted("", true)),
+		})}),
 		"timedelta": duration,
 		"range":     builtin("range", boundedRange),
 		"str":       builtin("str", str),
 		"__file__":  starlark.String(here),
+		"getattr":   builtin("getattr", getattr),
+		"open":      builtin("open", opened),
+		"print":     builtin("print", nothing),
+		absentName:  builtin(absentName, newAbsent),
 	}
 	for _, op := range []syntax.Token{syntax.PLUS, syntax.STAR, syntax.PERCENT} {
 		names[op.String()] = builtin(op.String(), operate(op))
 	}
-	names[".join"] = boundedMethod("join")
-	names[".format"] = boundedMethod("format")
+	for _, method := range []string{"join", "format", "replace"} {
+		names["."+method] = boundedMethod(method)
+	}
+	for _, f := range []string{"locals", "globals", "vars"} {
+		names[f] = builtin(f, func(starlark.Tuple, []starlark.Tuple) (starlark.Value, error) { return local, nil })
+	}
+	for _, f := range []string{"exit", "quit", endName} {
+		names[f] = builtin(f, end)
+	}
 	return names
 }
 

@@ -90,9 +90,15 @@ func (r *rewriter) step(i int) (int, error) {
 		if t.isName("import", "from") {
 			return r.importing(i)
 		}
+		if t.isName("raise") {
+			return r.raising(i), nil
+		}
 		if t.kind == name && refusedStatement(t.text) {
 			return 0, refuse(t, t.text)
 		}
+	}
+	if t.isName("is") {
+		return r.identity(i)
 	}
 	if refusedAnywhere(t) || r.power(t) {
 		return 0, refuse(t, t.text)
@@ -133,6 +139,31 @@ func (r *rewriter) operator(t token) error {
 		r.start = true
 	}
 	return nil
+}
+
+// raising replaces the raise statement at i by a call that ends the file.
+func (r *rewriter) raising(i int) int {
+	n := 1
+	for i+n < len(r.in) && !r.in[i+n].is(";") {
+		n++
+	}
+	at := r.in[i].at
+	r.out = append(r.out, token{kind: name, text: endName, at: at}, token{kind: operator, text: "(", at: at}, token{kind: operator, text: ")", at: at})
+	return n
+}
+
+// identity writes == for "is" and != for "is not" where the operand on either side is None, True or False: there they mean the same.
+func (r *rewriter) identity(i int) (int, error) {
+	n, op := 1, "=="
+	if i+1 < len(r.in) && r.in[i+1].isName("not") {
+		n, op = 2, "!="
+	}
+	single := func(t token) bool { return t.isName("None", "True", "False") }
+	if !(i+n < len(r.in) && single(r.in[i+n]) || i > 0 && single(r.in[i-1])) {
+		return 0, refuse(r.in[i], "is")
+	}
+	r.out = append(r.out, token{kind: operator, text: op, at: r.in[i].at})
+	return n, nil
 }
 
 // power reports a "**" that is no **keywords in a call: what stands before it is an operand.

@@ -13,10 +13,10 @@ const onlyAssignments = "pi.cfg holds assignments only"
 func refusals() []refusal {
 	return []refusal{
 		{"f''", "f-strings are not allowed", "write 'text %s' % NAME or 'text ' + NAME"},
-		{"import", "this import is not allowed", "known are os, os.path, logging and datetime.timedelta; write the value out"},
+		{"import", "this import is not allowed", writeOut},
 		{"import *", "import * is not allowed", "name what you import"},
-		{"open()", "open is not allowed", "pi.cfg opens no files; name the file of a secret in NAME_FILE"},
-		{"with", "with is not allowed", "pi.cfg opens no files; name the file of a secret in NAME_FILE"},
+		{"open()", "open is not allowed", "pi.cfg opens no files; for a secret write NAME_FILE = '/path' (SECRET_KEY_FILE) instead of NAME"},
+		{"with", "with is not allowed", "pi.cfg opens no files; for a secret write NAME_FILE = '/path' (SECRET_KEY_FILE) instead of NAME"},
 		{"try", "try is not allowed", "write os.environ.get('NAME', 'default') for what may be missing"},
 		{"def", "functions are not allowed", "write the value out"},
 		{"lambda", "lambda is not allowed", "write the value out"},
@@ -24,14 +24,13 @@ func refusals() []refusal {
 		{"A = B = 1", "two assignments in one are not allowed", "write a line for each name"},
 		{"A: int = 1", "annotations are not allowed", "write NAME = value"},
 		{"1_000", "underscores in numbers are not allowed", "write 1000"},
-		{"is", "is is not allowed", "write == or !="},
+		{"is", "is compares with None, True and False only", "write == or !="},
 		{"**", "powers are not allowed", "write the number out"},
 		{":=", ":= is not allowed", "write the assignment on a line of its own"},
 		{"@", "@ is not allowed", onlyAssignments},
 		{"class", "class is not allowed", onlyAssignments},
 		{"del", "del is not allowed", onlyAssignments},
 		{"global", "global is not allowed", onlyAssignments},
-		{"raise", "raise is not allowed", onlyAssignments},
 		{"assert", "assert is not allowed", onlyAssignments},
 		{"return", "return is not allowed", onlyAssignments},
 		{"yield", "yield is not allowed", onlyAssignments},
@@ -66,7 +65,7 @@ func refusalOf(what string) refusal {
 // refusedStatement reports a word that begins a statement which pi.cfg must do without.
 func refusedStatement(word string) bool {
 	switch word {
-	case "with", "try", "except", "finally", "def", "while", "class", "del", "global", "nonlocal", "raise", "assert", "return":
+	case "with", "try", "except", "finally", "def", "while", "class", "del", "global", "nonlocal", "assert", "return":
 		return true
 	}
 	return false
@@ -76,7 +75,7 @@ func refusedStatement(word string) bool {
 func refusedAnywhere(t token) bool {
 	switch {
 	case t.kind == name:
-		return t.isName("lambda", "yield", "async", "await", "is")
+		return t.isName("lambda", "yield", "async", "await")
 	case t.kind == operator:
 		return t.text == ":=" || t.text == "->" || t.text == "@" || t.text == "@=" || t.text == "**="
 	}
