@@ -181,7 +181,7 @@ func TestSettleWaitsForWhatRequestsLeftBehind(t *testing.T) {
 	s := &slow{called: make(chan struct{}, 1), let: make(chan struct{})}
 	r.Driver = s
 	ticket, _ := r.put("queued")
-	r.Dispatch(t.Context(), ticket)
+	r.Service.Dispatch(t.Context(), ticket)
 	<-s.called
 	settled := make(chan struct{})
 	go func() { r.Settle(); close(settled) }()

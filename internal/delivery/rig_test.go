@@ -187,6 +187,13 @@ func (r *rig) put(route string) (delivery.Ticket, uuid.UUID) {
 	return ticket, challenge
 }
 
+// Dispatch is the service's, and waits until the queue has the jobs or has refused them: what a test does next, such as to bring the
+// queue back, to replace it or to read the log, would race with the goroutine that hands them over.
+func (r *rig) Dispatch(ctx context.Context, tickets ...delivery.Ticket) []delivery.Outcome {
+	defer r.HandedOver()
+	return r.Service.Dispatch(ctx, tickets...)
+}
+
 // work plays a worker that claims the delivery.
 func (r *rig) work(worker uuid.UUID, ticket delivery.Ticket, claim queue.Claimed) queue.Result {
 	claim.ID, claim.Kind, claim.Worker = ticket.ID, delivery.Kind, worker
