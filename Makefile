@@ -12,7 +12,7 @@ FUZZTIME ?= 20s
 export CGO_ENABLED = 0
 
 .DEFAULT_GOAL := help
-.PHONY: help build test race lint fuzz e2e images soak model bench-logins bench-overview demo install check clean
+.PHONY: help build test race lint fuzz e2e images soak model stress bench-logins bench-overview demo install check clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -57,6 +57,9 @@ soak: ## kill worker, server and Redis with -9 a hundred times while logins come
 
 model: ## search the delivery protocol's model at its large bounds (test/model; some minutes, 3 GiB of memory)
 	OTPOST_SOAK=1 go test -count=1 -v -timeout 60m -run TestTheProtocolHolds ./test/model
+
+stress: ## run the whole suite RUNS times (20) while four busy loops take the processors (hours)
+	scripts/stress $(RUNS)
 
 bench-logins: ## measure 10,000 logins from end to end (docs/performance.md; 90 s)
 	OTPOST_BENCH_LOGINS=10000 go test -count=1 -v -run TestLogins ./bench/logins

@@ -183,7 +183,7 @@ func TestNothingGrowsWithoutEnd(t *testing.T) {
 		if _, err := evaluate("pi.cfg", []byte(source), nil); err == nil {
 			t.Errorf("%.60q was not refused", source)
 		}
-		if took := time.Since(start); took > 5*time.Second {
+		if took := time.Since(start); took > time.Minute {
 			t.Errorf("%.60q took %v", source, took)
 		}
 	}

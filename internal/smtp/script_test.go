@@ -62,7 +62,7 @@ func (s *script) run(steps []step) {
 	}
 	defer func() { c.Close() }()
 	s.listener.Close() // it takes one connection
-	c.SetDeadline(time.Now().Add(10 * time.Second))
+	c.SetDeadline(time.Now().Add(time.Minute))
 	r := bufio.NewReader(c)
 	for _, st := range steps {
 		if !s.expect(r, st.want) {

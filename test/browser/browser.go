@@ -22,7 +22,7 @@ import (
 )
 
 // Patience is how long a Page waits for what must happen before it fails the test.
-const Patience = 15 * time.Second
+const Patience = time.Minute
 
 // Browser is a Chromium that starts with its first Page. It is safe for concurrent use.
 type Browser struct {

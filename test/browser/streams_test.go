@@ -22,7 +22,7 @@ func TestStreamsEndWithTheServer(t *testing.T) {
 	stream(t, s.URL+"/ui/login/live?transaction_id="+transaction, "")
 	began := time.Now()
 	s.Server.Stop(t)
-	if took := time.Since(began); took > 5*time.Second {
+	if took := time.Since(began); took > 20*time.Second { // a request under way may take 30 s
 		t.Errorf("the stop took %s", took)
 	}
 }

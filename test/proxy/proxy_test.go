@@ -49,7 +49,7 @@ func dial(t *testing.T, f proxy.Faults) net.Conn {
 		c.Close()
 		p.Close()
 	})
-	c.SetDeadline(time.Now().Add(10 * time.Second))
+	c.SetDeadline(time.Now().Add(time.Minute))
 	if _, err := io.WriteString(c, "0123456789"); err != nil {
 		t.Fatal(err)
 	}

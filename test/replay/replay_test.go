@@ -84,7 +84,7 @@ func (r *runner) judge(t *testing.T, e exchange) {
 	t.Helper()
 	w, later := r.later[e.id()]
 	d, deliberate := r.different[e.id()]
-	patience := 10 * time.Second
+	patience := time.Minute
 	if later || deliberate && d.Expect["mails"] == number(0) {
 		patience = 200 * time.Millisecond // a mail that comes late fails the next exchange
 	}

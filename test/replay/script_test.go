@@ -99,7 +99,7 @@ func initEmail(fields map[string]any) hook {
 func trigger(recordedCode string) hook {
 	return func(s *session, _ func(string) bool) {
 		s.set(http.MethodPost, "/validate/triggerchallenge", map[string]any{"serial": "PIEM00007CCB"})
-		for _, m := range s.sink.take(1, 10*time.Second) {
+		for _, m := range s.sink.take(1, time.Minute) {
 			s.codes[recordedCode] = codeIn(m.raw)
 		}
 	}

@@ -38,7 +38,7 @@ func TestSinkKeepsWhatItTakes(t *testing.T) {
 	if err := c.SendMail("a@example.com", []string{"b@example.com"}, strings.NewReader(letter)); err != nil {
 		t.Fatal(err)
 	}
-	got := s.take(1, 5*time.Second)
+	got := s.take(1, time.Minute)
 	if len(got) != 1 || !got[0].tls || strings.Join(got[0].auth, ":") != "mailuser:mailpw" || got[0].from != "a@example.com" ||
 		strings.Join(got[0].to, " ") != "b@example.com" || codeIn(got[0].raw) != "123456" {
 		t.Errorf("got %+v", got)

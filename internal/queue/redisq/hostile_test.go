@@ -284,11 +284,13 @@ func TestWaitDoesNotTellAnOutageThatIsOver(t *testing.T) {
 	for !strings.Contains(s.do("CLIENT", "LIST").String(), "cmd=bzpopmin") {
 		<-time.After(5 * time.Millisecond)
 	}
+	begun := time.Now()
 	goOn := pause(t, s)
 	<-time.After(3500 * time.Millisecond) // the pop gives up after two to three, and the look that follows waits for two more
 	goOn()
+	late := time.Since(begun) > 4500*time.Millisecond // on a busy machine the look may have ended before
 	enqueue(t, d, 1)
-	if err := <-waited; err != nil {
+	if err := <-waited; err != nil && !late {
 		t.Errorf("waiting ended with %v", err)
 	}
 	if got := claim(t, d, w, 1); len(got) != 1 {
