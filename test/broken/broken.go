@@ -1,6 +1,7 @@
-// Package broken has the twelve broken mail servers that a test mail must be able to tell apart.
+// Package broken has mail servers as they are in the field: the twelve broken ones that a test mail must be able to tell apart, and
+// those of testdata/servers, a file each, that get their mail or are told what is wrong.
 //
-// Each is a real listener on loopback (but for the name that has no address and the port where nobody listens). The end-to-end
+// Each of the twelve is a real listener on loopback (but for the name that has no address and the port where nobody listens). The end-to-end
 // tests press the test button before them, by REST and in the browser.
 package broken
 
@@ -43,10 +44,10 @@ func Servers(t testing.TB) []Server {
 		t.Fatal(err)
 	}
 	secured := func(c certificate) map[string]any {
-		return map[string]any{"server": "127.0.0.1", "port": listen(t, script{tls: ca.issue(t, c)}), "tls": true, "ca_file": file}
+		return map[string]any{"server": "127.0.0.1", "port": listen(t, &script{tls: ca.issue(t, c)}), "tls": true, "ca_file": file}
 	}
 	refuses := func(verb, reply string) map[string]any {
-		return map[string]any{"server": "127.0.0.1", "port": listen(t, script{replies: map[string]string{verb: reply}})}
+		return map[string]any{"server": "127.0.0.1", "port": listen(t, &script{rules: []rule{{verb, []string{reply}}}})}
 	}
 	all := []Server{
 		{
@@ -58,11 +59,11 @@ func Servers(t testing.TB) []Server {
 			Diagnosis: "refused", Phase: "connect", Text: "refused", Says: "Is the port right?",
 		},
 		{
-			Name: "silent server", Form: map[string]any{"server": "127.0.0.1", "port": listen(t, script{silent: true})},
+			Name: "silent server", Form: map[string]any{"server": "127.0.0.1", "port": listen(t, &script{rules: []rule{{greet, []string{"<silence>"}}}})},
 			Diagnosis: "no_greeting", Phase: "greeting", Text: "no greeting within 2s", Says: "sent no greeting",
 		},
 		{
-			Name: "no STARTTLS", Form: map[string]any{"server": "127.0.0.1", "port": listen(t, script{}), "tls": true},
+			Name: "no STARTTLS", Form: map[string]any{"server": "127.0.0.1", "port": listen(t, &script{}), "tls": true},
 			Diagnosis: "no_starttls", Phase: "tls", Text: "STARTTLS", Says: "does not offer STARTTLS",
 		},
 		{
@@ -75,7 +76,7 @@ func Servers(t testing.TB) []Server {
 		},
 		{
 			Name:      "self-signed certificate",
-			Form:      map[string]any{"server": "127.0.0.1", "port": listen(t, script{tls: selfSigned(t)}), "tls": true},
+			Form:      map[string]any{"server": "127.0.0.1", "port": listen(t, &script{tls: selfSigned(t)}), "tls": true},
 			Diagnosis: "certificate_untrusted", Phase: "tls", Text: "unknown authority", Says: "ca_file", Chain: true,
 		},
 		{
@@ -127,7 +128,7 @@ func deadPort(t testing.TB) int {
 }
 
 // listen starts a server that follows its script until the end of the test, and returns its port.
-func listen(t testing.TB, s script) int {
+func listen(t testing.TB, s *script) int {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
