@@ -57,11 +57,15 @@ type LastResult struct {
 	Attempt *Attempt
 }
 
-// ServerFailure counts the messages of a server that failed, expired or are unknown, for one reason.
+// ServerFailure counts the messages of a server that failed, expired or are unknown, for one reason. A reason may be a rule of
+// this program; what the mail server said stands in the last attempt.
 type ServerFailure struct {
 	Reason Reason
 	Server string
 	Count  int
+	Last   *Attempt // of the newest of them; nil: none was made
+
+	newest uuid.UUID
 }
 
 // Statistics reads the figures of these realms' messages; nil: of all.
@@ -151,7 +155,8 @@ func (c *count) one(k key) error {
 	if k.state == Queued || k.state == Sending {
 		return nil
 	}
-	if err := c.look(k); err != nil || k.state == Deferred {
+	last, err := c.look(k)
+	if err != nil || k.state == Deferred {
 		return err
 	}
 	n := 0
@@ -165,27 +170,28 @@ func (c *count) one(k key) error {
 		at.Accepted += n
 	case Failed, Expired, Unknown:
 		at.Failed += n
-		c.Failures = append(c.Failures, ServerFailure{Reason: k.reason, Server: k.route, Count: n})
+		c.Failures = append(c.Failures, ServerFailure{Reason: k.reason, Server: k.route, Count: n, newest: last.id})
 	}
 	c.Servers[k.route] = at
 	return c.minutes(k)
 }
 
-// look remembers the message of a key that changed last. What was dropped says nothing of its server.
-func (c *count) look(k key) error {
+// look returns the message of a key that changed last, and remembers the one of each server. What was dropped says nothing of its
+// server.
+func (c *count) look(k key) (last newest, err error) {
 	if k.state == Dropped {
-		return nil
+		return last, nil
 	}
-	last := newest{state: k.state}
+	last.state = k.state
 	where, args := c.where(k, time.Time{})
-	err := c.Get([]any{&last.id, store.Moment{To: &last.at}}, "SELECT id, updated_ms FROM delivery"+where+" ORDER BY updated_ms DESC LIMIT 1", args...)
+	err = c.Get([]any{&last.id, store.Moment{To: &last.at}}, "SELECT id, updated_ms FROM delivery"+where+" ORDER BY updated_ms DESC LIMIT 1", args...)
 	if errors.Is(err, store.ErrNotFound) {
-		return nil
+		return last, nil
 	}
 	if err == nil && !last.at.Before(c.newest[k.route].at) {
 		c.newest[k.route] = last
 	}
-	return err
+	return last, err
 }
 
 // lastResults reads the attempts of what look has remembered.
@@ -198,6 +204,12 @@ func (c *count) lastResults() error {
 			return err
 		}
 		c.Servers[route] = at
+	}
+	for i, f := range c.Failures {
+		err := eachAttempt(c, []uuid.UUID{f.newest}, func(_ uuid.UUID, a Attempt) { c.Failures[i].Last = &a })
+		if err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -68,8 +68,9 @@ func TestStatisticsCountByMinuteServerAndReason(t *testing.T) {
 		at.Last.Attempt == nil || at.Last.Attempt.Code != 550 {
 		t.Errorf("servers: %+v, last %+v", st.Servers, at.Last)
 	}
-	if diff := cmp.Diff([]delivery.ServerFailure{{Reason: delivery.Refused, Server: "queued", Count: 1}}, st.Failures); diff != "" {
-		t.Error(diff)
+	if len(st.Failures) != 1 || st.Failures[0].Reason != delivery.Refused || st.Failures[0].Server != "queued" || st.Failures[0].Count != 1 ||
+		st.Failures[0].Last == nil || st.Failures[0].Last.Code != 550 || st.Failures[0].Last.Text != "no such user" {
+		t.Errorf("failures: %+v", st.Failures)
 	}
 	if own := r.statistics([]string{"realm1"}); own.Took.Count != 20 || own.Waiting != 0 || len(own.Failures) != 0 || own.Minutes[59].Failed != 0 || own.Servers["queued"].Last.State != delivery.Accepted {
 		t.Errorf("realm1 sees others: %+v", own)

@@ -17,6 +17,9 @@ type statistics struct {
 	Failures []struct {
 		Reason, Server string
 		Count          int
+		Phase          string // of the last attempt of the newest of them, and what it met; empty: none was made
+		Code           int
+		Text           string
 	}
 }
 
