@@ -67,6 +67,7 @@ type App struct {
 	delivery   *delivery.Service
 	journal    *audit.Journal
 	guard      *access.Guard // of /auth
+	proxies    *proxies
 	page       *webui.Site
 	handler    http.Handler // of all paths
 	life       life         // what the service manager is told
@@ -165,7 +166,10 @@ func (a *App) wire(ctx context.Context, keys *secret.Keys) error {
 		},
 	}, httpapi.Options{Version: Version, Node: c.Node, NodeID: a.db.Instance().ID, QueueName: c.QueueName, QueuePlace: a.queueAt,
 		StartOne: a.workerCommand(), Now: a.db.Now, Log: a.log, Check: a.db.Check})
-	page, err := webui.New(httpapi.Quiet(api), webui.Options{Version: Version, Now: a.db.Now, Log: a.log})
+	a.proxies = newProxies(settings, a.log)
+	page, err := webui.New(httpapi.Quiet(api), webui.Options{
+		Version: Version, Now: a.db.Now, Log: a.log, Network: networkOf(a.proxies.names),
+	})
 	a.page, a.handler = page, route(page, api)
 	return err
 }

@@ -16,6 +16,7 @@ type Door struct {
 	Listener    net.Listener
 	Certificate *Certificate // nil: plain HTTP
 	Proxied     bool         // a proxy before it speaks TLS with the clients
+	Limits      Limits
 }
 
 // URL returns the address that Serve answers at.

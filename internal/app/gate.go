@@ -3,9 +3,7 @@ package app
 import (
 	"context"
 	"io"
-	"net"
 	"net/http"
-	"sync/atomic"
 	"time"
 )
 
@@ -16,17 +14,38 @@ const lastRequests = 500 * time.Millisecond
 // strictTransport is the value of Strict-Transport-Security (RFC 6797): a year, for this host alone.
 const strictTransport = "max-age=31536000"
 
-// gate stands before the handler. While the server stops, each answer ends its connection, readiness is denied (a load balancer
-// that still has a connection learns it there).
+// gate stands before the handler and keeps the limits of requests and answers. While the server stops, each answer ends its
+// connection, readiness is denied (a load balancer that still has a connection learns it there).
 type gate struct {
 	handler http.Handler
 	strict  bool            // clients come by TLS: tell them to do so always
 	stop    context.Context //nolint:containedctx // an end, not a call's context
-	open    atomic.Int64    // connections
+	clients *clients
 }
 
 // ServeHTTP implements http.Handler.
 func (g *gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	t := newTimed(w, r, g.clients.limits)
+	defer t.end()
+	network := g.clients.network(r.RemoteAddr)
+	if !g.clients.begin(network) {
+		busy(t)
+		return
+	}
+	defer g.clients.end(network)
+	g.serve(t, r)
+}
+
+// busy answers a request beyond the limits as the API answers when it lacks a slot (fault.Busy).
+func busy(w http.ResponseWriter) {
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Retry-After", "2")
+	w.WriteHeader(http.StatusServiceUnavailable)
+	io.WriteString(w, `{"detail":null,"id":1,"jsonrpc":"2.0","result":{"status":false,"error":{"code":5003,`+ //nolint:errcheck // the client may be gone
+		`"message":"The server is busy with other requests. Please try again."}}}`)
+}
+
+func (g *gate) serve(w http.ResponseWriter, r *http.Request) {
 	if g.strict {
 		w.Header().Set("Strict-Transport-Security", strictTransport)
 	}
@@ -43,19 +62,9 @@ func (g *gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	g.handler.ServeHTTP(w, r)
 }
 
-// count follows the connections.
-func (g *gate) count(_ net.Conn, s http.ConnState) {
-	switch s {
-	case http.StateNew:
-		g.open.Add(1)
-	case http.StateClosed, http.StateHijacked:
-		g.open.Add(-1)
-	}
-}
-
 // linger waits lastRequests, but not for nobody and not past ctx.
 func (g *gate) linger(ctx context.Context) {
-	if g.open.Load() == 0 {
+	if g.clients.count() == 0 {
 		return
 	}
 	select {

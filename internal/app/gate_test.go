@@ -19,7 +19,7 @@ func TestStoppingServerAnswersAndSaysGoodbye(t *testing.T) {
 	defer begin()
 	g := &gate{handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		io.WriteString(w, "answered") //nolint:errcheck // into memory
-	}), stop: stop}
+	}), stop: stop, clients: newClients(Limits{}.orDefault(), alone, slog.New(slog.DiscardHandler))}
 	paths := map[string]int{"/validate/check": 200, "/healthz/livez": 200, "/healthz/readyz": 503, "/healthz/": 503}
 	for path := range paths {
 		if got := ask(g, path); got.Code != http.StatusOK || got.Header().Get("Connection") != "" {

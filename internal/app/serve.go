@@ -4,10 +4,8 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"net/http"
 	"strings"
 	"sync"
-	"time"
 )
 
 // Serve answers at a door, with n workers and the relay beside it, until graceful ends; then it takes no more connections and
@@ -46,11 +44,17 @@ func (a *App) serve(graceful, hard context.Context, d Door, n int) error {
 	// A stop begins when graceful ends, and also when a part of the server does.
 	stopping, stop := context.WithCancel(graceful)
 	defer stop()
-	g := &gate{handler: a.handler, strict: d.Certificate != nil || d.Proxied, stop: stopping}
-	server := &http.Server{
-		Handler: g, ConnState: g.count, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute,
-		MaxHeaderBytes: 64 << 10, ErrorLog: slog.NewLogLogger(serverLog{a.log.Handler()}, slog.LevelWarn),
+	limits := d.Limits.orDefault()
+	g := &gate{
+		handler: a.handler,
+		strict:  d.Certificate != nil || d.Proxied,
+		stop:    stopping,
+		clients: newClients(limits, networkOf(a.proxies.names), a.log),
 	}
+	d.Listener = admitting{d.Listener, g.clients}
+	server := limits.server(g)
+	server.ConnState = g.clients.follow
+	server.ErrorLog = slog.NewLogLogger(serverLog{a.log.Handler()}, slog.LevelWarn)
 	// The workers stop after the last request: its mail may still be theirs.
 	background, end := context.WithCancel(context.WithoutCancel(graceful))
 	defer end()
@@ -59,6 +63,7 @@ func (a *App) serve(graceful, hard context.Context, d Door, n int) error {
 	go func() { answered <- d.serve(server) }()
 	beside := a.beside(background, d)
 	beside.Go(func() { door.keep(background) })
+	beside.Go(func() { a.proxies.follow(background) })
 	a.life.notify.Ready("answers at " + d.URL())
 	var err error
 	select {

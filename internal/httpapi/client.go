@@ -33,6 +33,20 @@ func parseProxies(text string) ([]proxyPath, error) {
 	return paths, nil
 }
 
+// Proxies returns the networks from which a TCP peer may name its client, by the value of OverrideAuthorizationClient; none for a
+// value that cannot be read.
+func Proxies(text string) []netip.Prefix {
+	paths, err := parseProxies(text)
+	if err != nil {
+		return nil
+	}
+	networks := make([]netip.Prefix, 0, len(paths))
+	for _, path := range paths {
+		networks = append(networks, path[0])
+	}
+	return networks
+}
+
 func parseNetwork(text string) (netip.Prefix, error) {
 	if strings.Contains(text, "/") {
 		network, err := netip.ParsePrefix(text)

@@ -38,7 +38,7 @@ func decode(w http.ResponseWriter, r *http.Request) (Params, error) {
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, MaxBody))
 	if err != nil {
 		var tooLarge *http.MaxBytesError
-		if errors.As(err, &tooLarge) {
+		if errors.As(err, &tooLarge) || fault.CodeOf(err) == fault.Busy {
 			return Params{}, err
 		}
 		return Params{}, fault.Wrap(err, fault.Parameter, "ERR905: The body could not be read to its end.")

@@ -91,6 +91,9 @@ func (s *server) edge(rt *route) http.Handler {
 		c := &call{route: rt, version: s.options.Version, begun: s.options.Now(), twice: decodesTwice(r.UserAgent()),
 			client: peer(r).String(), entry: audit.Entry{Action: rt.method + " " + rt.path}}
 		r = r.WithContext(context.WithValue(r.Context(), callKey{}, c))
+		given := &body{ReadCloser: r.Body, places: s.largeBodies}
+		defer given.release()
+		r.Body = given
 		out := newReply()
 		err := s.run(w, out, r)
 		if err != nil {
@@ -176,6 +179,8 @@ func (s *server) refuse(out *reply, c *call, err error) {
 	status, code, message := public(err)
 	var waiting *access.Waiting
 	switch {
+	case code == fault.TooLarge:
+		out.Header().Set("Connection", "close") // the rest of the body is not read
 	case code == fault.Busy:
 		out.Header().Set("Retry-After", "2")
 	case errors.As(err, &waiting):

@@ -3,6 +3,7 @@ package httpapi
 import (
 	"context"
 	"errors"
+	"io"
 	"net/http"
 	"net/url"
 	"slices"
@@ -377,5 +378,47 @@ func TestUserSeesNothingOfAdministration(t *testing.T) {
 		g := r.do(rt.method, path, alice, nil)
 		r.want(g, http.StatusUnauthorized, 4306, "['admin']")
 		r.want(r.do(rt.method, path, "", nil), http.StatusUnauthorized, 4033, "Missing")
+	}
+}
+
+// Bodies that strangers send take a bounded part of the memory.
+func TestLargeBodiesAreBounded(t *testing.T) {
+	t.Parallel()
+	places := make(chan struct{}, 2)
+	read := func(size int) (*body, error) {
+		b := &body{ReadCloser: io.NopCloser(strings.NewReader(strings.Repeat("a", size))), places: places}
+		got, err := io.ReadAll(b)
+		if err == nil && len(got) != size {
+			t.Errorf("%d of %d bytes were read", len(got), size)
+		}
+		return b, err
+	}
+	var all []*body
+	for range 2 {
+		b, err := read(smallBody + 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, b)
+	}
+	if _, err := read(smallBody + 1); fault.CodeOf(err) != fault.Busy {
+		t.Errorf("a third large body: %v", err)
+	}
+	if _, err := read(smallBody - 1); err != nil {
+		t.Errorf("a small body beside large ones: %v", err)
+	}
+	all[0].release()
+	if _, err := read(MaxBody); err != nil {
+		t.Errorf("a large body at a free place: %v", err)
+	}
+}
+
+func TestLargeBodyGivesItsPlaceBack(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	for range 2 * mostLarge {
+		if g := r.do("POST", "/auth", "", "x="+strings.Repeat("a", 2*smallBody)); g.status != http.StatusBadRequest {
+			t.Fatalf("answer: %d %s", g.status, g.raw)
+		}
 	}
 }

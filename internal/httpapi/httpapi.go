@@ -75,9 +75,10 @@ type server struct {
 	figures   *shared[delivery.Statistics]
 	lists     *shared[delivery.Page]
 
-	complained atomic.Int64 // the second in which a lost audit row was last told
-	unreadable unreadable   // proxies whose claims cannot be read
-	lastBeat   atomic.Int64 // the youngest beat of a worker that was seen, in milliseconds since 1970
+	largeBodies chan struct{} // a value for each request with one
+	complained  atomic.Int64  // the second in which a lost audit row was last told
+	unreadable  unreadable    // proxies whose claims cannot be read
+	lastBeat    atomic.Int64  // the youngest beat of a worker that was seen, in milliseconds since 1970
 }
 
 // New returns the API. A route that declares no right, no realm filter or no role is a mistake in this program: New panics.
@@ -95,8 +96,13 @@ func New(d Deps, o Options) http.Handler {
 		o.Check = func(context.Context) error { return nil }
 	}
 	s := &server{
-		Deps: d, options: o, log: o.Log.With("component", "httpapi"),
-		queueSeen: newShared[queueSeen](o.Now), figures: newShared[delivery.Statistics](o.Now), lists: newShared[delivery.Page](o.Now),
+		Deps:        d,
+		options:     o,
+		log:         o.Log.With("component", "httpapi"),
+		queueSeen:   newShared[queueSeen](o.Now),
+		figures:     newShared[delivery.Statistics](o.Now),
+		lists:       newShared[delivery.Page](o.Now),
+		largeBodies: make(chan struct{}, mostLarge),
 	}
 	s.routes = s.table()
 	return s.mux()

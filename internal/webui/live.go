@@ -6,11 +6,13 @@ import (
 	"hash/fnv"
 	"io"
 	"net/http"
+	"sync"
 	"time"
 )
 
 const (
 	mostStreams  = 200              // open at once, of each kind; each asks the API once a second
+	mostOfGuest  = 10               // of those without a session, from one client network
 	streamLife   = 10 * time.Minute // then the browser comes back by itself, with a session that may have ended
 	lookInterval = time.Second
 	sendWithin   = 10 * time.Second // a browser that takes nothing gives its place back
@@ -44,6 +46,11 @@ func (v *visit) stream(event string, look func() (news, error)) error {
 	places := v.site.streams
 	if v.screen.open {
 		places = v.site.guests
+		network := v.site.options.Network(v.r.RemoteAddr)
+		if !v.site.guestsOf.take(network) {
+			return v.refusal(http.StatusServiceUnavailable, "error.streams")
+		}
+		defer v.site.guestsOf.give(network)
 	}
 	select {
 	case places <- struct{}{}:
@@ -59,7 +66,6 @@ func (v *visit) stream(event string, look func() (news, error)) error {
 	if err := control.SetReadDeadline(time.Time{}); err != nil { // the server's time-out for reading would end the stream
 		return fmt.Errorf("open event stream: %w", err)
 	}
-	defer control.SetWriteDeadline(time.Time{}) //nolint:errcheck // what send sets is not for the connection's next request
 	v.w.Header().Set("Content-Type", "text/event-stream")
 	v.w.Header().Set("X-Accel-Buffering", "no") // nginx would wait for more
 	end := time.NewTimer(streamLife)
@@ -99,11 +105,42 @@ func (v *visit) stream(event string, look func() (news, error)) error {
 	}
 }
 
-// send writes a part of a stream and sees that it leaves.
+// networks counts the streams of client networks. It is safe for concurrent use.
+type networks struct {
+	mu   sync.Mutex
+	held map[string]int // none that holds nothing
+}
+
+// take takes a place and reports whether there was one. The network "" has no bound of its own.
+func (n *networks) take(network string) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if network == "" {
+		return true
+	}
+	if n.held[network] >= mostOfGuest {
+		return false
+	}
+	n.held[network]++
+	return true
+}
+
+// give gives the place back.
+func (n *networks) give(network string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.held[network]--; n.held[network] <= 0 {
+		delete(n.held, network)
+	}
+}
+
+// send writes a part of a stream and sees that it leaves. The deadline ends with it: over HTTP/2 it would reset a stream that has no
+// news (net/http resets at the deadline, also when nothing is being written).
 func send(w io.Writer, control *http.ResponseController, part string) error {
 	if err := control.SetWriteDeadline(time.Now().Add(sendWithin)); err != nil {
 		return err
 	}
+	defer control.SetWriteDeadline(time.Time{}) //nolint:errcheck // the one before was taken
 	if _, err := io.WriteString(w, part); err != nil {
 		return err
 	}

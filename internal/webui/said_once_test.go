@@ -63,3 +63,25 @@ func TestHeadOfAStreamEnds(t *testing.T) {
 		t.Errorf("%d %v (%v)", w.Code, w.Header(), ctx.Err())
 	}
 }
+
+// One client without a session leaves places for others.
+func TestStreamsOfOneGuestAreBounded(t *testing.T) {
+	t.Parallel()
+	n := networks{held: make(map[string]int)}
+	for range mostOfGuest {
+		if !n.take("192.0.2.1") || !n.take("") {
+			t.Fatal("no place for a stream")
+		}
+	}
+	if n.take("192.0.2.1") || !n.take("192.0.2.2") || !n.take("") {
+		t.Error("one network has no bound, or another one has none left")
+	}
+	for range mostOfGuest {
+		n.give("192.0.2.1")
+	}
+	n.give("192.0.2.2")
+	n.give("")
+	if len(n.held) != 0 {
+		t.Errorf("networks without a stream are kept: %v", n.held)
+	}
+}

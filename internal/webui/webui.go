@@ -25,6 +25,8 @@ type Options struct {
 	Version string           // shown at the foot of each page
 	Now     func() time.Time // time.Now
 	Log     *slog.Logger     // discards
+	// Network returns what counts as one client by a peer's address; empty for a peer that speaks for many. nil: it always does.
+	Network func(address string) string
 }
 
 // Site is the pages with the API behind them. It is safe for concurrent use.
@@ -37,6 +39,7 @@ type Site struct {
 	screens   []screen
 	streams   chan struct{}   // one place for each open event stream of a session
 	guests    chan struct{}   // those of people without one: they take no place from administrators
+	guestsOf  networks        // the guests by client network
 	stopping  context.Context // ends with Stop: event streams would hold a graceful stop up
 	stop      context.CancelFunc
 	packers   sync.Pool // of *gzip.Writer: each holds a megabyte
@@ -53,7 +56,18 @@ func New(api http.Handler, o Options) (*Site, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	s := &Site{api: api, options: o, log: o.Log.With("component", "webui"), screens: table(), streams: make(chan struct{}, mostStreams), guests: make(chan struct{}, mostStreams)}
+	if o.Network == nil {
+		o.Network = func(string) string { return "" }
+	}
+	s := &Site{
+		api:      api,
+		options:  o,
+		log:      o.Log.With("component", "webui"),
+		screens:  table(),
+		streams:  make(chan struct{}, mostStreams),
+		guests:   make(chan struct{}, mostStreams),
+		guestsOf: networks{held: make(map[string]int)},
+	}
 	s.stopping, s.stop = context.WithCancel(context.Background())
 	var err, errTexts error
 	s.templates, err = parseTemplates(files)
