@@ -2,7 +2,10 @@ package httpapi
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"net/http"
+	"sync"
 	"time"
 )
 
@@ -28,36 +31,74 @@ func (s *server) started(w http.ResponseWriter, r *http.Request) error {
 	return answer(w, r, object{"status": "started"})
 }
 
-// ready answers GET /healthz/readyz: 200 while the database can be read and written, with the queue's state beside the recorded
-// fields. A queue in trouble never turns it to 503: logins are answered without it.
-func (s *server) ready(w http.ResponseWriter, r *http.Request) error {
-	var queue object
-	err := s.options.Check(r.Context())
-	if err == nil {
-		queue, err = s.queueHealth(r.Context())
+// waiting is what the database tells of mails that wait for a worker.
+type waiting struct {
+	mails  int
+	oldest time.Time
+}
+
+// probes are what readiness asks, each by itself: one that hangs delays no other.
+type probes struct {
+	reads   *probe[waiting]
+	check   *probe[struct{}] // of the database's reads and transactions
+	workers *probe[int]      // that the queue sees
+}
+
+func (s *server) newProbes() probes {
+	return probes{
+		reads: newProbe(func(ctx context.Context) (w waiting, err error) {
+			w.mails, w.oldest, err = s.Delivery.Waiting(ctx)
+			return w, err
+		}),
+		check: newProbe(func(ctx context.Context) (struct{}, error) {
+			return struct{}{}, s.options.Check(ctx)
+		}),
+		workers: newProbe(func(ctx context.Context) (int, error) {
+			if s.Queue == nil {
+				return 0, nil
+			}
+			seen, err := s.Queue.Workers(ctx)
+			return len(seen), err
+		}),
 	}
-	if err != nil {
+}
+
+// ready answers GET /healthz/readyz within 600 ms, whatever hangs: 200 while the database can be read and checked, with the queue's
+// state beside the recorded fields. A queue in trouble never turns it to 503: logins are answered without it.
+func (s *server) ready(w http.ResponseWriter, r *http.Request) error {
+	var found waiting
+	var workers int
+	var read, checked, queue error
+	var all sync.WaitGroup
+	all.Go(func() { found, read = s.probes.reads.get() })
+	all.Go(func() { _, checked = s.probes.check.get() })
+	all.Go(func() { workers, queue = s.probes.workers.get() })
+	all.Wait()
+	if err := errors.Join(named("read the database", read), named("use the database", checked)); err != nil {
 		s.log.Error("readiness check failed", "err", err)
 		return writeJSON(w, http.StatusServiceUnavailable, object{"id": 1, "jsonrpc": "2.0", "time": epoch(callOf(r).begun),
 			"result": object{"status": false, "value": object{"hsm": "OK", "status": "not ready"}}})
 	}
-	return answer(w, r, object{"hsm": "OK", "status": "ready", "queue": queue})
+	return answer(w, r, object{"hsm": "OK", "status": "ready", "queue": s.queueHealth(found, workers, queue)})
+}
+
+// named says what failed; nil stays nil.
+func named(what string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%s: %w", what, err)
 }
 
 // queueHealth returns {state: off, ok or degraded, waiting: mails that wait for a worker, workers: that were seen}.
-func (s *server) queueHealth(ctx context.Context) (object, error) {
-	waiting, oldest, err := s.Delivery.Waiting(ctx)
-	if err != nil {
-		return nil, err
-	}
-	if s.Queue == nil {
-		return object{"state": "off", "waiting": waiting, "workers": 0}, nil
-	}
+func (s *server) queueHealth(found waiting, workers int, err error) object {
 	state := "ok"
-	workers, err := s.Queue.Workers(ctx)
-	late := waiting > 0 && s.options.Now().Sub(oldest) > stale
-	if err != nil || late || (waiting > 0 && len(workers) == 0) {
+	late := found.mails > 0 && s.options.Now().Sub(found.oldest) > stale
+	switch {
+	case s.Queue == nil:
+		state = "off"
+	case err != nil || late || found.mails > 0 && workers == 0:
 		state = "degraded"
 	}
-	return object{"state": state, "waiting": waiting, "workers": len(workers)}, nil
+	return object{"state": state, "waiting": found.mails, "workers": workers}
 }

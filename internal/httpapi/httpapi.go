@@ -75,6 +75,7 @@ type server struct {
 	figures   *shared[delivery.Statistics]
 	lists     *shared[delivery.Page]
 
+	probes      probes
 	largeBodies chan struct{} // a value for each request with one
 	complained  atomic.Int64  // the second in which a lost audit row was last told
 	unreadable  unreadable    // proxies whose claims cannot be read
@@ -104,6 +105,7 @@ func New(d Deps, o Options) http.Handler {
 		lists:       newShared[delivery.Page](o.Now),
 		largeBodies: make(chan struct{}, mostLarge),
 	}
+	s.probes = s.newProbes()
 	s.routes = s.table()
 	return s.mux()
 }
