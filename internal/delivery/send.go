@@ -119,8 +119,29 @@ func (h *handling) look(ctx context.Context) (d row, ready bool, err error) {
 	case d.state == Deferred && now.Before(d.nextTry) && d.nextTry.Sub(now) <= longestDelay(d.attempts):
 		h.later(d.nextTry)
 		return d, false, nil
+	case h.givesWay(d, now):
+		h.later(now.Add(giveWayFor))
+		return d, false, nil
 	}
 	return d, true, nil
+}
+
+const (
+	giveWayFor   = time.Second      // how long a message gives way to younger ones
+	giveWayMost  = 30 * time.Second // after so long without a worker it does, or after a sixth of its life
+	giveWayUntil = 2 * time.Second  // before its end it does not: it may be its last try
+)
+
+// givesWay reports whether a message waits for a worker for so long that there are more messages than can be sent. Then the oldest ones
+// would be sent first and each message would arrive near its end. Those that wait too long are due again a moment later, behind younger
+// ones, so that as many are sent, and most of them early. Without such a backlog the moment is all that it costs. A job that was taken
+// back from a dead worker has waited for another reason.
+func (h *handling) givesWay(d row, now time.Time) bool {
+	if h.claim == nil || h.claim.RunAt.IsZero() || h.claim.Crashes > 0 {
+		return false
+	}
+	most := min(giveWayMost, d.notAfter.Sub(d.created)/6)
+	return now.Sub(h.claim.RunAt) > most && d.notAfter.Sub(now) > giveWayUntil
 }
 
 // only is step for who has nothing to do with whether it was written.
