@@ -55,7 +55,7 @@ soak: ## kill worker, server and Redis with -9 a hundred times while logins come
 	OTPOST_SOAK=100 go test -count=1 -v -timeout 20m -parallel 2 -run TestLoginsGoOnWithoutRedis ./test
 	OTPOST_SOAK=50 go test -count=1 -v -timeout 20m -run TestStopLoop ./test
 
-model: ## search the delivery protocol's model at its large bounds (test/model; some minutes, 3 GiB of memory)
+model: ## search the delivery protocol's model at its large bounds (test/model; two minutes, 2 GiB of memory)
 	OTPOST_SOAK=1 go test -count=1 -v -timeout 60m -run TestTheProtocolHolds ./test/model
 
 stress: ## run the whole suite RUNS times (20) while four busy loops take the processors (hours)

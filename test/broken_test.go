@@ -171,7 +171,7 @@ func TestReportOfATestMailThatWasTaken(t *testing.T) {
 	for _, p := range r.Attempts[0].Phases {
 		phases = append(phases, p.Phase)
 	}
-	if got := strings.Join(phases, " "); got != "connect ehlo mail rcpt data data reply" {
+	if got := strings.Join(phases, " "); got != "connect greeting ehlo mail rcpt data data reply" {
 		t.Errorf("phases %s", got)
 	}
 	code, p := e2e.Run(t, w.Otpost("queue", "show", "--config", w.Config, r.ID))

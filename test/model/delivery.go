@@ -54,6 +54,9 @@ const (
 	release
 )
 
+// mostSilent is how many dots without a reply a message gets. The program's bound is one more (delivery/states.go).
+const mostSilent = 2
+
 // most is how many messages a State has room for.
 const most = 2
 
@@ -62,7 +65,7 @@ type row struct {
 	state, epoch, owner uint8
 	due                 bool     // deferred: next_try has come
 	until               bool     // sending: own_until has not passed
-	unsure              bool     // an earlier dot had no reply
+	silent              uint8    // dots without a reply, up to mostSilent
 	challenge           [2]uint8 // 0 none, 1 open, 2 answered
 }
 
@@ -247,7 +250,7 @@ func (m *model) bump(r *row) {
 // end writes a final state into a row.
 func (m *model) end(s *State, d, state uint8) {
 	r := &s.rows[d]
-	if m.rules.Unsure && r.unsure && state != accepted {
+	if m.rules.Unsure && r.silent > 0 && state != accepted {
 		state = unknown
 	}
 	r.state, r.until, r.due, r.owner = state, false, false, 0

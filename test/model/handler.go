@@ -172,10 +172,10 @@ func (m *model) takeOver(s *State, i int) {
 		m.add(s, n, work, 3, "h%d: its lease has lapsed, leaves m%d", i, d)
 		return
 	}
-	r.unsure = true
+	r.silent = min(r.silent+1, mostSilent)
 	m.bump(r)
 	h.epoch = r.epoch
-	if m.retryUnsure && !n.over && h.verdict != poisoned {
+	if m.retryUnsure && !n.over && h.verdict != poisoned && !m.exhausted(r) {
 		r.state, r.due, r.until = deferred, true, false
 		h.phase = atMail
 	} else {
@@ -184,6 +184,9 @@ func (m *model) takeOver(s *State, i int) {
 	}
 	m.add(s, n, work, 14, "h%d: finds a dot of m%d without outcome -> %s", i, d, stateNames[n.rows[d].state])
 }
+
+// exhausted reports whether a message has had as many dots without a reply as it may have.
+func (m *model) exhausted(r *row) bool { return m.rules.Bound && r.silent >= mostSilent }
 
 // mail: the last look before MAIL, and what may end the attempt before its dot.
 func (m *model) mail(s *State, i int) {
@@ -248,6 +251,9 @@ func (m *model) commitDot(s *State, i int) {
 	default:
 		if !wanted(r) {
 			broken = "I8 a dot is committed for a message that no challenge waits for"
+		}
+		if r.silent >= mostSilent {
+			broken = "I10 one more dot after as many without a reply as a message may have"
 		}
 		if !final(r.state) {
 			event = 4

@@ -104,6 +104,7 @@ func TestEachRuleIsNeeded(t *testing.T) {
 		{"OwnWorker", "embedded: beats stall, one process", "I3"},
 		{"Gap", "embedded: clock steps forward", "I3"},
 		{"FarLease", "embedded: clock set back", "L1"},
+		{"Bound", "embedded: no replies", "I10"},
 		{"EndJob", "embedded: kills and 4xx", "I9"},
 	}
 	needed := map[string]bool{}

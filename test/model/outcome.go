@@ -36,7 +36,7 @@ func (m *model) outcome(s *State, i int) {
 	case reply554, early554:
 		m.endWith(&n, i, failed)
 	case noReply:
-		r.unsure = true
+		r.silent = min(r.silent+1, mostSilent)
 		m.again(&n, i, unknown)
 	default:
 		m.again(&n, i, expired)
@@ -55,7 +55,7 @@ func (m *model) endWith(n *State, i int, state uint8) {
 func (m *model) again(n *State, i int, otherwise uint8) {
 	h := &n.handlers[i]
 	r := &n.rows[h.message]
-	if n.over || !m.retryUnsure && r.unsure {
+	if n.over || !m.retryUnsure && r.silent > 0 || m.exhausted(r) {
 		m.endWith(n, i, otherwise)
 		return
 	}

@@ -13,6 +13,7 @@ import "slices"
 //	I7 the state is true
 //	I8 a dot is committed only while a challenge waits
 //	I9 a final row has no job in the embedded queue
+//	I10 a message gets a bounded number of dots without a reply
 //	L1 each row can always become final without faults
 //	L2 a valid, wanted message can still be sent before its end
 //	L3 the same without a claim: the relay alone ends what is over

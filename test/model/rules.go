@@ -18,11 +18,12 @@ type Rules struct {
 	OwnWorker    bool // a process does not sweep its own living worker
 	Gap          bool // a gap of all sweeps leaves lapsed leases alone for one lease
 	FarLease     bool // a lease further ahead than a lease can be counts as free
+	Bound        bool // a message gets a bounded number of dots without a reply
 	EndJob       bool // the transaction that ends a row ends its embedded job
 }
 
 func allRules() Rules {
-	return Rules{true, true, true, true, true, true, true, true, true, true, true, true, true, true, true, true, true}
+	return Rules{true, true, true, true, true, true, true, true, true, true, true, true, true, true, true, true, true, true}
 }
 
 // never is a number of crashes that no job reaches.
@@ -58,6 +59,7 @@ func configs() []Config {
 		redis("clock set back", Budget{back: 1, kill: 1, ambiguous: 1, temporary: 1, total: 3}),
 		with(redis("two messages", Budget{loss: 1, kill: 1, total: 1}), func(c *Config) { c.messages = 2 }),
 		embedded("kills and 4xx", Budget{kill: 3, temporary: 1, noReply: 1, total: 3}),
+		embedded("no replies", Budget{kill: 2, noReply: 3, temporary: 1, total: 3}),
 		embedded("pauses", Budget{pause: 2, kill: 1, temporary: 1, total: 2}),
 		embedded("power cuts", Budget{power: 2, temporary: 1, answer: 1, total: 2}),
 		with(embedded("power cuts, unsure is not retried", Budget{power: 1, kill: 1, temporary: 1, total: 2}),
