@@ -143,7 +143,7 @@ func (r *rig) close() {
 func openRig(t *testing.T, script ...attempt) *rig {
 	t.Helper()
 	c := storetest.NewClock()
-	db, err := store.Open(t.Context(), store.Options{Path: filepath.Join(t.TempDir(), "otpost.db"), Migrate: true, Now: c.Now})
+	db, err := store.Open(t.Context(), store.Options{Path: filepath.Join(t.TempDir(), "otpost.db"), Migrate: true, Now: c.Now, Prepared: storetest.Record()})
 	if err != nil {
 		t.Fatal(err)
 	}

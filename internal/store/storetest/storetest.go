@@ -18,7 +18,7 @@ func Open(t testing.TB, now func() time.Time) *store.DB {
 // OpenAt is Open for a file that is there or is made.
 func OpenAt(t testing.TB, path string, now func() time.Time) *store.DB {
 	t.Helper()
-	db, err := store.Open(t.Context(), store.Options{Path: path, Migrate: true, Now: now})
+	db, err := store.Open(t.Context(), store.Options{Path: path, Migrate: true, Now: now, Prepared: Record()})
 	if err != nil {
 		t.Fatal(err)
 	}
