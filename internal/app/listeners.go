@@ -13,8 +13,8 @@ import (
 	"otpost/internal/store"
 )
 
-// A server says in the table listener where it answers, so that the dialers of all processes that share the database refuse it: a
-// test mail to our own listener would let REST talk to REST, whichever process sends it.
+// A server says in the table listener where it answers, so that the dialers of all processes that share the database
+// refuse it: a test mail to our own listener would let REST talk to REST, whichever process sends it.
 const (
 	listenerLease = time.Minute     // how long the listener of a server that died stays refused
 	listenerBeat  = 5 * time.Second // how often it is said again
@@ -27,8 +27,8 @@ type listening struct {
 	at     net.Addr
 }
 
-// announce says where a door is, before anything comes in by it. A database that takes nothing just now stops no start: keep
-// says it again.
+// announce says where a door is, before anything comes in by it. A database that takes nothing just now stops no
+// start: keep says it again.
 func (a *App) announce(ctx context.Context, at net.Addr) *listening {
 	l := &listening{app: a, holder: uuid.NewString(), at: at}
 	l.say(ctx)
@@ -69,7 +69,8 @@ func (l *listening) write(ctx context.Context) error {
 	}
 	now := l.app.db.Now()
 	return l.app.db.WriteLight(ctx, func(tx *store.Tx) error {
-		tx.Put(`DELETE FROM listener WHERE expires_ms <= $1`, store.Millis(now))
+		tx.Put(`DELETE FROM listener WHERE expires_ms <= $1 OR expires_ms > $2`,
+			store.Millis(now), store.Millis(now.Add(listenerLease)))
 		for _, at := range reach {
 			tx.Put(`INSERT INTO listener (address, holder, expires_ms) VALUES ($1, $2, $3)
 				ON CONFLICT (address, holder) DO UPDATE SET expires_ms = excluded.expires_ms`,
@@ -79,9 +80,10 @@ func (l *listening) write(ctx context.Context) error {
 	})
 }
 
-// listeners returns where the servers of this database answer, for dial.Options.
+// listeners returns where the servers of this database answer, for dial.Options. A row that ends later than it can was
+// written before the clock was set back: a server that lives writes it anew.
 func (a *App) listeners(ctx context.Context) (all []netip.AddrPort, err error) {
-	now := store.Millis(a.db.Now())
+	now := a.db.Now()
 	err = a.db.Read(ctx, func(r store.Reader) error {
 		return r.Query(func(scan store.Scan) error {
 			var text string
@@ -94,7 +96,8 @@ func (a *App) listeners(ctx context.Context) (all []netip.AddrPort, err error) {
 			}
 			all = append(all, at)
 			return nil
-		}, `SELECT DISTINCT address FROM listener WHERE expires_ms > $1`, now)
+		}, `SELECT DISTINCT address FROM listener WHERE expires_ms > $1 AND expires_ms <= $2`,
+			store.Millis(now), store.Millis(now.Add(listenerLease)))
 	})
 	return all, err
 }

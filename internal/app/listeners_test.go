@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"testing"
+	"time"
 
 	"otpost/internal/dial"
 	"otpost/internal/store"
@@ -53,6 +54,14 @@ func TestListenerOfAServerIsRefusedByOtherProcessesWhileItServes(t *testing.T) {
 	said.say(t.Context())
 	if err := dials(t, worker, l.Addr()); !errors.Is(err, dial.ErrRefused) {
 		t.Errorf("after it was said again: %v, want ErrRefused", err)
+	}
+	clock.Advance(-time.Hour) // the clock is set back, and the server was killed
+	if err := dials(t, worker, l.Addr()); err != nil {
+		t.Errorf("after the clock was set back: %v", err)
+	}
+	said.say(t.Context()) // it was not
+	if err := dials(t, worker, l.Addr()); !errors.Is(err, dial.ErrRefused) {
+		t.Errorf("after it was said again by the new time: %v, want ErrRefused", err)
 	}
 	gone, end := context.WithCancel(t.Context())
 	end()

@@ -29,9 +29,9 @@ type refusals struct {
 // refused counts the requests of one network.
 type refused struct{ written, left int }
 
-// Refused records the entry of a refused request whose client has not proved who it is: anybody can send any number of them. In each
-// minute it writes a bounded number of rows for a network and for all together; the rest is counted, and one row for each network says
-// how many were left out. written reports whether the entry was within the bounds.
+// Refused records the entry of a refused request whose client has not proved who it is: anybody can send any number of
+// them. In each minute it writes a bounded number of rows for a network and for all together; the rest is counted, and
+// one row for each network says how many were left out. written reports whether the entry was within the bounds.
 func (j *Journal) Refused(ctx context.Context, network string, e Entry) (written bool, err error) {
 	written, over := j.refusals.take(j.db.Now(), network)
 	err = j.recordAll(ctx, over)
@@ -86,8 +86,8 @@ func (r *refusals) over(now time.Time) []Entry {
 	return r.end(now)
 }
 
-// end ends the window, if it is over, and returns an entry for each network of which requests were left out. A window that began
-// after now began before the clock was set back: it is over.
+// end ends the window, if it is over, and returns an entry for each network of which requests were left out. A window
+// that began after now began before the clock was set back: it is over.
 func (r *refusals) end(now time.Time) (entries []Entry) {
 	if age := now.Sub(r.begun); r.networks == nil || age >= 0 && age < refusalWindow {
 		return nil

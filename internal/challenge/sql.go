@@ -103,8 +103,9 @@ func EndSerial(tx *store.Tx, now time.Time, serial string) ([]uuid.UUID, error) 
 // It is called before the new one is written. Expired ones do not count and are left alone. One that was made later than now was
 // made before the clock was set back: it is older than all others.
 func Supersede(tx *store.Tx, now time.Time, serial string, keep int) ([]uuid.UUID, error) {
-	return end(tx, now, Ended, `serial = $3 AND id NOT IN (SELECT id FROM challenge WHERE serial = $3 AND state = 0
-		AND valid_until_ms > $2 ORDER BY CASE WHEN created_ms > $2 THEN 0 ELSE created_ms END DESC, id DESC LIMIT $4) AND valid_until_ms > $2`, serial, keep)
+	return end(tx, now, Ended, `serial = $3 AND valid_until_ms > $2 AND id NOT IN (SELECT id FROM challenge
+		WHERE serial = $3 AND state = 0 AND valid_until_ms > $2
+		ORDER BY CASE WHEN created_ms > $2 THEN 0 ELSE created_ms END DESC, id DESC LIMIT $4)`, serial, keep)
 }
 
 // end moves all waiting challenges that meet a condition on $3.. to a state.
@@ -150,8 +151,10 @@ func PruneAll(ctx context.Context, db *store.DB) error {
 func Prune(tx *store.Tx, now time.Time) (more bool, err error) {
 	before := store.Millis(now.Add(-Kept))
 	for _, query := range []string{
-		`DELETE FROM challenge WHERE id IN (SELECT id FROM challenge WHERE valid_until_ms < $1 ORDER BY valid_until_ms LIMIT $2) RETURNING 1`,
-		`DELETE FROM challenge WHERE id IN (SELECT id FROM challenge WHERE state <> 0 AND ended_ms < $1 ORDER BY ended_ms LIMIT $2) RETURNING 1`,
+		`DELETE FROM challenge WHERE id IN
+			(SELECT id FROM challenge WHERE valid_until_ms < $1 ORDER BY valid_until_ms LIMIT $2) RETURNING 1`,
+		`DELETE FROM challenge WHERE id IN
+			(SELECT id FROM challenge WHERE state <> 0 AND ended_ms < $1 ORDER BY ended_ms LIMIT $2) RETURNING 1`,
 	} {
 		n := 0
 		if err := tx.Query(func(store.Scan) error { n++; return nil }, query, before, pruneBatch); err != nil {

@@ -26,8 +26,8 @@ func (d *definitions) Server(ctx context.Context, identifier string) (mail.Serve
 	return found, errors.Join(err, d.err)
 }
 
-// What keeps otpost from asking a mail server is told by its cause, in the request as by a worker: with a reason, on an attempt and in
-// one line of the log.
+// What keeps otpost from asking a mail server is told by its cause, in the request as by a worker: with a reason, on
+// an attempt and in one line of the log.
 func TestErrorBeforeTheConnectionIsToldByItsCause(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {

@@ -15,8 +15,9 @@ import (
 // clockSlack is how far a stored time may lie ahead before it says that the clock was set back.
 const clockSlack = time.Second
 
-// followClock sets the times of waiting rows that lie further ahead than they can: the clock was set back since they were
-// written. The next try is now, and a dot's owner has as long as if it began now. The end of a message stays what it is.
+// followClock sets the times of waiting rows that lie further ahead than they can: the clock was set back since they
+// were written. The next try is now, and a dot's owner has as long as if it began now. The end of a message stays what
+// it is.
 func (r *relay) followClock(ctx context.Context) error {
 	now := r.DB.Now()
 	var newest time.Time
@@ -38,8 +39,8 @@ func (r *relay) followClock(ctx context.Context) error {
 	return r.hastenAll(ctx, ids)
 }
 
-// bringBack sets the times of a batch of rows and makes their jobs due in a queue inside the database. The epoch stays: what a
-// handling of the row has begun it may end.
+// bringBack sets the times of a batch of rows and makes their jobs due in a queue inside the database. The epoch
+// stays: what a handling of the row has begun it may end.
 func (r *relay) bringBack(ctx context.Context, now time.Time) (ids []uuid.UUID, err error) {
 	err = r.DB.Write(ctx, func(tx *store.Tx) error {
 		var all []uuid.UUID
@@ -70,7 +71,8 @@ func (r *relay) bringBack(ctx context.Context, now time.Time) (ids []uuid.UUID, 
 	return ids, nil
 }
 
-// hastenAll makes jobs due in a queue outside the database. A job that it does not reach is late, and its row is enqueued again.
+// hastenAll makes jobs due in a queue outside the database. A job that it does not reach is late, and its row is
+// enqueued again.
 func (r *relay) hastenAll(ctx context.Context, ids []uuid.UUID) error {
 	if _, inside := r.Driver.(queue.TxDriver); inside || r.Driver == nil {
 		return nil

@@ -12,7 +12,8 @@ import (
 	"otpost/internal/store"
 )
 
-// steps are the ways in which a clock is stepped: in one process, and between the end of one process and the start of the next.
+// steps are the ways in which a clock is stepped: in one process, and between the end of one process and the start of
+// the next.
 func steps(t *testing.T, test func(t *testing.T, r *rig, step func(d time.Duration) (round func()))) {
 	t.Helper()
 	for _, name := range []string{"in one process", "on a restart"} {
@@ -44,7 +45,8 @@ func TestRelayWorksAtOnceAfterTheClockWasSetBack(t *testing.T) {
 	})
 }
 
-// A message that waits for its next try is tried within seconds, not an hour later, whether or not the queue still has its job.
+// A message that waits for its next try is tried within seconds, not an hour later, whether or not the queue still has
+// its job.
 func TestWaitingMailIsTriedAfterTheClockWasSetBack(t *testing.T) {
 	t.Parallel()
 	for _, where := range []string{"inside", "outside"} {
@@ -97,7 +99,8 @@ func TestHandlingDoesNotWaitForATryFromBeforeTheClockWasSetBack(t *testing.T) {
 	r.wantState(ticket, delivery.Accepted)
 }
 
-// A dot whose owner may still wait for its reply is left to it for as long as if it began at the step, and not for an hour more.
+// A dot whose owner may still wait for its reply is left to it for as long as if it began at the step, and not for an
+// hour more.
 func TestDotOfALostWorkerIsTakenOverAfterTheClockWasSetBack(t *testing.T) {
 	t.Parallel()
 	steps(t, func(t *testing.T, r *rig, step func(time.Duration) func()) {
@@ -118,7 +121,8 @@ func TestDotOfALostWorkerIsTakenOverAfterTheClockWasSetBack(t *testing.T) {
 	})
 }
 
-// While the queue is away, a message from before the step is sent by the relay and does not wait for half of a life that lies ahead.
+// While the queue is away, a message from before the step is sent by the relay and does not wait for half of a life
+// that lies ahead.
 func TestRelaySendsWithoutTheQueueAfterTheClockWasSetBack(t *testing.T) {
 	t.Parallel()
 	steps(t, func(t *testing.T, r *rig, step func(time.Duration) func()) {

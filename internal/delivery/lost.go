@@ -18,24 +18,24 @@ type lost struct {
 	created, notAfter time.Time
 }
 
-// halfGone reports whether so much of its life is over that waiting for the queue could cost the rest. A row that was made
-// before the clock was set back counts as such: its age is not known.
+// halfGone reports whether so much of its life is over that waiting for the queue could cost the rest. A row that was
+// made before the clock was set back counts as such: its age is not known.
 func (l lost) halfGone(now time.Time) bool {
 	return passed(now, l.created, l.notAfter.Sub(l.created)/2)
 }
 
-// pass is where the relay stands in its pass over the waiting rows, in the order of their next try. A pass that has reached the
-// end goes on with the rows that become due, until the next one begins.
+// pass is where the relay stands in its pass over the waiting rows, in the order of their next try. A pass that has
+// reached the end goes on with the rows that become due, until the next one begins.
 type pass struct {
 	begun time.Time
 	after position // the last row that was looked at
 	ended bool     // there was no row behind it
 }
 
-// enqueueLost enqueues, if absent, every row that should be in a worker's hands by now. There is no mark "enqueued" to trust:
-// it would lie when the queue loses a job. A round looks at relayBatches x relayBatch rows at most, the next one goes on behind
-// them. What the queue does not take is sent here once half of its life is gone, and at once when the queue was switched off
-// while messages waited.
+// enqueueLost enqueues, if absent, every row that should be in a worker's hands by now. There is no mark "enqueued" to
+// trust: it would lie when the queue loses a job. A round looks at relayBatches x relayBatch rows at most, the next
+// one goes on behind them. What the queue does not take is sent here once half of its life is gone, and at once when
+// the queue was switched off while messages waited.
 func (r *relay) enqueueLost(ctx context.Context) error {
 	now := r.DB.Now()
 	if r.pass.ended && passed(now, r.pass.begun, relayAgain) {
@@ -52,7 +52,8 @@ func (r *relay) enqueueLost(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("find lost deliveries: %w", err)
 		}
-		if i == 0 && len(rows) == 0 && passed(now, r.missed, 2*relayAgain) { // a row that is not in the queue would have come back
+		// A row that is not in the queue would have come back.
+		if i == 0 && len(rows) == 0 && passed(now, r.missed, 2*relayAgain) {
 			r.askAgain(ctx)
 		}
 		more, err := r.enqueueAgain(ctx, within, rows)
@@ -63,8 +64,8 @@ func (r *relay) enqueueLost(ctx context.Context) error {
 	return nil
 }
 
-// nextLost looks at the next rows of the pass and returns those that a worker should have and, where the queue lies in the
-// database, has no job for.
+// nextLost looks at the next rows of the pass and returns those that a worker should have and, where the queue lies in
+// the database, has no job for.
 func (r *relay) nextLost(ctx context.Context, now time.Time) (rows []lost, err error) {
 	next := r.pass
 	err = r.DB.Read(ctx, func(rd store.Reader) error {
@@ -177,7 +178,8 @@ func (r *relay) back() {
 	}
 }
 
-// askAgain asks a queue that was away when there is no row by which to see it: nothing waits any more, or it is another's.
+// askAgain asks a queue that was away when there is no row by which to see it: nothing waits any more, or it is
+// another's.
 func (r *relay) askAgain(ctx context.Context) {
 	if r.missed.IsZero() || r.Driver == nil {
 		return

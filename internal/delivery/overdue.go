@@ -13,7 +13,7 @@ import (
 )
 
 const (
-	overdueBatch   = 100 // rows that end in one transaction: it takes the writer for some milliseconds, so that logins do not wait
+	overdueBatch   = 100 // rows that end in one transaction: it takes the writer for some milliseconds
 	overdueBatches = 20  // queries of one round, of relayBatch rows each: 10,000 rows end in about a second
 )
 
@@ -96,7 +96,8 @@ func (r *relay) endBatch(ctx context.Context, now time.Time, ids []uuid.UUID) er
 	return err
 }
 
-// endOf returns the end of a delivery whose time is over. over is false for one that another has changed since it was found.
+// endOf returns the end of a delivery whose time is over. over is false for one that another has changed since it was
+// found.
 func (r *relay) endOf(d row, now time.Time) (c change, over bool) {
 	switch {
 	case d.state.Final():

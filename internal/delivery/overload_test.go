@@ -12,8 +12,8 @@ import (
 	"otpost/internal/queue/queuetest"
 )
 
-// overload lets messages come for a time, one a second, while a worker sends at most one in each gap. It returns how old each message
-// was when it was sent.
+// overload lets messages come for a time, one a second, while a worker sends at most one in each gap. It returns how
+// old each message was when it was sent.
 func (r *rig) overload(lasting, gap time.Duration) (ages []time.Duration) {
 	r.t.Helper()
 	d := queuetest.NewMemory(r.db.Now)

@@ -19,8 +19,8 @@ const (
 	pruneBatches = 10          // transactions of one round: 2,500 rows a second keep up with as many mails
 )
 
-// prune deletes deliveries that ended longer than Options.Keep ago, the oldest first, with their attempts and waiters. What a
-// round leaves the next one deletes.
+// prune deletes deliveries that ended longer than Options.Keep ago, the oldest first, with their attempts and waiters.
+// What a round leaves the next one deletes.
 func (r *relay) prune(ctx context.Context) error {
 	now := r.DB.Now()
 	if r.Keep < 0 || !passed(now, r.pruned, pruneEvery) {

@@ -23,10 +23,10 @@ const (
 	relayHandlers = 64              // messages that the relay has in flight while the queue is out of reach
 )
 
-// Relay makes the rows true that no worker brings to their end: it expires what is over, gives up dots whose owner is gone, and
-// enqueues what the queue has lost. One process at a time does it, held by a row of the table lease; doing it twice would be
-// harmless. stand says whether this process should stand for it just now (a server leaves it to a worker while one lives).
-// It returns when ctx ends.
+// Relay makes the rows true that no worker brings to their end: it expires what is over, gives up dots whose owner is
+// gone, and enqueues what the queue has lost. One process at a time does it, held by a row of the table lease; doing
+// it twice would be harmless. stand says whether this process should stand for it just now (a server leaves it to a
+// worker while one lives). It returns when ctx ends.
 func (s *Service) Relay(ctx context.Context, stand func(context.Context) bool) error {
 	relay := newRelay(s, uuid.NewString())
 	defer relay.sending.Wait()
@@ -79,7 +79,8 @@ func (r *relay) round(ctx context.Context) error {
 	return errors.Join(r.followClock(ctx), r.endOverdue(ctx), r.enqueueLost(ctx), r.prune(ctx))
 }
 
-// hold takes or renews the lease. A lease that ends later than it can was taken before the clock was set back: it is free.
+// hold takes or renews the lease. A lease that ends later than it can was taken before the clock was set back: it is
+// free.
 func (r *relay) hold(ctx context.Context) (held bool, err error) {
 	now := r.DB.Now()
 	err = r.DB.WriteLight(ctx, func(tx *store.Tx) (err error) {
@@ -102,7 +103,8 @@ type position struct {
 	id uuid.UUID
 }
 
-// passed reports whether d has passed since a time. A time that lies ahead was noted before the clock was set back: it has.
+// passed reports whether d has passed since a time. A time that lies ahead was noted before the clock was set back: it
+// has.
 func passed(now, since time.Time, d time.Duration) bool {
 	age := now.Sub(since)
 	return age < 0 || age >= d

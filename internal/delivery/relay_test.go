@@ -99,8 +99,7 @@ func (r *rig) rounds(holder string) func() {
 	}
 }
 
-// fillOpen makes n queued deliveries, all made a second apart from one another by at most, with a waiter each and, where the
-// queue lies in the database, a job.
+// fillOpen makes n queued deliveries within a second, with a waiter each and, on request, a job in the embedded queue.
 func (r *rig) fillOpen(n int, jobs bool) {
 	r.t.Helper()
 	now := r.db.Now()
@@ -133,8 +132,8 @@ func (r *rig) number(query string, args ...any) (n int) {
 	return n
 }
 
-// A backlog that is longer than what a round looks at: the last row of it is found too, and a row whose job is there costs no
-// write.
+// A backlog that is longer than what a round looks at: the last row of it is found too, and a row whose job is there
+// costs no write.
 func TestRelayLooksAtEveryRowThatWaits(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)

@@ -20,12 +20,12 @@ type Sender interface {
 	Send(ctx context.Context, server mail.Server, m mail.Message) mail.Result
 }
 
-// handling is one go at a delivery, by a worker or by the request (once). It has a field for everything that its steps tell each
-// other.
+// handling is one go at a delivery, by a worker or by the request (once). It has a field for everything that its steps
+// tell each other.
 //
-// It begins with result = done. Whatever looks or writes (look, step) then says in result what becomes of the job: a final state
-// leaves it done, a waiting one makes it come back at its next try, a row that another has changed makes it come back soon. So
-// every way out of run may simply return, and only an error overrules result (Handle).
+// It begins with result = done. Whatever looks or writes (look, step) then says in result what becomes of the job: a
+// final state leaves it done, a waiting one makes it come back at its next try, a row that another has changed makes
+// it come back soon. So every way out of run may simply return, and only an error overrules result (Handle).
 type handling struct {
 	s     *Service
 	id    uuid.UUID
@@ -45,8 +45,8 @@ type handling struct {
 	result   queue.Result  // what becomes of the job
 }
 
-// Handle does what a claimed job asks for and returns what becomes of the job. fresh tells whether the worker's lease still
-// allows a new dot. ctx is ended by a stop that does not wait: before the dot the job then goes back untouched.
+// Handle does what a claimed job asks for and returns what becomes of the job. fresh tells whether the worker's lease
+// still allows a new dot. ctx is ended by a stop that does not wait: before the dot the job then goes back untouched.
 func (s *Service) Handle(ctx context.Context, c queue.Claimed, fresh func() bool) queue.Result {
 	h := &handling{s: s, id: c.ID, owner: c.Worker.String(), claim: &c, fresh: fresh, log: s.Queue}
 	h.result = queue.Result{ID: c.ID, Token: c.Token, Action: queue.Done, NotAfter: c.NotAfter}
@@ -61,8 +61,8 @@ func (s *Service) Handle(ctx context.Context, c queue.Claimed, fresh func() bool
 	return h.result
 }
 
-// interrupted logs that nothing could be said of a delivery: at once, and then once a minute for all, for a database that takes
-// nothing interrupts each of them each second.
+// interrupted logs that nothing could be said of a delivery: at once, and then once a minute for all, for a database
+// that takes nothing interrupts each of them each second.
 func (s *Service) interrupted(log *slog.Logger, id uuid.UUID, err error) {
 	if n, tell := s.interruptions.failed(s.DB.Now(), 1); tell {
 		log.Warn("delivery interrupted, tried again", "delivery", id, "interruptions", n, "err", err)
@@ -132,10 +132,10 @@ const (
 	giveWayUntil = 2 * time.Second  // before its end it does not: it may be its last try
 )
 
-// givesWay reports whether a message waits for a worker for so long that there are more messages than can be sent. Then the oldest ones
-// would be sent first and each message would arrive near its end. Those that wait too long are due again a moment later, behind younger
-// ones, so that as many are sent, and most of them early. Without such a backlog the moment is all that it costs. A job that was taken
-// back from a dead worker has waited for another reason.
+// givesWay reports whether a message waits for a worker for so long that there are more messages than can be sent.
+// Then the oldest ones would be sent first and each message would arrive near its end. Those that wait too long are
+// due again a moment later, behind younger ones, so that as many are sent, and most of them early. Without such a
+// backlog the moment is all that it costs. A job that was taken back from a dead worker has waited for another reason.
 func (h *handling) givesWay(d row, now time.Time) bool {
 	if h.claim == nil || h.claim.RunAt.IsZero() || h.claim.Crashes > 0 {
 		return false
@@ -150,8 +150,8 @@ func (h *handling) only(ctx context.Context, decide func(tx *store.Tx, d row) (c
 	return err
 }
 
-// tryTakeOver is row 14: the dot of another has no outcome. Where its owner may still write one, the job comes back later.
-// A delivery that was taken over is due at once: its job comes back, and the next handling sends.
+// tryTakeOver is row 14: the dot of another has no outcome. Where its owner may still write one, the job comes back
+// later. A delivery that was taken over is due at once: its job comes back, and the next handling sends.
 func (h *handling) tryTakeOver(ctx context.Context, d row, now time.Time) error {
 	if !h.mayTakeOver(d, now) {
 		h.later(earlier(d.ownUntil, now.Add(replyWait))) // later: the clock was set back
@@ -193,8 +193,8 @@ func (h *handling) later(at time.Time) {
 	h.result.Action, h.result.RunAt = queue.Retry, at
 }
 
-// letter opens the content and finds its server. A nil server means that the delivery is not sent by this handling, and what becomes
-// of it was written.
+// letter opens the content and finds its server. A nil server means that the delivery is not sent by this handling,
+// and what becomes of it was written.
 func (h *handling) letter(ctx context.Context, d row) (*mail.Server, mail.Message, error) {
 	h.begun = h.s.DB.Now()
 	c, err := h.s.open(d)
@@ -219,8 +219,8 @@ func (h *handling) letter(ctx context.Context, d row) (*mail.Server, mail.Messag
 	return &server, m, nil
 }
 
-// withoutServer writes an attempt that met no mail server, for its definition cannot be had. What lasts ends the delivery, and any other
-// error is tried again, as a server out of reach is.
+// withoutServer writes an attempt that met no mail server, for its definition cannot be had. What lasts ends the
+// delivery, and any other error is tried again, as a server out of reach is.
 func (h *handling) withoutServer(ctx context.Context, err error) error {
 	switch {
 	case errors.Is(err, store.ErrNotFound):

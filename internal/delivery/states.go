@@ -6,12 +6,12 @@ import (
 	"otpost/internal/store"
 )
 
-// This file is the table of docs/states.md: one function a row, from a delivery as it stands to what is written. Each is called
-// inside the transaction that writes; the guards (epoch, owner, lease) are the caller's (send.go, journal.go, relay.go).
-// Rows 1 and 2 create (outbox.go), row 3 reads (send.go), rows 17 and 18 change no delivery.
+// This file is the table of docs/states.md: one function a row, from a delivery as it stands to what is written. Each
+// is called inside the transaction that writes; the guards (epoch, owner, lease) are the caller's (send.go,
+// journal.go, relay.go). Rows 1 and 2 create (outbox.go), row 3 reads (send.go), rows 17 and 18 change no delivery.
 
-// unsureOr returns Unknown for a delivery of which a copy may be on its way, and s for any other: after an unsure attempt
-// only accepted or unknown may follow.
+// unsureOr returns Unknown for a delivery of which a copy may be on its way, and s for any other: after an unsure
+// attempt only accepted or unknown may follow.
 func unsureOr(d row, s State) State {
 	if d.unsure {
 		return Unknown
@@ -76,8 +76,8 @@ func expire(d row) change { return end(d, unsureOr(d, Expired), TooLate) }
 // interrupt is row 15 for a message that its request should have sent: the request ended without an outcome.
 func interrupt(d row) change { return end(d, unsureOr(d, Expired), Interrupted) }
 
-// deferBeforeDot is row 7: no connection, or 4xx before the dot. The attempt counts. One that its message's end has ended is
-// expired.
+// deferBeforeDot is row 7: no connection, or 4xx before the dot. The attempt counts. One that its message's end has
+// ended is expired.
 func (h *handling) deferBeforeDot(d row, now time.Time) change {
 	d.attempts++
 	if !now.Before(d.notAfter) {
@@ -104,11 +104,12 @@ func (h *handling) deferAfterDot(d row, now time.Time) change { return h.again(d
 // refuseAfterDot is row 11: 5xx to the dot.
 func refuseAfterDot(d row) change { return end(d, unsureOr(d, Failed), Refused) }
 
-// mostCopies is how many dots of a delivery may stay without a reply: a server that takes each message and closes the connection would
-// send the user one copy per try, until the code ends.
+// mostCopies is how many dots of a delivery may stay without a reply: a server that takes each message and closes the
+// connection would send the user one copy per try, until the code ends.
 const mostCopies = 3
 
-// noReply is row 12: the dot may have arrived, and so many copies with it. Codes are retried while life is left, mostCopies dots in all.
+// noReply is row 12: the dot may have arrived, and so many copies with it. Codes are retried while life is left,
+// mostCopies dots in all.
 func (h *handling) noReply(d row, now time.Time, copies int) change {
 	d.unsure = true
 	if copies >= mostCopies {

@@ -11,19 +11,19 @@ import (
 func (why Reason) advice() string {
 	switch why {
 	case NoSecret:
-		return "type the password at the SMTP server again and save it, or put the key file (PI_ENCFILE) back with which it was saved"
+		return "type the password at the SMTP server again and save it, or put its key file (PI_ENCFILE) back"
 	case NoRoute:
 		return "define the SMTP server again, or choose another one in email.identifier"
 	case Unreadable:
-		return "put the key file (PI_ENCFILE) back; messages that were made with another one are lost, and their users log in again"
+		return "put the key file (PI_ENCFILE) of this message back; without it the user starts a new login"
 	case Interrupted:
 		return "look at the lines before this one: the database or the SMTP server's definition could not be read or written"
 	}
 	return ""
 }
 
-// tell writes the one log line of an outcome: ERROR when the mail will not be sent, WARN when it is tried again, INFO when it
-// was accepted, its code was answered or nobody waits for it any more. Whoever wrote the state calls it.
+// tell writes the one log line of an outcome: ERROR when the mail will not be sent, WARN when it is tried again, INFO
+// when it was accepted, its code was answered or nobody waits for it any more. Whoever wrote the state calls it.
 func (s *Service) tell(log *slog.Logger, d row, c change, r mail.Result) {
 	level, message := slog.LevelError, "mail not sent"
 	switch c.state {

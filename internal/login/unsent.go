@@ -10,8 +10,8 @@ const (
 	mostUnsent  = 1000        // what is remembered for that
 )
 
-// warnUnsent logs why a token that should have challenged got no message: the user reads only that it could not be sent, and there is
-// no delivery to look at. The same of a token is logged once a minute.
+// warnUnsent logs why a token that should have challenged got no message: the user reads only that it could not be
+// sent, and there is no delivery to look at. The same of a token is logged once a minute.
 func (s *Service) warnUnsent(sub subject, serial, why string) {
 	if s.unsent.first(s.DB.Now(), serial+" "+why) {
 		s.Log.Warn("challenge not sent, there is no message", "user", sub.user.Login, "realm", sub.user.Realm, "serial", serial, "reason", why)
