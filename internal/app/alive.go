@@ -13,22 +13,30 @@ import (
 	"otpost/internal/store"
 )
 
-// pulseLost is when a worker that has not tried to renew its lease counts as hung: longer than a beat takes that waits for a
-// Redis which does not answer.
+// pulseLost is when a worker that has not tried to renew its lease counts as hung.
 const pulseLost = 15 * time.Second
 
-// pulse is when the workers of this process last tried to renew their lease.
+// pulse is when the workers of this process last tried to renew their lease, and whether a try is under way: how long the queue takes
+// to answer says nothing about the process.
 type pulse struct {
-	begun time.Time
-	last  atomic.Int64 // nanoseconds since begun, plus 1; 0: no worker has begun
+	begun  time.Time
+	last   atomic.Int64 // nanoseconds since begun, plus 1; 0: no worker has begun
+	trying atomic.Int64 // tries under way
 }
 
-func (p *pulse) beat() { p.last.Store(int64(time.Since(p.begun)) + 1) }
+// try makes a try to renew a lease.
+func (p *pulse) try(renew func() error) error {
+	p.trying.Add(1)
+	err := renew()
+	p.last.Store(int64(time.Since(p.begun)) + 1)
+	p.trying.Add(-1)
+	return err
+}
 
-// silence returns how long the workers have not tried; 0 without workers.
+// silence returns how long the workers have not tried; 0 without workers, and during a try.
 func (p *pulse) silence() time.Duration {
-	last := p.last.Load()
-	if last == 0 {
+	trying, last := p.trying.Load(), p.last.Load()
+	if last == 0 || trying > 0 {
 		return 0
 	}
 	return time.Since(p.begun) - time.Duration(last-1)
@@ -51,8 +59,7 @@ type beating struct {
 
 // Register implements queue.Driver.
 func (b beating) Register(ctx context.Context, w queue.Worker) error {
-	err := b.Driver.Register(ctx, w)
-	b.pulse.beat()
+	err := b.pulse.try(func() error { return b.Driver.Register(ctx, w) })
 	if err != nil && b.told != nil { // else the claim that follows tells
 		b.told(err)
 	}
@@ -61,9 +68,7 @@ func (b beating) Register(ctx context.Context, w queue.Worker) error {
 
 // Beat implements queue.Driver.
 func (b beating) Beat(ctx context.Context, worker uuid.UUID) error {
-	err := b.Driver.Beat(ctx, worker)
-	b.pulse.beat()
-	return err
+	return b.pulse.try(func() error { return b.Driver.Beat(ctx, worker) })
 }
 
 // Claim implements queue.Driver.

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"sync"
+	"time"
 
 	"github.com/redis/rueidis"
 
@@ -37,7 +39,7 @@ return bad
 func (d *Driver) check(client rueidis.Client) error {
 	ctx, cancel := context.WithTimeout(context.Background(), d.target.callTime)
 	defer cancel()
-	if err := d.checkVersion(ctx, client); err != nil {
+	if err := d.checkServer(ctx, client); err != nil {
 		return err
 	}
 	if err := d.checkPassword(ctx, client); err != nil {
@@ -52,10 +54,58 @@ func (d *Driver) check(client rueidis.Client) error {
 		kind, _ := answer[1].ToString()
 		return d.refuse("the key %s is a %s of somebody else: remove it, or choose another PI_JOB_QUEUE_NAME", key, kind)
 	}
-	if err := d.checkMemory(ctx, client); err != nil {
+	return d.bind(ctx, client, d.line.owner())
+}
+
+// checkServer reads what may change while a connection stands: version and role, clock, and the settings of the memory.
+func (d *Driver) checkServer(ctx context.Context, client rueidis.Client) error {
+	if err := d.checkVersion(ctx, client); err != nil {
 		return err
 	}
-	return d.bind(ctx, client, d.line.owner())
+	if err := d.checkClock(ctx, client); err != nil {
+		return err
+	}
+	return d.checkMemory(ctx, client)
+}
+
+// mostApart is how far the clocks of Redis' host and of this one may lie apart without a warning.
+const mostApart = time.Second
+
+// checkClock warns when the clocks lie apart. The queue does not compare them; logs of the two hosts, and administrators, do.
+func (d *Driver) checkClock(ctx context.Context, client rueidis.Client) error {
+	asked := d.now()
+	answer, err := client.Do(ctx, client.B().Time().Build()).AsIntSlice()
+	if _, told := rueidis.IsRedisErr(err); told || err == nil && len(answer) != 2 {
+		return nil
+	}
+	if err != nil {
+		return d.explain(err)
+	}
+	answered := d.now()
+	ahead := time.Unix(answer[0], 1_000*answer[1]).Sub(asked.Add(answered.Sub(asked) / 2))
+	apart := ahead.Abs() > mostApart+answered.Sub(asked)/2
+	d.warn(apart, "clocks of redis and of this host differ: no job is late for that, set them by one source", "redis_ahead", ahead.Round(time.Millisecond))
+	return nil
+}
+
+// warnings are what was found wrong with the server and logged.
+type warnings struct {
+	mu   sync.Mutex
+	told map[string]bool
+}
+
+// warn logs what was found, once until a later check does not find it.
+func (d *Driver) warn(found bool, text string, args ...any) {
+	w := &d.warnings
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if found && !w.told[text] {
+		d.log.Warn(text, args...)
+	}
+	if w.told == nil {
+		w.told = make(map[string]bool)
+	}
+	w.told[text] = found
 }
 
 // refuse makes an error with the address; it is a refusal unless it says ErrAway.
@@ -80,7 +130,7 @@ func (d *Driver) checkVersion(ctx context.Context, client rueidis.Client) error 
 		if strings.Contains(reply.Error(), "unknown command") {
 			return d.refuse("it is older than 6.2, which the queue needs")
 		}
-		d.log.Warn("version of redis cannot be read", "err", reply.Error())
+		d.warn(true, "version of redis cannot be read", "err", reply.Error())
 		return nil
 	}
 	if err != nil {
@@ -100,7 +150,7 @@ func (d *Driver) checkVersion(ctx context.Context, client rueidis.Client) error 
 	case said("mode") == "sentinel":
 		return d.refuse("it is a Sentinel, which comes later: name the Redis itself")
 	case said("role") != "" && said("role") != "master":
-		return d.refuse("%w: it is a replica, and the queue writes: name the master", ErrAway)
+		return d.refuse("%w: %w", ErrAway, errRole)
 	}
 	return nil
 }
@@ -127,7 +177,7 @@ func (d *Driver) checkMemory(ctx context.Context, client rueidis.Client) error {
 	policy, err := ask("maxmemory-policy")
 	switch _, told := rueidis.IsRedisErr(err); {
 	case told, err == nil && policy == "":
-		d.log.Warn("redis does not tell its configuration: see to it that maxmemory-policy is noeviction, and appendonly yes")
+		d.warn(true, "redis does not tell its configuration: see to it that maxmemory-policy is noeviction, and appendonly yes")
 		return nil
 	case err != nil:
 		return d.explain(err)
@@ -138,8 +188,8 @@ func (d *Driver) checkMemory(ctx context.Context, client rueidis.Client) error {
 	if err != nil {
 		return d.explain(err)
 	}
-	if save, err := ask("save"); err == nil && appendOnly != "yes" {
-		d.log.Warn("redis keeps no append-only file: what was queued last is forgotten when it stops, and comes later from the database", "save", save)
+	if save, err := ask("save"); err == nil {
+		d.warn(appendOnly != "yes", "redis keeps no append-only file: what was queued last is forgotten when it stops, and comes later from the database", "save", save)
 	}
 	return nil
 }

@@ -20,18 +20,25 @@ var (
 	// errConnection says that a connection was lost or could not be made; what was sent may have been done.
 	errConnection = errors.New("no connection")
 	errClosed     = errors.New("the queue is closed")
+	// errRole says that what answers is no master (any more): another connection to the same address may find the new one.
+	errRole = errors.New("it is a replica, and the queue writes: name the master")
 	// errType says that a key of the queue's is somebody else's.
 	errType = errors.New("a key of another type than the queue's")
 )
 
-// dialAgain is how long the error of a connection that could not be made counts for others, so that not each of many callers
-// knocks by itself.
-const dialAgain = 100 * time.Millisecond
+const (
+	// dialAgain is how long a failed dial is cached, so that concurrent callers do not all redial.
+	dialAgain = 100 * time.Millisecond
+	// checkEvery is how often the role and the settings of a connected server are read again: both may change at run time.
+	checkEvery = 10 * time.Second
+)
 
 // line is the way to Redis: it is made by the first call that needs it, and rueidis makes its connections again after that.
 type line struct {
 	mu       sync.Mutex
 	client   rueidis.Client // nil: not yet
+	checked  time.Time      // when the client was last checked
+	checking bool           // and it is being checked again, beside the calls
 	doubted  bool           // check again: what answers after a lost connection may be another Redis, and a key may be somebody else's
 	closed   bool
 	ended    chan struct{} // closed by close
@@ -65,6 +72,11 @@ func (d *Driver) client(ctx context.Context) (rueidis.Client, error) {
 		return nil, errClosed
 	case l.client != nil && !l.doubted:
 		defer l.mu.Unlock()
+		if !l.checking && time.Since(l.checked) >= checkEvery {
+			l.checking = true
+			client := l.client
+			l.dials.Go(func() { d.recheck(client) })
+		}
 		return l.client, nil
 	case l.attempt == nil && time.Since(l.failedAt) < dialAgain:
 		defer l.mu.Unlock()
@@ -108,9 +120,12 @@ func (d *Driver) connect(a *attempt) {
 		err = errClosed
 	}
 	if err == nil {
-		a.client, l.client, l.doubted = client, client, false
+		a.client, l.client, l.doubted, l.checked = client, client, false, time.Now()
 	} else {
 		a.err = err
+		if errors.Is(err, errRole) && !fresh {
+			d.forget(client)
+		}
 		if fresh {
 			l.failed, l.failedAt = err, time.Now()
 		}
@@ -120,6 +135,45 @@ func (d *Driver) connect(a *attempt) {
 	}
 	l.attempt = nil
 	close(a.done)
+}
+
+// recheck reads the role and the settings of a connected server again, beside the calls. What is wrong with them the next call says.
+func (d *Driver) recheck(client rueidis.Client) {
+	ctx, cancel := context.WithTimeout(context.Background(), d.target.callTime)
+	defer cancel()
+	err := d.checkServer(ctx, client)
+	l := &d.line
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.checking, l.checked = false, time.Now()
+	switch {
+	case err == nil || l.client != client:
+	case errors.Is(err, errRole):
+		d.forget(client)
+	default:
+		l.doubted = true
+	}
+}
+
+// drop gives a client up, with the connection that blocks, so that the next call dials the address again: what is there may be
+// another server than the one that these connections have reached.
+func (d *Driver) drop(client rueidis.Client) {
+	d.line.mu.Lock()
+	defer d.line.mu.Unlock()
+	d.forget(client)
+}
+
+// forget is drop for a caller that holds the lock of the line.
+func (d *Driver) forget(client rueidis.Client) {
+	l := &d.line
+	if l.client != client || l.closed {
+		return
+	}
+	l.client, l.doubted = nil, false
+	l.dials.Go(func() { // closing waits for a server that does not answer
+		d.bell.hangUp()
+		client.Close()
+	})
 }
 
 // doubt makes the next call check the server anew.
@@ -242,9 +296,9 @@ func (d *Driver) explainReply(reply string) error {
 		return d.refuse("it is part of a cluster, which comes later: use a Redis of its own")
 	case code == "OOM" || has("OOM command"):
 		return d.refuse("%w: it is full and takes no new jobs (maxmemory)", ErrAway)
-	case code == "READONLY" || has("READONLY"):
-		return d.refuse("%w: it is a replica, and the queue writes: name the master", ErrAway)
-	case code == "LOADING", code == "BUSY", code == "MASTERDOWN", code == "MISCONF", has("MISCONF"), has("max number of clients"), code == "NOREPLICAS":
+	case code == "READONLY" || has("READONLY"), code == "MASTERDOWN", code == "UNBLOCKED":
+		return d.refuse("%w: %w", ErrAway, errRole)
+	case code == "LOADING", code == "BUSY", code == "MISCONF", has("MISCONF"), has("max number of clients"), code == "NOREPLICAS":
 		return d.refuse("%w: %s", ErrAway, reply)
 	}
 	return d.refuse("%s", reply)

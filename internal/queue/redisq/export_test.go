@@ -1,6 +1,9 @@
 package redisq
 
-import "time"
+import (
+	"context"
+	"time"
+)
 
 // OpenAt is Open with a clock of the test's in place of Redis' own.
 func OpenAt(o Options, now func() time.Time) (*Driver, error) {
@@ -34,6 +37,22 @@ func (d *Driver) WaitingJobs() (n int) {
 		n += len(b.jobs)
 	}
 	return n
+}
+
+// Recheck makes the next call read the settings of the server again.
+func (d *Driver) Recheck() {
+	d.line.mu.Lock()
+	defer d.line.mu.Unlock()
+	d.line.checked = time.Time{}
+}
+
+// CheckNow checks the server.
+func (d *Driver) CheckNow(ctx context.Context) error {
+	client, err := d.client(ctx)
+	if err != nil {
+		return err
+	}
+	return d.check(client)
 }
 
 // MostDead is how many dead letters are kept.

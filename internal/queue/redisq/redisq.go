@@ -48,6 +48,7 @@ type Driver struct {
 	claims   atomic.Int64
 	kinds    kinds
 	adding   batches
+	warnings warnings
 	bell     bell
 	line     line
 }

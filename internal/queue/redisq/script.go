@@ -185,17 +185,19 @@ func (d *Driver) run(ctx context.Context, s *rueidis.Lua, args ...string) ([]rue
 		if _, refused := d.client(ctx); errors.Is(refused, queue.ErrRefused) {
 			err = refused
 		}
+	case errors.Is(err, errRole):
+		d.drop(client)
 	case errors.Is(err, errConnection):
 		d.line.doubt()
 	}
 	return answer, err
 }
 
-// again is run for scripts that may run twice: when the connection was lost since the last call, which shows only now, they are
-// sent once more by a new one.
+// again is run for scripts that may run twice: when the connection was lost, or its server demoted, since the last call, which
+// shows only now, they are sent once more by a new one.
 func (d *Driver) again(ctx context.Context, s *rueidis.Lua, args ...string) ([]rueidis.RedisMessage, error) {
 	answer, err := d.run(ctx, s, args...)
-	if err != nil && ctx.Err() == nil && errors.Is(err, errConnection) {
+	if err != nil && ctx.Err() == nil && (errors.Is(err, errConnection) || errors.Is(err, errRole)) {
 		return d.run(ctx, s, args...)
 	}
 	return answer, err

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"maps"
 	"net"
 	"os"
@@ -15,6 +16,8 @@ import (
 	"time"
 
 	"github.com/redis/rueidis"
+
+	"otpost/internal/queue"
 )
 
 // target is a URL made into a connection.
@@ -26,7 +29,7 @@ type target struct {
 	warnings []string      // options without effect, each with its reason
 }
 
-// The times of a connection, unless the URL says otherwise: within StartUntil of a lease there must be room for more than one call.
+// The times of a connection, unless the URL gives shorter ones: within StartUntil of a lease there must be room for more than one call.
 const (
 	callTime = 3 * time.Second
 	dialTime = 2 * time.Second
@@ -77,7 +80,10 @@ func parseURL(url string) (*target, error) {
 			if err != nil {
 				return nil, urlError("option %s %w", name, err)
 			}
-			*at = time.Duration(seconds * float64(time.Second))
+			if *at = time.Duration(seconds * float64(time.Second)); *at > callTime {
+				*at = callTime
+				t.warnings = append(t.warnings, fmt.Sprintf("%s counts up to %s: a worker must renew its lease within %s", name, callTime, queue.StartUntil))
+			}
 		}
 	}
 	t.option.ConnWriteTimeout = max(t.callTime, time.Second)

@@ -79,8 +79,8 @@ func compare(t *testing.T, m meaning, got redisq.Location) {
 		want *float64
 		got  time.Duration
 	}{{m.Timeout, got.CallTime}, {m.ConnectTimeout, got.DialTime}} {
-		if c.want != nil && c.got != time.Duration(*c.want*float64(time.Second)) {
-			t.Errorf("%s: time %s, redis-py means %g s", m.URL, c.got, *c.want)
+		if c.want != nil && c.got != min(time.Duration(*c.want*float64(time.Second)), 3*time.Second) {
+			t.Errorf("%s: time %s, redis-py means %g s, and 3 s are the most", m.URL, c.got, *c.want)
 		}
 	}
 }

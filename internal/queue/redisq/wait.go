@@ -209,7 +209,7 @@ func (d *Driver) pop() {
 func (d *Driver) popOne(kinds []string) (string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), popTime+d.target.callTime)
 	defer cancel()
-	conn, err := d.blocking(ctx)
+	client, conn, err := d.blocking(ctx)
 	if err != nil {
 		return "", err
 	}
@@ -223,8 +223,11 @@ func (d *Driver) popOne(kinds []string) (string, error) {
 		return "", nil
 	case err != nil:
 		d.bell.hangUp()
-		if err = d.explain(err); errors.Is(err, errType) {
+		switch err = d.explain(err); {
+		case errors.Is(err, errType):
 			d.line.doubt()
+		case errors.Is(err, errRole):
+			d.drop(client)
 		}
 		return "", fmt.Errorf("wait for a job: %w", err)
 	case len(popped) == 0:
@@ -233,22 +236,22 @@ func (d *Driver) popOne(kinds []string) (string, error) {
 	return strings.TrimPrefix(popped[0], d.key("mark:")), nil
 }
 
-// blocking returns the connection for blocking commands.
-func (d *Driver) blocking(ctx context.Context) (rueidis.DedicatedClient, error) {
+// blocking returns the connection for blocking commands and the client that it belongs to.
+func (d *Driver) blocking(ctx context.Context) (rueidis.Client, rueidis.DedicatedClient, error) {
 	client, err := d.client(ctx)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	b := &d.bell
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.closed {
-		return nil, errClosed
+		return nil, nil, errClosed
 	}
 	if b.conn == nil {
 		b.conn, _ = client.Dedicate() // hangUp gives it back by closing it
 	}
-	return b.conn, nil
+	return client, b.conn, nil
 }
 
 // complain says, once a minute, that waiting works by looks alone.
