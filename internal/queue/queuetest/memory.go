@@ -17,8 +17,7 @@ import (
 // Memory is a queue in memory, written to be read rather than to be fast. It blocks on channels and timers alone, so it may
 // be used in a synctest bubble. It is safe for concurrent use.
 type Memory struct {
-	now   func() time.Time
-	byAge bool // stale jobs come like any other
+	now func() time.Time
 
 	mu      sync.Mutex
 	jobs    map[uuid.UUID]*entry
@@ -172,7 +171,7 @@ func (m *Memory) ready(req queue.ClaimRequest, lowestFirst bool) []*entry {
 		return e.leased || e.dead || e.RunAt.After(now) || !slices.Contains(req.Kinds, e.Kind) || slices.Contains(req.Full, e.Lane)
 	})
 	stale := func(e *entry) bool {
-		return !lowestFirst && !m.byAge && !e.NotAfter.IsZero() && !e.NotAfter.After(now.Add(-queue.StaleAfter))
+		return !lowestFirst && !e.NotAfter.IsZero() && !e.NotAfter.After(now.Add(-queue.StaleAfter))
 	}
 	slices.SortFunc(ready, func(a, b *entry) int {
 		switch {

@@ -14,15 +14,13 @@ import (
 
 // likeTheModel does the same random steps with the driver and with Memory, and compares what they answer. Tokens differ, so
 // each claim of the one is kept beside the other's.
-func likeTheModel(t *testing.T, open Open, lanes bool) {
+func likeTheModel(t *testing.T, open Open) {
 	t.Helper()
 	rapid.Check(t, func(rt *rapid.T) {
 		clock := NewClock()
 		d, end := open(t, clock.Now)
 		defer end()
-		model := NewMemory(clock.Now)
-		model.byAge = !lanes
-		m := &machine{t: t, clock: clock, driver: d, model: model, lanes: lanes}
+		m := &machine{t: t, clock: clock, driver: d, model: NewMemory(clock.Now)}
 		m.register(rt)
 		rt.Repeat(map[string]func(*rapid.T){
 			"":           m.look,
@@ -48,7 +46,6 @@ type machine struct {
 	t             *testing.T
 	clock         *Clock
 	driver, model queue.Driver
-	lanes         bool
 	jobs          []queue.Job
 	workers       []uuid.UUID
 	claims        []pair
@@ -84,9 +81,7 @@ func (m *machine) enqueue(rt *rapid.T) {
 	if len(m.jobs) > 0 && rapid.IntRange(0, 3).Draw(rt, "again") == 0 {
 		j.ID = rapid.SampledFrom(m.jobs).Draw(rt, "job").ID
 	}
-	if m.lanes {
-		j.Lane = rapid.SampledFrom(laneNames).Draw(rt, "lane")
-	}
+	j.Lane = rapid.SampledFrom(laneNames).Draw(rt, "lane")
 	m.jobs = append(m.jobs, j)
 	m.both(rt, func(d queue.Driver) error { return d.Enqueue(m.t.Context(), j) })
 }
@@ -107,10 +102,7 @@ func (m *machine) unregister(rt *rapid.T) {
 }
 
 func (m *machine) claim(rt *rapid.T) {
-	var full []string
-	if m.lanes {
-		full = rapid.SliceOfNDistinct(rapid.SampledFrom(laneNames), 0, 2, rapid.ID[string]).Draw(rt, "full")
-	}
+	full := rapid.SliceOfNDistinct(rapid.SampledFrom(laneNames), 0, 2, rapid.ID[string]).Draw(rt, "full")
 	m.claimAs(rt, m.worker(rt), rapid.IntRange(0, 5).Draw(rt, "most"), full...)
 }
 

@@ -24,23 +24,6 @@ type Open func(t *testing.T, now func() time.Time) (d queue.Driver, end func())
 // Run puts a driver through every promise of the contract, each in a subtest.
 func Run(t *testing.T, open Open) {
 	t.Helper()
-	RunWithoutLanes(t, open, true)
-	run(t, open, []promise{
-		{"ClaimKeepsTheLane", claimKeepsTheLane},
-		{"EnqueueRefusesABadLane", enqueueRefusesABadLane},
-		{"ClaimPassesOverFullLanes", claimPassesOverFullLanes},
-		{"LowestPriorityIsNotStarvedInOpenLanes", lowestIsNotStarvedInOpenLanes},
-		{"RetryInAFullLaneWaits", retryInAFullLaneWaits},
-		{"WaitPassesOverFullLanes", waitPassesOverFullLanes},
-		{"StaleJobsComeLast", staleComesLast},
-		{"StaleJobsAreNotStarved", staleIsNotStarved},
-	})
-}
-
-// RunWithoutLanes is Run without the promises about lanes and stale jobs, until redisq keeps them. lanes says whether the model has stale
-// jobs last.
-func RunWithoutLanes(t *testing.T, open Open, lanes bool) {
-	t.Helper()
 	run(t, open, []promise{
 		{"ClaimGivesAllOfTheJob", claimGivesAllOfTheJob},
 		{"EnqueueOfAKnownIDChangesNothing", enqueueOfAKnownID},
@@ -81,10 +64,18 @@ func RunWithoutLanes(t *testing.T, open Open, lanes bool) {
 		{"StatusAgreesWithListWhateverHappens", statusAgreesWithList},
 		{"ListTellsOfEachJobButItsPayload", listTells},
 		{"ListIsInOrderAndFiltered", listOrder},
+		{"ClaimKeepsTheLane", claimKeepsTheLane},
+		{"EnqueueRefusesABadLane", enqueueRefusesABadLane},
+		{"ClaimPassesOverFullLanes", claimPassesOverFullLanes},
+		{"LowestPriorityIsNotStarvedInOpenLanes", lowestIsNotStarvedInOpenLanes},
+		{"RetryInAFullLaneWaits", retryInAFullLaneWaits},
+		{"WaitPassesOverFullLanes", waitPassesOverFullLanes},
+		{"StaleJobsComeLast", staleComesLast},
+		{"StaleJobsAreNotStarved", staleIsNotStarved},
 	})
 	t.Run("BehavesLikeTheModel", func(t *testing.T) {
 		t.Parallel()
-		likeTheModel(t, open, lanes)
+		likeTheModel(t, open)
 	})
 }
 

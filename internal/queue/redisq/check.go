@@ -26,9 +26,12 @@ local function want(key, kind)
 end
 want('kinds', 'set') want('info', 'hash') want('dead', 'zset') want('why', 'hash') want('seq', 'string') want('swept', 'string') want('bound', 'string')
 for i = 0, 63 do want('job:' .. i, 'hash') end
-for i = 2, #ARGV do
-  want('mark:' .. ARGV[i], 'zset') want('sched:' .. ARGV[i], 'zset')
-  for n = 0, 3 do want('ready:' .. ARGV[i] .. ':' .. n, 'zset') end
+local lines = {}
+if redis.call('TYPE', P .. 'kinds').ok == 'set' then lines = redis.call('SMEMBERS', P .. 'kinds') end
+for i = 2, #ARGV do want('mark:' .. ARGV[i], 'zset') lines[#lines + 1] = ARGV[i] end
+for _, line in ipairs(lines) do
+  want('sched:' .. line, 'zset')
+  for n = 0, 3 do want('ready:' .. line .. ':' .. n, 'zset') end
 end
 redis.call('ZREM', KEYS[1], '')
 return bad

@@ -22,25 +22,31 @@ const (
 	mostWaiting = 4
 )
 
-// Adds jobs. ARGV: clock, instance and host or empty, then for each job id, kind, priority, run_at, not_after, payload (no run_at: now). It begins with a write that a full Redis refuses, and so refuses all or nothing. The answer: empty, or who else has the
+// Adds jobs. ARGV: clock, instance and host or empty, then for each job id, line, priority, run_at, not_after, payload (no run_at: now). It begins with a write that a full Redis refuses, and so refuses all or nothing. The answer: empty, or who else has the
 // queue, and then nothing was added: after a Redis was emptied, another database may have been first. A record counts as known only
 // where its job is in the structure that its state names: what somebody has edited out of all of them comes back so.
 const enqueueScript = `
 local function waits(id)
   local r = load(id)
   if not r then return false end
-  if r.state == 'l' then return call('HEXISTS', P .. 'held:' .. r.worker, id) == 1 end
+  know(r.kind)
+  if r.state == 'l' then
+    if call('ZSCORE', KEYS[1], r.worker) then return call('HEXISTS', P .. 'held:' .. r.worker, id) == 1 end
+    call('HDEL', P .. 'held:' .. r.worker, id)
+    return false
+  end
   if r.state == 's' then return call('ZSCORE', P .. 'sched:' .. r.kind, id) end
   return r.state == 'r' and call('ZSCORE', P .. 'ready:' .. r.kind .. ':' .. r.prio, id)
 end
 local other = bind(ARGV[2])
 if other then return {other} end
-local met = {}
 for i = 3, #ARGV, 6 do
-  local id, kind = ARGV[i], ARGV[i + 1]
-  if not met[kind] then call('SADD', P .. 'kinds', kind); met[kind] = true end
+  local id, line = ARGV[i], ARGV[i + 1]
+  local kind = string.match(line, '^[^/]*')
+  know(kind)
   if not waits(id) then
-    schedule(id, {prio = ARGV[i + 2], created = int(now), token = '0', crashes = '0', swept = '-', kind = kind, payload = ARGV[i + 5]},
+    if line ~= kind and call('SISMEMBER', P .. 'kinds', line) == 0 and call('SCARD', P .. 'kinds') >= MOST_LINES then line = kind end
+    schedule(id, {prio = ARGV[i + 2], created = int(now), token = '0', crashes = '0', swept = '-', kind = line, payload = ARGV[i + 5]},
       from(ARGV[i + 3]), from(ARGV[i + 4]))
     if call('ZREM', P .. 'dead', id) == 1 then call('HDEL', P .. 'why', id) end
   end
@@ -198,7 +204,7 @@ func (d *Driver) addAll(jobs []added) error {
 		if j.NotAfter.After(j.at) && !j.NotAfter.After(d.now()) {
 			continue
 		}
-		args = append(args, j.ID.String(), j.Kind, strconv.Itoa(int(j.Priority)), d.ahead(j.RunAt), d.ahead(j.NotAfter), string(j.Payload))
+		args = append(args, j.ID.String(), lineOf(j.Kind, j.Lane), strconv.Itoa(int(j.Priority)), d.ahead(j.RunAt), d.ahead(j.NotAfter), string(j.Payload))
 	}
 	answer, err := d.again(context.Background(), d.scripts.enqueue, args...) // bounded by the time of a call
 	if err != nil {

@@ -16,8 +16,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/url"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -45,7 +47,8 @@ type Driver struct {
 	now     func() time.Time // this process' clock
 	// redisNow is the clock that scripts go by in tests; nil: Redis' own.
 	redisNow func() time.Time
-	claims   atomic.Int64
+	claims   atomic.Int64 // that were for jobs
+	said     sync.Map     // worker of this process -> its JSON
 	kinds    kinds
 	adding   batches
 	warnings warnings
@@ -99,103 +102,6 @@ func (d *Driver) Close() error {
 	return d.locks.Close()
 }
 
-// Claims. ARGV: clock, worker, most, 1 = lowest priority first, number of kinds, kinds ..., number of results, then for each: id,
-// token, action, run_at, not_after, reason. It reports, promotes what is due (500 of a kind at most), and leases.
-// Of ids without a ready record at most 2,000 are passed over in one call. The answer: 1 or 0 = the lease stands, ids that went
-// to the dead letters because nobody can read them, for each claim id, verdict, record, and now.
-//
-// The mark is left where others may find work: jobs that are ready, or due within the second after which they look by themselves.
-const claimScript = `
-local worker, most, lowest, at = ARGV[2], tonumber(ARGV[3]), ARGV[4] == '1', 6
-local held, kinds = P .. 'held:' .. worker, {}
-for i = 1, tonumber(ARGV[5]) do kinds[i] = ARGV[at]; at = at + 1 end
-local living = alive(worker)
-local results, over = tonumber(ARGV[at]), {}
-at = at + 1
-for first = 0, results - 1, 1000 do
-  local ids = {}
-  for i = first, math.min(first + 1000, results) - 1 do ids[#ids + 1] = ARGV[at + 6 * i] end
-  for i, token in ipairs(call('HMGET', held, unpack(ids))) do
-    local id, a = ids[i], at + 6 * (first + i - 1)
-    if token == ARGV[a + 1] and not over[id] then
-      local action, r = ARGV[a + 2], nil
-      over[id] = true
-      over[#over + 1] = id
-      if action == '0' then call('HDEL', bucket(id), id) else r = load(id) end
-      if r and r.state == 'l' and r.worker == worker then
-        if action == '1' then
-          local not_after = from(ARGV[a + 4])
-          if not_after == 0 then not_after = tonumber(r.not_after) end
-          schedule(id, r, from(ARGV[a + 3]), not_after)
-        elseif action == '2' then ready(id, r)
-        else bury(id, r, ARGV[a + 5]) end
-      end
-    end
-  end
-end
-for i = 1, #over, 1000 do call('HDEL', held, unpack(over, i, math.min(i + 999, #over))) end
-if not living then return {0} end
-local bad, got, leased = {}, {}, {}
-local function aside(id) bury(id, nil, 'nobody can read the record'); bad[#bad + 1] = id end
-for _, kind in ipairs(kinds) do
-  if most == 0 then break end
-  local key = P .. 'sched:' .. kind
-  for _, id in ipairs(call('ZRANGEBYSCORE', key, '-inf', int(now), 'LIMIT', 0, 500)) do
-    local r, corrupt = load(id)
-    call('ZREM', key, id)
-    if corrupt then aside(id) elseif r and r.state == 's' and r.kind == kind then ready(id, r) end
-  end
-end
-local seq = tonumber(call('GET', P .. 'seq') or 0) or 0
-if seq < us or seq > 9e15 then seq = us end
-local count = 0
-local function lease(id, r)
-  local verdict, ends = '0', tonumber(r.not_after)
-  if tonumber(r.crashes) >= CRASHES_POISON then verdict = '2' elseif ends > 0 and ends <= now then verdict = '1' end
-  seq = seq + 1
-  count = count + 1
-  r.state = 'l'; r.worker = worker; r.token = int(seq)
-  leased[#leased + 1] = id
-  leased[#leased + 1] = r.token
-  got[#got + 1] = id
-  got[#got + 1] = verdict
-  got[#got + 1] = save(id, r)
-end
-local function older(a, b) return a[2] < b[2] or (a[2] == b[2] and a[1] < b[1]) end
-local looked = 0
-for n = 0, 3 do
-  local prio = n
-  if lowest then prio = 3 - n end
-  while count < most and looked < 2000 do
-    local list, gone = {}, {}
-    for _, kind in ipairs(kinds) do
-      local page = call('ZRANGE', P .. 'ready:' .. kind .. ':' .. prio, 0, math.min(most - count, 500) - 1, 'WITHSCORES')
-      for i = 1, #page, 2 do list[#list + 1] = {page[i], tonumber(page[i + 1]), kind} end
-    end
-    if #list == 0 then break end
-    if #kinds > 1 then table.sort(list, older) end
-    for _, c in ipairs(list) do
-      if count == most then break end
-      local id, kind = c[1], c[3]
-      local r, corrupt = load(id)
-      looked = looked + 1
-      gone[kind] = gone[kind] or {}
-      table.insert(gone[kind], id)
-      if corrupt then aside(id) elseif r and r.state == 'r' and r.kind == kind then lease(id, r) end
-    end
-    for kind, list in pairs(gone) do call('ZREM', P .. 'ready:' .. kind .. ':' .. prio, unpack(list)) end
-  end
-end
-for i = 1, #leased, 1000 do call('HSET', held, unpack(leased, i, math.min(i + 999, #leased))) end
-if count > 0 then call('SET', P .. 'seq', int(seq)) end
-for _, kind in ipairs(kinds) do
-  local k = P .. 'ready:' .. kind .. ':'
-  local first = call('ZRANGE', P .. 'sched:' .. kind, 0, 0, 'WITHSCORES')
-  if call('EXISTS', k .. 0, k .. 1, k .. 2, k .. 3) > 0 or (first[2] and tonumber(first[2]) < now + 1000) then wake(kind) end
-end
-return {1, bad, got, now}
-`
-
 // Claim implements queue.Driver.
 func (d *Driver) Claim(ctx context.Context, req queue.ClaimRequest) ([]queue.Claimed, error) {
 	most := max(req.Most, 0)
@@ -204,9 +110,10 @@ func (d *Driver) Claim(ctx context.Context, req queue.ClaimRequest) ([]queue.Cla
 		lowest = "1"
 	}
 	d.kinds.meet(req.Kinds...)
-	args := make([]string, 0, 5+len(req.Kinds)+6*len(req.Done))
-	args = append(args, req.Worker.String(), strconv.Itoa(most), lowest, strconv.Itoa(len(req.Kinds)))
-	args = append(args, req.Kinds...)
+	args := make([]string, 0, 6+len(req.Kinds)+len(req.Full)+6*len(req.Done))
+	args = append(args, req.Worker.String(), strconv.Itoa(most), lowest)
+	args = append(args, list(req.Kinds)...)
+	args = append(args, list(escaped(req.Full))...)
 	args = append(args, strconv.Itoa(len(req.Done)))
 	for _, r := range req.Done {
 		args = append(args, r.ID.String(), strconv.FormatInt(r.Token, 10), strconv.Itoa(int(r.Action)), d.ahead(r.RunAt), d.ahead(r.NotAfter), r.Reason)
@@ -220,7 +127,7 @@ func (d *Driver) Claim(ctx context.Context, req queue.ClaimRequest) ([]queue.Cla
 		return nil, fmt.Errorf("claim: %w", err)
 	}
 	if stands, err := answer[0].AsInt64(); err != nil || stands == 0 || len(answer) < 4 {
-		d.locks.Drop(req.Worker)
+		d.parted(req.Worker)
 		return nil, queue.ErrLost
 	}
 	if bad, err := answer[1].AsStrSlice(); err == nil && len(bad) > 0 {
@@ -273,7 +180,8 @@ func parseRecord(record string, clock shift) (c queue.Claimed, err error) {
 			return c, err
 		}
 	}
-	c.Kind, c.Priority, c.RunAt, c.NotAfter = f[10], queue.Priority(n[2]), clock.time(n[3]), clock.time(n[4])
+	c.Kind, c.Lane = parseLine(f[10])
+	c.Priority, c.RunAt, c.NotAfter = queue.Priority(n[2]), clock.time(n[3]), clock.time(n[4])
 	c.Token, c.Crashes = n[6], int(n[7])
 	if swept, err := uuid.Parse(f[9]); err == nil {
 		c.SweptOwner = swept
@@ -283,6 +191,36 @@ func parseRecord(record string, clock shift) (c queue.Claimed, err error) {
 	}
 	return c, nil
 }
+
+// lineOf is the line of a kind and a lane (script.go).
+func lineOf(kind, lane string) string {
+	if lane == "" {
+		return kind
+	}
+	return kind + "/" + url.PathEscape(lane)
+}
+
+// parseLine reads a line. A lane that lineOf cannot have written is the lane "".
+func parseLine(line string) (kind, lane string) {
+	kind, lane, _ = strings.Cut(line, "/")
+	lane, err := url.PathUnescape(lane)
+	if err != nil || (queue.Job{Lane: lane}).Check() != nil {
+		return kind, ""
+	}
+	return kind, lane
+}
+
+// escaped is lanes as they are in lines.
+func escaped(lanes []string) []string {
+	all := make([]string, 0, len(lanes))
+	for _, lane := range lanes {
+		all = append(all, url.PathEscape(lane))
+	}
+	return all
+}
+
+// list is values as a script takes a list of them: their number before them.
+func list(values []string) []string { return append([]string{strconv.Itoa(len(values))}, values...) }
 
 // Report implements queue.Driver.
 func (d *Driver) Report(ctx context.Context, worker uuid.UUID, results ...queue.Result) error {
@@ -322,7 +260,7 @@ func (d *Driver) answer(what string, worker uuid.UUID, answer []rueidis.RedisMes
 		return fmt.Errorf("%s: %w", what, err)
 	}
 	if stands, err := answer[0].AsInt64(); err != nil || stands == 0 {
-		d.locks.Drop(worker)
+		d.parted(worker)
 		return queue.ErrLost
 	}
 	return nil

@@ -15,10 +15,11 @@ import (
 // What a queue has in Redis. All keys begin with otpost:{NAME}: and so lie in one slot of a cluster.
 //
 //	job:0 ... job:63   HASH  id -> record, by the id's last two digits; a million fields in one hash would block its move and end
-//	ready:KIND:PRIO    ZSET  id -> run_at of what can be claimed; the order of a claim without sorting
-//	sched:KIND         ZSET  id -> run_at of what is not due yet
-//	mark:KIND          ZSET  one member: something may be due; whoever pops it looks
-//	kinds              SET   the kinds that were ever added
+//	ready:LINE:PRIO    ZSET  id -> run_at of what can be claimed; the order of a claim without sorting. A stale job that claims pass
+//	                         over is moved behind all others: 1e14 more
+//	sched:LINE         ZSET  id -> run_at of what is not due yet
+//	mark:KIND          ZSET  one member: something may be due; the process that pops it looks
+//	kinds              SET   the lines: every KIND that was ever added, and KIND/LANE while jobs lie there
 //	workers            ZSET  worker -> end of its lease
 //	info               HASH  worker -> "STARTED JSON": what it said when it registered
 //	held:WORKER        HASH  id -> token of the claim, for what it holds
@@ -27,12 +28,18 @@ import (
 //	swept              "LAST QUIET": when somebody last looked for dead workers, and until when lapsed ones are left alone
 //	bound              "INSTANCE HOST": the database that the queue belongs to
 //
-// A record is the line "1 STATE PRIO RUN_AT NOT_AFTER CREATED TOKEN CRASHES WORKER SWEPT KIND" and the payload after it. STATE is
-// r(eady), s(cheduled), l(eased) or d(ead); times are milliseconds, NOT_AFTER 0 is none; WORKER and SWEPT may be "-". Whether a
+// A LINE is the jobs of one kind and lane: KIND for the lane "", else KIND/LANE, the lane escaped as in a path of a URL. There are
+// mostLines at most; the jobs of further lanes are of the lane "".
+//
+// A record is "1 STATE PRIO RUN_AT NOT_AFTER CREATED TOKEN CRASHES WORKER SWEPT LINE" up to the first line end, and the payload after
+// it. STATE is r(eady), s(cheduled), l(eased) or d(ead); times are milliseconds, NOT_AFTER 0 is none; WORKER and SWEPT may be "-". Whether a
 // job exists says its record alone: an id elsewhere without one is dropped when it is met, so that a job is cancelled by HDEL.
 
 // mostDead is how many dead letters are kept; the oldest go first.
 const mostDead = 10_000
+
+// mostLines is how many lines there are at most before new lanes are not told apart: a claim looks at each.
+const mostLines = 256
 
 // library is what all scripts begin with. They take the key `workers`, from which they have the others, and as their first
 // argument a time in milliseconds to go by: empty but in tests, and then it is Redis' own. That clock and the caller's are never
@@ -69,12 +76,35 @@ local function save(id, r)
   return raw
 end
 local marked = {}
-local function wake(kind)
+local function wake(line)
+  local kind = string.match(line, '^[^/]*')
   if not marked[kind] then call('ZADD', P .. 'mark:' .. kind, 0, 'due'); marked[kind] = true end
+end
+local known = {}
+local function know(line)
+  if not known[line] and call('SADD', P .. 'kinds', line) == 1 then wake(line) end
+  known[line] = true
+end
+local function lines(kinds, full)
+  local all, asked = {}, {}
+  for _, kind in ipairs(kinds) do
+    asked[kind] = true
+    if not full[''] then all[#all + 1] = kind end
+  end
+  for _, line in ipairs(call('SMEMBERS', P .. 'kinds')) do
+    local kind, lane = string.match(line, '^([^/]*)/(.*)$')
+    if kind and asked[kind] and not full[lane] then all[#all + 1] = line end
+  end
+  return all
+end
+local function waiting(line)
+  local k = P .. 'ready:' .. line .. ':'
+  return call('EXISTS', k .. 0, k .. 1, k .. 2, k .. 3) > 0
 end
 local function ready(id, r)
   r.state = 'r'; r.worker = '-'
   save(id, r)
+  know(r.kind)
   call('ZADD', P .. 'ready:' .. r.kind .. ':' .. r.prio, r.run_at, id)
   wake(r.kind)
 end
@@ -85,6 +115,7 @@ local function schedule(id, r, run_at, not_after)
   if run_at <= now then return ready(id, r) end
   r.state = 's'; r.worker = '-'
   save(id, r)
+  know(r.kind)
   local key = P .. 'sched:' .. r.kind
   call('ZADD', key, r.run_at, id)
   if call('ZRANGE', key, 0, 0)[1] == id then wake(r.kind) end
@@ -119,20 +150,22 @@ const whenFull = "redis.call('ZREM', KEYS[1], '')\n"
 // scripts are the scripts of a driver, made once: their names in Redis are hashes of their text. It has
 // a field for each.
 type scripts struct {
-	check, bind, enqueue, hasten, claim, hold, beat, register, leave, look, sweep, takeBack, workers, status, bucket, dead *rueidis.Lua
+	check, bind, enqueue, hasten, claim, hold, beat, register, leave, look, remark, sweep, takeBack, workers, status, bucket, dead *rueidis.Lua
 }
 
 func newScripts() *scripts {
 	library := strings.NewReplacer("MOST_DEAD", strconv.Itoa(mostDead)).Replace(library)
 	constants := strings.NewReplacer(
 		"LEASE", ms(queue.Lease), "CRASHES_POISON", strconv.Itoa(queue.CrashesPoison), "GAP", ms(gap),
+		"STALE_AFTER", ms(queue.StaleAfter), "MOST_PASSED", strconv.Itoa(queue.MostPassed), "MOST_LINES", strconv.Itoa(mostLines),
 	)
 	full := func(s string) *rueidis.Lua { return rueidis.NewLuaScript(whenFull + library + constants.Replace(s)) }
 	return &scripts{
 		check: rueidis.NewLuaScript(checkScript), bind: full(bindScript),
-		enqueue: rueidis.NewLuaScript(library + bindFunction + enqueueScript), hasten: full(hastenScript), claim: full(claimScript), hold: full(holdScript), beat: full(beatScript),
+		enqueue: rueidis.NewLuaScript(library + bindFunction + constants.Replace(enqueueScript)), hasten: full(hastenScript), claim: full(claimScript), hold: full(holdScript), beat: full(beatScript),
 		register: full(bindFunction + registerScript), leave: full(leaveScript), look: rueidis.NewLuaScript(library + lookScript),
-		sweep: full(sweepScript), takeBack: full(takeBackScript), workers: rueidis.NewLuaScript(library + constants.Replace(workersScript)),
+		remark: full(remarkScript),
+		sweep:  full(sweepScript), takeBack: full(takeBackScript), workers: rueidis.NewLuaScript(library + constants.Replace(workersScript)),
 		status: rueidis.NewLuaScript(library + statusScript), bucket: rueidis.NewLuaScript(library + bucketScript), dead: rueidis.NewLuaScript(library + deadScript),
 	}
 }

@@ -69,7 +69,7 @@ func keepsTheContract(t *testing.T, s *server, skew time.Duration) {
 	var n atomic.Int64
 	var mu sync.Mutex
 	folders := make(map[*testing.T]string)
-	queuetest.RunWithoutLanes(t, func(t *testing.T, now func() time.Time) (queue.Driver, func()) {
+	queuetest.Run(t, func(t *testing.T, now func() time.Time) (queue.Driver, func()) {
 		mu.Lock()
 		if folders[t] == "" {
 			folders[t] = t.TempDir()
@@ -85,7 +85,7 @@ func keepsTheContract(t *testing.T, s *server, skew time.Duration) {
 				t.Error(err)
 			}
 		}
-	}, false)
+	})
 }
 
 // Valkey calls itself so and counts its versions from 7.2 on; the checks of a server's configuration must find it good.

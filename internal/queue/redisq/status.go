@@ -16,6 +16,8 @@ for i = 3, 12 do answer[i] = 0 end
 local function add(at, key)
   local first = call('ZRANGE', key, 0, 0, 'WITHSCORES')[2]
   if not first then return end
+  local behind = call('ZRANGEBYSCORE', key, '(1e14', '+inf', 'WITHSCORES', 'LIMIT', 0, 1)[2]
+  if behind then first = math.min(tonumber(first), tonumber(behind) - 1e14) end
   local due = math.min(math.max(tonumber(first) or 0, 1), 1e15 - 1)
   answer[at] = answer[at] + call('ZCARD', key)
   if answer[at + 1] == 0 or due < answer[at + 1] then answer[at + 1] = due end

@@ -18,16 +18,20 @@ const (
 	popTime = time.Second
 	// failedPause is how soon Wait returns when it cannot look.
 	failedPause = 100 * time.Millisecond
+	// claimTime is how long after a mark was popped a claim must follow, or the mark is set again for other processes; doubled for each
+	// such mark in a row, up to popTime.
+	claimTime = 10 * time.Millisecond
 )
 
-// Looks. ARGV: clock, kinds ... It changes nothing. The answer: milliseconds until a job of the kinds is due, 0 when one is, -1
-// when there is none.
+// Looks. ARGV: clock, number of kinds, kinds ..., full lanes ... It changes nothing. The answer: milliseconds until a job of the kinds
+// in another lane is due, 0 when one is, -1 when there is none.
 const lookScript = `
-local least = -1
-for i = 2, #ARGV do
-  local k = P .. 'ready:' .. ARGV[i] .. ':'
-  if call('EXISTS', k .. 0, k .. 1, k .. 2, k .. 3) > 0 then return {0} end
-  local first = call('ZRANGE', P .. 'sched:' .. ARGV[i], 0, 0, 'WITHSCORES')
+local kinds, full, least = {}, {}, -1
+for i = 1, tonumber(ARGV[2]) do kinds[i] = ARGV[2 + i] end
+for i = 3 + #kinds, #ARGV do full[ARGV[i]] = true end
+for _, line in ipairs(lines(kinds, full)) do
+  if waiting(line) then return {0} end
+  local first = call('ZRANGE', P .. 'sched:' .. line, 0, 0, 'WITHSCORES')
   if first[2] then
     local left = math.max(tonumber(first[2]) - now, 0)
     if least < 0 or left < least then least = left end
@@ -36,16 +40,24 @@ end
 return {least}
 `
 
-// Wait implements queue.Driver; full lanes end it like any other. A process whose callers wait for different kinds may see a job of a kind that none of them
+// Sets a kind's mark again while jobs of the kind are ready. ARGV: clock, kind. The answer is empty.
+const remarkScript = `
+for _, line in ipairs(lines({ARGV[2]}, {})) do
+  if waiting(line) then wake(line); break end
+end
+return {}
+`
+
+// Wait implements queue.Driver. A process whose callers wait for different kinds may see a job of a kind that none of them
 // waited for before up to a second late; so does one whose connection for blocking commands does not work, which is logged.
 //
 // It says nothing of a queue that fails: it returns soon, for the claim that follows says what is the matter at that time. An error
 // of its own would be read after other calls, and tell an outage that is over.
-func (d *Driver) Wait(ctx context.Context, kinds, _ []string, most time.Duration) error {
+func (d *Driver) Wait(ctx context.Context, kinds, full []string, most time.Duration) error {
 	d.kinds.meet(kinds...)
 	failed := 0 // pops in a row
 	for begun := time.Now(); ; {
-		left, err := d.look(ctx, kinds)
+		left, err := d.look(ctx, kinds, full)
 		pause := most - time.Since(begun)
 		switch {
 		case ctx.Err() != nil, errors.Is(err, errClosed):
@@ -78,8 +90,8 @@ func (d *Driver) Wait(ctx context.Context, kinds, _ []string, most time.Duration
 }
 
 // look returns how many milliseconds are left until a job of the kinds is due, as the script says it.
-func (d *Driver) look(ctx context.Context, kinds []string) (int64, error) {
-	answer, err := d.again(ctx, d.scripts.look, kinds...)
+func (d *Driver) look(ctx context.Context, kinds, full []string) (int64, error) {
+	answer, err := d.again(ctx, d.scripts.look, append(list(kinds), escaped(full)...)...)
 	if ctx.Err() != nil {
 		return 0, ctx.Err()
 	}
@@ -125,6 +137,7 @@ type bell struct {
 	waiters []*waiter
 	popping bool
 	closed  bool
+	vain    int                     // marks in a row after which no claim followed
 	told    time.Time               // when it was last logged that popping fails beside a server that answers
 	conn    rueidis.DedicatedClient // nil: none
 	ended   sync.WaitGroup
@@ -191,17 +204,52 @@ func (b *bell) wanted() []string {
 	return slices.Compact(kinds)
 }
 
-// pop pops marks until nobody waits any more. A mark that nobody here wants (any more) is put back for other processes.
+// pop pops marks until nothing waits any more. A mark that no caller here wants (any more), or after which no claim follows, is put
+// back for other processes.
 func (d *Driver) pop() {
 	for kinds := d.bell.wanted(); kinds != nil; kinds = d.bell.wanted() {
 		kind, err := d.popOne(kinds)
 		if errors.Is(err, errConnection) { // it may have been lost since the last pop, which shows only now
 			kind, err = d.popOne(kinds)
 		}
-		if n := d.bell.ring(kind, err); n == 0 && kind != "" {
+		claims := d.claims.Load()
+		switch n := d.bell.ring(kind, err); {
+		case kind == "":
+		case n == 0:
 			d.putBack(kind)
+		default:
+			d.expectClaim(kind, claims)
 		}
 	}
+}
+
+// expectClaim sets a mark again unless more than so many claims begin soon: all handlers here may have become busy, or the job be in a
+// lane that is full here.
+func (d *Driver) expectClaim(kind string, claims int64) {
+	b := &d.bell
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed {
+		return
+	}
+	timer := time.NewTimer(min(claimTime<<min(b.vain, 10), popTime))
+	b.ended.Go(func() {
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+		case <-d.line.ended:
+			return
+		}
+		claimed := d.claims.Load() > claims
+		b.mu.Lock()
+		if b.vain++; claimed {
+			b.vain = 0
+		}
+		b.mu.Unlock()
+		if !claimed {
+			d.again(context.Background(), d.scripts.remark, kind) //nolint:errcheck // else the others look within popTime
+		}
+	})
 }
 
 // popOne waits for a mark, at most popTime, and returns its kind; empty: none came. The wait is the command's own: one that is

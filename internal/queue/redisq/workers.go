@@ -52,6 +52,7 @@ func (d *Driver) Register(ctx context.Context, w queue.Worker) error {
 		d.locks.Drop(w.ID)
 		return fmt.Errorf("register: %w", err)
 	}
+	d.said.Store(w.ID, string(text))
 	return nil
 }
 
@@ -89,20 +90,29 @@ func (d *Driver) Unregister(ctx context.Context, worker uuid.UUID) error {
 		d.locks.Parted(worker)
 		return fmt.Errorf("unregister: %w", err)
 	}
-	d.locks.Drop(worker)
+	d.parted(worker)
 	return nil
 }
 
-// Beats. ARGV: clock, worker. The answer: 1 or 0 = the lease stood.
+// parted forgets a worker of this process that has parted or lapsed.
+func (d *Driver) parted(worker uuid.UUID) {
+	d.said.Delete(worker)
+	d.locks.Drop(worker)
+}
+
+// Beats. ARGV: clock, worker, its JSON, which is set where it is missing. The answer: 1 or 0 = the lease stood.
 const beatScript = `
 if not alive(ARGV[2]) then return {0} end
+if ARGV[3] ~= '' then call('HSETNX', P .. 'info', ARGV[2], int(now) .. ' ' .. ARGV[3]) end
 call('ZADD', KEYS[1], int(now + LEASE), ARGV[2])
 return {1}
 `
 
 // Beat implements queue.Driver.
 func (d *Driver) Beat(ctx context.Context, worker uuid.UUID) error {
-	answer, err := d.again(ctx, d.scripts.beat, worker.String())
+	text, _ := d.said.Load(worker)
+	said, _ := text.(string)
+	answer, err := d.again(ctx, d.scripts.beat, worker.String(), said)
 	return d.answer("beat", worker, answer, err)
 }
 
