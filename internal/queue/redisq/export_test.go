@@ -55,6 +55,9 @@ func (d *Driver) CheckNow(ctx context.Context) error {
 	return d.check(client)
 }
 
+// MostLines is how many lines there are at most.
+const MostLines = mostLines
+
 // MostDead is how many dead letters are kept.
 const MostDead = mostDead
 
