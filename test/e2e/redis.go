@@ -24,6 +24,7 @@ type Redis struct {
 	Socket string // its Unix socket, a short path
 
 	args    []string
+	env     []string
 	process *Process
 	said    *Text // by the runs before
 }
@@ -38,6 +39,12 @@ func NewRedis(t testing.TB, args ...string) *Redis {
 // NewRedisAt is NewRedis on a port that is known to be free.
 func NewRedisAt(t testing.TB, port int, args ...string) *Redis {
 	t.Helper()
+	return newRedis(t, port, nil, args...)
+}
+
+// newRedis is NewRedisAt with variables of the server's environment.
+func newRedis(t testing.TB, port int, env []string, args ...string) *Redis {
+	t.Helper()
 	if _, err := exec.LookPath("redis-server"); err != nil {
 		Missing(t, "redis-server (scripts/deps redis)")
 	}
@@ -46,7 +53,7 @@ func NewRedisAt(t testing.TB, port int, args ...string) *Redis {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) }) //nolint:errcheck // a temporary folder
-	r := &Redis{Port: port, Dir: dir, Socket: filepath.Join(dir, "socket"), args: args, said: &Text{}}
+	r := &Redis{Port: port, Dir: dir, Socket: filepath.Join(dir, "socket"), args: args, env: env, said: &Text{}}
 	r.Start(t)
 	return r
 }
@@ -86,7 +93,7 @@ func (r *Redis) Start(t testing.TB) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.process = Start(t, Command{Path: path, Args: append(args, r.args...), Dir: r.Dir})
+	r.process = Start(t, Command{Path: path, Args: append(args, r.args...), Dir: r.Dir, Env: r.env})
 	r.process.Line(t, "Ready to accept connections")
 }
 

@@ -45,8 +45,8 @@ type line struct {
 	attempt  *attempt      // under way
 	failed   error
 	failedAt time.Time
-	instance string // "INSTANCE HOST" of our database; empty: not bound
-	dials    sync.WaitGroup
+	instance string         // "INSTANCE HOST" of our database; empty: not bound
+	running  sync.WaitGroup // dials, checks and calls
 }
 
 // attempt is one try to connect.
@@ -75,7 +75,7 @@ func (d *Driver) client(ctx context.Context) (rueidis.Client, error) {
 		if !l.checking && time.Since(l.checked) >= checkEvery {
 			l.checking = true
 			client := l.client
-			l.dials.Go(func() { d.recheck(client) })
+			l.running.Go(func() { d.recheck(client) })
 		}
 		return l.client, nil
 	case l.attempt == nil && time.Since(l.failedAt) < dialAgain:
@@ -84,7 +84,7 @@ func (d *Driver) client(ctx context.Context) (rueidis.Client, error) {
 	case l.attempt == nil:
 		l.attempt = &attempt{done: make(chan struct{})}
 		a := l.attempt
-		l.dials.Go(func() { d.connect(a) })
+		l.running.Go(func() { d.connect(a) })
 	}
 	a := l.attempt
 	l.mu.Unlock()
@@ -170,7 +170,7 @@ func (d *Driver) forget(client rueidis.Client) {
 		return
 	}
 	l.client, l.doubted = nil, false
-	l.dials.Go(func() { // closing waits for a server that does not answer
+	l.running.Go(func() { // closing waits for a server that does not answer
 		d.bell.hangUp()
 		client.Close()
 	})
@@ -181,6 +181,16 @@ func (l *line) doubt() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.doubted = l.client != nil
+}
+
+// start runs f in a goroutine that close waits for, and reports whether the line is open.
+func (l *line) start(f func()) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.closed {
+		l.running.Go(f)
+	}
+	return !l.closed
 }
 
 func (l *line) close() {
@@ -196,7 +206,7 @@ func (l *line) close() {
 	if client != nil {
 		client.Close()
 	}
-	l.dials.Wait()
+	l.running.Wait()
 }
 
 // bindFunction claims the queue for "INSTANCE HOST" and returns who else has it; nil: nobody.

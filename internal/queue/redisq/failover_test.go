@@ -8,6 +8,8 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"os"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -278,6 +280,48 @@ func TestEveryCallEndsWithItsContext(t *testing.T) {
 			t.Errorf("%s ends after %s", name, took)
 		}
 		cancel()
+	}
+}
+
+// The memory that waits for a Redis which hangs does not grow with the logins: 1,000 a second, whose callers wait for half a second
+// each. With OTPOST_SOAK for a minute.
+func TestHungRedisTakesABoundedMemory(t *testing.T) { //nolint:paralleltest // it measures the memory of the process
+	s := serve(t)
+	d := open(t, s)
+	enqueue(t, d, 1)
+	goOn := pause(t, s)
+	seconds := 2
+	if os.Getenv("OTPOST_SOAK") != "" {
+		seconds = 60
+	}
+	heap := func() uint64 {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc
+	}
+	before, most := heap(), uint64(0)
+	var all sync.WaitGroup
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for range seconds {
+		for range 100 {
+			<-tick.C
+			for range 10 {
+				all.Go(func() {
+					ctx, cancel := context.WithTimeout(context.Background(), 500*time.Millisecond)
+					defer cancel()
+					d.Enqueue(ctx, job()) //nolint:errcheck // it fails
+				})
+			}
+		}
+		most = max(most, heap())
+	}
+	all.Wait()
+	goOn()
+	t.Logf("Redis hung for %d s at 1,000 logins a second: heap %.1f MiB, and %.1f MiB more at most", seconds, float64(before)/(1<<20), (float64(most)-float64(before))/(1<<20))
+	if most > before+20<<20 {
+		t.Errorf("the heap grew from %d to %d bytes", before, most)
 	}
 }
 

@@ -238,11 +238,22 @@ func (d *Driver) again(ctx context.Context, s *rueidis.Lua, args ...string) ([]r
 
 func (d *Driver) exec(ctx context.Context, client rueidis.Client, s *rueidis.Lua, args ...string) ([]rueidis.RedisMessage, error) {
 	all := append(make([]string, 0, 1+len(args)), d.clock())
-	answer, err := s.Exec(ctx, client, []string{d.key("workers")}, append(all, args...)).ToArray()
-	if err != nil {
-		return nil, d.explain(err)
+	all = append(all, args...)
+	done := make(chan rueidis.RedisResult, 1)
+	// The client dials inside a call when its connection was lost, and does not watch the context meanwhile.
+	if !d.line.start(func() { done <- s.Exec(ctx, client, []string{d.key("workers")}, all) }) {
+		return nil, errClosed
 	}
-	return answer, nil
+	select {
+	case result := <-done:
+		answer, err := result.ToArray()
+		if err != nil {
+			return nil, d.explain(err)
+		}
+		return answer, nil
+	case <-ctx.Done():
+		return nil, d.explain(ctx.Err())
+	}
 }
 
 // clock is the time that scripts are to go by: none but in tests.
