@@ -161,6 +161,7 @@ func TestEndpointOfAServer(t *testing.T) {
 		{" mail.example.com ", 25, "mail.example.com:25", false},
 		{"localhost ", 25, "localhost:25", false},
 		{"mail.example.com.", 587, "mail.example.com.:587", false}, // as Kubernetes has it: no search domains
+		{"localhost.", 25, "localhost:25", false},
 		{"smtps://mail.example.com.:465", 25, "mail.example.com.:465", true},
 	} {
 		e, err := mail.Server{Server: c.server, Port: c.port}.Endpoint()

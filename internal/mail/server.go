@@ -74,6 +74,9 @@ func (s Server) Endpoint() (Endpoint, error) {
 		}
 		e.Host, e.Port = host, n
 	}
+	if name, found := strings.CutSuffix(e.Host, "."); found && !strings.Contains(name, ".") {
+		e.Host = name // /etc/hosts has "localhost" without a dot, and no other look-up finds it with one
+	}
 	if e.Port == 0 {
 		e.Port = DefaultPort
 	}
