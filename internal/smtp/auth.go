@@ -55,7 +55,8 @@ func (s *Session) offered(o Options) []mechanism {
 }
 
 // authenticate logs in by one announced mechanism after the other, until one is accepted: servers announce mechanisms that they do
-// not have, or that do not know this account. When all are refused, the last refusal counts. A server that locks accounts counts
+// not have, or that do not know this account. When all are refused, the last refusal counts, but a mechanism
+// that does not exist says nothing against a temporary refusal of another one. A server that locks accounts counts
 // wrong passwords, so Memory bounds how often a password is tried (notes.plan).
 func (s *Session) authenticate(o Options) error {
 	if o.Username == "" {
@@ -70,6 +71,7 @@ func (s *Session) authenticate(o Options) error {
 		return s.fail(PhaseAuth, ErrNoAuth)
 	}
 	order, once := s.notes.plan(offered)
+	var counts *Error // the refusal that counts
 	for i, m := range order {
 		r, err := s.sasl(m)
 		if err == nil {
@@ -82,6 +84,9 @@ func (s *Session) authenticate(o Options) error {
 			return s.unanswered(err)
 		}
 		s.notes.refused(m.name, refusal.Reply.Code)
+		if counts == nil || counts.Reply.Code/100 != 4 || !refusesMechanism(refusal.Reply.Code) {
+			counts = refusal
+		}
 		if i == len(order)-1 && refusal.Reply.Code == 503 {
 			// Python's smtplib reads 503 as "already authenticated" and goes on: the reply to MAIL shows whether it is true.
 			s.noAuth = refusal
@@ -89,7 +94,8 @@ func (s *Session) authenticate(o Options) error {
 			return nil
 		}
 		if i == len(order)-1 || refusal.Reply.Code == 421 || once && !refusesMechanism(refusal.Reply.Code) {
-			return s.fail(PhaseAuth, err)
+			s.end(PhaseAuth, refusal.Reply, nil)
+			return &Error{Phase: PhaseAuth, Reply: counts.Reply}
 		}
 		s.end(PhaseAuth, refusal.Reply, nil)
 	}

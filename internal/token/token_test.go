@@ -104,6 +104,15 @@ func TestInitDrawsASerial(t *testing.T) {
 	}
 }
 
+func TestInitTrimsTheAddress(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	got := r.init(token.Enrolment{Type: "email", Email: "\t ann@example.com \n"})
+	if kept := r.property(got.Serial, "email"); kept != "ann@example.com" {
+		t.Errorf("kept as %q", kept)
+	}
+}
+
 func TestInitRefuses(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
