@@ -37,7 +37,7 @@ func TestErrorBeforeTheConnectionIsToldByItsCause(t *testing.T) {
 	}{
 		"a password that does not open": {fmt.Errorf("password: %w", secret.ErrSealed), delivery.NoSecret, "type the password"},
 		"no such server":                {store.ErrNotFound, delivery.NoRoute, "define the SMTP server"},
-		"a database that fails":         {errors.New("disk I/O error"), delivery.NoTryLeft, ""},
+		"a database that fails":         {errors.New("disk I/O error"), delivery.NoServer, "has the database's error"},
 	} {
 		for _, route := range []string{"queued", "inline"} {
 			r := newRig(t)
@@ -57,12 +57,8 @@ func TestErrorBeforeTheConnectionIsToldByItsCause(t *testing.T) {
 					}
 				}
 			}
-			reason := c.reason
-			if route == "inline" && reason == delivery.NoTryLeft {
-				reason = delivery.OneTry
-			}
 			got, log := r.record(ticket), r.log.String()
-			if got.State != delivery.Failed || got.Reason != reason || strings.Count(log, "level=ERROR") != 1 || !strings.Contains(log, c.advice) {
+			if got.State != delivery.Failed || got.Reason != c.reason || strings.Count(log, "level=ERROR") != 1 || !strings.Contains(log, c.advice) {
 				t.Errorf("%s, %s: %s (%s), log:\n%s", name, route, got.State, got.Reason, log)
 			}
 			if n := len(got.Attempts); n == 0 || !strings.Contains(got.Attempts[n-1].Text, c.err.Error()) || got.Diagnosis() != mail.Internal {

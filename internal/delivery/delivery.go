@@ -53,12 +53,13 @@ const (
 	NoRoute    Reason = "its SMTP server is not configured any more"
 	Unreadable Reason = "its content does not open with this key file"
 	NoSecret   Reason = "the password of its SMTP server does not open with this key file"
-	Poison     Reason = "poisoned"           // failed: its handling has killed too many workers
-	TooLate    Reason = "too late"           // expired
-	NoReply    Reason = "no reply"           // unknown: to the dot
-	OneTry     Reason = "inline"             // failed: in the request there is one try
-	QueueAway  Reason = "queue out of reach" // failed: with the fallback "error"
-	LostOwner  Reason = "worker lost"        // unknown: whoever sent the dot is gone
+	NoServer   Reason = "its SMTP server could not be read from the database" // until no try was left
+	Poison     Reason = "poisoned"                                            // failed: its handling has killed too many workers
+	TooLate    Reason = "too late"                                            // expired
+	NoReply    Reason = "no reply"                                            // unknown: to the dot
+	OneTry     Reason = "inline"                                              // failed: in the request there is one try
+	QueueAway  Reason = "queue out of reach"                                  // failed: with the fallback "error"
+	LostOwner  Reason = "worker lost"                                         // unknown: whoever sent the dot is gone
 	// Interrupted: failed or expired, for the request that should have sent it ended without an outcome.
 	Interrupted Reason = "request interrupted"
 )

@@ -230,7 +230,14 @@ func (h *handling) withoutServer(ctx context.Context, err error) error {
 	case ctx.Err() != nil:
 		return err
 	}
-	return h.settle(ctx, internal(mail.Unreachable, err))
+	h.said = internal(mail.Unreachable, err)
+	return h.only(ctx, func(tx *store.Tx, d row) (change, error) {
+		c := h.deferBeforeDot(d, h.s.DB.Now())
+		if c.state == Failed {
+			c.reason = NoServer
+		}
+		return c, h.writeAttempt(tx, d, h.said)
+	})
 }
 
 // giveUpFor is row 8 without a connection: the delivery can never be sent.
