@@ -44,6 +44,7 @@ const queueLog = "privacyidea-queue.log"
 // Options are what Open needs.
 type Options struct {
 	Config   *config.Config
+	BasePath string       // path that clients see the server below; empty: the root
 	Migrate  bool         // bring the schema up to date, or make the database
 	Log      *slog.Logger // of the process
 	QueueLog *slog.Logger // of the outcomes of queued messages; nil: Log
@@ -91,7 +92,7 @@ func Open(ctx context.Context, o Options) (*App, error) {
 		a.Close() //nolint:errcheck // err is the one to tell
 		return nil, err
 	}
-	if err := a.wire(ctx, keys); err != nil {
+	if err := a.wire(ctx, keys, o.BasePath); err != nil {
 		a.Close() //nolint:errcheck // err is the one to tell
 		return nil, err
 	}
@@ -127,7 +128,10 @@ func readKeys(c *config.Config) (*secret.Keys, error) {
 }
 
 // wire makes the services from the ground up; each gets only what it may know.
-func (a *App) wire(ctx context.Context, keys *secret.Keys) error {
+func (a *App) wire(ctx context.Context, keys *secret.Keys, base string) error {
+	if err := freeOf(base); err != nil {
+		return err
+	}
 	c := a.config
 	files := fileroot.New(fileroot.Options{
 		Roots: c.FileRoots, Base: baseFolder(c), Deny: a.ownFiles(), DenyNames: []string{queueLog}, Streams: []*os.File{os.Stdout, os.Stderr},
@@ -168,9 +172,9 @@ func (a *App) wire(ctx context.Context, keys *secret.Keys) error {
 		StartOne: a.workerCommand(), Now: a.db.Now, Log: a.log, Check: a.db.Check})
 	a.proxies = newProxies(settings, a.log)
 	page, err := webui.New(httpapi.Quiet(api), webui.Options{
-		Version: Version, Now: a.db.Now, Log: a.log, Network: networkOf(a.proxies.names),
+		Version: Version, Base: base, Now: a.db.Now, Log: a.log, Network: networkOf(a.proxies.names),
 	})
-	a.page, a.handler = page, route(page, api)
+	a.page, a.handler = page, below(base, route(page, api))
 	return err
 }
 

@@ -7,14 +7,16 @@ import (
 	"syscall"
 
 	"otpost/internal/app"
+	"otpost/internal/config"
 )
 
 // doorFlags say how the server is reached.
 type doorFlags struct {
-	Listen      string `default:"127.0.0.1:8080" placeholder:"HOST:PORT" help:"Address of the page and the REST API. Other than loopback it needs --tls-cert and --tls-key, or --behind-proxy."`
-	TLSCert     string `name:"tls-cert" placeholder:"FILE" help:"Serve HTTPS with this certificate: PEM, followed by its chain. SIGHUP reads it anew."`
-	TLSKey      string `name:"tls-key" placeholder:"FILE" help:"Its key: PEM, not readable by others."`
-	BehindProxy bool   `help:"A proxy before this server speaks TLS with the clients: plain HTTP is served off loopback, too. It makes no header believed: which proxies may name their client says the setting OverrideAuthorizationClient."`
+	Listen      string  `default:"127.0.0.1:8080" placeholder:"HOST:PORT" help:"Address of the page and the REST API. Other than loopback it needs --tls-cert and --tls-key, or --behind-proxy."`
+	TLSCert     string  `name:"tls-cert" placeholder:"FILE" help:"Serve HTTPS with this certificate: PEM, followed by its chain. SIGHUP reads it anew."`
+	TLSKey      string  `name:"tls-key" placeholder:"FILE" help:"Its key: PEM, not readable by others."`
+	BasePath    *string `placeholder:"PATH" help:"Path below which a proxy shows this server, such as /pi: the links, redirects and cookies of the pages begin with it. Requests may come with it or without it. Default: OTPOST_BASE_PATH of pi.cfg, else the root."`
+	BehindProxy bool    `help:"A proxy before this server speaks TLS with the clients: plain HTTP is served off loopback, too. It makes no header believed: which proxies may name their client says the setting OverrideAuthorizationClient."`
 }
 
 // check refuses what contradicts itself, before anything is opened.
@@ -24,6 +26,11 @@ func (f doorFlags) check() error {
 		return usageError(fmt.Sprintf("--listen %s: want HOST:PORT", f.Listen))
 	}
 	ip := net.ParseIP(host)
+	if f.BasePath != nil {
+		if _, err := config.CheckBasePath(*f.BasePath); err != nil {
+			return usageError(fmt.Sprintf("--base-path %s: %v", *f.BasePath, err))
+		}
+	}
 	loopback := host == "localhost" || ip != nil && ip.IsLoopback()
 	switch {
 	case f.TLSCert != "" && f.TLSKey == "":
@@ -36,6 +43,15 @@ func (f doorFlags) check() error {
 		return usageError(fmt.Sprintf("--listen %s: plain HTTP is served on loopback only: give --tls-cert and --tls-key, or --behind-proxy when a proxy with TLS is before it", f.Listen))
 	}
 	return nil
+}
+
+// basePath returns the base path that counts.
+func (f doorFlags) basePath(cfg *config.Config) string {
+	if f.BasePath == nil {
+		return cfg.BasePath
+	}
+	path, _ := config.CheckBasePath(*f.BasePath) // check has refused what is none
+	return path
 }
 
 // certificate reads the pair of files; nil without one.

@@ -54,7 +54,14 @@ func (c *serveCommand) Run(ctx context.Context, s streams) error {
 	most := app.DrainTime
 	stop, end := listen(ctx, stopRules{most: &most}, func() { notify.Reload(func() { reload(logs, certificate) }) })
 	defer end()
-	a, err := app.Open(ctx, app.Options{Config: cfg, Migrate: c.Migrate, Log: logs.server, QueueLog: logs.queue, Notify: notify})
+	a, err := app.Open(ctx, app.Options{
+		Config:   cfg,
+		BasePath: c.basePath(cfg),
+		Migrate:  c.Migrate,
+		Log:      logs.server,
+		QueueLog: logs.queue,
+		Notify:   notify,
+	})
 	if err != nil {
 		return err
 	}
@@ -69,6 +76,9 @@ func (c *serveCommand) Run(ctx context.Context, s streams) error {
 	}
 	if certificate != nil {
 		lines = append(lines, "certificate: "+certificate.Describe())
+	}
+	if base := c.basePath(cfg); base != "" {
+		lines = append(lines, "base path: "+base)
 	}
 	for _, line := range append(lines, "listening on "+door.URL()) {
 		fmt.Fprintln(s.out, line)

@@ -53,6 +53,7 @@ type Config struct {
 	QueueName       string         // PI_JOB_QUEUE_NAME, [a-z0-9_-]{1,64}
 	HashParams      map[string]int // PI_HASH_ALGO_PARAMS: the known names that are set, within their bounds; nil when none is
 	QueueFallback   QueueFallback  // OTPOST_QUEUE_FALLBACK
+	BasePath        string         // OTPOST_BASE_PATH, as CheckBasePath returns it
 	QueueLogFile    string         // OTPOST_QUEUE_LOGFILE, a path; empty: the server's log
 	FileRoots       []string       // OTPOST_FILE_ROOTS, absolute paths; nil: everywhere but in the files that otpost keeps for itself
 	PINCache        bool           // OTPOST_PIN_CACHE

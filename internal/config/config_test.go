@@ -39,13 +39,13 @@ func show(c *Config) map[string]string {
 		"LogFile": c.LogFile, "LogLevel": c.LogLevel.String(), "LogConfig": c.LogConfig, "Node": c.Node,
 		"QueueClass": string(c.QueueClass), "QueueURL": string(c.QueueURL.Reveal()), "QueueName": c.QueueName,
 		"HashParams": fmt.Sprint(c.HashParams), "QueueLogFile": c.QueueLogFile, "FileRoots": fmt.Sprint(c.FileRoots),
-		"PINCache": fmt.Sprint(c.PINCache), "AuditKeep": c.AuditKeep.String(),
+		"PINCache": fmt.Sprint(c.PINCache), "BasePath": c.BasePath, "AuditKeep": c.AuditKeep.String(),
 		"DeliveryKeep": c.DeliveryKeep.String(),
 	}
 	for field, normal := range map[string]string{
 		"Pepper": "", "EncFile": "/nowhere/enckey", "SuperuserRealms": "[]", "LogFile": "", "LogLevel": "INFO", "LogConfig": "",
 		"Node": "localnode", "QueueClass": "", "QueueURL": "redis://localhost:6379/0", "QueueName": "huey", "HashParams": "map[]",
-		"QueueLogFile": "", "FileRoots": "[]", "PINCache": "true", "AuditKeep": "9600h0m0s",
+		"QueueLogFile": "", "FileRoots": "[]", "PINCache": "true", "BasePath": "", "AuditKeep": "9600h0m0s",
 		"DeliveryKeep": "720h0m0s",
 	} {
 		if all[field] == normal {

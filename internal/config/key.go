@@ -73,6 +73,8 @@ func Keys() []Key {
 			"Cost of new hashes: `argon2__rounds` (1 to 16), `argon2__memory_cost` (8 to 262144), `argon2__parallelism` (1 to 16), `pbkdf2_sha512__rounds` (1 to 1000000).", readHashParams},
 		{"OTPOST_QUEUE_FALLBACK", "text", "'outbox'", "", false,
 			"What a login does while Redis is out of reach: `'outbox'` (answer at once; the message waits and leaves when Redis is back, or by the server itself when half of its life is gone), `'inline'` (send it inside the request) or `'error'` (refuse, as privacyIDEA does).", readQueueFallback},
+		{"OTPOST_BASE_PATH", "text", "", "", false,
+			"Path below which a proxy shows this server, such as `'/pi'`; `serve --base-path` is stronger. Not set: the root of a host.", readBasePath},
 		{"OTPOST_QUEUE_LOGFILE", "path", "", "", false,
 			"Log of the workers inside the server: a file, or `-` for standard output. The server's log when it is not set.", readQueueLogFile},
 		{"OTPOST_FILE_ROOTS", "list of paths", "[]", "", false,

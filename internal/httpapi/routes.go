@@ -78,6 +78,14 @@ func (rt *route) emptyDetail(code fault.Code) bool {
 	return false
 }
 
+// Owns reports whether the API answers at /SEGMENT or below it.
+func Owns(segment string) bool {
+	return slices.ContainsFunc((&server{}).table(), func(r route) bool {
+		first, _, _ := strings.Cut(strings.TrimPrefix(r.path, "/"), "/")
+		return first == segment
+	})
+}
+
 // table returns all routes, by resource.
 func (s *server) table() []route {
 	return slices.Concat(s.authRoutes(), s.validateRoutes(), s.tokenRoutes(), s.userRoutes(), s.serverRoutes(), s.systemRoutes(), s.deliveryRoutes(),

@@ -6,6 +6,8 @@ import (
 	"html/template"
 	"io/fs"
 	"net/http"
+	"path"
+	"regexp"
 	"strings"
 	"sync"
 	"time"
@@ -29,9 +31,25 @@ func secure(h http.Header) {
 // binds its functions to it, and html/template looks through each only once for what is to be escaped.
 type templates map[string]*sync.Pool
 
-// parseTemplates reads template/*.html. layout.html frames each page, parts.html has the components.
-func parseTemplates(from fs.FS) (templates, error) {
-	base, err := template.New("").Funcs(stubs).ParseFS(from, "template/layout.html", "template/parts.html")
+// addresses matches the attributes of a template that hold an address of this server: a constant one or one of the data.
+var addresses = regexp.MustCompile(`((?:href|action|src|data-live)=")(/|\{\{)`) //nolint:gochecknoglobals // a constant pattern
+
+// parseTemplates reads template/*.html. layout.html frames each page, parts.html has the components. The templates and their data
+// know nothing of the base path: it is written before each address here.
+func parseTemplates(from fs.FS, base string) (templates, error) {
+	parse := func(t *template.Template, names ...string) (*template.Template, error) {
+		for _, name := range names {
+			text, err := fs.ReadFile(from, name)
+			if err != nil {
+				return nil, err
+			}
+			if _, err := t.New(path.Base(name)).Parse(addresses.ReplaceAllString(string(text), "${1}"+base+"${2}")); err != nil {
+				return nil, err
+			}
+		}
+		return t, nil
+	}
+	frame, err := parse(template.New("").Funcs(stubs), "template/layout.html", "template/parts.html")
 	if err != nil {
 		return nil, fmt.Errorf("read the layout: %w", err)
 	}
@@ -45,7 +63,7 @@ func parseTemplates(from fs.FS) (templates, error) {
 		if page == "layout" || page == "parts" {
 			continue
 		}
-		parsed, err := template.Must(base.Clone()).ParseFS(from, name)
+		parsed, err := parse(template.Must(frame.Clone()), name)
 		if err != nil {
 			return nil, fmt.Errorf("read page %s: %w", page, err)
 		}
@@ -135,5 +153,5 @@ func (v *visit) link(kind, name string) template.HTML {
 	if dots(name) {
 		return template.HTML(fmt.Sprintf(`<span title="%s">%s</span>`, template.HTMLEscapeString(v.text.say("link.dots")), text)) //nolint:gosec // escaped
 	}
-	return template.HTML(fmt.Sprintf(`<a href="%s">%s</a>`, template.HTMLEscapeString(to(kind, name)), text)) //nolint:gosec // escaped
+	return template.HTML(fmt.Sprintf(`<a href="%s">%s</a>`, template.HTMLEscapeString(v.site.options.Base+to(kind, name)), text)) //nolint:gosec // escaped
 }

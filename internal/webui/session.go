@@ -10,8 +10,20 @@ import (
 	"time"
 )
 
-// cookieName has the prefix that binds a cookie to this host and to TLS (or loopback), RFC 6265bis section 4.1.3.2.
-const cookieName = "__Host-otpost"
+// cookieName has the prefix that binds a cookie to this host and to TLS (or loopback), RFC 6265bis section 4.1.3.2. Such a cookie
+// goes to every path of the host. cookieBelow binds to TLS alone, and its path keeps it from the other programs of the host.
+const (
+	cookieName  = "__Host-otpost"
+	cookieBelow = "__Secure-otpost"
+)
+
+// cookie returns the name of the session's cookie.
+func (s *Site) cookie() string {
+	if s.options.Base != "" {
+		return cookieBelow
+	}
+	return cookieName
+}
 
 // session is who looks at a page. What it says is decoration, read from the token unverified: each call of the API verifies it.
 type session struct {
@@ -32,9 +44,9 @@ func (s session) Admin() bool { return s.Role == "admin" }
 // In reports whether somebody has signed in.
 func (s session) In() bool { return s.token != "" }
 
-// sessionOf reads the session of a request.
-func sessionOf(r *http.Request, now time.Time) session {
-	cookie, err := r.Cookie(cookieName)
+// sessionOf reads the session of a request from the cookie of this name.
+func sessionOf(r *http.Request, name string, now time.Time) session {
+	cookie, err := r.Cookie(name)
 	if err != nil {
 		return session{}
 	}
@@ -68,7 +80,14 @@ func claimsOf(token string) (c tokenClaims, ok bool) {
 
 // setCookie keeps the session token in the browser, or takes it away when it is empty.
 func (v *visit) setCookie(token string) {
-	cookie := &http.Cookie{Name: cookieName, Value: token, Path: "/", Secure: true, HttpOnly: true, SameSite: http.SameSiteStrictMode}
+	cookie := &http.Cookie{
+		Name:     v.site.cookie(),
+		Value:    token,
+		Path:     v.site.options.Base + "/",
+		Secure:   true,
+		HttpOnly: true,
+		SameSite: http.SameSiteStrictMode,
+	}
 	if token == "" {
 		cookie.MaxAge = -1
 	}

@@ -23,6 +23,7 @@ var files embed.FS
 // Options may stay zero.
 type Options struct {
 	Version string           // shown at the foot of each page
+	Base    string           // path that the pages lie below for browsers, such as /pi: links and cookies begin with it. Empty: the root
 	Now     func() time.Time // time.Now
 	Log     *slog.Logger     // discards
 	// Network returns what counts as one client by a peer's address; empty for a peer that speaks for many. nil: it always does.
@@ -70,7 +71,7 @@ func New(api http.Handler, o Options) (*Site, error) {
 	}
 	s.stopping, s.stop = context.WithCancel(context.Background())
 	var err, errTexts error
-	s.templates, err = parseTemplates(files)
+	s.templates, err = parseTemplates(files, o.Base)
 	s.languages, errTexts = readLanguages(files)
 	if err := errors.Join(err, errTexts); err != nil {
 		return nil, err
