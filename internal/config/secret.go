@@ -2,11 +2,14 @@ package config
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"log/slog"
 	"os"
+
+	"golang.org/x/sys/unix"
 )
 
 // maxSecretFile is more than any key, password or URI needs and little enough to read into memory.
@@ -41,26 +44,51 @@ func (s Secret) LogValue() slog.Value { return slog.StringValue(s.String()) }
 func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
 // CheckKeyFile reports why the file at path must not be used as a key file: it is missing (fs.ErrNotExist), no regular file, or
-// others than its owner and group may read or write it (docs/security.md, "Secrets at rest"). It does not read the file.
+// others than its owner and group may read or write it, unless it is a secret of a container (docs/security.md, "Secrets at rest").
+// It does not read the file.
 func CheckKeyFile(path string) error {
 	info, err := os.Stat(path)
 	if err != nil {
 		return err
 	}
-	return checkKeyMode(path, info)
-}
-
-func checkKeyMode(path string, info fs.FileInfo) error {
 	if !info.Mode().IsRegular() {
 		return problem{path + " is not a regular file", "name a file"}
 	}
-	if mode := info.Mode().Perm(); mode&0o006 != 0 {
-		return problem{
-			fmt.Sprintf("others can read or write %s (mode %04o)", path, mode),
-			"chmod o= " + path,
-		}
+	var file unix.Stat_t
+	var mount unix.Statfs_t
+	if err := errors.Join(unix.Stat(path, &file), unix.Statfs(path, &mount)); err != nil {
+		return err
 	}
-	return nil
+	return keyFile{
+		path:     path,
+		mode:     info.Mode().Perm(),
+		root:     file.Uid == 0,
+		memory:   mount.Type == unix.TMPFS_MAGIC || mount.Type == unix.RAMFS_MAGIC,
+		readOnly: mount.Flags&unix.ST_RDONLY != 0,
+	}.check()
+}
+
+// keyFile is what decides whether a file may hold a secret.
+type keyFile struct {
+	path     string
+	mode     fs.FileMode
+	root     bool // it belongs to root
+	memory   bool // its file system is in memory
+	readOnly bool // it is mounted read-only here
+}
+
+// check refuses a file that others can read or write. A file of root in memory that is mounted read-only is a secret as Docker Swarm
+// (0444) and Kubernetes (0644) show it to one container: no user of the host reaches it.
+func (k keyFile) check() error {
+	if k.mode&0o006 == 0 || k.mode&0o002 == 0 && k.root && k.memory && k.readOnly {
+		return nil
+	}
+	hint := "chmod o= " + k.path
+	if k.readOnly {
+		hint = "give it the mode 0440 and the group of this process where it is made: mode and gid of the secret (Docker), " +
+			"defaultMode and fsGroup (Kubernetes), chmod and chgrp of a file that is mounted"
+	}
+	return problem{fmt.Sprintf("others can read or write %s (mode %04o)", k.path, k.mode), hint}
 }
 
 // readSecretFile returns the content of a key file without the line end that editors add.

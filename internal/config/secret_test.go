@@ -73,6 +73,32 @@ func TestCheckKeyFileRefusesWhatOthersCanRead(t *testing.T) {
 	}
 }
 
+// TestSecretOfAContainerMayBeReadable holds the one exception: no way to make such a file is open to a user of a host.
+func TestSecretOfAContainerMayBeReadable(t *testing.T) {
+	t.Parallel()
+	swarm := keyFile{path: "/run/secrets/x", mode: 0o444, root: true, memory: true, readOnly: true}
+	for name, one := range map[string]struct {
+		change func(*keyFile)
+		hint   string // empty: it is taken
+	}{
+		"as Swarm makes it":       {func(*keyFile) {}, ""},
+		"as Kubernetes makes it":  {func(k *keyFile) { k.mode = 0o644 }, ""},
+		"others can write it":     {func(k *keyFile) { k.mode = 0o446 }, "defaultMode and fsGroup (Kubernetes)"},
+		"of another user":         {func(k *keyFile) { k.root = false }, "mode and gid of the secret (Docker)"},
+		"on a disk":               {func(k *keyFile) { k.memory = false }, "chmod and chgrp of a file that is mounted"},
+		"not read-only":           {func(k *keyFile) { k.readOnly = false }, "chmod o= /run/secrets/x"},
+		"for owner and group":     {func(k *keyFile) { *k = keyFile{mode: 0o440} }, ""},
+		"in a store of a package": {func(k *keyFile) { k.memory, k.mode = false, 0o444 }, "give it the mode 0440"},
+	} {
+		k := swarm
+		one.change(&k)
+		err := k.check()
+		if (err == nil) != (one.hint == "") || err != nil && !strings.Contains(err.Error(), one.hint) {
+			t.Errorf("%s: %v, want %q", name, err, one.hint)
+		}
+	}
+}
+
 func TestKeyFileThatOthersCanReadStopsTheStart(t *testing.T) {
 	t.Parallel()
 	for _, key := range []string{"PI_ENCFILE", "PI_PEPPER_FILE"} {
