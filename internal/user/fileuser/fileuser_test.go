@@ -215,6 +215,36 @@ func TestMalformedLinesAreSkippedWithOneWarning(t *testing.T) {
 	}
 }
 
+// TestFieldsAreReadAsAdministratorsWriteThem reads what editors, exports and getent leave behind.
+func TestFieldsAreReadAsAdministratorsWriteThem(t *testing.T) {
+	t.Parallel()
+	p := newPlace(t,
+		"\ufefffirst:x:1:1:Fir St,,,,first@example.com:/:\r",
+		" trail : x : 2 : 2 : Tr Ail ,,  0151 1 , 069 2 , trail@example.com :/:/bin/sh ",
+		"\ttabs:x:3:3:Ta Bs,,,,\ttabs@example.com\u00a0:/:",
+		"later:x:4:4:La Ter,room,,,pager,later@example.com:/:",
+		"name:x:5:5:Only Name:/:/bin/sh:one:two:",
+		"junk:x:6:6:Ju Nk,,,,none:/:",
+		"  # a remark",
+		"+@ngtest:x:::::", "+::::::", "-gone:x:::::", "latin\xfc:x:7:7:L",
+	)
+	for login, want := range map[string]string{
+		"first": "first@example.com", "trail": "trail@example.com", "tabs": "tabs@example.com", "later": "later@example.com", "name": "", "junk": "",
+	} {
+		u, err := p.Find(t.Context(), login)
+		if err != nil || u.Email != want {
+			t.Errorf("%s: address %q, want %q, %v", login, u.Email, want, err)
+		}
+	}
+	u, err := p.Find(t.Context(), "trail")
+	if err != nil || u.UID != "2" || u.Givenname != "Tr" || u.Surname != "Ail" || u.Mobile != "0151 1" || u.Phone != "069 2" {
+		t.Errorf("%+v, %v", u, err)
+	}
+	if log := p.log.String(); strings.Count(log, "level=WARN") != 1 || !strings.Contains(log, "lines=4 first_line=8") {
+		t.Errorf("log: %s", log)
+	}
+}
+
 func TestFileThatCannotBeReadIsNoUnknownUser(t *testing.T) {
 	t.Parallel()
 	p := newPlace(t, "a:x:1:1:A")

@@ -34,14 +34,14 @@ func (c *content) pick(places map[string]int, key string) (user.User, error) {
 	return c.entries[i].user, nil
 }
 
-// parse reads a file in UTF-8. Empty lines and lines that begin with # are none; a line needs five fields, a login of its own
-// and a UID.
+// parse reads a file in UTF-8, with or without a byte order mark. White space around a line and around its fields counts for nothing,
+// as in privacyIDEA. Empty lines and lines that begin with # are none; a line needs five fields, a login of its own and a UID.
 func parse(raw []byte) *content {
 	c := &content{byLogin: make(map[string]int), byUID: make(map[string]int)}
 	highest := time.Duration(-1)
-	for number, line := range strings.Split(string(raw), "\n") {
-		line = strings.TrimSuffix(line, "\r")
-		if strings.TrimSpace(line) == "" || strings.HasPrefix(line, "#") {
+	for number, line := range strings.Split(strings.TrimPrefix(string(raw), "\ufeff"), "\n") {
+		line = strings.TrimSpace(line)
+		if line == "" || strings.HasPrefix(line, "#") {
 			continue
 		}
 		e, ok := parseLine(line)
@@ -77,16 +77,30 @@ func (c *content) add(e entry) {
 }
 
 func parseLine(line string) (e entry, ok bool) {
-	fields := strings.Split(line, ":")
+	fields := trimmed(strings.Split(line, ":"))
 	if len(fields) < 5 || fields[0] == "" || fields[2] == "" || !utf8.ValidString(line) || strings.ContainsRune(line, 0) {
 		return entry{}, false
 	}
 	gecos := fields[4]
-	parts := append(strings.Split(gecos, ","), "", "", "", "") // at least five
-	given, surname, _ := strings.Cut(strings.TrimSpace(parts[0]), " ")
+	parts := append(trimmed(strings.Split(gecos, ",")), "", "", "", "") // at least five
+	given, surname, _ := strings.Cut(parts[0], " ")
+	email := ""
+	for _, part := range parts[4:] { // privacyIDEA looks for an address in what follows the fourth comma
+		if email == "" && strings.Contains(part, "@") {
+			email = part
+		}
+	}
 	return entry{hash: fields[1], user: user.User{
 		Login: fields[0], UID: fields[2], Description: gecos,
 		Givenname: given, Surname: strings.TrimSpace(surname),
-		Mobile: parts[2], Phone: parts[3], Email: parts[4],
+		Mobile: parts[2], Phone: parts[3], Email: email,
 	}}, true
+}
+
+// trimmed takes the white space off each field.
+func trimmed(fields []string) []string {
+	for i := range fields {
+		fields[i] = strings.TrimSpace(fields[i])
+	}
+	return fields
 }
