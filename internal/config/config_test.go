@@ -184,7 +184,7 @@ func TestLoadWarnsOfAMissingPepper(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(c.Warnings) != 1 || !strings.HasPrefix(c.Warnings[0], "PI_PEPPER is not set") {
+	if len(c.Warnings) != 1 || !strings.Contains(c.Warnings[0], "pi.cfg: PI_PEPPER is not set, ") {
 		t.Error(c.Warnings)
 	}
 }

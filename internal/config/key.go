@@ -132,7 +132,7 @@ func readSecretKey(c *Config, v value) error {
 	case n < 16:
 		return v.fail(problem{fmt.Sprintf("has %d bytes, fewer than 16", n), hint})
 	case n < 32:
-		c.warn("%s: SECRET_KEY has %d bytes: 32 or more are right", v.at, n)
+		c.warn("%s: SECRET_KEY has %d bytes: write 32 random characters or more; sessions then end once", v.at, n)
 	}
 	c.SecretKey = key
 	return nil
@@ -152,7 +152,7 @@ func published(s Secret) bool {
 // readPepper only warns of a published pepper: it cannot be changed once a password was hashed with it.
 func readPepper(c *Config, v value) (err error) {
 	if c.Pepper, err = v.bytes(); err == nil && published(c.Pepper) {
-		c.warn("%s: PI_PEPPER is a published sample that everybody knows", v.at)
+		c.warn("%s: PI_PEPPER is a published sample: write 32 random characters, then set each administrator's password anew with otpost admin password", v.at)
 	}
 	return err
 }
