@@ -158,8 +158,10 @@ func TestStoppedProcessInItsCommitMakesOthersBusy(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := db.Check(t.Context()); err != nil {
-		t.Errorf("Check afterwards: %v", err)
+	for err := db.Check(t.Context()); err != nil; err = db.Check(t.Context()) { // a busy machine may need more than its time once
+		if !errors.Is(err, store.ErrBusy) {
+			t.Fatalf("Check afterwards: %v", err)
+		}
 	}
 	if value(t, db, "of the stopped process") == "" || value(t, db, "k0") != "" {
 		t.Error("the stopped transaction is lost, or a refused one was run")
