@@ -59,7 +59,7 @@ func TestStartThatCannotBeSaysWhy(t *testing.T) {
 		}},
 		{"f-string in pi.cfg", "pi.cfg:", lines("A = f'x'\n")},
 		{"unclosed text in pi.cfg", "pi.cfg:", lines("A = 'x\n")},
-		{"program in pi.cfg", "pi.cfg:", lines("import subprocess\n")},
+		{"program in pi.cfg", "pi.cfg:", lines("import subprocess\nsubprocess.run('true')\n")},
 		{"endless loop in pi.cfg", "pi.cfg:", lines("while True:\n    pass\n")},
 		{"wrong type in pi.cfg", "PI_LOGLEVEL", lines("PI_LOGLEVEL = 'LOUD'\n")},
 		{"short SECRET_KEY", "SECRET_KEY", lines("SECRET_KEY = 'short'\n")},

@@ -60,7 +60,7 @@ func Servers(t testing.TB) []Server {
 		},
 		{
 			Name: "silent server", Form: map[string]any{"server": "127.0.0.1", "port": listen(t, &script{rules: []rule{{greet, []string{"<silence>"}}}})},
-			Diagnosis: "no_greeting", Phase: "greeting", Text: "no greeting within 2s", Says: "sent no greeting",
+			Diagnosis: "no_greeting", Phase: "greeting", Text: "no greeting within 2", Says: "sent no greeting",
 		},
 		{
 			Name: "no STARTTLS", Form: map[string]any{"server": "127.0.0.1", "port": listen(t, &script{}), "tls": true},
