@@ -88,6 +88,7 @@ func TestClaimPastAFullLaneCostsNoMore(t *testing.T) {
 	cost()
 	alone := cost()
 	s.fill(kind+"/dead%20server", scale(100_000), time.Now().Add(-time.Minute), time.Now().Add(time.Hour))
+	w = register(t, d) // the first lease may have lapsed
 	if beside := cost(); beside > alone+20 {
 		t.Errorf("a claim takes %d commands beside a full lane, and %d without", beside, alone)
 	}
@@ -184,9 +185,9 @@ func TestFreshJobGoesBeforeABacklogOfStaleOnes(t *testing.T) {
 	t.Parallel()
 	s := serve(t)
 	d := open(t, s)
-	w := register(t, d)
 	n := scale(300_000)
 	s.fill(kind, n, time.Now().Add(-time.Hour), time.Now().Add(-time.Hour))
+	w := register(t, d)
 	fresh := enqueue(t, d, 1)[0]
 	begun := time.Now()
 	got := claim(t, d, w, 32)
@@ -203,6 +204,9 @@ func TestFreshJobGoesBeforeABacklogOfStaleOnes(t *testing.T) {
 	}
 	s.do("ZADD", "otpost:{test}:ready:test.kind:0", strconv.FormatInt(time.Now().Add(-10*time.Minute).UnixMilli(), 10), old.ID.String())
 	for claims := 1; ; claims++ {
+		if err := d.Beat(t.Context(), w); err != nil {
+			t.Fatal(err)
+		}
 		if got = claim(t, d, w, 1); got[0].ID == old.ID {
 			break
 		}

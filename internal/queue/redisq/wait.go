@@ -19,8 +19,9 @@ const (
 	// failedPause is how soon Wait returns when it cannot look.
 	failedPause = 100 * time.Millisecond
 	// claimTime is how long after a mark was popped a claim must follow, or the mark is set again for other processes; doubled for each
-	// such mark in a row, up to popTime.
+	// such mark in a row, mostVain times at most.
 	claimTime = 10 * time.Millisecond
+	mostVain  = 4
 )
 
 // Looks. ARGV: clock, number of kinds, kinds ..., full lanes ... It changes nothing. The answer: milliseconds until a job of the kinds
@@ -232,7 +233,7 @@ func (d *Driver) expectClaim(kind string, claims int64) {
 	if b.closed {
 		return
 	}
-	timer := time.NewTimer(min(claimTime<<min(b.vain, 10), popTime))
+	timer := time.NewTimer(claimTime << min(b.vain, mostVain))
 	b.ended.Go(func() {
 		defer timer.Stop()
 		select {
