@@ -64,18 +64,21 @@ func TestSlowMailServersHoldNoOtherMail(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		name           string
+		on             queueKind
 		servers, mails int
 		drips          bool
 		hang           int32 // connections at once: the servers' shares of 32 handlers
 	}{
-		{"a silent one", 1, 40, false, 24},
-		{"one that drips", 1, 40, true, 24},
-		{"three", 3, 45, false, 28},
-		{"ten", 10, 60, false, 28},
+		{"a silent one", embedded, 1, 40, false, 24},
+		{"one that drips", embedded, 1, 40, true, 24},
+		{"three", embedded, 3, 45, false, 28},
+		{"ten", embedded, 10, 60, false, 28},
+		{"a silent one, jobs in Redis", inRedis, 1, 40, false, 24},
+		{"ten, jobs in Redis", inRedis, 10, 60, false, 28},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			w := newWorld(t, "--workers", "0")
+			w := newWorldOn(t, c.on, "--workers", "0")
 			var all []*slowServer
 			for i := range c.servers {
 				all = append(all, newSlowServer(t, c.drips))
