@@ -110,10 +110,10 @@ func (a *Administrators) change(ctx context.Context, query string, args ...any) 
 func (a *Administrators) List(ctx context.Context) ([]Administrator, error) {
 	list := []Administrator{}
 	err := a.db.Read(ctx, func(r store.Reader) error {
-		return r.Query(func(scan store.Scan) error {
+		return store.List(r, func(scan store.Scan) error {
 			var one Administrator
 			var changed, created int64
-			if err := scan(&one.Name, &one.Email, &changed, &created); err != nil {
+			if err := scan(&one.Name, &one.Email, &changed, &created); err != nil && !errors.Is(err, store.ErrDamaged) {
 				return err
 			}
 			one.PasswordChanged, one.Created = store.Time(changed), store.Time(created)

@@ -35,7 +35,7 @@ const (
 	pruneBatches = 100
 )
 
-// The statements that read or delete; each reads by an index (0008_password_guesses.sql).
+// The statements that read or delete; each reads by an index (0008_guesses_and_serials.sql).
 const (
 	readGuess      = `SELECT count, not_before_ms FROM auth_failure WHERE name = $1 AND client = $2`
 	countOfNetwork = `SELECT count(*) FROM auth_failure WHERE known = 0 AND client = $1`

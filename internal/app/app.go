@@ -153,6 +153,7 @@ func (a *App) wire(ctx context.Context, keys *secret.Keys, base string) error {
 	})
 	tokens := token.New(token.Options{
 		DB: a.db, Keys: keys, Settings: settings, Users: users, PINs: passwords, Deliveries: a.delivery, ValidAddress: validAddress,
+		Log: a.log,
 	})
 	a.Administrators = access.NewAdministrators(a.db, peppered{passwords, c.Pepper})
 	a.journal = audit.New(a.db)

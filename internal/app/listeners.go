@@ -85,14 +85,14 @@ func (l *listening) write(ctx context.Context) error {
 func (a *App) listeners(ctx context.Context) (all []netip.AddrPort, err error) {
 	now := a.db.Now()
 	err = a.db.Read(ctx, func(r store.Reader) error {
-		return r.Query(func(scan store.Scan) error {
+		return store.List(r, func(scan store.Scan) error {
 			var text string
 			if err := scan(&text); err != nil {
 				return err
 			}
 			at, err := netip.ParseAddrPort(text)
 			if err != nil {
-				return fmt.Errorf("listener: %w", err)
+				return fmt.Errorf("%w: listener: %w", store.ErrDamaged, err)
 			}
 			all = append(all, at)
 			return nil

@@ -51,7 +51,7 @@ func OfSerial(r store.Reader, serial string) ([]Challenge, error) {
 
 func read(r store.Reader, query string, args ...any) ([]Challenge, error) {
 	var found []Challenge
-	err := r.Query(func(scan store.Scan) error {
+	err := store.List(r, func(scan store.Scan) error {
 		var c Challenge
 		var created, until int64
 		if err := scan(&c.ID, &c.TransactionID, &c.Serial, &c.mac, &c.DeliveryID, &c.State, &c.Received, &created, &until); err != nil {

@@ -3,6 +3,7 @@ package delivery
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
@@ -100,18 +101,18 @@ func closeAttempts(tx *store.Tx, id uuid.UUID, now time.Time) {
 
 // eachAttempt reads the attempts of deliveries, for each of them in their order.
 func eachAttempt(r store.Reader, ids []uuid.UUID, each func(id uuid.UUID, a Attempt)) error {
-	err := r.Query(func(scan store.Scan) error {
+	err := store.List(r, func(scan store.Scan) error {
 		var id uuid.UUID
 		var a Attempt
 		var dot, ended time.Time
 		var phases []byte
 		err := scan(&id, &a.Number, &a.Route, store.Moment{To: &a.Started}, store.Moment{To: &dot}, store.Moment{To: &ended}, &a.Class, &a.Phase,
 			&phases, &a.Code, &a.Enhanced, &a.Text, &a.Diagnosis)
-		if err != nil {
+		if err != nil && (id == uuid.Nil || !errors.Is(err, store.ErrDamaged)) {
 			return err
 		}
-		if err := json.Unmarshal(phases, &a.Phases); err != nil {
-			return fmt.Errorf("decode phases: %w", err)
+		if json.Unmarshal(phases, &a.Phases) != nil { // the row is damaged; what else stands there is told
+			a.Phases = nil
 		}
 		if a.Phases == nil { // no connection was tried
 			a.Phases = []mail.Phase{}

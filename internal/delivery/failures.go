@@ -2,6 +2,7 @@ package delivery
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -22,11 +23,13 @@ func (s *Service) Failures(ctx context.Context, since time.Time) ([]Failure, err
 	var all []Failure
 	err := s.DB.Read(ctx, func(r store.Reader) error {
 		all = nil
-		return r.Query(func(scan store.Scan) error {
+		return store.List(r, func(scan store.Scan) error {
 			var f Failure
-			err := scan(&f.State, &f.Reason, &f.Count, store.Moment{To: &f.Last})
+			if err := scan(&f.State, &f.Reason, &f.Count, store.Moment{To: &f.Last}); err != nil && !errors.Is(err, store.ErrDamaged) {
+				return err
+			}
 			all = append(all, f)
-			return err
+			return nil
 		}, `SELECT state, reason, count(*), max(updated_ms) FROM delivery
 			WHERE updated_ms >= $1 AND state IN ('failed', 'expired', 'unknown')
 			GROUP BY state, reason ORDER BY count(*) DESC, state, reason`, store.Millis(since))

@@ -71,7 +71,7 @@ func (r *relay) nextLost(ctx context.Context, now time.Time) (rows []lost, err e
 	err = r.DB.Read(ctx, func(rd store.Reader) error {
 		rows, next = nil, r.pass
 		seen := 0
-		err := rd.Query(func(scan store.Scan) error {
+		err := store.List(rd, func(scan store.Scan) error {
 			seen++
 			var l lost
 			if err := scan(&l.id, &l.ms, &l.route, store.Moment{To: &l.created}, store.Moment{To: &l.notAfter}); err != nil {

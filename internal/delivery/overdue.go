@@ -42,7 +42,7 @@ func (r *relay) endOverdue(ctx context.Context) error {
 func (r *relay) overdue(ctx context.Context, now time.Time, after *position) (ids []uuid.UUID, err error) {
 	from := *after
 	err = r.DB.Read(ctx, func(rd store.Reader) error {
-		return rd.Query(func(scan store.Scan) error {
+		return store.List(rd, func(scan store.Scan) error {
 			if err := scan(&after.id, &after.ms); err != nil {
 				return err
 			}

@@ -114,11 +114,13 @@ func (s *Service) List(ctx context.Context, f Filter) (Page, error) {
 	err := s.DB.Read(ctx, func(r store.Reader) error {
 		page = Page{}
 		var all []Record
-		err := r.Query(func(scan store.Scan) error {
+		err := store.List(r, func(scan store.Scan) error {
 			var d Record
-			err := scan(d.columns()...)
+			if err := scan(d.columns()...); err != nil && (d.ID == uuid.Nil || !errors.Is(err, store.ErrDamaged)) {
+				return err
+			}
 			all = append(all, d)
-			return err
+			return nil
 		}, query, c.args...)
 		if err != nil {
 			return err
@@ -162,7 +164,7 @@ func complete(r store.Reader, all []Record) error {
 
 // eachWaiter reads who waits for deliveries, for each of them in the order in which they came.
 func eachWaiter(r store.Reader, ids []uuid.UUID, each func(id uuid.UUID, w Waiter)) error {
-	err := r.Query(func(scan store.Scan) error {
+	err := store.List(r, func(scan store.Scan) error {
 		var id uuid.UUID
 		var w Waiter
 		if err := scan(&id, &w.TransactionID, &w.Serial, &w.ChallengeID, &w.Ended); err != nil {

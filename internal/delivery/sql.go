@@ -50,23 +50,6 @@ func load(r store.Reader, id uuid.UUID) (row, error) {
 	return d, nil
 }
 
-// loadAll reads the deliveries that a condition names.
-func loadAll(r store.Reader, where string, args ...any) ([]row, error) {
-	var all []row
-	err := r.Query(func(scan store.Scan) error {
-		var d row
-		if err := scan(d.columns()...); err != nil {
-			return err
-		}
-		all = append(all, d)
-		return nil
-	}, `SELECT `+rowColumns+` FROM delivery WHERE `+where, args...)
-	if err != nil {
-		return nil, fmt.Errorf("load deliveries: %w", err)
-	}
-	return all, nil
-}
-
 // columns returns where the columns of rowColumns go.
 func (d *row) columns() []any {
 	return []any{&d.id, &d.channel, &d.route, &d.sealed, &d.recipient, &d.serial, &d.via, store.Moment{To: &d.notAfter}, &d.state, &d.epoch,

@@ -114,7 +114,8 @@ func (c *count) all() error {
 	for i := range c.Minutes {
 		c.Minutes[i].Begin = first.Add(time.Duration(i) * time.Minute)
 	}
-	for k, err := c.after(key{}); ; k, err = c.after(k) {
+	for at := (keyPlace{"", "", ""}); ; {
+		k, err := c.after(&at)
 		if errors.Is(err, store.ErrNotFound) {
 			break
 		}
@@ -135,11 +136,16 @@ func (c *count) all() error {
 	return c.open()
 }
 
-// after returns the first key behind one, or ErrNotFound. There are few keys and many messages: nothing is read in between.
-func (c *count) after(k key) (next key, err error) {
-	err = c.Get([]any{&next.reason, &next.state, &next.route}, `SELECT reason, state, route FROM delivery
-		WHERE (reason, state, route) > ($1, $2, $3) ORDER BY reason, state, route LIMIT 1`, string(k.reason), string(k.state), k.route)
-	return next, err
+// keyPlace is where a key stands in the index: with the types that the row has. A text in place of the bytes of a damaged row stands
+// before it, and the walk would come to that row for ever.
+type keyPlace [3]any
+
+// after moves to the first key behind a place, or returns ErrNotFound. There are few keys and many messages: nothing is read in
+// between. A damaged key comes as one that no message has.
+func (c *count) after(at *keyPlace) (key, error) {
+	err := c.Get([]any{&at[0], &at[1], &at[2]}, `SELECT reason, state, route FROM delivery
+		WHERE (reason, state, route) > ($1, $2, $3) ORDER BY reason, state, route LIMIT 1`, at[0], at[1], at[2])
+	return key{reason: Reason(fmt.Sprint(at[0])), state: State(fmt.Sprint(at[1])), route: fmt.Sprint(at[2])}, err
 }
 
 // where returns the condition of a key's messages that changed since a time, with its arguments.
@@ -184,7 +190,9 @@ func (c *count) look(k key) (last newest, err error) {
 	}
 	last.state = k.state
 	where, args := c.where(k, time.Time{})
-	err = c.Get([]any{&last.id, store.Moment{To: &last.at}}, "SELECT id, updated_ms FROM delivery"+where+" ORDER BY updated_ms DESC LIMIT 1", args...)
+	// A damaged row has no number there.
+	err = c.Get([]any{&last.id, store.Moment{To: &last.at}}, "SELECT id, updated_ms FROM delivery"+where+
+		" AND updated_ms < 1e15 ORDER BY updated_ms DESC LIMIT 1", args...)
 	if errors.Is(err, store.ErrNotFound) {
 		return last, nil
 	}
@@ -231,8 +239,8 @@ func (c *count) minutes(k key) error {
 	}
 	for number := range strings.SplitSeq(numbers, " ") {
 		n, err := strconv.Atoi(number)
-		if err != nil {
-			continue // the empty text of no message
+		if err != nil || n < 0 {
+			continue // the empty text of no message, or a damaged row
 		}
 		minute, took := n/mostTook, n%mostTook
 		if minute < len(c.Minutes) { // else the clock was set back

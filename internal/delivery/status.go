@@ -53,7 +53,7 @@ func (s *Service) Status(ctx context.Context, transactionID string) (Status, err
 	now := s.DB.Now()
 	status := Status{State: NotSent, ResendAfter: now}
 	err := s.DB.Read(ctx, func(r store.Reader) error {
-		return r.Query(func(scan store.Scan) error {
+		return store.List(r, func(scan store.Scan) error {
 			var m MessageStatus
 			var state State
 			var next, created, notAfter time.Time

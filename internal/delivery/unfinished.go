@@ -2,6 +2,7 @@ package delivery
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -31,11 +32,14 @@ func (s *Service) Unfinished(ctx context.Context, most int) ([]Unfinished, error
 	var all []Unfinished
 	err := s.DB.Read(ctx, func(r store.Reader) error {
 		all = nil
-		return r.Query(func(scan store.Scan) error {
+		return store.List(r, func(scan store.Scan) error {
 			var u Unfinished
 			err := scan(&u.ID, &u.State, &u.Via, &u.Server, store.Moment{To: &u.Created}, store.Moment{To: &u.NextTry}, store.Moment{To: &u.NotAfter}, &u.Attempts)
+			if err != nil && !errors.Is(err, store.ErrDamaged) {
+				return err
+			}
 			all = append(all, u)
-			return err
+			return nil
 		}, `SELECT id, state, via, route, created_ms, next_try_ms, not_after_ms, attempts FROM delivery
 			WHERE state IN ('queued', 'deferred', 'sending') ORDER BY created_ms, id LIMIT $1`, most)
 	})

@@ -78,10 +78,14 @@ func pageOrNull(n int) any {
 func renderToken(t token.Listed) object {
 	info := make(map[string]string, len(t.Properties))
 	managed, settable := []string{}, []string{}
+	var unreadable []string
 	for _, p := range t.Properties {
 		info[p.Key] = p.Value
 		if p.Managed {
 			managed = append(managed, p.Key)
+		}
+		if p.Unreadable {
+			unreadable = append(unreadable, p.Key)
 		}
 		switch {
 		case !p.Managed, p.Key == "email", p.Key == "dynamic_email", p.Key == "email.identifier", p.Key == "hashlib":
@@ -95,6 +99,9 @@ func renderToken(t token.Listed) object {
 		"rollout_state": t.RolloutState, "serial": t.Serial, "settable_info_keys": settable, "sync_window": t.SyncWindow,
 		"tokengroup": []string{}, "tokentype": t.Type, "undeletable_info_keys": managed,
 		"user_id": t.UserID, "user_realm": t.UserRealm, "username": t.Owner.Login,
+	}
+	if unreadable != nil { // ours: what must be entered again
+		rendered["unreadable_info_keys"] = unreadable
 	}
 	if t.HasUser() {
 		rendered["user_editable"] = t.Owner.Editable

@@ -2,6 +2,7 @@ package mail
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"otpost/internal/fault"
@@ -29,10 +30,13 @@ func NewServers(db *store.DB, keys *secret.Keys, readFile func(name string) ([]b
 func (s *Servers) List(ctx context.Context) ([]Server, error) {
 	all := []Server{}
 	err := s.db.Read(ctx, func(r store.Reader) error {
-		return r.Query(func(scan store.Scan) error {
+		return store.List(r, func(scan store.Scan) error {
 			one, err := read(scan)
+			if err != nil && !errors.Is(err, store.ErrDamaged) {
+				return err
+			}
 			all = append(all, one.Server)
-			return err
+			return nil
 		}, selectAll+` ORDER BY identifier`)
 	})
 	if err != nil {

@@ -26,6 +26,7 @@ var (
 type readers struct {
 	db       *sql.DB
 	prepared func(query string)
+	damages  *damages
 	wait     time.Duration // for a free connection
 	free     chan *reader  // mostReaders of them, those that no Read has
 	all      []*reader
@@ -48,7 +49,7 @@ func openReaders(o Options) (*readers, error) {
 		return nil, err
 	}
 	r := &readers{
-		db: db, prepared: o.Prepared, wait: o.wait, free: make(chan *reader, mostReaders), closed: make(chan struct{}),
+		db: db, prepared: o.Prepared, damages: o.damages, wait: o.wait, free: make(chan *reader, mostReaders), closed: make(chan struct{}),
 	}
 	for range mostReaders {
 		one := &reader{}
@@ -117,7 +118,7 @@ func (rs *readers) begin(r *reader, end context.CancelCauseFunc) error {
 		if err != nil {
 			return translate(err)
 		}
-		r.statements = newStatements(conn, rs.prepared)
+		r.statements = newStatements(conn, rs.prepared, rs.damages)
 	}
 	if err := r.exec("BEGIN"); err != nil {
 		return err
@@ -219,5 +220,7 @@ func (s snapshot) Query(each func(scan Scan) error, query string, args ...any) e
 	rows, err := stmt.QueryContext(s.ctx, args...)
 	return eachRow(rows, err, each)
 }
+
+func (s snapshot) damaged() *damages { return s.r.damages }
 
 var _ Reader = snapshot{}

@@ -15,6 +15,7 @@ const mostStatements = 256
 type statements struct {
 	conn     *sql.Conn
 	prepared func(query string) // Options.Prepared
+	damages  *damages
 	byText   map[string]*list.Element
 	byUse    *list.List // of *statement, the last used first
 }
@@ -24,8 +25,8 @@ type statement struct {
 	stmt *sql.Stmt
 }
 
-func newStatements(conn *sql.Conn, prepared func(string)) *statements {
-	return &statements{conn: conn, prepared: prepared, byText: make(map[string]*list.Element), byUse: list.New()}
+func newStatements(conn *sql.Conn, prepared func(string), d *damages) *statements {
+	return &statements{conn: conn, prepared: prepared, damages: d, byText: make(map[string]*list.Element), byUse: list.New()}
 }
 
 // prepare returns the statement of a text.

@@ -55,6 +55,7 @@ type Options struct {
 	wait    time.Duration // longestWait
 	every   time.Duration // watchEvery
 	mostWAL int64         // mostWAL
+	damages *damages      // of all connections
 }
 
 // DB is an open database. It is safe for concurrent use.
@@ -87,6 +88,7 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
+	o.damages = newDamages(o.Log.With("component", "store"))
 	o.wait, o.every, o.mostWAL = cmp.Or(o.wait, longestWait), cmp.Or(o.every, watchEvery), cmp.Or(o.mostWAL, mostWAL)
 	if err := checkFile(o.Path, o.Migrate); err != nil {
 		return nil, err

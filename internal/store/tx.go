@@ -71,6 +71,8 @@ func (tx *Tx) Query(each func(scan Scan) error, query string, args ...any) error
 	return eachRow(rows, err, each)
 }
 
+func (tx *Tx) damaged() *damages { return tx.w.damages }
+
 // Changed reports whether a statement with RETURNING changed a row. The statement returns one column.
 func (tx *Tx) Changed(query string, args ...any) (bool, error) {
 	var ignored any

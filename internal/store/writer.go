@@ -76,7 +76,7 @@ func newWriter(ctx context.Context, o Options, b *bell, check func() error) (*wr
 		return nil, fmt.Errorf("open the writing connection: %w", translate(err))
 	}
 	w := &writer{
-		statements:  newStatements(conn, o.Prepared),
+		statements:  newStatements(conn, o.Prepared, o.damages),
 		db:          db,
 		lock:        lock,
 		wait:        o.wait,

@@ -55,7 +55,7 @@ type Values struct{ stored map[string]string }
 func (s *Settings) Load(ctx context.Context) (Values, error) {
 	v := Values{stored: make(map[string]string)}
 	err := s.db.Read(ctx, func(r store.Reader) error {
-		return r.Query(func(scan store.Scan) error {
+		return store.List(r, func(scan store.Scan) error {
 			var key, value, kind string
 			if err := scan(&key, &value, &kind); err != nil {
 				return err

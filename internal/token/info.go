@@ -23,9 +23,9 @@ const (
 	keyIdentifier = "email.identifier"
 )
 
-// properties returns what "info" shows, in the order of the recorded key lists: what the token manages, then the free ones.
-// tokenkind and hashlib are the original's constants for these tokens.
-func (s *Service) properties(r store.Reader, t Token) ([]Property, error) {
+// properties returns what "info" shows of what the token manages, in the order of the recorded key lists. tokenkind and hashlib are
+// the original's constants for these tokens.
+func (s *Service) properties(t Token) []Property {
 	var all []Property
 	managed := func(key, value string) {
 		if value != "" {
@@ -34,8 +34,9 @@ func (s *Service) properties(r store.Reader, t Token) ([]Property, error) {
 	}
 	managed("assignment_date", date(t.Assigned, dateForm))
 	email, err := s.ownEmail(t)
-	if err != nil {
-		return nil, err
+	if err != nil { // a list must not fail over one address
+		all = append(all, Property{Key: keyEmail, Managed: true, Unreadable: true})
+		s.unreadable(t.Serial)
 	}
 	managed(keyEmail, email)
 	if t.DynamicEmail {
@@ -49,13 +50,21 @@ func (s *Service) properties(r store.Reader, t Token) ([]Property, error) {
 	managed("count_auth", positive(t.CountAuth))
 	managed("last_auth", date(t.LastAuth, lastAuthForm))
 	managed("failcounter_exceeded", date(t.FailCounterExceeded, exceededForm))
-	err = r.Query(func(scan store.Scan) error {
-		var p Property
-		err := scan(&p.Key, &p.Value)
-		all = append(all, p)
-		return err
-	}, `SELECT key, value FROM token_info WHERE serial = $1 ORDER BY key`, t.Serial)
-	return all, err
+	return all
+}
+
+// mostUnreadable bounds the serials that are remembered because they were logged.
+const mostUnreadable = 10_000
+
+// unreadable logs once for the process that the address of a token does not open.
+func (s *Service) unreadable(serial string) {
+	s.sealed.mu.Lock()
+	defer s.sealed.mu.Unlock()
+	if _, ok := s.sealed.told[serial]; ok || len(s.sealed.told) >= mostUnreadable {
+		return
+	}
+	s.sealed.told[serial] = struct{}{}
+	s.Log.Error("the address of a token does not open with this key file (PI_ENCFILE): enter it again", "serial", serial)
 }
 
 func date(t time.Time, form string) string {

@@ -2,6 +2,7 @@ package token
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -43,6 +44,7 @@ type Listed struct {
 type Property struct {
 	Key, Value string
 	Managed    bool
+	Unreadable bool // a stored secret that does not open: another key file, or a damaged row. Value is empty
 }
 
 // Page is one page of tokens.
@@ -65,19 +67,13 @@ func (s *Service) List(ctx context.Context, f Filter) (Page, error) {
 		if err := r.Get([]any{&page.Count}, `SELECT count(*) FROM token WHERE `+where, args...); err != nil {
 			return err
 		}
-		found, err := read(r, fmt.Sprintf(`SELECT %s FROM token WHERE %s ORDER BY %s LIMIT $%d OFFSET $%d`,
+		found, err := readAll(r, fmt.Sprintf(`SELECT %s FROM token WHERE %s ORDER BY %s LIMIT $%d OFFSET $%d`,
 			columns, where, f.order(), len(args)+1, len(args)+2), append(args, f.PageSize, (f.Page-1)*f.PageSize)...)
 		if err != nil {
 			return err
 		}
-		for _, t := range found {
-			one, err := s.describe(r, t)
-			if err != nil {
-				return err
-			}
-			page.Tokens = append(page.Tokens, one)
-		}
-		return nil
+		page.Tokens, err = s.describe(r, found)
+		return err
 	})
 	if err != nil {
 		return Page{}, fmt.Errorf("list tokens: %w", err)
@@ -88,27 +84,50 @@ func (s *Service) List(ctx context.Context, f Filter) (Page, error) {
 	return page, s.nameOwners(ctx, page.Tokens)
 }
 
-// describe adds realms and properties.
-func (s *Service) describe(r store.Reader, t Token) (Listed, error) {
-	one := Listed{Token: t, Realms: []string{}}
-	err := r.Query(func(scan store.Scan) error {
-		var realm string
-		err := scan(&realm)
-		one.Realms = append(one.Realms, realm)
-		return err
-	}, `SELECT realm FROM token_realm WHERE serial = $1 ORDER BY realm`, t.Serial)
-	if err != nil {
-		return one, err
+// describe adds realms and properties, with two statements for any number of tokens.
+func (s *Service) describe(r store.Reader, tokens []Token) ([]Listed, error) {
+	all, at := make([]Listed, len(tokens)), make(map[string]int, len(tokens))
+	for i, t := range tokens {
+		all[i] = Listed{Token: t, Realms: []string{}, Properties: s.properties(t)}
+		at[t.Serial] = i
 	}
-	one.Properties, err = s.properties(r, t)
-	return one, err
+	serials, err := json.Marshal(Serials(tokens))
+	if err != nil {
+		return nil, fmt.Errorf("encode serials: %w", err)
+	}
+	const among = ` WHERE serial IN (SELECT value FROM json_each($1)) ORDER BY serial, `
+	err = store.List(r, func(scan store.Scan) error {
+		var serial, realm string
+		if err := scan(&serial, &realm); err != nil {
+			return err
+		}
+		if i, ok := at[serial]; ok {
+			all[i].Realms = append(all[i].Realms, realm)
+		}
+		return nil
+	}, `SELECT serial, realm FROM token_realm`+among+`realm`, string(serials))
+	if err != nil {
+		return nil, err
+	}
+	err = store.List(r, func(scan store.Scan) error {
+		var serial string
+		var p Property
+		if err := scan(&serial, &p.Key, &p.Value); err != nil {
+			return err
+		}
+		if i, ok := at[serial]; ok {
+			all[i].Properties = append(all[i].Properties, p)
+		}
+		return nil
+	}, `SELECT serial, key, value FROM token_info`+among+`key`, string(serials))
+	return all, err
 }
 
 // nameOwners looks the users up, each once. One who is gone leaves the name empty, as does a resolver that does not answer: a
-// list must not fail over it.
+// list must not fail over it. The log tells of the resolver.
 func (s *Service) nameOwners(ctx context.Context, tokens []Listed) error {
 	type id struct{ resolver, uid string }
-	seen := make(map[id]user.User)
+	seen, unread := make(map[id]user.User), make(map[string]bool)
 	for i := range tokens {
 		t := &tokens[i]
 		if !t.HasUser() {
@@ -116,11 +135,15 @@ func (s *Service) nameOwners(ctx context.Context, tokens []Listed) error {
 		}
 		key := id{t.Resolver, t.UserID}
 		u, ok := seen[key]
-		if !ok {
+		if !ok && !unread[t.Resolver] {
 			var err error
 			u, err = s.Users.ByUID(ctx, key.resolver, key.uid)
-			if err != nil && !errors.Is(err, user.ErrNotFound) && ctx.Err() != nil {
+			switch {
+			case ctx.Err() != nil:
 				return ctx.Err()
+			case err != nil && !errors.Is(err, user.ErrNotFound):
+				unread[t.Resolver] = true // asked once for a list: it may take long to fail
+				s.Log.Warn("users of listed tokens cannot be read", "resolver", t.Resolver, "err", err)
 			}
 			seen[key] = u
 		}
@@ -141,7 +164,11 @@ func (f Filter) where() (string, []any) {
 	for _, one := range []struct{ column, text string }{
 		{"serial", f.Serial}, {"type", f.Type}, {"description", f.Description}, {"resolver", f.Resolver}, {"rollout_state", f.RolloutState},
 	} {
-		if one.text != "" {
+		switch {
+		case one.text == "":
+		case one.column == "serial" && !strings.Contains(one.text, "*"):
+			parts = append(parts, f.exactSerial(arg))
+		default:
 			parts = append(parts, fmt.Sprintf(`lower(%s) LIKE lower(%s) ESCAPE '\'`, one.column, arg(pattern(one.text))))
 		}
 	}
@@ -161,6 +188,12 @@ func (f Filter) where() (string, []any) {
 		parts = append(parts, fmt.Sprintf("serial IN (SELECT serial FROM token_info WHERE key = %s AND value = %s)", arg(key), arg(value)))
 	}
 	return strings.Join(parts, " AND "), args
+}
+
+// exactSerial is the condition of a serial without a wildcard. Case does not count, as with one, and the index token_serial_lower
+// answers.
+func (f Filter) exactSerial(arg func(any) string) string {
+	return `lower(serial) = lower(` + arg(f.Serial) + `)`
 }
 
 // pattern turns asterisks into LIKE's wildcard and takes the meaning from everything else.

@@ -1,6 +1,7 @@
 package token
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -37,11 +38,21 @@ func ofUser(r store.Reader, u user.User) ([]Token, error) {
 		u.Resolver, u.UID, u.Realm)
 }
 
+// read returns the tokens that a query finds, without those whose row is damaged: none of them can be used.
 func read(r store.Reader, query string, args ...any) ([]Token, error) {
+	return readWith(r, func(error) bool { return false }, query, args...)
+}
+
+// readAll is read with what can be read of damaged rows, for those who look.
+func readAll(r store.Reader, query string, args ...any) ([]Token, error) {
+	return readWith(r, func(err error) bool { return errors.Is(err, store.ErrDamaged) }, query, args...)
+}
+
+func readWith(r store.Reader, take func(err error) bool, query string, args ...any) ([]Token, error) {
 	var found []Token
-	err := r.Query(func(scan store.Scan) error {
+	err := store.List(r, func(scan store.Scan) error {
 		var t Token
-		if err := scan(t.destinations()...); err != nil {
+		if err := scan(t.destinations()...); err != nil && !take(err) {
 			return err
 		}
 		found = append(found, t)

@@ -12,7 +12,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"slices"
+	"sync"
 	"time"
 
 	"otpost/internal/delivery"
@@ -94,13 +96,21 @@ type Options struct {
 	Deliveries *delivery.Service
 	// ValidAddress returns nil when mail can be sent to the address (mail.ParseAddress).
 	ValidAddress func(address string) error
-	Rand         io.Reader // of codes; crypto/rand
+	Rand         io.Reader    // of codes; crypto/rand
+	Log          *slog.Logger // discards
 }
 
 // Service reads and changes tokens. It is safe for concurrent use.
 type Service struct {
 	Options
-	turns turns
+	turns  turns
+	sealed *sealed
+}
+
+// sealed is which tokens were logged because their address does not open. It is safe for concurrent use.
+type sealed struct {
+	mu   sync.Mutex
+	told map[string]struct{}
 }
 
 // New returns a Service; it does no I/O.
@@ -108,7 +118,11 @@ func New(o Options) *Service {
 	if o.Rand == nil {
 		o.Rand = rand.Reader
 	}
-	return &Service{Options: o, turns: newTurns()}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	o.Log = o.Log.With("component", "token")
+	return &Service{Options: o, turns: newTurns(), sealed: &sealed{told: make(map[string]struct{})}}
 }
 
 // OfUser returns the tokens of a user by type and age, the recorded order of several challenges (testdata/rest/validate.json,

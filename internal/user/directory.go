@@ -2,7 +2,6 @@ package user
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -87,20 +86,23 @@ func (d *Directory) load(r store.Reader, generation int64, before *catalogue) (*
 	return c, nil
 }
 
-func (d *Directory) open(definition Definition, before *catalogue) resolver {
+func (d *Directory) open(definition stored, before *catalogue) resolver {
 	if before != nil {
 		for _, old := range before.resolvers {
-			if old.ID == definition.ID && old.Name == definition.Name && old.Type == definition.Type &&
+			if old.ID == definition.ID && old.Name == definition.Name && old.Type == definition.Type && definition.damage == nil &&
 				maps.Equal(old.Parameters, definition.Parameters) {
 				return old
 			}
 		}
 	}
-	opened := resolver{Definition: definition}
+	opened := resolver{Definition: definition.Definition, err: definition.damage}
+	if definition.damage != nil {
+		return opened
+	}
 	if open, ok := d.options.Types[definition.Type]; ok {
 		opened.reads, opened.err = open(definition.Name, definition.Parameters)
 	} else {
-		opened.err = errors.New("its type is not known to this version")
+		opened.err = fmt.Errorf("%w: its type is not known to this version", store.ErrDamaged)
 	}
 	return opened
 }

@@ -9,6 +9,7 @@ import (
 	"otpost/internal/fault"
 	"otpost/internal/pinhash"
 	"otpost/internal/secret"
+	"otpost/internal/store"
 )
 
 // Split takes a typed name apart. With splitAtSign "login@realm" and "realm\login" name the realm, if there is one of that
@@ -110,8 +111,11 @@ func (d *Directory) List(ctx context.Context, realm, resolver string, f Filter) 
 				continue
 			}
 			reads, err := c.resolver(member.Name)
+			if errors.Is(err, store.ErrDamaged) && realm == "" && resolver == "" {
+				continue // it was logged; a list of everything is no less for it
+			}
 			if err != nil {
-				return nil, err
+				return nil, fault.Wrap(err, fault.Config, "ERR302: The users of the resolver '"+clean(member.Name)+"' cannot be read.")
 			}
 			users, err := reads.List(ctx, f)
 			if err != nil {

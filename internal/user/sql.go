@@ -2,6 +2,7 @@ package user
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 
 	"otpost/internal/fault"
@@ -12,7 +13,7 @@ import (
 func changed(tx *store.Tx) { tx.Put(`UPDATE instance SET generation = generation + 1`) }
 
 func readGeneration(r store.Reader) (generation int64, err error) {
-	err = r.Get([]any{&generation}, `SELECT generation FROM instance`)
+	err = r.Get([]any{&generation}, `SELECT CAST(generation AS BIGINT) FROM instance`)
 	return generation, err
 }
 
@@ -22,11 +23,20 @@ func nextID(tx *store.Tx, query string) (id int64, err error) {
 	return id, err
 }
 
-func readDefinitions(r store.Reader) (list []Definition, err error) {
-	err = r.Query(func(scan store.Scan) error {
+// stored is a definition as its row holds it.
+type stored struct {
+	Definition
+	damage error // the row cannot be read; nil: it can
+}
+
+func readDefinitions(r store.Reader) (list []stored, err error) {
+	err = store.List(r, func(scan store.Scan) error {
 		one, err := scanDefinition(scan)
-		list = append(list, one)
-		return err
+		if err != nil && !errors.Is(err, store.ErrDamaged) {
+			return err
+		}
+		list = append(list, stored{one, err}) // its resolver cannot be opened; the others can
+		return nil
 	}, `SELECT id, name, type, data FROM resolver ORDER BY id`)
 	return list, err
 }
@@ -40,11 +50,12 @@ func readDefinition(r store.Reader, name string) (Definition, error) {
 
 func scanDefinition(scan store.Scan) (one Definition, err error) {
 	var data string
+	one.Parameters = map[string]string{}
 	if err := scan(&one.ID, &one.Name, &one.Type, &data); err != nil {
 		return one, err
 	}
-	if err := json.Unmarshal([]byte(data), &one.Parameters); err != nil {
-		return one, fmt.Errorf("parameters of resolver %s: %w", one.Name, err)
+	if json.Unmarshal([]byte(data), &one.Parameters) != nil { // its error would show the parameters
+		return one, fmt.Errorf("%w: parameters of resolver %s", store.ErrDamaged, one.Name)
 	}
 	if one.Parameters == nil {
 		one.Parameters = map[string]string{}
@@ -65,11 +76,14 @@ func putDefinition(tx *store.Tx, one Definition) error {
 
 func readRealms(r store.Reader) (list []Realm, err error) {
 	places := make(map[int64]int)
-	err = r.Query(func(scan store.Scan) error {
+	err = store.List(r, func(scan store.Scan) error {
 		one := Realm{Resolvers: []Member{}}
 		var isDefault int64
-		if err := scan(&one.ID, &one.Name, &isDefault); err != nil {
+		if err := scan(&one.ID, &one.Name, &isDefault); err != nil && !errors.Is(err, store.ErrDamaged) {
 			return err
+		}
+		if !isName(one.Name) {
+			return fmt.Errorf("%w: name of realm %d", store.ErrDamaged, one.ID)
 		}
 		one.Default = isDefault == 1
 		places[one.ID] = len(list)
@@ -79,10 +93,11 @@ func readRealms(r store.Reader) (list []Realm, err error) {
 	if err != nil {
 		return nil, err
 	}
-	err = r.Query(func(scan store.Scan) error {
+	err = store.List(r, func(scan store.Scan) error {
 		var realm int64
 		var m Member
-		if err := scan(&realm, &m.Name, &m.Type, &m.Priority); err != nil {
+		// A member stays, and comes last: without it, another person of a name would take the place of its user.
+		if err := scan(&realm, &m.Name, &m.Type, &m.Priority); err != nil && !errors.Is(err, store.ErrDamaged) {
 			return err
 		}
 		if place, ok := places[realm]; ok {

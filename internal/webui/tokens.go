@@ -3,6 +3,7 @@ package webui
 import (
 	"net/http"
 	"net/url"
+	"slices"
 )
 
 // token is a row of GET /token/.
@@ -17,6 +18,7 @@ type token struct {
 	Realm       string `json:"user_realm"`
 	Description string
 	Info        map[string]string
+	Unreadable  []string `json:"unreadable_info_keys"`
 }
 
 // State returns the word for how a token stands.
@@ -39,6 +41,9 @@ func (t token) Usable() bool { return t.State() == "active" }
 func (t token) Dynamic() bool {
 	return t.Info["dynamic_email"] == "1" || t.Info["dynamic_email"] == "True"
 }
+
+// Unread reports whether the address of the token does not open with this key file.
+func (t token) Unread() bool { return slices.Contains(t.Unreadable, "email") }
 
 // tokensOf asks for tokens; at most a hundred, more than anybody has.
 func (v *visit) tokensOf(filter url.Values) ([]token, error) {

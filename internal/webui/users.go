@@ -66,7 +66,7 @@ func (v *visit) users() error {
 	switch {
 	case errors.As(err, &refused) && refused.Code == unread:
 		p.Above = v.text.say("users.unread", p.Realm)
-		v.show(http.StatusInternalServerError, "users", p)
+		v.show(http.StatusOK, "users", p) // the page is whole, and says what is not
 		return nil
 	case err != nil:
 		return err

@@ -257,6 +257,8 @@ CREATE TABLE token (
     created_ms             BIGINT   NOT NULL
 );
 
+CREATE INDEX token_serial_lower ON token (lower(serial));
+
 CREATE INDEX token_user ON token (resolver, user_id);
 
 CREATE TABLE token_info (

@@ -9,3 +9,6 @@ DELETE FROM auth_failure WHERE count <= 3;
 CREATE INDEX auth_failure_old ON auth_failure (not_before_ms);
 CREATE INDEX auth_failure_unknown ON auth_failure (not_before_ms) WHERE known = 0;
 CREATE INDEX auth_failure_unknown_client ON auth_failure (client, not_before_ms) WHERE known = 0;
+
+-- For a serial without a wildcard; its case does not count.
+CREATE INDEX token_serial_lower ON token (lower(serial));
