@@ -3,6 +3,7 @@ package httpapi
 import (
 	"fmt"
 	"net/http"
+	"slices"
 
 	"otpost/internal/user"
 )
@@ -30,18 +31,25 @@ func (s *server) answerResolvers(w http.ResponseWriter, r *http.Request, wanted 
 	all := object{}
 	for _, d := range list {
 		if wanted(d) {
-			all[d.Name] = object{"censor_keys": []string{}, "data": parameters(d.Parameters), "resolvername": d.Name, "type": d.Type}
+			shown, censored := parameters(d.Parameters)
+			all[d.Name] = object{"censor_keys": censored, "data": shown, "resolvername": d.Name, "type": d.Type}
 		}
 	}
 	return answer(w, r, all)
 }
 
-// parameters returns a map that is never nil.
-func parameters(given map[string]string) map[string]string {
-	if given == nil {
-		return map[string]string{}
+// parameters returns what may be shown of a resolver's parameters, and the names of its secrets; both never nil.
+func parameters(given map[string]string) (shown map[string]string, censored []string) {
+	shown, censored = make(map[string]string, len(given)), []string{}
+	for name, value := range given {
+		if user.Secret(name) {
+			censored = append(censored, name)
+			value = user.Censored
+		}
+		shown[name] = value
 	}
-	return given
+	slices.Sort(censored)
+	return shown, censored
 }
 
 // resolverDefault answers GET /resolver/<type>/default: no type has parameters with a default yet.

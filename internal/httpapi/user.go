@@ -4,6 +4,7 @@ import (
 	"net/http"
 
 	"otpost/internal/access"
+	"otpost/internal/token"
 	"otpost/internal/user"
 )
 
@@ -29,7 +30,8 @@ func (s *server) userRoutes() []route {
 // searchable are the properties that GET /user/ filters by; other parameters mean nothing to it.
 var searchable = []string{"username", "userid", "email", "givenname", "surname", "phone", "mobile", "description"} //nolint:gochecknoglobals // a constant table
 
-// users answers GET /user/. A user sees himself alone.
+// users answers GET /user/, all that match as the original does. With limit (ours) it answers with that many, and tells how many match
+// in detail.count. A user sees himself alone.
 func (s *server) users(w http.ResponseWriter, r *http.Request) error {
 	p := paramsOf(r)
 	var found []user.User
@@ -51,10 +53,21 @@ func (s *server) users(w http.ResponseWriter, r *http.Request) error {
 			return err
 		}
 	}
+	limit, err := p.Int("limit", 0, 1, token.MostPageSize)
+	if err != nil {
+		return err
+	}
+	count := len(found)
+	if limit > 0 {
+		found = found[:min(limit, count)]
+	}
 	list := make([]object, len(found))
 	for i, u := range found {
 		list[i] = object{"username": u.Login, "userid": u.UID, "realm": u.Realm, "resolver": u.Resolver, "givenname": u.Givenname,
 			"surname": u.Surname, "email": u.Email, "phone": u.Phone, "mobile": u.Mobile, "description": u.Description, "editable": u.Editable}
+	}
+	if limit > 0 {
+		return succeed(w, r, success{value: list, detail: object{"count": count}})
 	}
 	return answer(w, r, list)
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/http"
 	"slices"
+	"strings"
 	"testing"
 
 	"otpost/internal/secret"
@@ -113,5 +114,38 @@ func TestSessionOfARealmOutlivesOtherChanges(t *testing.T) {
 	r.do("POST", "/realm/realm1", r.admin, object{"resolvers": "pw", "priority.pw": 7})
 	if g := r.do("GET", "/token/", session, nil); g.status != http.StatusOK {
 		t.Errorf("answer: %d %s", g.status, g.raw)
+	}
+}
+
+func TestUsersCanBeLimited(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.makeRealm("pw", "realm1")
+	all := r.do("GET", "/user/", r.admin, nil)
+	if list, _ := all.value().([]any); len(list) != 2 || all.json["detail"] != nil {
+		t.Errorf("without a limit: %s", all.raw)
+	}
+	some := r.do("GET", "/user/?limit=1", r.admin, nil)
+	if list, _ := some.value().([]any); len(list) != 1 || some.detail()["count"] != 2.0 {
+		t.Errorf("with a limit: %s", some.raw)
+	}
+	r.want(r.do("GET", "/user/?limit=0", r.admin, nil), http.StatusBadRequest, 905, "limit")
+}
+
+func TestSecretsOfResolversAreNeverShown(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	for _, name := range []string{"BINDPW", "Password", "client_secret"} {
+		r.do("POST", "/resolver/pw", r.admin, object{"type": "passwdresolver", "fileName": "users", name: "hidden text"})
+	}
+	r.do("POST", "/resolver/pw", r.admin, object{"type": "passwdresolver", "BINDPW": user.Censored}) // as a form sends it back
+	g := r.do("GET", "/resolver/pw", r.admin, nil)
+	if strings.Contains(g.raw, "hidden text") || !strings.Contains(g.raw, `"censor_keys": ["BINDPW", "Password", "client_secret"]`) ||
+		!strings.Contains(g.raw, `"fileName": "users"`) {
+		t.Errorf("resolver: %s", g.raw)
+	}
+	list, err := usersOf(t, r.db).Resolvers(t.Context())
+	if err != nil || len(list) != 1 || list[0].Parameters["BINDPW"] != "hidden text" {
+		t.Errorf("the secret that was sent back censored is not kept: %v", err)
 	}
 }

@@ -21,6 +21,16 @@ type Definition struct {
 	Parameters map[string]string
 }
 
+// Censored stands for a secret parameter, in answers and in what a form sends back.
+const Censored = "__CENSORED__"
+
+// Secret reports whether a parameter of this name holds a secret, in any of privacyIDEA's types of resolvers (BINDPW, Password,
+// client_secret): it can be written and never read back.
+func Secret(parameter string) bool {
+	name := strings.ToLower(parameter)
+	return name == "bindpw" || strings.Contains(name, "password") || strings.Contains(name, "secret")
+}
+
 // Resolvers returns all definitions, by id; never nil.
 func (d *Directory) Resolvers(ctx context.Context) ([]Definition, error) {
 	c, err := d.catalogue(ctx)
@@ -55,7 +65,9 @@ func (d *Directory) SaveResolver(ctx context.Context, definition Definition) (id
 		case stored.Type != definition.Type:
 			return fault.Newf(fault.Parameter, "ERR905: The resolver '%s' exists and is of another type.", definition.Name)
 		}
-		maps.Copy(stored.Parameters, definition.Parameters)
+		given := maps.Clone(definition.Parameters)
+		maps.DeleteFunc(given, func(name, value string) bool { return Secret(name) && value == Censored }) // it stays as it is
+		maps.Copy(stored.Parameters, given)
 		maps.DeleteFunc(stored.Parameters, func(_, value string) bool { return value == "" })
 		id = stored.ID
 		return putDefinition(tx, stored)

@@ -1,10 +1,13 @@
 package webui
 
 import (
+	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -57,11 +60,11 @@ func (v *visit) users() error {
 		v.show(http.StatusOK, "users", p)
 		return nil
 	}
-	asked := url.Values{"realm": {p.Realm}}
+	asked := url.Values{"realm": {p.Realm}, "limit": {strconv.Itoa(mostUsers)}}
 	if p.Search != "" {
 		asked.Set("username", "*"+p.Search+"*")
 	}
-	err = v.get("/user/", asked, &p.Users)
+	p.Users, p.More, err = v.usersOf(asked)
 	var refused *refusal
 	switch {
 	case errors.As(err, &refused) && refused.Code == unread:
@@ -71,11 +74,21 @@ func (v *visit) users() error {
 	case err != nil:
 		return err
 	}
-	if len(p.Users) > mostUsers {
-		p.Users, p.More = p.Users[:mostUsers], len(p.Users)-mostUsers
-	}
 	v.show(http.StatusOK, "users", p)
 	return nil
+}
+
+// usersOf asks for users, and returns how many more match.
+func (v *visit) usersOf(asked url.Values) (found []user, more int, err error) {
+	a, err := v.call(http.MethodGet, "/user/", asked)
+	if err != nil {
+		return nil, 0, err
+	}
+	var detail struct{ Count int }
+	if err := errors.Join(json.Unmarshal(a.Value, &found), json.Unmarshal(a.Detail, &detail)); err != nil {
+		return nil, 0, fmt.Errorf("read the answer of /user/: %w", err)
+	}
+	return found, detail.Count - len(found), nil
 }
 
 // realms returns the realms as choices, by name; the default realm is the chosen one.
