@@ -34,7 +34,12 @@ func alone(address string) string {
 
 // short are limits that end within a test.
 func short() Limits {
-	return Limits{Header: 200 * time.Millisecond, Body: 400 * time.Millisecond, Answer: 200 * time.Millisecond, Idle: 200 * time.Millisecond}.orDefault()
+	return Limits{
+		Header: 200 * time.Millisecond,
+		Body:   400 * time.Millisecond,
+		Answer: 200 * time.Millisecond,
+		Idle:   200 * time.Millisecond,
+	}.orDefault()
 }
 
 func startLimited(t *testing.T, l Limits, encrypted bool, h http.HandlerFunc) *limited {
@@ -211,7 +216,8 @@ func TestStreamsOfOneConnectionAreBounded(t *testing.T) {
 	t.Parallel()
 	s := startLimited(t, Limits{}.orDefault(), true, func(http.ResponseWriter, *http.Request) {})
 	trust := s.Client().Transport.(*http.Transport).TLSClientConfig
-	c, err := tls.Dial("tcp", s.Listener.Addr().String(), &tls.Config{RootCAs: trust.RootCAs, ServerName: "example.com", NextProtos: []string{"h2"}})
+	config := &tls.Config{RootCAs: trust.RootCAs, ServerName: "example.com", NextProtos: []string{"h2"}}
+	c, err := tls.Dial("tcp", s.Listener.Addr().String(), config)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -283,7 +289,8 @@ func TestConnectionsAreBoundedByNetworkAndInAll(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		proxy := netip.MustParseAddr("203.0.113.1")
 		var log bytes.Buffer
-		c := newClients(Limits{Connections: 10, OfNetwork: 3}.orDefault(), networkOf(func(at netip.Addr) bool { return at == proxy }), slog.New(slog.NewTextHandler(&log, nil)))
+		named := networkOf(func(at netip.Addr) bool { return at == proxy })
+		c := newClients(Limits{Connections: 10, OfNetwork: 3}.orDefault(), named, slog.New(slog.NewTextHandler(&log, nil)))
 		admit := func(address string) *connection {
 			time.Sleep(time.Millisecond) // so that one has been idle for longest
 			return c.admit(&from{address: address})

@@ -146,5 +146,6 @@ func (d *damages) log(query, key string, columns []int) {
 		return
 	}
 	d.told[what] = struct{}{}
-	d.to.Error("a row of the database cannot be read: restore it from a backup, or delete it", "table", table, "row", key, "columns", damaged)
+	d.to.Error("a row of the database cannot be read: restore it from a backup, or delete it",
+		"table", table, "row", key, "columns", damaged)
 }
