@@ -240,8 +240,8 @@ func TestDamagedRowsTakeNoListDown(t *testing.T) {
 			}
 		}
 		for _, d := range done {
-			if !l.write(t, d, d.before) {
-				t.Fatalf("%s.%s could not be mended", d.table, d.name)
+			if !l.write(t, d, d.before) { // the server has written the row anew meanwhile, as that of its lease
+				l.exec(t, fmt.Sprintf(`DELETE FROM "%s" WHERE rowid = ?`, d.table), d.row)
 			}
 		}
 		damages += len(done)
