@@ -211,7 +211,7 @@ func TestFreshJobGoesBeforeABacklogOfStaleOnes(t *testing.T) {
 			break
 		}
 		report(t, d, w, got...)
-		if claims > n/queue.MostPassed+20 {
+		if claims > n/queue.MostPassed*9/8+20 { // one of 16 claims treats stale jobs like any other
 			t.Fatalf("not claimed in %d claims", claims)
 		}
 	}
