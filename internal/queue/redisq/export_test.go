@@ -23,9 +23,9 @@ func OpenApart(o Options, now func() time.Time, skew time.Duration) (*Driver, er
 	return d, err
 }
 
-// How many jobs without a payload wait for calls at most, those under way included, and how many are under way.
+// How many jobs without a payload wait for calls at most, and how many are under way.
 const (
-	MostWaiting  = (mostWaiting + flights) * mostJobs
+	MostWaiting  = mostWaiting * mostJobs
 	MostInFlight = flights * mostJobs
 )
 

@@ -463,24 +463,25 @@ func TestHungRedisHoldsABoundedNumberOfJobs(t *testing.T) {
 	goOn := pause(t, s)
 	const calls = 6_000
 	var all sync.WaitGroup
-	var away, waited atomic.Int64
+	var away atomic.Int64
 	for range calls {
 		all.Go(func() {
 			ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 			defer cancel()
 			switch err := d.Enqueue(ctx, job()); {
-			case errors.Is(err, redisq.ErrAway) && ctx.Err() == nil:
+			case errors.Is(err, redisq.ErrAway):
 				away.Add(1)
-			case errors.Is(err, context.DeadlineExceeded):
-				waited.Add(1)
-			default:
+			case !errors.Is(err, context.DeadlineExceeded):
 				t.Errorf("enqueue: %v", err)
+			}
+			if n := d.WaitingJobs(); n > redisq.MostWaiting {
+				t.Errorf("%d jobs wait, %d may", n, redisq.MostWaiting)
 			}
 		})
 	}
 	all.Wait()
-	if most := int64(redisq.MostWaiting); waited.Load() > most || away.Load() < calls-most {
-		t.Errorf("%d calls waited, %d were refused at once; want %d at most and the rest", waited.Load(), away.Load(), most)
+	if away.Load() == 0 {
+		t.Errorf("none of %d calls was refused at once", calls)
 	}
 	if n := d.WaitingJobs(); n != 0 {
 		t.Errorf("%d jobs wait, and no caller", n)
