@@ -50,7 +50,7 @@ func (s *stream) backlog(t *testing.T) *e2e.Gate {
 	gate := s.sink.Hold(t, e2e.AtRcpt)
 	gate.Wait(t)
 	e2e.Eventually(t, "a backlog in Redis", func() bool {
-		answer := s.redis.Do(t, 0, "ZCARD", "otpost:{huey}:ready:delivery.send:0")
+		answer := s.redis.Do(t, 0, "ZCARD", "otpost:{huey}:ready:delivery.send/queued:0")
 		n, err := answer.AsInt64()
 		return err == nil && n >= 20
 	})
