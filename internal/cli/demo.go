@@ -102,7 +102,7 @@ func (d *demo) compare(inline, queued time.Duration) {
 	fmt.Fprintf(d.out, "\nBoth codes were accepted. The login page had the answer to the PIN after\n%s  when the mail is sent inside the request,\n%s  through the queue: %.0f times as fast.\n",
 		milliseconds(inline), milliseconds(queued), float64(inline)/float64(queued))
 	if queued*smallPart >= inline {
-		fmt.Fprintln(d.out, "This machine is very busy: at rest the second answer takes a small part of the first one's time.")
+		fmt.Fprintln(d.out, "This machine is busy: at rest the second time is a small part of the first.")
 	}
 }
 
