@@ -41,8 +41,9 @@ func List(ctx context.Context, db *store.DB, f Filter) (Page, error) {
 	}
 	f.PageSize = min(f.PageSize, MostPageSize)
 	where, args := f.where(db.Now())
-	page := Page{Challenges: []Challenge{}, Current: f.Page}
-	err := db.Read(ctx, func(r store.Reader) error {
+	var page Page
+	err := db.ReadInTurn(ctx, func(r store.Reader) error {
+		page = Page{Challenges: []Challenge{}, Current: f.Page}
 		if err := r.Get([]any{&page.Count}, `SELECT count(*) FROM challenge WHERE `+where, args...); err != nil {
 			return err
 		}

@@ -3,6 +3,7 @@ package delivery_test
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -85,6 +86,61 @@ func TestListShowsWhatTheFilterNamesNewestFirst(t *testing.T) {
 	} {
 		if got := serials(r.list(one.f)); got != one.want {
 			t.Errorf("%s: %q, want %q", name, got, one.want)
+		}
+	}
+}
+
+// Each state is asked for by itself, by an index that depends on it: together they are what one list of all would show.
+func TestListOfStatesIsThatPartOfAllDeliveries(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	fill(t, r.db, 2000, time.Hour)
+	err := r.db.Write(t.Context(), func(tx *store.Tx) error {
+		for i, state := range []delivery.State{delivery.Queued, delivery.Sending} {
+			tx.Put(`UPDATE delivery SET state = $1 WHERE id IN (SELECT id FROM delivery WHERE state = 'deferred' ORDER BY id LIMIT 5 OFFSET $2)`, string(state), i)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	// all returns the ids of all pages.
+	all := func(f delivery.Filter, fits func(delivery.Record) bool) (ids []uuid.UUID) {
+		f.PageSize = 77
+		for {
+			page := r.list(f)
+			for _, d := range page.Deliveries {
+				if fits(d) {
+					ids = append(ids, d.ID)
+				}
+			}
+			if f.Before = page.Next; f.Before == uuid.Nil {
+				return ids
+			}
+		}
+	}
+	every := func(delivery.Record) bool { return true }
+	for n := range 1 << len(delivery.States()) {
+		f := delivery.Filter{States: []delivery.State{}}
+		for i, state := range delivery.States() {
+			if n&(1<<i) != 0 {
+				f.States = append(f.States, state)
+			}
+		}
+		switch n % 3 { // the combinations with other filters
+		case 1:
+			f.Server = "server1"
+		case 2:
+			f.Serial = "PIEM00000012"
+		}
+		if len(f.States) > 2 && n%16 != 0 { // some of the many
+			continue
+		}
+		others := f
+		others.States = nil
+		want := all(others, func(d delivery.Record) bool { return slices.Contains(f.States, d.State) })
+		if diff := cmp.Diff(want, all(f, every)); diff != "" {
+			t.Errorf("%+v (-want +got):\n%s", f, diff)
 		}
 	}
 }

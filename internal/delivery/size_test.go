@@ -1,6 +1,7 @@
 package delivery_test
 
 import (
+	"fmt"
 	"path/filepath"
 	"syscall"
 	"testing"
@@ -52,6 +53,8 @@ func BenchmarkLooks(b *testing.B) {
 			"none of server": {Server: "server1", States: []delivery.State{delivery.Queued}},
 			"before all":     {Until: now.Add(-over)},
 			"serial":         {Serial: "PIEM00000012"},
+			"no such state":  {States: []delivery.State{delivery.Sending}},
+			"since now":      {Since: now.Add(time.Hour)},
 		} {
 			b.Run("list/"+what+"/"+name, func(b *testing.B) {
 				before := spent(b)
@@ -72,6 +75,43 @@ func BenchmarkLooks(b *testing.B) {
 					}
 				}
 				b.ReportMetric(float64(spent(b)-before)/float64(b.N)/1e6, "cpu-ms/op")
+			})
+		}
+	}
+}
+
+// BenchmarkStateIndex measures what the index delivery_not_accepted costs a message: its insert and the change to its final state.
+func BenchmarkStateIndex(b *testing.B) {
+	const together = 1000
+	for _, state := range []delivery.State{delivery.Accepted, delivery.Failed} {
+		for _, without := range []bool{false, true} {
+			b.Run(fmt.Sprintf("%s/without=%v", state, without), func(b *testing.B) {
+				r := benchRig(b)
+				run := func(statements ...string) {
+					err := r.DB.Write(b.Context(), func(tx *store.Tx) error {
+						for _, s := range statements {
+							tx.Put(s)
+						}
+						return nil
+					})
+					if err != nil {
+						b.Fatal(err)
+					}
+				}
+				fill(b, r.DB, 50_000, time.Hour)
+				if without {
+					run("DROP INDEX delivery_not_accepted")
+				}
+				before := spent(b)
+				for n := 0; b.Loop(); n++ {
+					run(fmt.Sprintf(`WITH RECURSIVE n (i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < %d)
+						INSERT INTO delivery (id, channel, route, recipient, serial, via, not_after_ms, state, reason, epoch, owner, own_until_ms,
+							unsure, attempts, next_try_ms, relayed_ms, message_id, created_ms, updated_ms)
+						SELECT unhex(printf('ff%%014x7000%%012x', %d, i)), 'mail', 'server1', 'a***@example.com', 'PIEM1', 'queue', 0, 'queued', '', 1, '', 0,
+							0, 1, 0, 0, '', 0, 0 FROM n`, together, n),
+						fmt.Sprintf("UPDATE delivery SET state = '%s', updated_ms = 5 WHERE state IN ('queued', 'deferred', 'sending') AND not_after_ms = 0", state))
+				}
+				b.ReportMetric(float64(spent(b)-before)/float64(b.N)/together/1e3, "cpu-us/message")
 			})
 		}
 	}
@@ -109,6 +149,10 @@ func TestLooksReadIndexesAlone(t *testing.T) {
 	for query, want := range map[string]string{
 		"SELECT id FROM delivery WHERE realm IN ('x') AND state IN ('a', 'b') AND created_ms < 5 ORDER BY id DESC LIMIT 5":                                                     "SCAN delivery USING COVERING INDEX delivery_listed",
 		"SELECT id FROM delivery WHERE state IN ('a', 'b') AND route = 'x' AND id < x'00' ORDER BY id DESC LIMIT 5":                                                            "SEARCH delivery USING COVERING INDEX delivery_route (route=? AND id<?)",
+		"SELECT id FROM delivery WHERE state = 'a' AND state IN ('failed', 'expired', 'dropped', 'unknown') ORDER BY id DESC LIMIT 5":                                          "SEARCH delivery USING COVERING INDEX delivery_not_accepted (state=?)",
+		"SELECT id FROM delivery WHERE created_ms < 5 AND id < x'00' AND state = 'a' AND state IN ('failed', 'expired', 'dropped', 'unknown') ORDER BY id DESC LIMIT 5":        "SEARCH delivery USING COVERING INDEX delivery_not_accepted (state=? AND id<?)",
+		"SELECT id FROM delivery WHERE state = 'a' AND id >= (SELECT min(+id) FROM delivery WHERE state IN ('queued', 'deferred', 'sending')) ORDER BY id DESC LIMIT 5":        "SEARCH delivery USING COVERING INDEX delivery_listed (id>?)",
+		"SELECT min(+id) FROM delivery WHERE state IN ('queued', 'deferred', 'sending')":                                                                                       "SEARCH delivery USING INDEX delivery_end",
 		"SELECT id FROM delivery WHERE serial = 'x' ORDER BY id DESC LIMIT 5":                                                                                                  "SEARCH delivery USING COVERING INDEX delivery_serial (serial=?)",
 		"SELECT count(*) FROM delivery WHERE realm IN ('x') AND reason = 'a' AND state = 'b' AND route = 'c' AND updated_ms >= 1":                                              "SEARCH delivery USING COVERING INDEX delivery_outcome (reason=? AND state=? AND route=? AND updated_ms>?)",
 		"SELECT count(*) FROM delivery WHERE state IN ('queued', 'deferred', 'sending') AND state <> 'sending'":                                                                "SCAN delivery USING INDEX delivery_end",

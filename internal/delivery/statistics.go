@@ -71,7 +71,7 @@ type ServerFailure struct {
 // Statistics reads the figures of these realms' messages; nil: of all.
 func (s *Service) Statistics(ctx context.Context, realms []string) (Statistics, error) {
 	var st Statistics
-	err := s.DB.Read(ctx, func(r store.Reader) error {
+	err := s.DB.ReadInTurn(ctx, func(r store.Reader) error {
 		c := &count{Reader: r, now: s.DB.Now(), realms: realms, newest: make(map[string]newest)}
 		err := c.all()
 		st = c.Statistics

@@ -1,6 +1,9 @@
 package store
 
-import "time"
+import (
+	"context"
+	"time"
+)
 
 // MostReaders, MostStatements and MostCallers are bounds of a database.
 const (
@@ -30,3 +33,22 @@ func (db *DB) Statements() []int {
 
 // Callers returns how many calls wait for the writer or are in its transaction.
 func (db *DB) Callers() int { return int(db.writer.callers.Load()) }
+
+// What bounds ReadInTurn.
+const (
+	QuickRead   = quickRead
+	QuickShare  = quickShare
+	CostlyShare = costlyShare
+	ReadAhead   = readAhead
+)
+
+// Turns is what ReadInTurn waits in, without a database.
+type Turns struct{ *turns }
+
+// NewTurns returns turns in which a call waits so long.
+func NewTurns(limit time.Duration) Turns { return Turns{newTurns(limit)} }
+
+// Do is turns.do.
+func (t Turns) Do(ctx context.Context, read func(ctx context.Context) (time.Duration, error)) error {
+	return t.do(ctx, read)
+}

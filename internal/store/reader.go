@@ -20,6 +20,7 @@ const (
 var (
 	errSlowRead  = busy("the read took too long")
 	errEndedRead = busy("a long read was ended, because the WAL could not be emptied beside it")
+	errNoTurn    = busy("other costly reads had their turn first")
 )
 
 // readers are the connections of all Reads. They cannot write.

@@ -62,8 +62,9 @@ func (s *Service) List(ctx context.Context, f Filter) (Page, error) {
 	}
 	f.PageSize = min(f.PageSize, MostPageSize)
 	where, args := f.where()
-	page := Page{Tokens: []Listed{}, Prev: f.Page - 1}
-	err := s.DB.Read(ctx, func(r store.Reader) error {
+	var page Page
+	err := s.DB.ReadInTurn(ctx, func(r store.Reader) error {
+		page = Page{Tokens: []Listed{}, Prev: f.Page - 1}
 		if err := r.Get([]any{&page.Count}, `SELECT count(*) FROM token WHERE `+where, args...); err != nil {
 			return err
 		}

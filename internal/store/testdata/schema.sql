@@ -107,6 +107,9 @@ CREATE INDEX delivery_end ON delivery (not_after_ms, id) WHERE state IN ('queued
 
 CREATE INDEX delivery_listed ON delivery (id, state, route, serial, realm, created_ms);
 
+CREATE INDEX delivery_not_accepted ON delivery (state, id, route, serial, realm, created_ms)
+    WHERE state IN ('failed', 'expired', 'dropped', 'unknown');
+
 CREATE INDEX delivery_open ON delivery (next_try_ms, id) WHERE state IN ('queued', 'deferred', 'sending');
 
 CREATE INDEX delivery_outcome ON delivery (reason, state, route, updated_ms, created_ms, realm);
