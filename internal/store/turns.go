@@ -13,7 +13,7 @@ const (
 	quickShare, costlyShare = 8, 4
 	// leastRead is what a read counts for at least: the request around it takes about as long as a quick read.
 	leastRead = 5 * time.Millisecond
-	// readAhead is how much of that time may be used before it is earned: people who look now and then never wait.
+	// readAhead is how much of that time may be used before it is earned, so that an occasional read never waits.
 	readAhead = 2 * time.Second
 )
 

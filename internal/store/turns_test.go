@@ -84,14 +84,14 @@ func TestReadsInTurnTakeABoundedShareOfTheTime(t *testing.T) {
 					t.Errorf("the reads took %v of %v, their share is %v", took, over, share)
 				}
 				if name == "costly" && p.failed.Load() == 0 {
-					t.Error("100 callers of a costly read: each got its turn")
+					t.Error("100 callers poll a costly read, and each got its turn")
 				}
 			})
 		})
 	}
 }
 
-// A quick list waits for no turn beside a few who poll a costly one, and a look now and then never waits at all.
+// A quick read waits for no turn beside three pollers of a costly one. An occasional costly read waits for no pause.
 func TestQuickReadsDoNotWaitForCostlyOnes(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -132,7 +132,7 @@ func TestQuickReadsDoNotWaitForCostlyOnes(t *testing.T) {
 	})
 }
 
-// Who leaves, or waits in vain, gives the turn to the next.
+// A call that ends while it waits leaves the turn to the next.
 func TestTurnOfACallThatEndsIsFree(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -147,7 +147,7 @@ func TestTurnOfACallThatEndsIsFree(t *testing.T) {
 		gone, leave := context.WithTimeout(t.Context(), time.Second)
 		defer leave()
 		if err := turns.Do(gone, p.read(time.Second)); !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("a caller who left: %v", err)
+			t.Errorf("a call whose context has ended: %v", err)
 		}
 		time.Sleep(time.Minute)
 		if err := turns.Do(t.Context(), p.read(time.Second)); err != nil {
