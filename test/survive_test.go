@@ -233,14 +233,20 @@ func moveTimes(t *testing.T, path string, by time.Duration) {
 }
 
 // openMessages returns how many messages have no final state.
-func openMessages(t *testing.T, path string) (n int) {
+func openMessages(t *testing.T, path string) int {
+	t.Helper()
+	return number(t, path, `SELECT count(*) FROM delivery WHERE state IN ('queued', 'deferred', 'sending')`)
+}
+
+// number returns what a query of one number finds in a database.
+func number(t *testing.T, path, query string) (n int) {
 	t.Helper()
 	db, err := sql.Open("sqlite", "file:"+path+"?mode=ro&_pragma=busy_timeout(5000)")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer db.Close()
-	if err := db.QueryRowContext(t.Context(), `SELECT count(*) FROM delivery WHERE state IN ('queued', 'deferred', 'sending')`).Scan(&n); err != nil {
+	if err := db.QueryRowContext(t.Context(), query).Scan(&n); err != nil {
 		t.Fatal(err)
 	}
 	return n
