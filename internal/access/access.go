@@ -8,7 +8,6 @@ package access
 
 import (
 	"fmt"
-	"time"
 
 	"otpost/internal/fault"
 	"otpost/internal/secret"
@@ -28,8 +27,7 @@ type Identity struct {
 	Name  string
 	Realm string // of a user, or of an administrator out of a realm (SUPERUSER_REALM); empty for a local administrator
 	Role  Role
-	Since time.Time   // when the password was looked at; zero: now. A change of it after that ends the session
-	Mark  secret.Text // of a realm: what Users.Mark said before the password was looked at. Another mark ends the session
+	Mark  secret.Text // what Users.Mark or Administrators.Mark returned before the password was checked. Another mark ends the session
 }
 
 // Local reports whether the identity is an administrator of the table administrator.

@@ -170,38 +170,93 @@ func TestSessionNamesItsOwner(t *testing.T) {
 	}
 }
 
+// markOfAdmin returns the mark of the administrator "admin".
+func markOfAdmin(t *testing.T, a *Administrators) secret.Text {
+	t.Helper()
+	mark, err := a.Mark(t.Context(), "admin")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return mark
+}
+
+// localSession returns a session of the administrator "admin".
+func localSession(t *testing.T, a *Administrators, s *Sessions) string {
+	t.Helper()
+	token, _, err := s.Issue(Identity{Name: "admin", Role: Admin, Mark: markOfAdmin(t, a)}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return token
+}
+
+// An administrator's password is changed while the clock is wrong, then the clock is set right: a session from before the change is
+// void, the administrator can sign in at once, and no session lives longer than it may.
+func TestSessionsFollowAClockThatIsSetBack(t *testing.T) {
+	t.Parallel()
+	for _, step := range []time.Duration{time.Second, time.Hour, 365 * 24 * time.Hour} {
+		db, c := open(t)
+		a, s := NewAdministrators(db, plainPasswords{}), sessions(db)
+		if err := a.Add(t.Context(), "admin", "", "first"); err != nil {
+			t.Fatal(err)
+		}
+		before := localSession(t, a, s)
+		c.Advance(step)
+		early := localSession(t, a, s)
+		if err := a.SetPassword(t.Context(), "admin", "second"); err != nil {
+			t.Fatal(err)
+		}
+		fast := localSession(t, a, s)
+		user, _, err := s.Issue(Identity{Name: "alice", Realm: "realm1", Role: User, Mark: "first"}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Advance(-step)
+		for name, token := range map[string]string{"before the step": before, "in the step": early} {
+			if _, err := s.Verify(t.Context(), token, nobodies{}); err == nil {
+				t.Errorf("%s: a session from %s and before the change holds", step, name)
+			}
+		}
+		if _, err := s.Verify(t.Context(), localSession(t, a, s), nobodies{}); err != nil {
+			t.Errorf("%s: a new session: %v", step, err)
+		}
+		_, err = s.Verify(t.Context(), fast, nobodies{})
+		_, userErr := s.Verify(t.Context(), user, users{})
+		if step <= clockSlack {
+			if err != nil || userErr != nil {
+				t.Errorf("%s: sessions from a clock that differs little: %v, %v", step, err, userErr)
+			}
+			continue
+		}
+		wantFault(t, err, fault.ExpiredToken, "has expired")
+		wantFault(t, userErr, fault.ExpiredToken, "has expired")
+	}
+}
+
 func TestSessionEndsWithPasswordAndAdministrator(t *testing.T) {
 	t.Parallel()
-	db, c := open(t)
+	db, _ := open(t)
 	ctx := context.Background()
 	a, s := NewAdministrators(db, plainPasswords{}), sessions(db)
 	if err := a.Add(ctx, "admin", "", "first"); err != nil {
 		t.Fatal(err)
 	}
-	token, _, err := s.Issue(Identity{Name: "admin", Role: Admin}, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	token, mark := localSession(t, a, s), markOfAdmin(t, a)
 	if _, err := s.Verify(ctx, token, nobodies{}); err != nil {
 		t.Fatalf("fresh session: %v", err)
 	}
-	looked := db.Now()
-	c.Advance(time.Second)
 	if err := a.SetPassword(ctx, "admin", "second"); err != nil {
 		t.Fatal(err)
 	}
-	_, err = s.Verify(ctx, token, nobodies{})
+	_, err := s.Verify(ctx, token, nobodies{})
 	wantFault(t, err, fault.InvalidToken, "the session has ended")
-	late, _, err := s.Issue(Identity{Name: "admin", Role: Admin, Since: looked}, nil)
+	late, _, err := s.Issue(Identity{Name: "admin", Role: Admin, Mark: mark}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	_, err = s.Verify(ctx, late, nobodies{})
 	wantFault(t, err, fault.InvalidToken, "the session has ended")
-	fresh, _, err := s.Issue(Identity{Name: "admin", Role: Admin}, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	fresh := localSession(t, a, s)
 	if _, err := s.Verify(ctx, fresh, nobodies{}); err != nil {
 		t.Errorf("session with the new password: %v", err)
 	}

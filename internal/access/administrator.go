@@ -138,20 +138,34 @@ func (a *Administrators) Known(ctx context.Context, name string) (known bool, er
 	return known, nil
 }
 
+// Mark returns a text that changes with the administrator's password; empty when there is none of this name.
+func (a *Administrators) Mark(ctx context.Context, name string) (secret.Text, error) {
+	return markOf(ctx, a.db, name)
+}
+
+// markOf returns the stored hash of an administrator's password. Its salt makes each change of the password another mark.
+func markOf(ctx context.Context, db *store.DB, name string) (mark secret.Text, err error) {
+	var hash string
+	err = db.Read(ctx, func(r store.Reader) error {
+		return r.Get([]any{&hash}, `SELECT password_hash FROM administrator WHERE name = $1`, name)
+	})
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		return "", fmt.Errorf("read administrator: %w", err)
+	}
+	return secret.Text(hash), nil
+}
+
 // CheckPassword reports whether name is an administrator with this password. An unknown name takes as long as a known one. client
 // is the caller's address; fault 5003: out of hashing slots. The guess must have been paid (Guard.Pay).
 func (a *Administrators) CheckPassword(ctx context.Context, name string, password secret.Text, client string) (bool, error) {
-	var hash string
-	err := a.db.Read(ctx, func(r store.Reader) error {
-		return r.Get([]any{&hash}, `SELECT password_hash FROM administrator WHERE name = $1`, name)
-	})
-	switch {
-	case errors.Is(err, store.ErrNotFound):
-		return false, busy(a.passwords.Dummy(ctx, client, "", password.Reveal()))
-	case err != nil:
-		return false, fmt.Errorf("read administrator: %w", err)
+	hash, err := markOf(ctx, a.db, name)
+	if err != nil {
+		return false, err
 	}
-	ok, err := a.passwords.Verify(ctx, client, hash, password.Reveal())
+	if hash == "" {
+		return false, busy(a.passwords.Dummy(ctx, client, "", password.Reveal()))
+	}
+	ok, err := a.passwords.Verify(ctx, client, hash.Reveal(), password.Reveal())
 	return ok && err == nil, busy(err)
 }
 

@@ -25,6 +25,10 @@ import (
 // Lifetime is how long a session lives, as in the original.
 const Lifetime = time.Hour
 
+// clockSlack is how much later than Lifetime from now a session may end: the clocks of two servers differ. One that ends later was
+// issued before the clock was set back.
+const clockSlack = time.Minute
+
 // Options are what Sessions need. Key is required.
 type Options struct {
 	Key             secret.Text // SECRET_KEY
@@ -61,7 +65,8 @@ type Users interface {
 	Mark(ctx context.Context, login, realm string) (secret.Text, error)
 }
 
-// claims are the original's, with issued_ms (milliseconds) and mark added: a changed password ends the sessions from before it.
+// claims are the original's, with mark added: a changed password ends the sessions from before it. No time says which they are,
+// because the clock may be set back.
 type claims struct {
 	Username string   `json:"username"`
 	Realm    string   `json:"realm"`
@@ -69,24 +74,24 @@ type claims struct {
 	Role     Role     `json:"role"`
 	Authtype string   `json:"authtype"`
 	Expires  int64    `json:"exp"`
-	Issued   int64    `json:"issued_ms"`
-	Mark     string   `json:"mark,omitempty"` // of a realm: HMAC of what Users.Mark said, in hex
-	Rights   []string `json:"rights"`         // decoration: what a caller may do is looked up for every request
+	Mark     string   `json:"mark"`   // HMAC of Identity.Mark, in hex
+	Rights   []string `json:"rights"` // decoration: what a caller may do is looked up for every request
 }
 
 // Issue returns a session token for an identity and when it ends (whole seconds).
 func (s *Sessions) Issue(id Identity, rights []string) (token string, expires time.Time, err error) {
 	nonce := make([]byte, 20)
 	rand.Read(nonce)
-	now := s.db.Now()
-	expires = now.Add(Lifetime).Truncate(time.Second)
-	if id.Since.IsZero() {
-		id.Since = now
-	}
-	c := claims{Username: id.Name, Realm: id.Realm, Nonce: hex.EncodeToString(nonce), Role: id.Role, Authtype: "password",
-		Expires: expires.Unix(), Issued: store.Millis(id.Since), Rights: append([]string{}, rights...)}
-	if id.Realm != "" {
-		c.Mark = s.mark(id.Mark)
+	expires = s.db.Now().Add(Lifetime).Truncate(time.Second)
+	c := claims{
+		Username: id.Name,
+		Realm:    id.Realm,
+		Nonce:    hex.EncodeToString(nonce),
+		Role:     id.Role,
+		Authtype: "password",
+		Expires:  expires.Unix(),
+		Mark:     s.mark(id.Mark),
+		Rights:   append([]string{}, rights...),
 	}
 	token, err = jwt.NewWithClaims(jwt.SigningMethodHS256, asciiClaims{c}).SignedString([]byte(s.options.Key.Reveal()))
 	if err != nil {
@@ -111,15 +116,17 @@ func (s *Sessions) Verify(ctx context.Context, header string, users Users) (Iden
 	case errors.Is(err, jwt.ErrTokenSignatureInvalid):
 		return Identity{}, invalid(err, "Signature verification failed")
 	case errors.Is(err, jwt.ErrTokenExpired):
-		return Identity{}, fault.Wrap(err, fault.ExpiredToken, "Authentication failure. Your token has expired: Signature has expired")
+		return Identity{}, expired(err)
 	case err != nil:
 		return Identity{}, invalid(err, "the token is not one of ours")
+	case time.Unix(c.Expires, 0).Sub(s.db.Now()) > Lifetime+clockSlack:
+		return Identity{}, expired(errors.New("issued before the clock was set back"))
 	}
-	id := Identity{Name: c.Username, Realm: c.Realm, Role: c.Role, Since: store.Time(c.Issued)}
+	id := Identity{Name: c.Username, Realm: c.Realm, Role: c.Role}
 	if id.Realm != "" {
 		return id, s.holdsInRealm(ctx, id, c.Mark, users)
 	}
-	return id, s.holds(ctx, id, c.Issued)
+	return id, s.holds(ctx, id, c.Mark)
 }
 
 // mark returns what stands in a token for a mark. No signed text of a JWT begins like it, for it has a space.
@@ -143,28 +150,31 @@ func (s *Sessions) holdsInRealm(ctx context.Context, id Identity, mark string, u
 	if err != nil {
 		return fmt.Errorf("look the session's user up: %w", err)
 	}
+	return s.holdsMark(mark, now)
+}
+
+// holdsMark returns nil when a token's mark is that of the owner now; an empty mark now means that there is no owner.
+func (s *Sessions) holdsMark(mark string, now secret.Text) error {
 	if now == "" || !hmac.Equal([]byte(mark), []byte(s.mark(now))) {
 		return ended(nil)
 	}
 	return nil
 }
 
-// holds returns nil when there is such a local administrator, and his password is older than the session.
-func (s *Sessions) holds(ctx context.Context, id Identity, issued int64) error {
+// holds returns nil when there is such a local administrator, with the password of the time when the session began.
+func (s *Sessions) holds(ctx context.Context, id Identity, mark string) error {
 	if id.Role != Admin {
 		return invalid(nil, "the token is not one of ours")
 	}
-	var changed int64
-	err := s.db.Read(ctx, func(r store.Reader) error {
-		return r.Get([]any{&changed}, `SELECT password_changed_ms FROM administrator WHERE name = $1`, id.Name)
-	})
-	if errors.Is(err, store.ErrNotFound) || (err == nil && issued < changed) {
-		return ended(err)
-	}
+	now, err := markOf(ctx, s.db, id.Name)
 	if err != nil {
-		return fmt.Errorf("read administrator: %w", err)
+		return err
 	}
-	return nil
+	return s.holdsMark(mark, now)
+}
+
+func expired(cause error) error {
+	return fault.Wrap(cause, fault.ExpiredToken, "Authentication failure. Your token has expired: Signature has expired")
 }
 
 func ended(cause error) error { return invalid(cause, "the session has ended") }

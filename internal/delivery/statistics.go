@@ -148,11 +148,13 @@ func (c *count) after(at *keyPlace) (key, error) {
 	return key{reason: Reason(fmt.Sprint(at[0])), state: State(fmt.Sprint(at[1])), route: fmt.Sprint(at[2])}, err
 }
 
-// where returns the condition of a key's messages that changed since a time, with its arguments.
+// where returns the condition of a key's messages that changed since a time, with its arguments. A time that lies ahead is from
+// before the clock was set back: it would stand for the newest result until the clock gets there. A damaged row has no number there.
 func (c *count) where(k key, since time.Time) (string, []any) {
 	w := &conditions{}
 	w.within(c.realms)
-	w.add("reason = ? AND state = ? AND route = ? AND updated_ms >= ?", string(k.reason), string(k.state), k.route, store.Millis(since))
+	w.add("reason = ? AND state = ? AND route = ? AND updated_ms >= ? AND updated_ms <= ?",
+		string(k.reason), string(k.state), k.route, store.Millis(since), store.Millis(c.now.Add(clockSlack)))
 	return w.where(), w.args
 }
 
@@ -190,9 +192,8 @@ func (c *count) look(k key) (last newest, err error) {
 	}
 	last.state = k.state
 	where, args := c.where(k, time.Time{})
-	// A damaged row has no number there.
 	err = c.Get([]any{&last.id, store.Moment{To: &last.at}}, "SELECT id, updated_ms FROM delivery"+where+
-		" AND updated_ms < 1e15 ORDER BY updated_ms DESC LIMIT 1", args...)
+		" ORDER BY updated_ms DESC LIMIT 1", args...)
 	if errors.Is(err, store.ErrNotFound) {
 		return last, nil
 	}

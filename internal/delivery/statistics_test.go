@@ -34,6 +34,25 @@ func TestStatisticsOfNothingAreEmptyAndComplete(t *testing.T) {
 	}
 }
 
+// A failure from before the clock was set back is no server's last result: the success after it is.
+func TestStatisticsFollowAClockThatIsSetBack(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.clock.Advance(time.Hour)
+	r.server.script = []attempt{{before: mail.Permanent, code: 550, text: "no such user"}}
+	r.work(workerA, r.putIn("realm1", "A", "00000000000000000001"), queue.Claimed{})
+	r.clock.Advance(-time.Hour)
+	r.server.script = []attempt{{reply: mail.Accepted, code: 250}}
+	r.work(workerA, r.putIn("realm1", "B", "00000000000000000002"), queue.Claimed{})
+	st := r.statistics(nil)
+	if last := st.Servers["queued"].Last; last == nil || last.State != delivery.Accepted {
+		t.Errorf("last result: %+v", last)
+	}
+	if len(st.Failures) != 0 || st.Minutes[59].Accepted != 1 {
+		t.Errorf("failures: %+v, the last minute: %+v", st.Failures, st.Minutes[59])
+	}
+}
+
 // Twenty messages are accepted after 1 to 20 s each, of the 20 the 10th, 19th and 20th are the quantiles; one fails, one waits.
 func TestStatisticsCountByMinuteServerAndReason(t *testing.T) {
 	t.Parallel()

@@ -87,13 +87,17 @@ func (s *server) userOf(ctx context.Context, name string, p Params) (user.User, 
 
 // recognise returns who name and password belong to, or fault 4031.
 func (s *server) recognise(r *http.Request, name string, p Params) (access.Identity, error) {
-	ctx, c, looked := r.Context(), callOf(r), s.options.Now()
+	ctx, c := r.Context(), callOf(r)
+	mark, err := s.Administrators.Mark(ctx, name) // before the password is checked: one that changes meanwhile ends the session
+	if err != nil {
+		return access.Identity{}, err
+	}
 	ok, err := s.Administrators.CheckPassword(ctx, name, p.Secret("password"), c.client)
 	if err != nil {
 		return access.Identity{}, err
 	}
 	if ok {
-		return access.Identity{Name: name, Role: access.Admin, Since: looked}, nil
+		return access.Identity{Name: name, Role: access.Admin, Mark: mark}, nil
 	}
 	values, err := s.Settings.Load(ctx)
 	if err != nil {
@@ -103,7 +107,7 @@ func (s *server) recognise(r *http.Request, name string, p Params) (access.Ident
 	if err != nil {
 		return access.Identity{}, err
 	}
-	mark, err := s.Users.Mark(ctx, login, realm) // before the password is looked at: one that changes meanwhile ends the session
+	mark, err = s.Users.Mark(ctx, login, realm) // likewise
 	if err != nil {
 		return access.Identity{}, err
 	}
@@ -115,7 +119,7 @@ func (s *server) recognise(r *http.Request, name string, p Params) (access.Ident
 		return access.Identity{}, err
 	}
 	c.entry.Resolver = u.Resolver
-	id := access.Identity{Name: u.Login, Realm: u.Realm, Role: access.User, Since: looked, Mark: mark}
+	id := access.Identity{Name: u.Login, Realm: u.Realm, Role: access.User, Mark: mark}
 	if s.Sessions.Superuser(u.Realm) {
 		id.Role = access.Admin
 	}

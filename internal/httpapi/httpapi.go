@@ -79,7 +79,7 @@ type server struct {
 	largeBodies chan struct{} // a value for each request with one
 	complained  atomic.Int64  // the second in which a lost audit row was last told
 	unreadable  unreadable    // proxies whose claims cannot be read
-	lastBeat    atomic.Int64  // the youngest beat of a worker that was seen, in milliseconds since 1970
+	workerSeen  atomic.Int64  // when the queue last showed a worker, in milliseconds since 1970
 }
 
 // New returns the API. A route that declares no right, no realm filter or no role is a mistake in this program: New panics.

@@ -61,18 +61,16 @@ func (s *server) lookAtQueue(ctx context.Context) (seen queueSeen, err error) {
 	return seen, err
 }
 
-// sawWorker reports whether any worker has beaten in the last minute, by what the queue shows now and has shown before: one that
-// is being started anew is not missed.
+// sawWorker reports whether the queue shows a worker, or has shown one within the last minute: a worker that is being started anew
+// is not missed. A time that lies ahead was noted before the clock was set back: it does not count.
 func (s *server) sawWorker(workers []queue.Seen) bool {
-	for _, one := range workers {
-		for beat := one.Beat.UnixMilli(); ; {
-			last := s.lastBeat.Load()
-			if beat <= last || s.lastBeat.CompareAndSwap(last, beat) {
-				break
-			}
-		}
+	now := s.options.Now()
+	if len(workers) > 0 {
+		s.workerSeen.Store(now.UnixMilli())
+		return true
 	}
-	return s.options.Now().Sub(time.UnixMilli(s.lastBeat.Load())) < workerSeen
+	age := now.Sub(time.UnixMilli(s.workerSeen.Load()))
+	return age >= 0 && age < workerSeen
 }
 
 // addDepth renders how many jobs there are: none where the queue was not read.

@@ -82,13 +82,17 @@ func TestQueueShowsWhatWaitsAndWhoWorks(t *testing.T) {
 		t.Error(diff)
 	}
 	q.workers, q.err = nil, errors.New("connection refused")
-	now = at.Add(58 * time.Second)
+	now = at.Add(59 * time.Second)
 	away := shown()
 	if away["reachable"] != false || away["error"] != "connection refused" || away["worker_seen"] != true || len(away["depth"].([]any)) != 0 { //nolint:forcetypeassert // a test
 		t.Errorf("away: %v", away)
 	}
-	now = at.Add(59 * time.Second)
+	now = at.Add(time.Minute)
 	if shown()["worker_seen"] != false {
-		t.Error("a worker that has not beaten for a minute counts as seen")
+		t.Error("a worker that was not shown for a minute counts as seen")
+	}
+	now = at.Add(-time.Hour)
+	if shown()["worker_seen"] != false {
+		t.Error("a worker that was shown before the clock was set back counts as seen")
 	}
 }

@@ -148,7 +148,11 @@ func newRigWith(t *testing.T, change func(*Deps, *Options)) *rig {
 	change(&deps, &options)
 	r.server = httptest.NewServer(New(deps, options))
 	t.Cleanup(r.server.Close)
-	r.admin = r.session(access.Identity{Name: "admin", Role: access.Admin})
+	mark, err := administrators.Mark(t.Context(), "admin")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.admin = r.session(access.Identity{Name: "admin", Role: access.Admin, Mark: mark})
 	return r
 }
 
