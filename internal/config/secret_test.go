@@ -165,6 +165,15 @@ func TestTwinFileHoldsTheSecret(t *testing.T) {
 	}
 }
 
+func TestLongTwinFileStopsTheStart(t *testing.T) {
+	t.Parallel()
+	long := write(t, "url", strings.Repeat("x", maxSecretFile+1))
+	_, err := Load(Options{File: write(t, "pi.cfg", minimal+"PI_JOB_QUEUE_URL_FILE = '"+long+"'\n")})
+	if err == nil || !strings.Contains(err.Error(), "PI_JOB_QUEUE_URL_FILE: ") || !strings.Contains(err.Error(), "larger than 65536 bytes") {
+		t.Error(err)
+	}
+}
+
 func TestEmptyTwinFileStopsTheStart(t *testing.T) {
 	t.Parallel()
 	_, err := Load(Options{File: write(t, "pi.cfg", minimal+"PI_JOB_QUEUE_URL_FILE = '"+write(t, "url", "\n")+"'\n")})

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/base64"
+	"errors"
 	"strings"
 	"testing"
 	"unicode"
@@ -131,6 +132,30 @@ func TestEnhancedCodeIsTakenOffTheText(t *testing.T) {
 		r, err := readReply(bufio.NewReaderSize(strings.NewReader(line+"\r\n"), longestLine))
 		if got := [2]string{r.Enhanced, r.Text()}; err != nil || got != want {
 			t.Errorf("%q: %q, %v, want %q", line, got, err, want)
+		}
+	}
+}
+
+// A reply ends the session at its bounds, and the largest within them is taken.
+func TestReplyIsBounded(t *testing.T) {
+	t.Parallel()
+	line := func(n int) string { return "250-" + strings.Repeat("x", n-len("250-\r\n")) + "\r\n" }
+	few := longestReply/longestLine - 1
+	for name, c := range map[string]struct {
+		wire string
+		want error
+	}{
+		"the longest line":        {line(longestLine) + "250 ok\r\n", nil},
+		"a longer line":           {line(longestLine+1) + "250 ok\r\n", errLongReply},
+		"a line without end":      {strings.Repeat("2", 10*longestLine), errLongReply},
+		"the most lines":          {strings.Repeat(line(10), mostLines-1) + "250 ok\r\n", nil},
+		"more lines":              {strings.Repeat(line(10), mostLines) + "250 ok\r\n", errLongReply},
+		"many long lines":         {strings.Repeat(line(longestLine), few) + "250 ok\r\n", nil},
+		"more bytes than a reply": {strings.Repeat(line(longestLine), few+2) + "250 ok\r\n", errLongReply},
+	} {
+		reply, err := readReply(bufio.NewReaderSize(strings.NewReader(c.wire), longestLine))
+		if !errors.Is(err, c.want) || (err == nil) != (reply.Code == 250) || len(reply.Text()) > longestText {
+			t.Errorf("%s: code %d, text of %d bytes, %v, want %v", name, reply.Code, len(reply.Text()), err, c.want)
 		}
 	}
 }

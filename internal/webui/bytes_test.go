@@ -9,6 +9,16 @@ import (
 )
 
 // An input takes 250 letters, and REST 250 bytes: the field says what the difference is.
+func TestFormOfAPageIsBounded(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, api{"POST /token/init": {200, `{"status": true, "value": true}`}})
+	admin := tokenOf(t, "admin", time.Now().Add(time.Hour), "enrollEMAIL")
+	got := body(t, post(s, "/ui/enrol", url.Values{"user": {"ada"}, "description": {strings.Repeat("a", mostForm)}}, admin))
+	if !strings.HasPrefix(got, "400") {
+		t.Errorf("a form of more than %d bytes: %.200s", mostForm, got)
+	}
+}
+
 func TestRefusalOfTooManyBytesSaysWhatALetterTakes(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, api{"POST /token/init": {400, `{"status": false, "error": {"code": 905, "message": "ERR905: Parameter description: write at most 250 bytes"}}`}})
