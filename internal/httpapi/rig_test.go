@@ -15,6 +15,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"otpost/internal/access"
 	"otpost/internal/audit"
@@ -131,7 +132,8 @@ func newRigWith(t *testing.T, change func(*Deps, *Options)) *rig {
 	}
 	users := usersOf(t, db)
 	tokens := token.New(token.Options{DB: db, Keys: keys, Settings: r.settings, Users: users, Deliveries: r.delivery,
-		PINs:         pinhash.New(pinhash.Options{Params: pinhash.Params{Scheme: pinhash.PBKDF2SHA512, Rounds: 1}}),
+		PINs:         pinhash.New(pinhash.Options{Params: pinhash.Params{Scheme: pinhash.PBKDF2SHA512, Rounds: 1}, Wait: time.Minute}),
+		Turn:         time.Minute, // a busy machine refuses no guess
 		ValidAddress: func(address string) error { _, err := mail.ParseAddress(address); return err }})
 	deps := Deps{
 		Login: r.login, Tokens: tokens, Servers: r.servers,

@@ -151,7 +151,8 @@ func newRig(t testing.TB) *rig {
 	})
 	r.tokens = token.New(token.Options{
 		DB: db, Keys: keys, Settings: r.settings, Users: r.people, Deliveries: r.deliveries,
-		PINs:         pinhash.New(pinhash.Options{Params: pinhash.Params{Scheme: pinhash.PBKDF2SHA512, Rounds: 1}}),
+		PINs:         pinhash.New(pinhash.Options{Params: pinhash.Params{Scheme: pinhash.PBKDF2SHA512, Rounds: 1}, Wait: time.Minute}),
+		Turn:         time.Minute, // a busy machine refuses no guess
 		ValidAddress: func(address string) error { _, err := mail.ParseAddress(address); return err },
 	})
 	r.Service = login.New(login.Options{DB: db, Users: r.people, Tokens: r.tokens, Settings: r.settings, Deliveries: r.deliveries, Log: log})

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// Numbers that we chose: how long a caller waits for a slot, and how many peers are remembered as right, for how long.
+// Numbers that we chose: how long a caller waits for a slot by default, and how many peers are remembered as right, for how long.
 const (
 	maxWait   = 2 * time.Second // then a client had better come again
 	goodPeers = 10_000
@@ -23,6 +23,7 @@ const (
 // there are calls of Acquire under way. It is safe for concurrent use.
 type Slots struct {
 	reserve int
+	wait    time.Duration // of a caller
 	good    *recent[string, struct{}]
 
 	mu        sync.Mutex
@@ -56,7 +57,13 @@ func NewSlots(n int, now func() time.Time) *Slots {
 	if n > 1 {
 		reserve = max(1, n/4)
 	}
-	return &Slots{reserve: reserve, free: n, lines: make(map[string]*line), good: newRecent[string, struct{}](goodFor, goodPeers, now)}
+	return &Slots{
+		reserve: reserve,
+		wait:    maxWait,
+		free:    n,
+		lines:   make(map[string]*line),
+		good:    newRecent[string, struct{}](goodFor, goodPeers, now),
+	}
 }
 
 // Acquire waits for a slot, at most 2 s: then ErrBusy, or the error of ctx when that ends before. peer says on whose behalf: a
@@ -69,7 +76,7 @@ func (s *Slots) Acquire(ctx context.Context, peer string) (release func(right bo
 	peer = Network(peer)
 	w := s.enter(peer)
 	if w != nil {
-		if err := s.wait(ctx, peer, w); err != nil {
+		if err := s.await(ctx, peer, w); err != nil {
 			return nil, err
 		}
 	}
@@ -99,8 +106,8 @@ func (s *Slots) enter(peer string) *waiter {
 	return w
 }
 
-func (s *Slots) wait(ctx context.Context, peer string, w *waiter) error {
-	limit := time.NewTimer(maxWait)
+func (s *Slots) await(ctx context.Context, peer string, w *waiter) error {
+	limit := time.NewTimer(s.wait)
 	defer limit.Stop()
 	var err error
 	select {
@@ -109,7 +116,7 @@ func (s *Slots) wait(ctx context.Context, peer string, w *waiter) error {
 	case <-ctx.Done():
 		err = ctx.Err()
 	case <-limit.C:
-		err = fmt.Errorf("%w: waited %v", ErrBusy, maxWait)
+		err = fmt.Errorf("%w: waited %v", ErrBusy, s.wait)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

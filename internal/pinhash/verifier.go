@@ -17,6 +17,7 @@ import (
 type Options struct {
 	Params    Params           // of new hashes
 	Slots     *Slots           // default: as many as processors
+	Wait      time.Duration    // how long a caller waits for one of the default Slots; default 2 s
 	CacheOff  bool             // remember nothing
 	CacheTTL  time.Duration    // how long a right plain text is remembered; default 10 minutes
 	CacheSize int              // how many are; default 100 000 (about 20 MB)
@@ -61,6 +62,7 @@ func New(o Options) *Verifier {
 	}
 	if o.Slots == nil {
 		o.Slots = NewSlots(0, o.Now)
+		o.Slots.wait = cmp.Or(o.Wait, maxWait)
 	}
 	if o.Rand == nil {
 		o.Rand = rand.Reader

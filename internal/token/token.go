@@ -96,8 +96,9 @@ type Options struct {
 	Deliveries *delivery.Service
 	// ValidAddress returns nil when mail can be sent to the address (mail.ParseAddress).
 	ValidAddress func(address string) error
-	Rand         io.Reader    // of codes; crypto/rand
-	Log          *slog.Logger // discards
+	Turn         time.Duration // how long a guess waits for those before it (docs/security.md, "Codes and guesses"); 2 s
+	Rand         io.Reader     // of codes; crypto/rand
+	Log          *slog.Logger  // discards
 }
 
 // Service reads and changes tokens. It is safe for concurrent use.
@@ -115,6 +116,9 @@ type sealed struct {
 
 // New returns a Service; it does no I/O.
 func New(o Options) *Service {
+	if o.Turn == 0 {
+		o.Turn = longestTurn
+	}
 	if o.Rand == nil {
 		o.Rand = rand.Reader
 	}

@@ -8,7 +8,7 @@ import (
 	"otpost/internal/fault"
 )
 
-// longestTurn is how long a guess waits for those before it (docs/security.md, "Codes and guesses").
+// longestTurn is the default of Options.Turn.
 const longestTurn = 2 * time.Second
 
 // turns lets one guess after the other at a token: parallel right logins, each paid in advance, would otherwise meet the limit.
@@ -26,9 +26,9 @@ type turn struct {
 func newTurns() turns { return turns{mu: &sync.Mutex{}, keys: make(map[string]*turn)} }
 
 // Turn waits until no other guess of this process is at one of the tokens, and returns the function that lets the next one in.
-// After longestTurn it returns fault.Busy: nothing was paid.
+// After Options.Turn it returns fault.Busy: nothing was paid.
 func (s *Service) Turn(ctx context.Context, serials ...string) (release func(), err error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, longestTurn, busy())
+	ctx, cancel := context.WithTimeoutCause(ctx, s.Options.Turn, busy())
 	defer cancel()
 	var held []string
 	release = func() {
