@@ -39,10 +39,13 @@ func (s *server) auth(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	id, err := s.recognise(r, name, p)
-	if err != nil {
-		if fault.CodeOf(err) == fault.BadCredentials {
-			return err
+	if errors.Is(err, user.ErrNotFound) {
+		if c.guessed == "" {
+			return badCredentials(errUnknownUser)
 		}
+		return badCredentials(errWrongPassword)
+	}
+	if err != nil {
 		return errors.Join(err, s.Guard.Return(r.Context(), key, c.client)) // our fault
 	}
 	if err := s.Guard.Clear(r.Context(), key, c.client); err != nil {
@@ -50,6 +53,12 @@ func (s *server) auth(w http.ResponseWriter, r *http.Request) error {
 	}
 	return s.welcome(w, r, id)
 }
+
+// Why /auth refused a guess, for the log.
+var (
+	errWrongPassword = errors.New("wrong password")
+	errUnknownUser   = errors.New("unknown user")
+)
 
 // pay counts the guess and returns the name that it counts for. A user's is the same however the name is typed, and an
 // administrator's is without the parameter realm, which a guesser could vary. A user store that cannot be read knows no names here:
@@ -67,6 +76,7 @@ func (s *server) pay(r *http.Request, name string, p Params) (key string, err er
 		}
 	}
 	if known {
+		callOf(r).guessed = name
 		return key, s.Guard.Pay(ctx, key, client)
 	}
 	return key, s.Guard.PayUnknown(ctx, key, client)
@@ -85,7 +95,7 @@ func (s *server) userOf(ctx context.Context, name string, p Params) (user.User, 
 	return s.Users.Find(ctx, login, realm)
 }
 
-// recognise returns who name and password belong to, or fault 4031.
+// recognise returns who name and password belong to. user.ErrNotFound: there is no such user, or the password is another.
 func (s *server) recognise(r *http.Request, name string, p Params) (access.Identity, error) {
 	ctx, c := r.Context(), callOf(r)
 	mark, err := s.Administrators.Mark(ctx, name) // before the password is checked: one that changes meanwhile ends the session
@@ -112,9 +122,6 @@ func (s *server) recognise(r *http.Request, name string, p Params) (access.Ident
 		return access.Identity{}, err
 	}
 	u, err := s.Users.Authenticate(ctx, login, realm, user.Password{Plain: p.Secret("password"), Client: c.client})
-	if errors.Is(err, user.ErrNotFound) {
-		return access.Identity{}, badCredentials(err)
-	}
 	if err != nil {
 		return access.Identity{}, err
 	}

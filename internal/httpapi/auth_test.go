@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"strings"
 	"testing"
 
 	"otpost/internal/access"
@@ -62,4 +63,31 @@ func TestGuessesAtAUserCountTogetherHoweverTheNameIsTyped(t *testing.T) {
 		t.Errorf("six guesses at one user stand in %d rows", r.guesses("1 = 1"))
 	}
 	r.want(r.auth("alice", "", "userpw"), http.StatusUnauthorized, 4031, "try again")
+}
+
+// The log says whose password was wrong and who waits, and never a name that does not exist: it may be a password.
+func TestWrongPasswordIsLoggedWithItsUser(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.makeRealm("pw", "realm1")
+	r.auth("admin", "", "wr0ng")
+	r.auth("alice", "realm1", "wr0ng")
+	r.auth("mypassw0rd", "", "wr0ng")
+	for range 4 {
+		r.auth("admin", "", "wr0ng")
+	}
+	log := r.log.String()
+	for _, line := range []string{`msg="wrong password" component=httpapi user=admin`, `msg="wrong password" component=httpapi user=alice`, `msg="unknown user" component=httpapi client`, `msg="held up" component=httpapi user=admin seconds=1`} {
+		if !strings.Contains(log, line) {
+			t.Errorf("the log lacks %s", line)
+		}
+	}
+	for _, text := range []string{"no such user", "mypassw0rd", "wr0ng"} {
+		if strings.Contains(log, text) {
+			t.Errorf("the log has %q", text)
+		}
+	}
+	if t.Failed() {
+		t.Log(log)
+	}
 }

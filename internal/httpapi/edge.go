@@ -26,6 +26,7 @@ type call struct {
 	identity access.Identity // the zero value on open routes
 	client   string          // address
 	entry    audit.Entry     // handlers add what they learn
+	guessed  string          // POST /auth: the user whose password was given, and who exists; no other name, which may be a password
 	recorded bool            // login wrote the row in its own transaction
 	counted  bool            // a fail counter counts the guess, and so bounds the rows
 	loud     bool            // what a quiet route does this time belongs into the journal
@@ -247,8 +248,15 @@ func (s *server) record(r *http.Request, c *call, status int, err error) (within
 // tell logs what an operator should see: what was our fault as an error, hidden causes as information.
 func (s *server) tell(r *http.Request, c *call, status int, err error) {
 	var f *fault.Error
+	var waiting *access.Waiting
 	switch {
 	case err == nil:
+	case errors.As(err, &waiting):
+		s.log.Info("held up", "user", c.guessed, "seconds", waiting.Seconds, "client", c.client)
+	case errors.Is(err, errWrongPassword):
+		s.log.Info("wrong password", "user", c.guessed, "client", c.client)
+	case errors.Is(err, errUnknownUser):
+		s.log.Info("unknown user", "client", c.client)
 	case gone(r.Context(), err):
 		s.log.Debug("client hung up", "action", c.entry.Action, "client", c.client)
 	case status >= http.StatusInternalServerError:

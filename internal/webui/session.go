@@ -3,6 +3,7 @@ package webui
 import (
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"net/url"
 	"slices"
@@ -124,7 +125,7 @@ func (v *visit) signIn() error {
 	a, err := v.call(http.MethodPost, "/auth", url.Values{"username": {form.Name}, "password": {v.r.PostForm.Get("password")}})
 	switch {
 	case status(err) == http.StatusUnauthorized:
-		form.Error = v.text.say("signin.wrong")
+		form.Error = v.signInRefused(err)
 	case err != nil:
 		code = status(err)
 		if form.Error, err = v.blame(nil, err); err != nil {
@@ -144,6 +145,22 @@ func (v *visit) signIn() error {
 		return v.redirect(form.Next, "")
 	}
 	return v.goOn(form, welcome.Token)
+}
+
+// What /auth says of a wrong user name or password (fault.BadCredentials). Its other sentences of this number say why no password
+// was looked at, such as the delay after wrong ones.
+const (
+	badCredentials      = 4031
+	wrongNameOrPassword = "Authentication failed."
+)
+
+// signInRefused says in the visitor's language why /auth refused.
+func (v *visit) signInRefused(err error) string {
+	var e *refusal
+	if errors.As(err, &e) && e.Code == badCredentials && e.Message != wrongNameOrPassword && e.Ours {
+		return e.Message
+	}
+	return v.text.say("signin.wrong")
 }
 
 // goOn offers to send a form that came without a session once more.

@@ -278,3 +278,28 @@ func TestSampleLoginSaysOneThingUntilThePINIsRight(t *testing.T) {
 		}
 	}
 }
+
+// During the delay after wrong passwords the sign-in page does not call the right password wrong.
+func TestSignInSaysHowLongTheDelayLasts(t *testing.T) {
+	t.Parallel()
+	refused := func(text string) string {
+		return `{"status": false, "error": {"code": 4031, "message": "` + text + `"}}`
+	}
+	const wrong, wait = "Authentication failed.", "Authentication failed. Too many wrong passwords: try again in 7 s."
+	for _, one := range []struct{ language, answer, says string }{
+		{"en", wait, "Too many wrong passwords: try again in 7 s."},
+		{"de", wait, "zu viele falsche Passwörter. Versuchen Sie es in 7 s noch einmal."},
+		{"en", wrong, "User name or password is wrong."},
+		{"de", wrong, "Benutzername oder Passwort ist falsch."},
+	} {
+		s := newSite(t, api{"POST /auth": {http.StatusUnauthorized, refused(one.answer)}})
+		r := httptest.NewRequest(http.MethodPost, "/ui/signin", strings.NewReader("username=ada&password=right"))
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		r.Header.Set("Accept-Language", one.language)
+		w := httptest.NewRecorder()
+		s.ServeHTTP(w, r)
+		if got := w.Body.String(); w.Code != http.StatusUnauthorized || !strings.Contains(got, one.says) || one.answer == wait && strings.Contains(got, " wrong.") {
+			t.Errorf("%s, %q: %d\n%s", one.language, one.answer, w.Code, got)
+		}
+	}
+}
