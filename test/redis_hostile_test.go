@@ -140,7 +140,7 @@ func TestWhoeverWritesToRedisSendsNothing(t *testing.T) {
 	}
 }
 
-const belongs = "this queue belongs to database"
+const belongs = "another installation uses this Redis queue"
 
 // TestRedisOfAnotherDatabaseIsRefused lets the programs of a second installation use the first one's Redis.
 func TestRedisOfAnotherDatabaseIsRefused(t *testing.T) {

@@ -5,6 +5,7 @@ type queueState struct {
 	Configured bool
 	Place      string
 	Reachable  bool
+	Error      string // why it is not
 	Depth      []struct {
 		Priority string
 		Ready    int
@@ -34,7 +35,7 @@ func (v *visit) note(q queueState) string {
 	case !q.Configured:
 		return v.text.say("servers.noqueue")
 	case !q.Reachable:
-		return v.text.say("servers.away")
+		return v.text.say("servers.away", q.Error)
 	case !q.WorkerSeen:
 		return v.text.say("servers.noworker", q.StartOne)
 	}

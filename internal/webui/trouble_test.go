@@ -303,3 +303,18 @@ func TestSignInSaysHowLongTheDelayLasts(t *testing.T) {
 		}
 	}
 }
+
+// A queue that cannot be used is told with its cause, which an administrator needs to mend it.
+func TestOverviewSaysWhyTheQueueCannotBeUsed(t *testing.T) {
+	t.Parallel()
+	const why = "redis at 127.0.0.1:6379: its maxmemory-policy is volatile-lru: set noeviction"
+	s := newSite(t, healthy(map[string]string{
+		"/smtpserver/": `{"office": {"server": "mail.example.com", "port": 587, "tls": true, "tls_verify": true, "enqueue_job": true}}`,
+		"/queue/":      `{"configured": true, "reachable": false, "error": "` + why + `"}`,
+	}))
+	for _, language := range []string{"en", "de"} {
+		if code, got := looks(t, s, "/ui/overview", language); code != http.StatusOK || !strings.Contains(got, why) {
+			t.Errorf("%s: %d\n%s", language, code, got)
+		}
+	}
+}

@@ -175,7 +175,7 @@ func TestQueueBoxSaysWhyItHasNoEffect(t *testing.T) {
 			t.Helper()
 			return siteOf(t, e2e.NewSite(t, programs(t), false))
 		}},
-		{"away", "The job queue is out of reach", func(t *testing.T) *browser.Site {
+		{"away", "The job queue cannot be used", func(t *testing.T) *browser.Site {
 			t.Helper()
 			return siteOf(t, e2e.NewRedisSite(t, programs(t), "redis://127.0.0.1:1/0"))
 		}},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"strconv"
 	"strings"
 	"sync"
@@ -92,6 +93,9 @@ func (d *Driver) client(ctx context.Context) (rueidis.Client, error) {
 	case <-a.done:
 		return a.client, a.err
 	case <-ctx.Done():
+		if isTimeout(ctx.Err()) {
+			return nil, d.explain(ctx.Err())
+		}
 		return nil, fmt.Errorf("redis at %s: %w: %w", d.target.address, ErrAway, ctx.Err())
 	case <-l.ended:
 		return nil, errClosed
@@ -256,7 +260,8 @@ func bound(answer []rueidis.RedisMessage) error {
 	instance, host, _ := strings.Cut(other, " ")
 	instance = strings.Trim(strconv.QuoteToASCII(instance), `"`)
 	host = strings.Trim(strconv.QuoteToASCII(host), `"`)
-	return refusal{fmt.Errorf("this queue belongs to database %.8s on host %.64s; with SQLite run the worker there, or use PostgreSQL", instance, host)}
+	return refusal{fmt.Errorf("another installation uses this Redis queue (database %.8s on host %.64s): give one of them another "+
+		"PI_JOB_QUEUE_NAME (docs/queue.md); a worker must run on the host and with the database of its server", instance, host)}
 }
 
 // explain says in a sentence what an error of the client or of Redis means. None of them carries a password.
@@ -272,10 +277,21 @@ func (d *Driver) explain(err error) error {
 	case isTLSFault(err):
 		return d.explainTLS(err)
 	case isTimeout(err):
-		return fmt.Errorf("redis at %s: %w: it does not answer: %w", d.target.address, ErrAway, err)
+		return awayError{fmt.Errorf("redis at %s does not answer", d.target.address), []error{ErrAway, err}}
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return awayError{fmt.Errorf("redis at %s closed the connection", d.target.address), []error{ErrAway, errConnection, err}}
 	}
 	return fmt.Errorf("redis at %s: %w: %w: %w", d.target.address, ErrAway, errConnection, err)
 }
+
+// awayError is an ErrAway that says one sentence; the error of the client is in its chain only.
+type awayError struct {
+	error
+	chain []error
+}
+
+// Unwrap is for package errors.
+func (a awayError) Unwrap() []error { return a.chain }
 
 func (l *line) isClosed() bool {
 	l.mu.Lock()

@@ -3,6 +3,7 @@ package redisq_test
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -11,6 +12,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -126,8 +128,9 @@ func TestQueueBelongsToOneDatabase(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	refuses(t, other.Bind(t.Context(), "00112233aabbccdd", "b"), "this queue belongs to database 7f3a1122 on host a; with SQLite run the worker there, or use PostgreSQL")
-	refuses(t, other.Register(t.Context(), queue.Worker{}), "belongs to database 7f3a1122")
+	refuses(t, other.Bind(t.Context(), "00112233aabbccdd", "b"), "another installation uses this Redis queue (database 7f3a1122 on host a): "+
+		"give one of them another PI_JOB_QUEUE_NAME (docs/queue.md); a worker must run on the host and with the database of its server")
+	refuses(t, other.Register(t.Context(), queue.Worker{}), "another installation uses this Redis queue (database 7f3a1122 ")
 	if err := d.Bind(t.Context(), "7f3a112233445566", "moved here"); err != nil {
 		t.Fatal(err)
 	}
@@ -137,12 +140,12 @@ func TestQueueBelongsToOneDatabase(t *testing.T) {
 	if err := first.Bind(t.Context(), "00112233aabbccdd", "b"); err != nil {
 		t.Fatal(err)
 	}
-	refuses(t, d.Enqueue(t.Context(), job()), "belongs to database 00112233")
+	refuses(t, d.Enqueue(t.Context(), job()), "another installation uses this Redis queue (database 00112233 ")
 	s.do("FLUSHALL")
 	if err := d.Enqueue(t.Context(), job()); err != nil {
 		t.Fatal(err)
 	}
-	refuses(t, first.Enqueue(t.Context(), job()), "belongs to database 7f3a1122")
+	refuses(t, first.Enqueue(t.Context(), job()), "another installation uses this Redis queue (database 7f3a1122 ")
 	s.do("SET", "otpost:{test}:bound", "\x1b[2J\n")
 	refuses(t, d.Bind(t.Context(), "7f3a112233445566", "a"), `\x1b`)
 }
@@ -258,4 +261,48 @@ func TestRedisThatComesBackWithAnEvictingPolicyIsRefused(t *testing.T) {
 	s.args = append(s.args, "--maxmemory-policy", "allkeys-lru")
 	s.start()
 	refuses(t, d.Enqueue(t.Context(), job()), "allkeys-lru")
+}
+
+// What is wrong with Redis is told by its cause, in one sentence, also when it goes wrong under a driver that was connected.
+func TestTroubleAtRunTimeIsToldByItsCause(t *testing.T) {
+	t.Parallel()
+	for name, one := range map[string]struct {
+		harm func(s *server)
+		says string
+	}{
+		"policy": {func(s *server) { s.do("CONFIG", "SET", "maxmemory-policy", "allkeys-lru") }, `: its maxmemory-policy is "allkeys-lru"`},
+		"password": {func(s *server) {
+			s.kill()
+			s.args = append(s.args, "--requirepass", "topsecret")
+			s.start()
+		}, ": it asks for a password"},
+		"hang": {func(s *server) { s.cmd.Process.Signal(syscall.SIGSTOP) }, " does not answer"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := serve(t)
+			before, fresh := open(t, s), open(t, s)
+			if err := before.Bind(t.Context(), "00112233aabbccdd", "a"); err != nil {
+				t.Fatal(err)
+			}
+			one.harm(s)
+			before.Recheck()
+			for who, d := range map[string]*redisq.Driver{"connected before": before, "new": fresh} {
+				for end := time.Now().Add(time.Minute); ; {
+					ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+					_, err := d.Workers(ctx)
+					cancel()
+					want := fmt.Sprintf("redis at 127.0.0.1:%d%s", s.port, one.says)
+					if err != nil && strings.Contains(err.Error(), want) && !strings.Contains(err.Error(), "context") {
+						break
+					}
+					if err != nil || time.Now().After(end) {
+						t.Errorf("%s: %v, want %q", who, err, want)
+						break
+					}
+				}
+			}
+			s.cmd.Process.Signal(syscall.SIGCONT)
+		})
+	}
 }
