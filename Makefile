@@ -9,10 +9,15 @@ BIN ?= bin
 DEPS = $${OTPOST_DEPS:-$${XDG_CACHE_HOME:-$$HOME/.cache}/otpost-deps}
 LINT_VERSION = v2.15.0
 FUZZTIME ?= 20s
+# The tests that OTPOST_SOAK makes longer, but for those of soak and model; test/docs compares the list with the tests.
+LONG = ^(TestClaimPastAFullLaneCostsNoMore|TestDamagedRowsTakeNoListDown|TestFreshJobGoesBeforeABacklogOfStaleOnes|TestFullDiskUnderLoad|$\
+	TestGuessCostsNoMoreAtAFullTable|TestHungRedisTakesABoundedMemory|TestKillLoopWithRedis|$\
+	TestLoginsBesideGuessesCostNoMoreAtAFullTable|TestPollersOfACostlyListLeaveTheWALShort|TestRelayLeavesTheWriterToLogins|$\
+	TestRetriesComeInTimeWhateverRedisClockSays|TestSlowMailServersHoldNoOtherMail)$$
 export CGO_ENABLED = 0
 
 .DEFAULT_GOAL := help
-.PHONY: help build test race lint fuzz e2e images soak model stress bench-logins bench-overview demo install check clean
+.PHONY: help build test race lint fuzz e2e images soak long model stress bench-logins bench-overview demo install check clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,7 +48,7 @@ fuzz: ## run each fuzz target for FUZZTIME (20s)
 
 e2e: ## run the end-to-end tests alone, with every program they need required
 	scripts/deps
-	OTPOST_TEST_REQUIRE=all go test -count=1 $$(go list ./test/... | grep -v /test/plans)
+	eval "$$(scripts/deps --print-env)" && OTPOST_TEST_REQUIRE=all go test -count=1 $$(go list ./test/... | grep -v /test/plans)
 
 images: ## take the screenshots of the pages anew into docs/images
 	scripts/deps chromium
@@ -54,6 +59,12 @@ soak: ## kill worker, server and Redis with -9 a hundred times while logins come
 	OTPOST_SOAK=100 go test -count=1 -v -timeout 20m -run TestKillLoop ./test
 	OTPOST_SOAK=100 go test -count=1 -v -timeout 20m -parallel 2 -run TestLoginsGoOnWithoutRedis ./test
 	OTPOST_SOAK=50 go test -count=1 -v -timeout 20m -run TestStopLoop ./test
+
+long: ## run each test that has a long version in that version, once (an hour): outages, floods, full tables, and what compares times
+	scripts/deps
+	eval "$$(scripts/deps --print-env)" && export OTPOST_TEST_REQUIRE=all OTPOST_SOAK=1 && \
+	go test -count=1 -v -timeout 60m -parallel 1 -run '$(LONG)' ./test && \
+	go test -count=1 -v -timeout 30m -parallel 1 -run '$(LONG)' ./internal/access ./internal/delivery ./internal/queue/redisq
 
 model: ## search the delivery protocol's model at its large bounds (test/model; two minutes, 2 GiB of memory)
 	OTPOST_SOAK=1 go test -count=1 -v -timeout 60m -run TestTheProtocolHolds ./test/model
