@@ -52,6 +52,9 @@ type Options struct {
 	Log      *slog.Logger       // discards
 	Prepared func(query string) // for tests: is called with each text that is prepared, by several goroutines at once
 
+	// Held is for tests: it is called after each transaction with how long it had the writers' lock. It must not use the database.
+	Held func(time.Duration)
+
 	wait    time.Duration // longestWait
 	every   time.Duration // watchEvery
 	mostWAL int64         // mostWAL
@@ -88,6 +91,9 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Held == nil {
+		o.Held = func(time.Duration) {}
 	}
 	o.damages = newDamages(o.Log.With("component", "store"))
 	o.wait, o.every, o.mostWAL = cmp.Or(o.wait, longestWait), cmp.Or(o.every, watchEvery), cmp.Or(o.mostWAL, mostWAL)

@@ -36,7 +36,8 @@ type writer struct {
 	callers     atomic.Int64
 	stuck       atomic.Bool // the lock was not to be had within wait
 	checkpoints chan chan error
-	stopped     sync.RWMutex // guards calls against a send after close; senders do not wait for each other
+	stopped     sync.RWMutex        // guards calls against a send after close; senders do not wait for each other
+	held        func(time.Duration) // Options.Held
 	closed      bool
 	closing     chan struct{} // closed with calls
 	done        chan struct{}
@@ -81,6 +82,7 @@ func newWriter(ctx context.Context, o Options, b *bell, check func() error) (*wr
 		lock:        lock,
 		wait:        o.wait,
 		grace:       checkpointWaits * o.every,
+		held:        o.Held,
 		check:       check,
 		bell:        b,
 		calls:       make(chan *call, mostTogether),
@@ -217,12 +219,14 @@ const stuckCheck = 100 * time.Millisecond
 // lock is ours: until then a caller may still give up.
 func (w *writer) commit(first *call) {
 	err := w.take()
+	begun := time.Now()
 	calls := w.gather(first)
 	if err == nil {
 		if err = w.check(); err == nil && len(calls) > 0 {
 			err = w.transact(calls)
 		}
 		w.lock.release()
+		w.held(time.Since(begun))
 	}
 	if err == nil && slices.ContainsFunc(calls, func(c *call) bool { return c.err == nil && c.tx.signal }) {
 		w.bell.ring()
