@@ -55,6 +55,6 @@ var exceptions = []exception{
 
 	except(`\bjob\b.* WHERE (queue = \$1 AND )?state = 1`, "SCAN job USING INDEX job_leased", leasedAlone),
 	except(`^UPDATE job SET state = 1`, "USE TEMP B-TREE FOR ORDER BY", "sorts at most as many jobs of each lane as are claimed"),
-	except(`^SELECT id, .* FROM job WHERE queue = \$1 AND state IN \(0, 1, 2, 3\)`, "SCAN job", operators),
-	except(`^SELECT id, .* FROM job WHERE queue = \$1 AND state IN \(0, 1, 2, 3\)`, "USE TEMP B-TREE FOR ORDER BY", operators),
+	except(`SELECT id, CAST\(kind AS TEXT\), .* FROM job WHERE .* ORDER BY run_at_ms, id LIMIT \$2`, "USE TEMP B-TREE FOR",
+		"an operator's list: sorts at most as many jobs of each lane as it shows, those in hand, or the dead ones (docs/limits.md)"),
 }

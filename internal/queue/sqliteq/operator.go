@@ -41,53 +41,82 @@ var (
 		(SELECT count(*) FROM job WHERE queue = $1 AND state = 3)`
 )
 
-// The queries of List, for all jobs and for one. States are stored as their place in queue.States. What no column of the table holds is shown
-// as if it were of its type.
-const (
-	listQuery = `SELECT id, CAST(kind AS TEXT), CAST(lane AS TEXT), CAST(min(max(priority, -128), 127) AS INTEGER), state, CAST(run_at_ms AS INTEGER),
-			CAST(not_after_ms AS INTEGER), worker, CAST(crashes AS INTEGER), CAST(reason AS TEXT)
-		FROM job WHERE queue = $1 AND state IN (0, 1, 2, 3) AND ($3 = -1 OR state = $3) AND $2 = $2 ORDER BY state, run_at_ms, id LIMIT $4`
-	listOneQuery = `SELECT id, CAST(kind AS TEXT), CAST(lane AS TEXT), CAST(min(max(priority, -128), 127) AS INTEGER), state, CAST(run_at_ms AS INTEGER),
-			CAST(not_after_ms AS INTEGER), worker, CAST(crashes AS INTEGER), CAST(reason AS TEXT)
-		FROM job WHERE id = $2 AND queue = $1 AND state IN (0, 1, 2, 3) AND ($3 = -1 OR state = $3) LIMIT $4`
+// listed are the columns of List. States are stored as their place in queue.States. What no column of the table holds is shown as if it
+// were of its type.
+const listed = `SELECT id, CAST(kind AS TEXT), CAST(lane AS TEXT), CAST(min(max(priority, -128), 127) AS INTEGER), state, CAST(run_at_ms AS INTEGER),
+			CAST(not_after_ms AS INTEGER), worker, CAST(crashes AS INTEGER), CAST(reason AS TEXT) FROM job `
+
+// The queries of List: for one job, and for the first $2 jobs of each state. Of each lane (and priority) as many are found by the
+// index that a claim uses, and sorted. There are as many leased jobs as handlers, and a bounded number of dead ones (mostDead).
+var (
+	listOneQuery = listed + `WHERE id = $2 AND queue = $1 AND state IN (0, 1, 2, 3) AND ($3 = -1 OR state = $3) LIMIT $4`
+	listQueries  = [...]string{
+		lanes("every", "0") + `, place(kind, lane, priority) AS (
+				SELECT kind, lane, (SELECT min(priority) FROM job WHERE queue = $1 AND state = 0 AND kind = f.kind AND lane = f.lane)
+				FROM found f WHERE lane IS NOT NULL
+				UNION ALL
+				SELECT kind, lane, (SELECT min(priority) FROM job WHERE queue = $1 AND state = 0 AND kind = o.kind AND lane = o.lane
+					AND priority > o.priority) FROM place o WHERE priority IS NOT NULL
+			) ` + listed + `WHERE id IN (SELECT j.id FROM place o CROSS JOIN job j ON j.id IN (
+				SELECT id FROM job WHERE queue = $1 AND state = 0 AND kind = o.kind AND lane = o.lane AND priority = o.priority
+				ORDER BY run_at_ms, id LIMIT $2) WHERE o.priority IS NOT NULL) ORDER BY run_at_ms, id LIMIT $2`,
+		listed + `WHERE queue = $1 AND state = 1 ORDER BY run_at_ms, id LIMIT $2`,
+		lanes("every", "2") + listed + `WHERE id IN (SELECT j.id FROM found o CROSS JOIN job j ON j.id IN (
+				SELECT id FROM job WHERE queue = $1 AND state = 2 AND kind = o.kind AND lane = o.lane
+				ORDER BY run_at_ms, id LIMIT $2) WHERE o.lane IS NOT NULL) ORDER BY run_at_ms, id LIMIT $2`,
+		listed + `WHERE queue = $1 AND state = 3 ORDER BY run_at_ms, id LIMIT $2`,
+	}
 )
 
-// List implements queue.Operator.
+// List implements queue.Operator. It reads as many jobs of each lane as it returns, whatever the queue holds.
 func (d *Driver) List(ctx context.Context, f queue.Filter) ([]queue.Listed, error) {
 	most := f.Most
 	if most <= 0 {
 		most = math.MaxInt32
 	}
-	query := listQuery
-	if f.ID != uuid.Nil {
-		query = listOneQuery
-	}
 	var all []queue.Listed
 	err := d.db.Read(ctx, func(r store.Reader) error {
 		all = nil
-		return r.Query(func(scan store.Scan) error {
-			var l queue.Listed
-			var id, worker []byte
-			var state int
-			var notAfter int64
-			err := scan(&id, &l.Kind, &l.Lane, &l.Priority, &state, store.Moment{To: &l.RunAt}, &notAfter, &worker, &l.Crashes, &l.Reason)
-			if err != nil {
+		add := func(scan store.Scan) error {
+			l, err := scanListed(scan)
+			all = append(all, l)
+			return err
+		}
+		if f.ID != uuid.Nil {
+			return r.Query(add, listOneQuery, d.queue, f.ID[:], slices.Index(queue.States(), f.State), most)
+		}
+		for state, query := range listQueries {
+			if len(all) >= most || f.State != "" && f.State != queue.States()[state] {
+				continue
+			}
+			if err := r.Query(add, query, d.queue, most-len(all)); err != nil {
 				return err
 			}
-			if notAfter != 0 {
-				l.NotAfter = store.Time(notAfter)
-			}
-			copy(l.ID[:], id)
-			copy(l.Worker[:], worker)
-			l.State = queue.States()[state]
-			all = append(all, l)
-			return nil
-		}, query, d.queue, f.ID[:], slices.Index(queue.States(), f.State), most)
+		}
+		return nil
 	})
 	if err != nil {
 		return nil, fmt.Errorf("list jobs: %w", err)
 	}
 	return all, nil
+}
+
+func scanListed(scan store.Scan) (queue.Listed, error) {
+	var l queue.Listed
+	var id, worker []byte
+	var state int
+	var notAfter int64
+	err := scan(&id, &l.Kind, &l.Lane, &l.Priority, &state, store.Moment{To: &l.RunAt}, &notAfter, &worker, &l.Crashes, &l.Reason)
+	if err != nil {
+		return queue.Listed{}, err
+	}
+	if notAfter != 0 {
+		l.NotAfter = store.Time(notAfter)
+	}
+	copy(l.ID[:], id)
+	copy(l.Worker[:], worker)
+	l.State = queue.States()[state]
+	return l, nil
 }
 
 var _ queue.Operator = (*Driver)(nil)

@@ -54,7 +54,7 @@ func filled(t *testing.T, n int) (*store.DB, *sqliteq.Driver) {
 	return db, d
 }
 
-// A claim, a wait and the look for one job search an index, whatever the queue holds.
+// A claim, a wait and a list of jobs search an index, whatever the queue holds.
 func TestHotStatementsSearchAnIndex(t *testing.T) {
 	t.Parallel()
 	db, _ := filled(t, 1000)
