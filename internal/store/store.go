@@ -32,6 +32,8 @@ var (
 	ErrUnique   = errors.New("a row with this key exists")
 	ErrFull     = errors.New("the database cannot grow: disk full or quota reached")
 	ErrReadOnly = errors.New("the database is read-only")
+	ErrIO       = errors.New("the disk of the database answers with an error")
+	ErrCorrupt  = errors.New("the file of the database is damaged")
 	ErrForeign  = errors.New("not a database of otpost")
 	ErrSchema   = errors.New("the schema of the database does not fit this program")
 	ErrClosed   = errors.New("the database is closed")
@@ -68,11 +70,13 @@ type DB struct {
 	readers  *readers
 	turns    *turns
 	bell     *bell
+	health   *health
 	instance Instance
 	files    atomic.Pointer[files]   // nil until the database is open
 	life     context.Context         //nolint:containedctx // an end, not a call's context
 	lost     context.CancelCauseFunc // ends life
 	closing  chan struct{}           // ends watch
+	trials   sync.WaitGroup          // tryWrite
 	watched  chan struct{}           // watch has ended; nil: it has not begun
 	once     sync.Once               // closes closing
 }
@@ -102,8 +106,12 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 	}
 	db := &DB{options: o, turns: newTurns(o.wait), closing: make(chan struct{})}
 	db.life, db.lost = context.WithCancelCause(context.Background())
+	db.health = newHealth(o.Path, o.Log, func() { db.lost(errDamaged(o.Path)) })
 	if err := db.open(ctx); err != nil {
 		db.Close()
+		if errors.Is(err, ErrCorrupt) {
+			return nil, fmt.Errorf("%w (%w)", errDamaged(o.Path), err)
+		}
 		return nil, fmt.Errorf("open database %s: %w", o.Path, err)
 	}
 	return db, nil
@@ -125,7 +133,7 @@ func (db *DB) open(ctx context.Context) (err error) {
 	if db.bell, err = newBell(db.options.Path + "-wake"); err != nil {
 		return err
 	}
-	if db.writer, err = newWriter(ctx, db.options, db.bell, db.usable); err != nil {
+	if db.writer, err = newWriter(ctx, db.options, db.bell, db.health, db.usable); err != nil {
 		return err
 	}
 	if err := db.probe(ctx); err != nil {
@@ -161,6 +169,7 @@ func (db *DB) Close() error {
 	if db.watched != nil {
 		<-db.watched
 	}
+	db.trials.Wait()
 	if db.writer != nil {
 		errs = append(errs, db.writer.close())
 	}
@@ -169,6 +178,9 @@ func (db *DB) Close() error {
 	}
 	if db.readers != nil {
 		errs = append(errs, db.readers.close())
+	}
+	if f := db.files.Load(); f != nil { // after SQLite: to close a file gives up all locks of the process on it
+		errs = append(errs, f.close())
 	}
 	db.lost(ErrClosed)
 	return errors.Join(errs...)
@@ -201,7 +213,9 @@ func (db *DB) write(ctx context.Context, f func(tx *Tx) error, full bool) error 
 	if err := db.Err(); err != nil {
 		return err
 	}
-	return db.writer.do(ctx, f, full)
+	err := db.writer.do(ctx, f, full)
+	db.health.check(err)
+	return err
 }
 
 // Read runs f on a snapshot of the database. A few may run at once, the others wait, 5 s at most; f must not call Read. A Read
@@ -211,7 +225,9 @@ func (db *DB) Read(ctx context.Context, f func(r Reader) error) error {
 	if err := db.Err(); err != nil {
 		return err
 	}
-	return db.readers.read(ctx, f)
+	err := db.readers.read(ctx, f)
+	db.health.check(err)
+	return err
 }
 
 // ReadInTurn is Read for lists and statistics, whose cost grows with the tables. f is run again when it takes more than 20 ms: then
@@ -235,7 +251,8 @@ func (db *DB) ReadInTurn(ctx context.Context, f func(r Reader) error) error {
 const checkTime = 400 * time.Millisecond
 
 // Check reports whether reads and transactions are possible now: it returns ErrBusy after 0.4 s at most where they hang, and the
-// error that they would have. It writes nothing.
+// error that they would have. It writes nothing: after a write that failed because of the whole database (a full disk), it returns
+// that error until a write has succeeded, which is tried each second.
 func (db *DB) Check(ctx context.Context) error {
 	limited, cancel := context.WithTimeoutCause(ctx, checkTime, busy("no answer in time"))
 	defer cancel()
@@ -243,6 +260,9 @@ func (db *DB) Check(ctx context.Context) error {
 		var n int
 		return r.Get([]any{&n}, `SELECT count(*) FROM instance`)
 	})
+	if err == nil {
+		_, err = db.health.trouble()
+	}
 	if err == nil {
 		err = db.WriteLight(limited, func(*Tx) error { return nil })
 	}

@@ -41,12 +41,15 @@ func (db *DB) watch() {
 		if err := db.bell.renew(); err != nil {
 			db.options.Log.Warn("wake file not made again, other processes see commits up to a second late", "err", err)
 		}
+		if db.health.due() {
+			db.trials.Go(db.tryWrite)
+		}
 		bound.look(time.Now())
 	}
 }
 
-// Lost returns a channel that is closed when the files of the database were replaced or removed. Every call fails with
-// ErrReplaced from then on, and the process should end: Err says why. Close closes the channel, too.
+// Lost returns a channel that is closed when the files of the database were replaced, removed or overwritten, or are damaged. Every
+// call fails with ErrReplaced or ErrCorrupt from then on, and the process should end: Err says why. Close closes the channel, too.
 func (db *DB) Lost() <-chan struct{} { return db.life.Done() }
 
 // Err returns the error of a database that is Lost, else nil.
@@ -136,7 +139,7 @@ func (w *writer) truncateWAL() error {
 	if err == nil {
 		err = translate(stmt.QueryRowContext(context.Background()).Scan(&blocked, &frames, &moved))
 	}
-	err = errors.Join(err, w.exec(fmt.Sprintf("PRAGMA busy_timeout(%d)", longestWait.Milliseconds())))
+	err = errors.Join(err, w.exec(noBusyHandler))
 	if err == nil && blocked != 0 {
 		err = busy(fmt.Sprintf("a reader holds the WAL, %d of %d frames are moved", moved, frames))
 	}

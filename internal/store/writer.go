@@ -30,6 +30,7 @@ type writer struct {
 	wait        time.Duration // of a call for its turn, and of the goroutine for the lock
 	grace       time.Duration // of a checkpoint for the readers of other processes
 	check       func() error  // what forbids a transaction; under the lock
+	health      *health       // gets what became of transactions
 	bell        *bell
 	full        bool // synchronous=FULL is set
 	calls       chan *call
@@ -47,6 +48,7 @@ type writer struct {
 type call struct {
 	f      func(tx *Tx) error
 	full   bool
+	limit  time.Time    // when it is to begin at the latest
 	state  atomic.Int32 // waiting, taken or given up
 	tx     Tx
 	err    error
@@ -60,7 +62,7 @@ const (
 )
 
 // newWriter opens the writing connection and the lock, and starts the one goroutine that uses them.
-func newWriter(ctx context.Context, o Options, b *bell, check func() error) (*writer, error) {
+func newWriter(ctx context.Context, o Options, b *bell, h *health, check func() error) (*writer, error) {
 	lock, err := openLock(o.Path)
 	if err != nil {
 		return nil, err
@@ -84,11 +86,18 @@ func newWriter(ctx context.Context, o Options, b *bell, check func() error) (*wr
 		grace:       checkpointWaits * o.every,
 		held:        o.Held,
 		check:       check,
+		health:      h,
 		bell:        b,
 		calls:       make(chan *call, mostTogether),
 		checkpoints: make(chan chan error),
 		closing:     make(chan struct{}),
 		done:        make(chan struct{}),
+	}
+	if err := w.exec(noBusyHandler); err != nil {
+		w.statements.close()
+		lock.close()
+		db.Close() //nolint:errcheck // err is the one to tell
+		return nil, err
 	}
 	go w.run()
 	return w, nil
@@ -106,7 +115,7 @@ func (w *writer) do(ctx context.Context, f func(tx *Tx) error, full bool) error 
 	}
 	limit := time.NewTimer(w.wait)
 	defer limit.Stop()
-	c := &call{f: f, full: full, answer: make(chan struct{})}
+	c := &call{f: f, full: full, limit: time.Now().Add(w.wait), answer: make(chan struct{})}
 	if err := w.send(ctx, c, limit.C); err != nil {
 		return err
 	}
@@ -196,20 +205,63 @@ func (w *writer) run() {
 func (w *writer) take() error {
 	err := w.lock.take(w.wait)
 	for errors.Is(err, ErrBusy) {
-		w.stuck.Store(true)
-		for _, c := range w.gather() {
-			c.err = err
-			close(c.answer)
-		}
-		select {
-		case <-w.closing:
+		if w.refuse(); w.ending() {
 			return err
-		default:
 		}
 		err = w.lock.take(stuckCheck)
 	}
-	w.stuck.Store(false)
+	w.free()
 	return err
+}
+
+// refuse answers the calls that wait with errLocked, and those that come until free is called.
+func (w *writer) refuse() {
+	w.stuck.Store(true)
+	w.health.failed(errLocked)
+	for _, c := range w.gather() {
+		c.err = errLocked
+		close(c.answer)
+	}
+}
+
+// free ends what refuse began.
+func (w *writer) free() {
+	if w.stuck.Swap(false) {
+		w.health.ended(errLocked)
+	}
+}
+
+func (w *writer) ending() bool {
+	select {
+	case <-w.closing:
+		return true
+	default:
+		return false
+	}
+}
+
+// noBusyHandler lets SQLite answer at once while another program holds its lock: begin waits by itself, and no longer than its callers.
+const noBusyHandler = "PRAGMA busy_timeout(0)"
+
+// retryBegin is how long begin waits between two attempts.
+const retryBegin = 5 * time.Millisecond
+
+// awaitSQLite is take for the lock of SQLite itself, after a begin that took too long: a program that is not otpost holds it.
+func (w *writer) awaitSQLite() {
+	for {
+		if w.refuse(); w.ending() {
+			return
+		}
+		time.Sleep(stuckCheck)
+		err := w.exec("BEGIN IMMEDIATE")
+		if err == nil {
+			err = w.exec("ROLLBACK")
+		}
+		if !errors.Is(err, ErrBusy) {
+			w.free()
+			return
+		}
+	}
 }
 
 // stuckCheck is how often a writer whose lock is stuck looks whether it is to end.
@@ -221,12 +273,15 @@ func (w *writer) commit(first *call) {
 	err := w.take()
 	begun := time.Now()
 	calls := w.gather(first)
+	locked := false // by another program, in SQLite
 	if err == nil {
 		if err = w.check(); err == nil && len(calls) > 0 {
 			err = w.transact(calls)
 		}
-		w.lock.release()
 		w.held(time.Since(begun))
+		if locked = errors.Is(err, errLocked); !locked {
+			w.lock.release()
+		}
 	}
 	if err == nil && slices.ContainsFunc(calls, func(c *call) bool { return c.err == nil && c.tx.signal }) {
 		w.bell.ring()
@@ -235,7 +290,12 @@ func (w *writer) commit(first *call) {
 		if c.err == nil {
 			c.err = err
 		}
+		w.health.failed(c.err)
 		close(c.answer)
+	}
+	if locked {
+		w.awaitSQLite()
+		w.lock.release()
 	}
 }
 
@@ -267,11 +327,14 @@ func (w *writer) gather(first ...*call) []*call {
 // transact runs calls in one transaction, each in its savepoint, and commits. A call that fails is taken back alone; an error of
 // transact itself is that of all.
 func (w *writer) transact(calls []*call) (err error) {
-	full := false
+	full, limit := false, calls[0].limit
 	for _, c := range calls {
 		full = full || c.full
+		if c.limit.Before(limit) {
+			limit = c.limit
+		}
 	}
-	if err := w.begin(full); err != nil {
+	if err := w.begin(full, limit); err != nil {
 		return err
 	}
 	for _, c := range calls {
@@ -291,10 +354,18 @@ func (w *writer) transact(calls []*call) (err error) {
 	return nil
 }
 
-// begin begins a transaction of the wanted durability, which SQLite takes only outside one.
-func (w *writer) begin(full bool) error {
+// begin begins a transaction of the wanted durability, which SQLite takes only outside one. It returns errLocked when another
+// program holds SQLite's lock until limit.
+func (w *writer) begin(full bool, limit time.Time) error {
 	err := w.synchronous(full)
 	if err == nil {
+		err = w.exec("BEGIN IMMEDIATE")
+	}
+	for errors.Is(err, ErrBusy) {
+		if !time.Now().Before(limit) {
+			return errLocked
+		}
+		time.Sleep(retryBegin)
 		err = w.exec("BEGIN IMMEDIATE")
 	}
 	if err != nil {

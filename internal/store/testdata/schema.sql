@@ -126,7 +126,7 @@ CREATE TABLE instance (
     created_ms     BIGINT NOT NULL,
     generation     BIGINT NOT NULL,
     oldest_program BIGINT NOT NULL
-);
+, key_check BLOB);
 
 CREATE TABLE job (
     id           BLOB     NOT NULL PRIMARY KEY, -- drawn by the caller: enqueue-if-absent
@@ -289,4 +289,9 @@ CREATE TABLE waiter (
 CREATE INDEX waiter_challenge ON waiter (challenge_id);
 
 CREATE INDEX waiter_transaction ON waiter (transaction_id);
+
+CREATE TABLE write_probe (
+    id      BIGINT NOT NULL PRIMARY KEY,
+    content BLOB   NOT NULL
+);
 
