@@ -92,6 +92,19 @@ func (d *smallDisk) fill(t *testing.T, l *login) {
 	t.Fatal("the disk is full and no login was refused")
 }
 
+// ready returns the status of readyz.
+func (d *smallDisk) ready(t *testing.T) int {
+	t.Helper()
+	return d.server.Call(t, http.MethodGet, "/healthz/readyz", nil).HTTPStatus
+}
+
+func (d *smallDisk) saysOnce(t *testing.T, line string) {
+	t.Helper()
+	if n := len(d.server.Err.Lines(line)); n != 1 {
+		t.Errorf("%d lines %q, want 1", n, line)
+	}
+}
+
 func (d *smallDisk) empty(t *testing.T) {
 	t.Helper()
 	if err := os.Remove(d.filler); err != nil {
@@ -106,7 +119,21 @@ func TestFullDiskRefusesLoginsAndRecovers(t *testing.T) {
 	d := newSmallDisk(t, "4")
 	l := d.enrol(t, "FULLDISK")
 	d.fill(t, l)
+	for range 5 { // whatever small writes still succeed
+		if status := d.ready(t); status != http.StatusServiceUnavailable {
+			t.Errorf("readyz answers %d on a full disk", status)
+		}
+	}
+	if a := d.server.Must(t, http.MethodGet, "/queue/", nil); !strings.Contains(string(a.Result.Value), `"database": "full"`) {
+		t.Errorf("the queue's state says nothing of the full disk: %s", a)
+	}
 	d.empty(t)
+	e2e.Eventually(t, "the server to be ready", func() bool { return d.ready(t) == http.StatusOK })
+	d.saysOnce(t, "is full: the database cannot be written, so logins fail; free space, no restart is needed")
+	d.saysOnce(t, "the database can be written again")
+	if told := append(d.server.Err.Lines("queue out of reach"), d.server.Err.Lines("request failed")...); len(told) > 0 {
+		t.Errorf("the log has %d lines beside: %s", len(told), told[0])
+	}
 	e2e.Eventually(t, "a login after there was room again", func() bool {
 		a, err := d.server.Check(t.Context(), l.serial, l.pin)
 		l.transaction = a.Detail.TransactionID
@@ -136,7 +163,7 @@ func TestFullDiskInMidSend(t *testing.T) {
 			d.fill(t, other)
 			gate.Open()
 			e2e.Eventually(t, "the sender to have met the full disk, or to have found room", func() bool {
-				return len(d.server.Err.Lines("delivery interrupted"))+len(d.server.Err.Lines("outcome not written yet")) > 0 || len(d.server.Err.Lines("state=accepted")) > 0
+				return len(d.server.Err.Lines("is full: the database cannot be written")) > 0 || len(d.server.Err.Lines("state=accepted")) > 0
 			})
 			d.empty(t)
 			e2e.Eventually(t, "the mail to be sent", func() bool { return d.server.DeliveryState(t, l.transaction) == "sent" })

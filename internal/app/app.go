@@ -79,11 +79,13 @@ func Open(ctx context.Context, o Options) (*App, error) {
 	if o.QueueLog == nil {
 		o.QueueLog = o.Log
 	}
+	storeLog := o.Log
+	o.Log, o.QueueLog = withoutTold(o.Log), withoutTold(o.QueueLog)
 	keys, err := readKeys(o.Config)
 	if err != nil {
 		return nil, err
 	}
-	db, err := store.Open(ctx, store.Options{Path: o.Config.DatabaseURI.Path, Migrate: o.Migrate, Log: o.Log})
+	db, err := store.Open(ctx, store.Options{Path: o.Config.DatabaseURI.Path, Migrate: o.Migrate, Log: storeLog})
 	if err != nil {
 		return nil, err
 	}
@@ -170,7 +172,8 @@ func (a *App) wire(ctx context.Context, keys *secret.Keys, base string) error {
 			return challenge.List(ctx, a.db, f)
 		},
 	}, httpapi.Options{Version: Version, Node: c.Node, NodeID: a.db.Instance().ID, QueueName: c.QueueName, QueuePlace: a.queueAt,
-		StartOne: a.workerCommand(), Now: a.db.Now, Log: a.log, Check: a.db.Check})
+		StartOne: a.workerCommand(), Now: a.db.Now, Log: a.log, Check: a.db.Check,
+		Trouble: a.db.Trouble})
 	a.proxies = newProxies(settings, a.log)
 	page, err := webui.New(httpapi.Quiet(api), webui.Options{
 		Version: Version, Base: base, Now: a.db.Now, Log: a.log, Network: networkOf(a.proxies.names),

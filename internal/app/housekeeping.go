@@ -52,7 +52,7 @@ func (a *App) pruneJournal(ctx context.Context) error {
 
 // warnUnseen says that mails wait and no worker is seen, with the command to start one.
 func (a *App) warnUnseen(ctx context.Context) error {
-	if a.driver == nil {
+	if a.driver == nil || a.db.Trouble() != "" { // workers cannot be seen in a database that takes no beats
 		return nil
 	}
 	n, oldest, err := a.delivery.Waiting(ctx)

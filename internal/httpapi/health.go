@@ -75,7 +75,9 @@ func (s *server) ready(w http.ResponseWriter, r *http.Request) error {
 	all.Go(func() { workers, queue = s.probes.workers.get() })
 	all.Wait()
 	if err := errors.Join(named("read the database", read), named("use the database", checked)); err != nil {
-		s.log.Error("readiness check failed", "err", err)
+		if minute := s.options.Now().Unix()/60 + 1; s.notReady.Swap(minute) != minute { // a load balancer asks each second
+			s.log.Error("readiness check failed", "err", err)
+		}
 		return writeJSON(w, http.StatusServiceUnavailable, object{"id": 1, "jsonrpc": "2.0", "time": epoch(callOf(r).begun),
 			"result": object{"status": false, "value": object{"hsm": "OK", "status": "not ready"}}})
 	}

@@ -62,6 +62,8 @@ type Options struct {
 	Log        *slog.Logger     // discards
 	// Check reports whether the database can be read and written now; it answers within half a second. nil: it always can.
 	Check func(context.Context) error
+	// Trouble says why the database takes no writes now: locked, full, read_only, io or damaged; empty when it does. nil: it always does.
+	Trouble func() string
 }
 
 // server is the API with its services.
@@ -78,6 +80,7 @@ type server struct {
 	probes      probes
 	largeBodies chan struct{} // a value for each request with one
 	complained  atomic.Int64  // the second in which a lost audit row was last told
+	notReady    atomic.Int64  // the minute in which readiness last failed and was logged
 	unreadable  unreadable    // proxies whose claims cannot be read
 	workerSeen  atomic.Int64  // when the queue last showed a worker, in milliseconds since 1970
 }
@@ -95,6 +98,9 @@ func New(d Deps, o Options) http.Handler {
 	}
 	if o.Check == nil {
 		o.Check = func(context.Context) error { return nil }
+	}
+	if o.Trouble == nil {
+		o.Trouble = func() string { return "" }
 	}
 	s := &server{
 		Deps:        d,

@@ -22,13 +22,16 @@ const (
 func (v *visit) attention(p overviewPage, servers []server, forCodes string) []attention {
 	now := v.site.options.Now()
 	var bad, warn []attention
+	if p.Queue.Database != "" {
+		bad = append(bad, attention{"bad", v.text.say("database." + p.Queue.Database), ""})
+	}
 	if len(servers) == 0 && v.session.may("smtpserver_read") && (p.Sent || p.Steps == nil) { // else the first step says so
 		bad = append(bad, attention{"bad", v.text.say("servers.none"), "/ui/servers"})
 	}
 	if why := v.noCodes(servers, forCodes); why != "" {
 		bad = append(bad, attention{"bad", why, "/ui/servers"})
 	}
-	if note := v.note(p.Queue); note != "" && usesQueue(servers) {
+	if note := v.note(p.Queue); note != "" && p.Queue.Database == "" && usesQueue(servers) {
 		bad = append(bad, attention{"bad", note, ""})
 	}
 	failing, unverified := v.attentionOf(servers, p.Statistics, now)

@@ -6,6 +6,7 @@ type queueState struct {
 	Place      string
 	Reachable  bool
 	Error      string // why it is not
+	Database   string // why the database takes no writes now; empty when it does
 	Depth      []struct {
 		Priority string
 		Ready    int
@@ -32,6 +33,8 @@ func (v *visit) queue() (queueState, error) {
 // note returns why ticking the box "send from job queue" has no effect, or not yet; "" when it has.
 func (v *visit) note(q queueState) string {
 	switch {
+	case q.Database != "": // workers cannot say that they are there
+		return v.text.say("database." + q.Database)
 	case !q.Configured:
 		return v.text.say("servers.noqueue")
 	case !q.Reachable:

@@ -215,6 +215,14 @@ func (r *run) failed(err error) {
 		return
 	}
 	r.unsure, r.maybeDue = true, true
+	if !r.logged(err) {
+		r.tell(err)
+	}
+	r.rest()
+}
+
+// tell logs the trouble of a driver.
+func (r *run) tell(err error) {
 	what, level := "queue out of reach, trying again", slog.LevelWarn
 	if errors.Is(err, queue.ErrRefused) {
 		what, level = "queue must not be used, trying again", slog.LevelError
@@ -223,6 +231,10 @@ func (r *run) failed(err error) {
 		r.log.Log(r.working, level, what, "err", err)
 		r.told[what], r.trouble = r.elapsed(), what
 	}
+}
+
+// rest waits, longer after each error of the driver in a row, while handlers go on.
+func (r *run) rest() {
 	if r.pause == 0 {
 		r.pause = firstPause / 2
 	}

@@ -36,6 +36,7 @@ type Options struct {
 	Spent    func()               // called when the last of MostJobs has begun: another Worker may take over; nothing
 	Version  string               // of the program, for the list of workers
 	Log      *slog.Logger         // discards
+	Told     func(error) bool     // an error of Driver is logged elsewhere, and so not here; never
 	Now      func() time.Time     // of the queue's clock, for the times of retries; time.Now
 	Elapsed  func() time.Duration // a clock that counts the machine's sleep and never goes back; CLOCK_BOOTTIME
 }
@@ -50,6 +51,7 @@ type Worker struct {
 	spent    func()
 	version  string
 	log      *slog.Logger
+	logged   func(error) bool // Options.Told
 	now      func() time.Time
 	elapsed  func() time.Duration
 
@@ -61,7 +63,7 @@ type Worker struct {
 func New(o Options) *Worker {
 	w := &Worker{
 		driver: o.Driver, kinds: make(map[string]Kind), handlers: o.Handlers, mostJobs: o.MostJobs, spent: o.Spent,
-		version: o.Version, log: o.Log, now: o.Now, elapsed: o.Elapsed,
+		version: o.Version, log: o.Log, logged: o.Told, now: o.Now, elapsed: o.Elapsed,
 	}
 	for _, k := range o.Kinds {
 		w.kinds[k.Name] = k
@@ -72,6 +74,9 @@ func New(o Options) *Worker {
 	}
 	if w.log == nil {
 		w.log = slog.New(slog.DiscardHandler)
+	}
+	if w.logged == nil {
+		w.logged = func(error) bool { return false }
 	}
 	if w.now == nil {
 		w.now = time.Now
