@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
@@ -8,22 +9,88 @@ import (
 	"go.starlark.net/syntax"
 )
 
-// operate returns the operator as a function whose result is bounded.
-func operate(op syntax.Token) function {
+// errLarge refuses a value.
+var errLarge = errors.New("the value is too large")
+
+// allowance is how much the values of one file may still take together, in elements and bytes.
+type allowance struct{ left int }
+
+// made returns its argument, the new value of a call or a slice, and pays for its size. A range takes no memory.
+func (a *allowance) made(args starlark.Tuple, _ []starlark.Tuple) (starlark.Value, error) {
+	if v := args[0]; v.Type() != "range" {
+		if a.left -= max(0, starlark.Len(v)); a.left < 0 {
+			return nil, errors.New("all values together are too large")
+		}
+	}
+	return args[0], nil
+}
+
+// operate returns the operator as a function whose result, or whose walk over the operands, is bounded.
+func (a *allowance) operate(op syntax.Token) function {
 	return func(args starlark.Tuple, _ []starlark.Tuple) (starlark.Value, error) {
 		x, y := args[0], args[1]
 		size := starlark.Len(x) + starlark.Len(y) // -1 for each that has no length
-		if op == syntax.STAR {
+		switch op {
+		case syntax.PLUS, syntax.PIPE:
+		case syntax.STAR:
 			size = repeated(x, y)
-		}
-		if op == syntax.PERCENT {
+		case syntax.PERCENT:
 			size = formatted(x, y)
+		default:
+			return compare(op, x, y)
 		}
 		if size > maxText {
-			return nil, fmt.Errorf("the value is too large")
+			return nil, errLarge
 		}
-		return starlark.Binary(op, x, y)
+		v, err := starlark.Binary(op, x, y)
+		if err != nil {
+			return nil, err
+		}
+		return a.made(starlark.Tuple{v}, nil)
 	}
+}
+
+// compare returns x op y for an operator that walks over both.
+func compare(op syntax.Token, x, y starlark.Value) (starlark.Value, error) {
+	if weight(x, maxWalk)+weight(y, maxWalk) > maxWalk {
+		return nil, errLarge
+	}
+	if op == syntax.IN || op == syntax.NOT_IN {
+		found, err := starlark.Binary(syntax.IN, x, y)
+		if err == nil && op == syntax.NOT_IN {
+			found = !found.Truth()
+		}
+		return found, err
+	}
+	is, err := starlark.Compare(op, x, y)
+	return starlark.Bool(is), err
+}
+
+// walked returns its argument, which is to be hashed. A hash walks a value as often as it is reached.
+func walked(args starlark.Tuple, _ []starlark.Tuple) (starlark.Value, error) {
+	if weight(args[0], maxText) > maxText {
+		return nil, errLarge
+	}
+	return args[0], nil
+}
+
+// walking returns the function of Starlark that walks over its arguments, which are bounded.
+func walking(name string) starlark.Value {
+	return starlark.NewBuiltin(name, func(thread *starlark.Thread, _ *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
+		if heavy(args, kwargs, maxWalk) {
+			return nil, errLarge
+		}
+		return starlark.Call(thread, starlark.Universe[name], args, kwargs)
+	})
+}
+
+// heavy reports arguments that weigh more than limit together.
+func heavy(args starlark.Tuple, kwargs []starlark.Tuple, limit int) bool {
+	total := weight(args, limit)
+	for _, kv := range kwargs {
+		total += weight(kv, limit)
+	}
+	return total > limit
 }
 
 // repeated returns the size of x * y, in bytes, elements or, where only that is large, bits.
@@ -55,17 +122,17 @@ func formatted(x, y starlark.Value) int {
 	if d, ok := y.(*starlark.Dict); ok {
 		longest := 1
 		for _, item := range d.Items() {
-			longest = max(longest, weight(item[1]))
+			longest = max(longest, weight(item[1], maxText))
 		}
 		// %(name)s may stand many times: each takes at least 4 characters.
 		return len(layout) + len(layout)/4*longest
 	}
-	return len(layout) + weight(y)
+	return len(layout) + weight(y, maxText)
 }
 
-// weight returns about the length of a value as a text. It stops counting above maxText: a list may hold itself many times over
-// (A = [A, A], line after line), and its text would never end.
-func weight(v starlark.Value) int {
+// weight returns about the length of a value as a text, which is also about what a comparison or a hash of it takes. It stops
+// counting above limit: a list may hold another many times over (A = [A, A], line after line), and its text would never end.
+func weight(v starlark.Value, limit int) int {
 	total := 0
 	var add func(v starlark.Value)
 	add = func(v starlark.Value) {
@@ -77,13 +144,13 @@ func weight(v starlark.Value) int {
 			total += v.BigInt().BitLen() / 3
 		case *starlark.Dict:
 			for _, item := range v.Items() {
-				if add(item); total > maxText {
+				if add(item); total > limit {
 					return
 				}
 			}
 		case starlark.Iterable:
 			for e := range starlark.Elements(v) {
-				if add(e); total > maxText {
+				if add(e); total > limit {
 					return
 				}
 			}
@@ -95,8 +162,8 @@ func weight(v starlark.Value) int {
 
 // str is Python's str(), of values that are not too large.
 func str(args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
-	if weight(args) > maxText {
-		return nil, fmt.Errorf("the value is too large")
+	if heavy(args, kwargs, maxText) {
+		return nil, errLarge
 	}
 	return starlark.Call(&starlark.Thread{}, starlark.Universe["str"], args, kwargs)
 }
@@ -110,7 +177,7 @@ func boundedRange(args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value,
 	return v, err
 }
 
-// boundedMethod returns x.join, x.format or x.replace as a function that takes x first and whose result is bounded.
+// boundedMethod returns x.join, x.format, x.replace or x.get as a function that takes x first and is bounded.
 func boundedMethod(name string) starlark.Value {
 	return starlark.NewBuiltin(name, func(thread *starlark.Thread, _ *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 		x, args := args[0], args[1:]
@@ -122,8 +189,11 @@ func boundedMethod(name string) starlark.Value {
 		if err != nil || method == nil {
 			return nil, fmt.Errorf("%s has no .%s", x.Type(), name)
 		}
+		if name == "get" && heavy(args, kwargs, maxText) {
+			return nil, errLarge
+		}
 		if s, ok := starlark.AsString(x); ok && methodSize(name, s, args, kwargs) > maxText {
-			return nil, fmt.Errorf("the value is too large")
+			return nil, errLarge
 		}
 		return starlark.Call(thread, method, args, kwargs)
 	})
@@ -141,9 +211,9 @@ func textAt(args starlark.Tuple, i int) string {
 // methodSize returns a bound of the size of s.join(args), s.format(args) or s.replace(args).
 func methodSize(name, s string, args starlark.Tuple, kwargs []starlark.Tuple) int {
 	if name == "format" {
-		longest := weight(args)
+		longest := weight(args, maxText)
 		for _, kv := range kwargs {
-			longest = max(longest, weight(kv[1]))
+			longest = max(longest, weight(kv[1], maxText))
 		}
 		// A place takes at least the two characters {}.
 		return len(s) + len(s)/2*longest

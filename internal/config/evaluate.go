@@ -2,7 +2,9 @@ package config
 
 import (
 	"errors"
+	"fmt"
 	"strings"
+	"time"
 
 	"go.starlark.net/resolve"
 	"go.starlark.net/starlark"
@@ -17,11 +19,47 @@ const (
 	maxText  = 64 << 10 // bytes of a text and elements of a list that an operator makes
 	maxRange = 10_000   // elements of range(), for list(range(n)) is one step whatever n is
 	maxBits  = 4096     // of an integer
+	maxWalk  = 1 << 18  // elements and bytes of a value that a comparison or a hash walks, each counted as often as it is reached
+	maxMade  = 4 << 20  // elements and bytes of all values that one file makes
+
+	// maxTime ends what the other bounds miss. The slowest source that they let through takes less.
+	maxTime = 5 * time.Second
 )
 
 // evaluate runs a pi.cfg and returns its upper-case names, as Flask's from_pyfile does. It reads no file, opens no connection and
-// starts no process: what the source can reach is offered by predeclared alone.
+// starts no process: what the source can reach is offered by predeclared alone. It takes at most maxTime.
 func evaluate(file string, source []byte, env map[string]string) (layer, error) {
+	return within(file, func(thread *starlark.Thread) (layer, error) { return run(thread, file, source, env) })
+}
+
+// within returns what f returns, or an error after maxTime. A step of Starlark is the unit in which f is stopped; f runs on when a
+// single step does not end, and the caller ends the process.
+func within(file string, f func(*starlark.Thread) (layer, error)) (layer, error) {
+	type result struct {
+		found layer
+		err   error
+	}
+	thread := &starlark.Thread{Name: file, Print: func(*starlark.Thread, string) {}}
+	thread.SetMaxExecutionSteps(maxSteps)
+	done := make(chan result, 1)
+	go func() {
+		found, err := f(thread)
+		done <- result{found, err}
+	}()
+	limit := time.NewTimer(maxTime)
+	defer limit.Stop()
+	select {
+	case r := <-done:
+		return r.found, r.err
+	case <-limit.C:
+		thread.Cancel("the time is up")
+		message := fmt.Sprintf("the file takes longer than %d seconds", maxTime/time.Second)
+		return nil, &Error{Position: Position{File: file}, Message: message, Hint: "write the values out"}
+	}
+}
+
+// run evaluates the source in a thread.
+func run(thread *starlark.Thread, file string, source []byte, env map[string]string) (layer, error) {
 	code, places, err := prepass(file, source)
 	if err != nil {
 		return nil, err
@@ -41,16 +79,19 @@ func evaluate(file string, source []byte, env map[string]string) (layer, error) 
 	if err != nil {
 		return nil, locate(err, places)
 	}
-	thread := &starlark.Thread{Name: file, Print: func(*starlark.Thread, string) {}}
-	thread.SetMaxExecutionSteps(maxSteps)
 	globals, err := program.Init(thread, names)
 	if err != nil {
 		return nil, locate(err, places)
 	}
-	found := layer{}
+	return g.settings(globals, local)
+}
+
+// settings converts the upper-case names of the file and of locals().
+func (g *guard) settings(globals starlark.StringDict, local scope) (layer, error) {
+	found, left := layer{}, maxMade
 	for key, v := range globals {
 		if isSetting(key) {
-			found[key] = setting{value: fromStarlark(v, 0), at: g.assigned[key]}
+			found[key] = setting{value: fromStarlark(v, 0, &left), at: g.assigned[key]}
 		}
 	}
 	for key, v := range local.values {
@@ -58,8 +99,12 @@ func evaluate(file string, source []byte, env map[string]string) (layer, error) 
 			return nil, &Error{Position: g.assigned[key], Key: key, Message: "is also assigned through locals()", Hint: "keep one of the two"}
 		}
 		if isSetting(key) {
-			found[key] = setting{value: fromStarlark(v, 0), at: g.scoped}
+			found[key] = setting{value: fromStarlark(v, 0, &left), at: g.scoped}
 		}
+	}
+	if left <= 0 {
+		message := "the values of the file are too large together"
+		return nil, &Error{Position: Position{File: g.places.file}, Message: message, Hint: "write shorter ones"}
 	}
 	return found, nil
 }

@@ -3,8 +3,10 @@ package config
 import (
 	"go/build"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"go.starlark.net/starlark"
@@ -196,11 +198,76 @@ func TestNothingGrowsWithoutEnd(t *testing.T) {
 	}
 }
 
+// TestSharedValuesAreNotWalkedWithoutEnd runs sources of a few hundred bytes whose values hold each other many times over. A hash, a
+// comparison or a text would walk each of them for hours.
+func TestSharedValuesAreNotWalkedWithoutEnd(t *testing.T) {
+	t.Parallel()
+	tuples := "A = (1,)\n" + strings.Repeat("A = (A, A)\n", 40)
+	wide := "A = [1] * 1000\nfor i in range(8): A = [A] * 1000\nC = [1] * 1000\nfor i in range(8): C = [C] * 1000\n"
+	dicts := "A = dict(a=1)\n" + strings.Repeat("A = dict(a=A, b=A)\n", 40)
+	assigned := "A = [1, 1]\n" + strings.Repeat("B = [0, 0]\nB[0] = A\nB[1] = A\nA = B\n", 40)
+	keys := "K = 'k' * 60000\nA = [{K: 1}] * 30000\n"
+	for _, source := range []string{
+		tuples + "B = {A: 1}", tuples + "B = {}[A]", tuples + "B = A in {}", tuples + "B = {}.get(A)", tuples + "B = dict([(A, 1)])",
+		tuples + "B = {x: 1 for x in [A]}", tuples + "B = {}\nB[A] = 1", tuples + "B = not (A not in {'a': 1})", tuples + "B = {(1, A): 1}",
+		tuples + "B = {}\nfor B[A] in [1]: pass", tuples + "B = {}\nB[A], C = 1, 2",
+		wide + "B = A == C", wide + "B = A != C", wide + "B = A < C", wide + "B = A in [C]", wide + "B = sorted([A, C])", wide + "B = max(A, C)",
+		wide + "B = min([A, C])", dicts + "B = str(A)", dicts + "B = '%s' % A", dicts + "B = '%r' % (A,)", dicts + "B = '{x}'.format(x=A)",
+		assigned + "B = str(A)", assigned + "B = '{0}'.format(A)", keys + "B = str(A)", keys + "B = '%s' % A", tuples + "B = '%(x)s' % {'x': A}",
+		tuples + "B = 'x'.join([A])", tuples + "B = int(A)", tuples + "B = float(A)", tuples + "B = os.environ[A]", tuples + "B = range(A)",
+		tuples + "B = A()", tuples + "B = timedelta(A)", tuples + "B = ''.startswith(A)", tuples + "B = os.path.join(A)",
+	} {
+		done := make(chan error, 1)
+		go func() { _, err := evaluate("pi.cfg", []byte(source), nil); done <- err }()
+		select {
+		case err := <-done:
+			if err == nil {
+				t.Errorf("%q was not refused", source[max(0, len(source)-40):])
+			} else if strings.Contains(err.Error(), "seconds") {
+				t.Errorf("%q was refused by the time limit alone", source[max(0, len(source)-40):])
+			}
+		case <-time.After(time.Minute):
+			t.Fatalf("%q does not end", source[max(0, len(source)-40):])
+		}
+	}
+}
+
+// TestOneFileMakesABoundedAmount runs sources each of whose values is small enough. All together they would fill the memory.
+func TestOneFileMakesABoundedAmount(t *testing.T) {
+	t.Parallel()
+	for _, grow := range []string{"L[:]", "list(L)", "tuple(L)", "sorted(L)", "T.split('x')", "T.upper()", "L * 2", "list(range(10000))", "T + T"} {
+		source := "L = [1] * 20000\nT = 'x' * 20000\nA = []\nfor i in range(500): A = A + [" + grow + "]\n"
+		if _, err := evaluate("pi.cfg", []byte(source), nil); err == nil || !strings.Contains(err.Error(), "too large") {
+			t.Errorf("%s: %v", grow, err)
+		}
+	}
+	settings := "L = [1] * 1000\nM = [L] * 1000\n"
+	for i := range 100 {
+		settings += "A" + strconv.Itoa(i) + " = M\n"
+	}
+	if _, err := evaluate("pi.cfg", []byte(settings), nil); err == nil || !strings.Contains(err.Error(), "too large") {
+		t.Errorf("settings: %v", err)
+	}
+}
+
+// TestEvaluationThatDoesNotEndIsRefused holds the last net.
+func TestEvaluationThatDoesNotEndIsRefused(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		never := make(chan struct{})
+		_, err := within("pi.cfg", func(*starlark.Thread) (layer, error) { <-never; return nil, nil })
+		close(never)
+		if err == nil || !strings.Contains(err.Error(), "5 seconds") {
+			t.Error(err)
+		}
+	})
+}
+
 // TestNothingOutsideIsReachable holds that the source finds only what the manual lists, and that the package cannot open a
 // connection or start a process at all.
 func TestNothingOutsideIsReachable(t *testing.T) {
 	t.Parallel()
-	want := "% * + .format .join .replace __absent__ __end__ __file__ datetime exit getattr globals locals logging open os print quit range socket str sys timedelta urllib vars"
+	want := "!= % * + .format .get .join .made .replace .walked < <= == > >= __absent__ __end__ __file__ datetime dict exit getattr globals in locals logging max min not in open os print quit range socket sorted str sys timedelta urllib vars |"
 	offered := predeclared("pi.cfg", nil, scope{})
 	if got := strings.Join(offered.Keys(), " "); got != want {
 		t.Errorf("predeclared: %s", got)

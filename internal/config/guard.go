@@ -65,6 +65,7 @@ func (g *guard) stmt(s syntax.Stmt) {
 		g.stmts(s.False)
 	case *syntax.ForStmt:
 		g.note(s.Vars)
+		g.target(s.Vars)
 		s.X = g.expr(s.X)
 		g.stmts(s.Body)
 	case *syntax.BranchStmt: // pass, break, continue
@@ -84,9 +85,7 @@ func (g *guard) stmt(s syntax.Stmt) {
 func (g *guard) assign(s *syntax.AssignStmt) {
 	g.note(s.LHS)
 	s.RHS = g.expr(s.RHS)
-	if i, ok := s.LHS.(*syntax.IndexExpr); ok {
-		i.X, i.Y = g.expr(i.X), g.expr(i.Y)
-	}
+	g.target(s.LHS)
 	if s.Op == syntax.EQ {
 		return
 	}
@@ -97,7 +96,7 @@ func (g *guard) assign(s *syntax.AssignStmt) {
 		return
 	}
 	old := &syntax.Ident{NamePos: target.NamePos, Name: target.Name}
-	s.Op, s.RHS = syntax.EQ, bounded(op, s.OpPos, old, s.RHS)
+	s.Op, s.RHS = syntax.EQ, called(op.String(), s.OpPos, old, s.RHS)
 }
 
 func augmented(op syntax.Token) syntax.Token {
@@ -110,6 +109,42 @@ func augmented(op syntax.Token) syntax.Token {
 		return syntax.PERCENT
 	}
 	return syntax.ILLEGAL
+}
+
+// target guards the expressions inside a target of an assignment.
+func (g *guard) target(e syntax.Expr) {
+	switch t := e.(type) {
+	case *syntax.IndexExpr:
+		t.X, t.Y = g.expr(t.X), g.key(t.Y)
+	case *syntax.ParenExpr:
+		g.target(t.X)
+	case *syntax.TupleExpr:
+		for _, e := range t.List {
+			g.target(e)
+		}
+	case *syntax.ListExpr:
+		for _, e := range t.List {
+			g.target(e)
+		}
+	}
+}
+
+// key returns what takes the place of an expression whose value is hashed.
+func (g *guard) key(e syntax.Expr) syntax.Expr {
+	e = g.expr(e)
+	if _, ok := e.(*syntax.Literal); ok || e == nil {
+		return e
+	}
+	return called(walkedName, syntax.Start(e), e)
+}
+
+// called returns a call of a function that predeclared offers under a name which no source can write.
+func called(name string, at syntax.Position, args ...syntax.Expr) syntax.Expr {
+	return &syntax.CallExpr{
+		Fn:     &syntax.Ident{NamePos: at, Name: name},
+		Lparen: at, Rparen: at,
+		Args: args,
+	}
 }
 
 // note remembers the place of the names that a target assigns.
@@ -161,11 +196,13 @@ func (g *guard) expr(e syntax.Expr) syntax.Expr {
 	case *syntax.CondExpr:
 		e.Cond, e.True, e.False = g.expr(e.Cond), g.expr(e.True), g.expr(e.False)
 	case *syntax.IndexExpr:
-		e.X, e.Y = g.expr(e.X), g.expr(e.Y)
+		e.X, e.Y = g.expr(e.X), g.key(e.Y)
 	case *syntax.SliceExpr:
 		e.X, e.Lo, e.Hi, e.Step = g.expr(e.X), g.expr(e.Lo), g.expr(e.Hi), g.expr(e.Step)
+		return called(madeName, e.Lbrack, e)
 	case *syntax.CallExpr:
 		g.call(e)
+		return called(madeName, e.Lparen, e)
 	case *syntax.ListExpr:
 		g.exprs(e.List)
 	case *syntax.TupleExpr:
@@ -181,22 +218,14 @@ func (g *guard) expr(e syntax.Expr) syntax.Expr {
 func (g *guard) binary(e *syntax.BinaryExpr) syntax.Expr {
 	e.X, e.Y = g.expr(e.X), g.expr(e.Y)
 	switch e.Op {
-	case syntax.PLUS, syntax.STAR, syntax.PERCENT:
-		return bounded(e.Op, e.OpPos, e.X, e.Y)
+	case syntax.PLUS, syntax.STAR, syntax.PERCENT, syntax.PIPE, syntax.EQL, syntax.NEQ, syntax.LT, syntax.LE, syntax.GT, syntax.GE,
+		syntax.IN, syntax.NOT_IN:
+		return called(e.Op.String(), e.OpPos, e.X, e.Y)
 	}
 	return e
 }
 
-// bounded returns a call of the function that predeclared offers under the operator's own name, which no source can write.
-func bounded(op syntax.Token, at syntax.Position, x, y syntax.Expr) syntax.Expr {
-	return &syntax.CallExpr{
-		Fn:     &syntax.Ident{NamePos: at, Name: op.String()},
-		Lparen: at, Rparen: at,
-		Args: []syntax.Expr{x, y},
-	}
-}
-
-// call also turns x.join(...), x.format(...) and x.replace(...) into calls of bounded functions that take x first.
+// call also turns x.join(...), x.format(...), x.replace(...) and x.get(...) into calls of bounded functions that take x first.
 func (g *guard) call(e *syntax.CallExpr) {
 	e.Fn = g.expr(e.Fn)
 	for i, arg := range e.Args {
@@ -206,7 +235,7 @@ func (g *guard) call(e *syntax.CallExpr) {
 		}
 		e.Args[i] = g.expr(arg)
 	}
-	if dot, ok := e.Fn.(*syntax.DotExpr); ok && (dot.Name.Name == "join" || dot.Name.Name == "format" || dot.Name.Name == "replace") {
+	if dot, ok := e.Fn.(*syntax.DotExpr); ok && (dot.Name.Name == "join" || dot.Name.Name == "format" || dot.Name.Name == "replace" || dot.Name.Name == "get") {
 		e.Fn = &syntax.Ident{NamePos: dot.NamePos, Name: "." + dot.Name.Name}
 		e.Args = append([]syntax.Expr{dot.X}, e.Args...)
 	}
@@ -214,13 +243,14 @@ func (g *guard) call(e *syntax.CallExpr) {
 
 func (g *guard) comprehension(e *syntax.Comprehension) {
 	if entry, ok := e.Body.(*syntax.DictEntry); ok {
-		entry.Key, entry.Value = g.expr(entry.Key), g.expr(entry.Value)
+		entry.Key, entry.Value = g.key(entry.Key), g.expr(entry.Value)
 	} else {
 		e.Body = g.expr(e.Body)
 	}
 	for _, clause := range e.Clauses {
 		switch c := clause.(type) {
 		case *syntax.ForClause:
+			g.target(c.Vars)
 			c.X = g.expr(c.X)
 		case *syntax.IfClause:
 			c.Cond = g.expr(c.Cond)
@@ -235,7 +265,7 @@ func (g *guard) dict(e *syntax.DictExpr) {
 		if l, ok := entry.Key.(*syntax.Literal); ok && l.Token != syntax.FLOAT {
 			last[literalKey{l.Token, l.Value}] = i
 		}
-		entry.Key, entry.Value = g.expr(entry.Key), g.expr(entry.Value)
+		entry.Key, entry.Value = g.key(entry.Key), g.expr(entry.Value)
 	}
 	kept := e.List[:0]
 	for i, x := range e.List {

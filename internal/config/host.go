@@ -14,6 +14,9 @@ import (
 const (
 	absentName = "__absent__" // an imported module or member that is not offered
 	endName    = "__end__"    // raise
+
+	madeName   = ".made"   // what pays for a new value; no source can write it
+	walkedName = ".walked" // what bounds a value that is hashed
 )
 
 // writeOut is the hint for a function that is not offered.

@@ -93,12 +93,7 @@ func predeclared(file string, env map[string]string, local scope) starlark.Strin
 		"print":     builtin("print", nothing),
 		absentName:  builtin(absentName, newAbsent),
 	}
-	for _, op := range []syntax.Token{syntax.PLUS, syntax.STAR, syntax.PERCENT} {
-		names[op.String()] = builtin(op.String(), operate(op))
-	}
-	for _, method := range []string{"join", "format", "replace"} {
-		names["."+method] = boundedMethod(method)
-	}
+	addBounded(names)
 	for _, f := range []string{"locals", "globals", "vars"} {
 		names[f] = builtin(f, func(starlark.Tuple, []starlark.Tuple) (starlark.Value, error) { return local, nil })
 	}
@@ -106,6 +101,23 @@ func predeclared(file string, env map[string]string, local scope) starlark.Strin
 		names[f] = builtin(f, end)
 	}
 	return names
+}
+
+// addBounded adds the functions that guard puts in the place of operators, calls and keys, and the functions of Starlark that walk.
+func addBounded(names starlark.StringDict) {
+	values := &allowance{left: maxMade}
+	names[madeName] = builtin(madeName, values.made)
+	names[walkedName] = builtin(walkedName, walked)
+	for _, op := range []syntax.Token{syntax.PLUS, syntax.STAR, syntax.PERCENT, syntax.PIPE, syntax.EQL, syntax.NEQ, syntax.LT, syntax.LE,
+		syntax.GT, syntax.GE, syntax.IN, syntax.NOT_IN} {
+		names[op.String()] = builtin(op.String(), values.operate(op))
+	}
+	for _, method := range []string{"join", "format", "replace", "get"} {
+		names["."+method] = boundedMethod(method)
+	}
+	for _, name := range []string{"dict", "max", "min", "sorted"} {
+		names[name] = walking(name)
+	}
 }
 
 func module(name string, members starlark.StringDict) starlark.Value {

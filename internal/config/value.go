@@ -36,8 +36,11 @@ func (s setting) set() bool {
 type opaque string
 
 // fromStarlark converts what settings can take: two levels of lists and dicts, 1000 elements each. The bounds keep a list of
-// lists of lists from growing without end.
-func fromStarlark(v starlark.Value, depth int) any {
+// lists of lists from growing without end. left is how many values may still be converted; at 0 the result is not complete.
+func fromStarlark(v starlark.Value, depth int, left *int) any {
+	if *left--; *left <= 0 {
+		return nil
+	}
 	switch v := v.(type) {
 	case starlark.NoneType:
 		return nil
@@ -63,7 +66,7 @@ func fromStarlark(v starlark.Value, depth int) any {
 			if !ok {
 				return opaque("dict with other keys than texts")
 			}
-			m[key] = fromStarlark(item[1], depth+1)
+			m[key] = fromStarlark(item[1], depth+1, left)
 		}
 		return m
 	case *starlark.List, starlark.Tuple:
@@ -73,7 +76,7 @@ func fromStarlark(v starlark.Value, depth int) any {
 		}
 		out := make([]any, list.Len())
 		for i := range out {
-			out[i] = fromStarlark(list.Index(i), depth+1)
+			out[i] = fromStarlark(list.Index(i), depth+1, left)
 		}
 		return out
 	}
