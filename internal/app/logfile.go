@@ -10,14 +10,17 @@ import (
 )
 
 // LogFile is a log file that a rotation may move away: Reopen makes a new one under the name. It is safe for concurrent use;
-// no line is lost or split by a Reopen.
+// no line is lost or split by a Reopen. A write that hangs holds neither Reopen nor Close.
 type LogFile struct {
 	name string
-	mu   sync.Mutex
+
+	mu   sync.Mutex // of file and tell; it is never held in a write
 	file *os.File
 	tell io.Writer // where failed writes are told
-	lost int       // lines since writing began to fail; 0: it works
-	torn bool      // the last line in the file has no end
+
+	writing sync.Mutex // one line at a time; it is taken before mu
+	lost    int        // lines since writing began to fail; 0: it works
+	torn    bool       // the last line in the file has no end
 }
 
 // OpenLogFile opens or makes a log for appending; a new file is readable by its owner alone. openLog says which names are taken.
@@ -40,35 +43,62 @@ func (l *LogFile) Reopen() error {
 		return fmt.Errorf("open log: %w", err)
 	}
 	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.file.Close() //nolint:errcheck // every line was written in one call
+	old := l.file
 	l.file = file
+	l.mu.Unlock()
+	old.Close() //nolint:errcheck // a write to a regular file ends first; Write repeats a line that a pipe did not take
 	return nil
 }
 
-// TellFailures says where it is told that lines cannot be written, once, and that they can again. It is called before the first
-// Write; without it nobody is told but the callers of Write.
-func (l *LogFile) TellFailures(w io.Writer) { l.tell = w }
+// TellFailures says where it is told that lines cannot be written, once, and that they can again. Without it only the callers of
+// Write get the errors.
+func (l *LogFile) TellFailures(w io.Writer) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.tell = w
+}
 
 // Write implements io.Writer: one call, one line.
 func (l *LogFile) Write(line []byte) (int, error) {
+	l.writing.Lock()
+	defer l.writing.Unlock()
+	for {
+		file := l.current()
+		n, err := l.write(file, line)
+		if errors.Is(err, os.ErrClosed) && l.current() != file { // a Reopen ended the write
+			l.torn = false
+			continue
+		}
+		return n, l.wrote(n, err)
+	}
+}
+
+// current returns the file that is open.
+func (l *LogFile) current() *os.File {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	return l.file
+}
+
+// write ends a torn line and writes the next one, with l.writing held.
+func (l *LogFile) write(file *os.File, line []byte) (int, error) {
 	if l.torn {
-		if _, err := l.file.WriteString("\n"); err != nil {
-			return 0, l.wrote(0, err)
+		if _, err := file.WriteString("\n"); err != nil {
+			return 0, err
 		}
 		l.torn = false
 	}
-	n, err := l.file.Write(line)
-	return n, l.wrote(n, err)
+	return file.Write(line)
 }
 
 // wrote takes note of what became of a line, of which n bytes are in the file. It returns err as a sentence.
 func (l *LogFile) wrote(n int, err error) error {
+	l.mu.Lock()
+	tell := l.tell
+	l.mu.Unlock()
 	if err == nil {
 		if l.lost > 0 {
-			fmt.Fprintf(l.tell, "log %s is written again; %d lines were lost\n", l.name, l.lost)
+			fmt.Fprintf(tell, "log %s is written again; %d lines were lost\n", l.name, l.lost)
 			l.lost = 0
 		}
 		return nil
@@ -78,7 +108,7 @@ func (l *LogFile) wrote(n int, err error) error {
 	}
 	err = fmt.Errorf("log %s cannot be written: %w", l.name, err)
 	if l.lost == 0 {
-		fmt.Fprintf(l.tell, "%v; its lines are lost until it can be\n", err)
+		fmt.Fprintf(tell, "%v; its lines are lost until it can be\n", err)
 	}
 	l.lost++
 	l.torn = l.torn || n > 0

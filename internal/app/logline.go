@@ -38,7 +38,7 @@ type lockedWriter struct {
 
 // NewLog returns a logger that writes the worker's lines to w, from level on.
 func NewLog(w io.Writer, level slog.Leveler) *slog.Logger {
-	return slog.New(&lineHandler{out: &lockedWriter{w: w}, level: level, component: "main"})
+	return newLog(w, &lineHandler{level: level, component: "main"})
 }
 
 // NewSimpleLog returns a logger with lines of the time of day and the text, as huey's consumer writes them with -S. Lines above
@@ -47,7 +47,18 @@ func NewLog(w io.Writer, level slog.Leveler) *slog.Logger {
 //	03:40:58 text key=value ...
 //	03:40:58 ERROR text key=value ...
 func NewSimpleLog(w io.Writer, level slog.Leveler) *slog.Logger {
-	return slog.New(&lineHandler{out: &lockedWriter{w: w}, level: level, simple: true})
+	return newLog(w, &lineHandler{level: level, simple: true})
+}
+
+// newLog lets h write to w, which tells a loss in the form of h.
+func newLog(w io.Writer, h *lineHandler) *slog.Logger {
+	h.out = &lockedWriter{w: w}
+	if b, ok := w.(*LogBuffer); ok {
+		b.mu.Lock()
+		b.mark = h.format
+		b.mu.Unlock()
+	}
+	return slog.New(h)
 }
 
 // Enabled implements slog.Handler.
@@ -55,6 +66,15 @@ func (h *lineHandler) Enabled(_ context.Context, l slog.Level) bool { return l >
 
 // Handle implements slog.Handler.
 func (h *lineHandler) Handle(_ context.Context, r slog.Record) error {
+	line := h.format(r)
+	h.out.mu.Lock()
+	defer h.out.mu.Unlock()
+	_, err := h.out.w.Write(line)
+	return err
+}
+
+// format returns the line of a record, with its end.
+func (h *lineHandler) format(r slog.Record) []byte {
 	var b bytes.Buffer
 	at := r.Time.Local()
 	switch {
@@ -73,10 +93,7 @@ func (h *lineHandler) Handle(_ context.Context, r slog.Record) error {
 		return true
 	})
 	b.WriteByte('\n')
-	h.out.mu.Lock()
-	defer h.out.mu.Unlock()
-	_, err := h.out.w.Write(b.Bytes())
-	return err
+	return b.Bytes()
 }
 
 // WithAttrs implements slog.Handler. The attribute "component" becomes the line's THREAD.
@@ -160,4 +177,11 @@ func origin(pc uintptr) string {
 		name = name[:i]
 	}
 	return "otpost." + name + ":" + strconv.Itoa(frame.Line)
+}
+
+// callerPC returns the place of its caller, for slog.NewRecord.
+func callerPC() uintptr {
+	var pc [1]uintptr
+	runtime.Callers(2, pc[:])
+	return pc[0]
 }

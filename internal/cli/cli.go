@@ -94,7 +94,7 @@ func run(ctx context.Context, name string, args []string, s streams) int {
 	}
 	if err := parsed.Run(); err != nil {
 		var usage usageError
-		fmt.Fprintf(s.err, "%s: %v\n", name, err)
+		app.PrintWithin(s.err, fmt.Sprintf("%s: %v\n", name, err))
 		if errors.As(err, &usage) {
 			return 2
 		}

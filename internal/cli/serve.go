@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"strings"
+	"sync"
 
 	"otpost/internal/app"
 	"otpost/internal/config"
@@ -33,6 +35,9 @@ func (c *serveCommand) Run(ctx context.Context, s streams) error {
 	if c.Check {
 		return c.probe(ctx, s)
 	}
+	complaints := app.NewLogBuffer(s.err)
+	defer complaints.Close() //nolint:errcheck // its lines have no other place
+	s.err = complaints
 	cfg, err := c.load(s)
 	if err != nil {
 		return err
@@ -80,9 +85,8 @@ func (c *serveCommand) Run(ctx context.Context, s streams) error {
 	if base := c.basePath(cfg); base != "" {
 		lines = append(lines, "base path: "+base)
 	}
-	for _, line := range append(lines, "listening on "+door.URL()) {
-		fmt.Fprintln(s.out, line)
-	}
+	lines = append(lines, "listening on "+door.URL())
+	app.PrintWithin(s.out, strings.Join(lines, "\n")+"\n")
 	return a.Serve(stop.graceful, stop.hard, door, workers)
 }
 
@@ -117,7 +121,8 @@ func (c *serveCommand) workers(cfg *config.Config) (int, error) {
 type logs struct {
 	server, queue *slog.Logger
 	files         []*app.LogFile
-	complaints    io.Writer // where a log that cannot be written is told
+	buffers       []*app.LogBuffer // one before each of files
+	complaints    io.Writer        // where a log that cannot be written is told
 }
 
 // openLogs opens PI_LOGFILE (default: standard error) and OTPOST_QUEUE_LOGFILE (default: the server's log).
@@ -149,8 +154,9 @@ func (l *logs) open(name string, otherwise io.Writer) (io.Writer, error) {
 		return nil, err
 	}
 	file.TellFailures(l.complaints)
-	l.files = append(l.files, file)
-	return file, nil
+	buffer := app.NewLogBuffer(file)
+	l.files, l.buffers = append(l.files, file), append(l.buffers, buffer)
+	return buffer, nil
 }
 
 // reopen follows a rotation.
@@ -162,8 +168,14 @@ func (l *logs) reopen() {
 	}
 }
 
+// close writes the lines that wait, of all logs within one app.LogFlushTime.
 func (l *logs) close() {
-	for _, f := range l.files {
-		f.Close() //nolint:errcheck // every line was written in one call
+	var all sync.WaitGroup
+	for i, f := range l.files {
+		all.Go(func() {
+			l.buffers[i].Close() //nolint:errcheck // its lines have no other place
+			f.Close()            //nolint:errcheck // every line was written in one call
+		})
 	}
+	all.Wait()
 }

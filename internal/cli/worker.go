@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"runtime"
 	"time"
 
 	"github.com/alecthomas/kong"
@@ -54,6 +53,9 @@ func runWorker(ctx context.Context, s streams, where configFlag, o *workerOption
 	if err := o.check(); err != nil {
 		return err
 	}
+	complaints := app.NewLogBuffer(s.err)
+	defer complaints.Close() //nolint:errcheck // its lines have no other place
+	s.err = complaints
 	cfg, err := loadQueue(where, s)
 	if err != nil {
 		return err
@@ -67,8 +69,11 @@ func runWorker(ctx context.Context, s streams, where configFlag, o *workerOption
 	if o.Simple {
 		newLog = app.NewSimpleLog
 	}
-	log := newLog(file, logLevel(cfg.LogLevel, flags))
-	if err := writeFirst(ctx, log); err != nil {
+	buffer := app.NewLogBuffer(file)
+	defer buffer.Close() //nolint:errcheck // its lines have no other place
+	log := newLog(buffer, logLevel(cfg.LogLevel, flags))
+	log.Info("worker starting")
+	if err := buffer.Flush(); err != nil { // the log is where failed mails are told
 		return err
 	}
 	file.TellFailures(s.err)
@@ -86,20 +91,9 @@ func runWorker(ctx context.Context, s streams, where configFlag, o *workerOption
 		return err
 	}
 	defer a.Close() //nolint:errcheck // everything was written by its own commit
-	fmt.Fprintf(s.out, "Logging to '%s'\n", o.Logfile)
+	app.PrintWithin(s.out, fmt.Sprintf("Logging to '%s'\n", o.Logfile))
 	tellIgnored(log, flags)
 	return a.Work(stop.graceful, stop.hard, app.Crew{Workers: o.Workers, MaxTasks: o.MaxTasks})
-}
-
-// writeFirst writes the first line of a worker's log, so that one that nobody could write (a full disk) ends the start: the log
-// is where failed mails are told. Where INFO is not logged there is no such line.
-func writeFirst(ctx context.Context, log *slog.Logger) error {
-	if !log.Enabled(ctx, slog.LevelInfo) {
-		return nil
-	}
-	var pc [1]uintptr
-	runtime.Callers(1, pc[:])
-	return log.Handler().Handle(ctx, slog.NewRecord(time.Now(), slog.LevelInfo, "worker starting", pc[0]))
 }
 
 // loadQueue reads the configuration and wants a queue in it.

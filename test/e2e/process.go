@@ -19,6 +19,8 @@ type Command struct {
 	Dir   string   // working directory; empty: the test's
 	Env   []string // besides PATH, HOME and TMPDIR, which are the test's own
 	Stdin string
+	// Stderr is the program's standard error in place of Process.Err; nil: there is none.
+	Stderr *os.File
 }
 
 // Process is a program that was started. It is killed at the end of the test.
@@ -37,6 +39,9 @@ func Start(t testing.TB, c Command) *Process {
 	p.cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME"), "TMPDIR=" + os.TempDir()}, c.Env...)
 	p.cmd.Stdin = strings.NewReader(c.Stdin)
 	p.cmd.Stdout, p.cmd.Stderr = p.Out, p.Err
+	if c.Stderr != nil {
+		p.cmd.Stderr = c.Stderr
+	}
 	p.cmd.WaitDelay = 5 * time.Second
 	if err := p.cmd.Start(); err != nil {
 		t.Fatalf("start %s: %v", c.Path, err)

@@ -17,8 +17,9 @@ const cheapHashes = "PI_HASH_ALGO_PARAMS = {'argon2__rounds': 1, 'argon2__memory
 
 // Site is an installation in a folder of its own.
 type Site struct {
-	Dir    string // pi.cfg, keys and users
-	Config string // the pi.cfg
+	Dir    string   // pi.cfg, keys and users
+	Config string   // the pi.cfg
+	Stderr *os.File // standard error of Otpost's commands; nil: Process.Err
 
 	programs Programs
 }
@@ -108,7 +109,7 @@ func (s *Site) Serve(t testing.TB, args ...string) *Server {
 
 // Otpost returns the command of otpost with these arguments.
 func (s *Site) Otpost(args ...string) Command {
-	return Command{Path: s.programs.Path("otpost"), Args: args, Dir: s.Dir}
+	return Command{Path: s.programs.Path("otpost"), Args: args, Dir: s.Dir, Stderr: s.Stderr}
 }
 
 // Worker is a running external worker.
