@@ -185,24 +185,25 @@ func (m *model) next(s *State, naming bool) []step[State] {
 	return m.out
 }
 
-// add adds the step from one state to another. event is the row of the table in docs/states.md, 0: the step is
-// none of it.
-func (m *model) add(from *State, to State, k kind, event uint8, format string, args ...any) {
-	m.addBroken(from, to, k, event, "", format, args...)
+// move is what a step is, beside the states that it lies between.
+type move struct {
+	kind   kind
+	event  uint8  // the row of the table in docs/states.md, 0: the step is none of it
+	broken string // an invariant that the step breaks and the states do not show, or empty
 }
 
-// addBroken is add for a step that breaks an invariant which the states do not show.
-func (m *model) addBroken(from *State, to State, k kind, event uint8, broken, format string, args ...any) {
+// add adds the step from one state to another. format and args name it.
+func (m *model) add(from *State, to State, by move, format string, args ...any) {
 	if to == *from {
 		return
 	}
 	for d := range m.messages {
-		if event != 0 && from.rows[d].state != to.rows[d].state {
-			m.seen[change{event, from.rows[d].state, to.rows[d].state}] = true
+		if by.event != 0 && from.rows[d].state != to.rows[d].state {
+			m.seen[change{by.event, from.rows[d].state, to.rows[d].state}] = true
 		}
 	}
-	if broken == "" {
-		broken = m.check(from, &to)
+	if by.broken == "" {
+		by.broken = m.check(from, &to)
 	}
 	for d := range to.copies {
 		to.copies[d], to.allowed[d] = min(to.copies[d], 3), min(to.allowed[d], 3)
@@ -214,11 +215,11 @@ func (m *model) addBroken(from *State, to State, k kind, event uint8, broken, fo
 	label := ""
 	if m.naming {
 		label = fmt.Sprintf(format, args...)
-		if k&fault != 0 {
+		if by.kind&fault != 0 {
 			label = "* " + label
 		}
 	}
-	m.out = append(m.out, step[State]{to: to, label: label, kind: k, broken: broken})
+	m.out = append(m.out, step[State]{to: to, label: label, kind: by.kind, broken: by.broken})
 }
 
 // process returns which worker process handler i belongs to.

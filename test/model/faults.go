@@ -9,7 +9,7 @@ func (m *model) processes(s *State) {
 			n.left.kill--
 			n.left.total--
 			m.kill(&n, k)
-			m.add(s, n, fault, 0, "kill -9 of worker %d at %s", w.id, m.where(s, k))
+			m.add(s, n, move{kind: fault}, "kill -9 of worker %d at %s", w.id, m.where(s, k))
 		}
 		if s.left.pause > 0 && s.left.total > 0 && !w.paused && m.busy(s, k) {
 			m.pause(s, k)
@@ -21,7 +21,7 @@ func (m *model) processes(s *State) {
 			if s.queue.lease&(1<<w.id) == 0 {
 				n.renew(k)
 			}
-			m.add(s, n, 0, 0, "worker %d resumes as %d", w.id, n.workers[k].id)
+			m.add(s, n, move{}, "worker %d resumes as %d", w.id, n.workers[k].id)
 		case w.lapsed:
 			m.beat(s, k)
 		case m.rules.Reconcile:
@@ -48,7 +48,7 @@ func (m *model) pause(s *State, k int) {
 			m.allow(&n, n.handlers[i].message, true)
 		}
 	}
-	m.add(s, n, fault, 0, "worker %d is paused at %s", s.workers[k].id, m.where(s, k))
+	m.add(s, n, move{kind: fault}, "worker %d is paused at %s", s.workers[k].id, m.where(s, k))
 }
 
 // beat: a living worker learns that its lease had lapsed. In a gap of all sweeps it takes a new id. A worker whose
@@ -58,11 +58,11 @@ func (m *model) beat(s *State, k int) {
 	if s.left.stall < m.left.stall {
 		n.workers[k].lapsed = false
 		n.beats()
-		m.add(s, n, 0, 0, "worker %d beats again", s.workers[k].id)
+		m.add(s, n, move{}, "worker %d beats again", s.workers[k].id)
 		return
 	}
 	n.renew(k)
-	m.add(s, n, 0, 0, "beat of worker %d is refused, it goes on as %d", s.workers[k].id, n.workers[k].id)
+	m.add(s, n, move{}, "beat of worker %d is refused, it goes on as %d", s.workers[k].id, n.workers[k].id)
 }
 
 // state: a worker states what it holds; the rest under its name goes back uncounted.
@@ -74,20 +74,20 @@ func (m *model) state(s *State, k int) {
 			j.state, j.owner = ready, 0
 		}
 	}
-	m.add(s, n, 0, 0, "worker %d gives back what it does not hold", s.workers[k].id)
+	m.add(s, n, move{}, "worker %d gives back what it does not hold", s.workers[k].id)
 }
 
 func (m *model) holds(s *State, k int, d uint8) bool {
 	for i := range s.handlers {
-		if m.process(i) == k && s.handlers[i].phase != idle && s.handlers[i].message == d && ours(s, i) {
+		if m.process(i) == k && s.handlers[i].phase != idle && s.handlers[i].message == d && holdsClaim(s, i) {
 			return true
 		}
 	}
 	return false
 }
 
-// ours reports whether the job of handler i is still claimed by it.
-func ours(s *State, i int) bool {
+// holdsClaim reports whether the job of handler i is still claimed by it.
+func holdsClaim(s *State, i int) bool {
 	h := &s.handlers[i]
 	j := &s.queue.jobs[h.message]
 	return j.state == leased && j.owner == h.worker && j.token == h.token
@@ -106,7 +106,7 @@ func (m *model) lapse(s *State) {
 		for k := range m.workers() {
 			n.workers[k].lapsed = !n.workers[k].paused
 		}
-		m.add(s, n, fault, 0, "no lease is renewed for a lease (Redis is silent, or the clock steps forward)")
+		m.add(s, n, move{kind: fault}, "no lease is renewed for a lease (Redis is silent, or the clock steps forward)")
 	}
 	if s.left.stall > 0 && !s.workers[0].paused && !s.workers[0].lapsed {
 		n := *s
@@ -114,14 +114,14 @@ func (m *model) lapse(s *State) {
 		n.left.total--
 		n.queue.lease &^= 1 << n.workers[0].id
 		n.workers[0].lapsed = true
-		m.add(s, n, fault, 0, "the beats of worker %d stall for a lease", s.workers[0].id)
+		m.add(s, n, move{kind: fault}, "the beats of worker %d stall for a lease", s.workers[0].id)
 	}
 	if s.left.back > 0 {
 		n := *s
 		n.left.back--
 		n.left.total--
 		n.ahead = true
-		m.add(s, n, fault, 0, "the clock is set back: the leases of the dead lie an hour ahead")
+		m.add(s, n, move{kind: fault}, "the clock is set back: the leases of the dead lie an hour ahead")
 	}
 }
 
@@ -130,7 +130,7 @@ func (m *model) storeFaults(s *State) {
 	if m.redis && s.left.loss > 0 && s.kept != s.queue {
 		n := *s
 		n.kept = n.queue
-		m.add(s, n, fault, 0, "Redis: fsync of its journal")
+		m.add(s, n, move{kind: fault}, "Redis: fsync of its journal")
 	}
 	if m.redis && s.left.loss > 0 && s.left.total > 0 {
 		n := *s
@@ -138,11 +138,11 @@ func (m *model) storeFaults(s *State) {
 		n.left.total--
 		n.queue, n.kept = store{}, store{}
 		n.beats()
-		m.add(s, n, fault, 0, "Redis loses everything")
+		m.add(s, n, move{kind: fault}, "Redis loses everything")
 		if s.kept != s.queue {
 			n.queue, n.kept = s.kept, s.kept
 			n.beats()
-			m.add(s, n, fault, 0, "Redis restarts without its last second")
+			m.add(s, n, move{kind: fault}, "Redis restarts without its last second")
 		}
 	}
 	if !m.redis && s.left.power > 0 && s.left.total > 0 {
@@ -153,7 +153,7 @@ func (m *model) storeFaults(s *State) {
 		for k := range m.workers() {
 			m.kill(&n, k)
 		}
-		m.add(s, n, fault, 0, "power cut: commits without fsync are lost, all processes restart")
+		m.add(s, n, move{kind: fault}, "power cut: commits without fsync are lost, all processes restart")
 	}
 }
 

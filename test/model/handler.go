@@ -69,7 +69,7 @@ func (m *model) claim(s *State, i int, d uint8) {
 		n := *s
 		n.fallback[d] = false
 		n.handlers[i] = handler{phase: claimed, message: d, worker: w.id, inline: true}
-		m.add(s, n, work, 0, "h%d (server): sends m%d in the request", i, d)
+		m.add(s, n, move{kind: work}, "h%d (server): sends m%d in the request", i, d)
 	}
 	if w.lapsed || !m.claimable(s, d) {
 		return
@@ -98,10 +98,10 @@ func (m *model) claim(s *State, i int, d uint8) {
 		n := n
 		n.left.claimLost--
 		n.left.total--
-		m.add(s, n, fault, 0, "h%d (worker %d): claims m%d, the answer is lost", i, w.id, d)
+		m.add(s, n, move{kind: fault}, "h%d (worker %d): claims m%d, the answer is lost", i, w.id, d)
 	}
 	n.handlers[i] = handler{phase: claimed, message: d, worker: w.id, token: was.token, verdict: verdict, swept: was.swept}
-	m.add(s, n, claim|work, 0, "h%d (worker %d): claims m%d%s", i, w.id, d, verdictNames[verdict])
+	m.add(s, n, move{kind: claim | work}, "h%d (worker %d): claims m%d%s", i, w.id, d, verdictNames[verdict])
 }
 
 // claimable reports whether the queue hands out the job of a message. A scheduled job is due by the queue's clock.
@@ -126,7 +126,7 @@ func (m *model) mine(s *State, i int) bool {
 	if !m.rules.OwnLease {
 		return true
 	}
-	return h.worker == w.id && !(m.redis && w.lapsed) && (m.redis || h.inline || ours(s, i))
+	return h.worker == w.id && !(m.redis && w.lapsed) && (m.redis || h.inline || holdsClaim(s, i))
 }
 
 // load: the handler reads the row and decides (rows 3 and 14).
@@ -154,7 +154,7 @@ func (m *model) load(s *State, i int) {
 	default:
 		h.phase = atMail
 	}
-	m.add(s, n, work, 3, "h%d: reads m%d (%s) -> %s", i, d, stateNames[r.state], phaseNames[h.phase])
+	m.add(s, n, move{kind: work, event: 3}, "h%d: reads m%d (%s) -> %s", i, d, stateNames[r.state], phaseNames[h.phase])
 }
 
 // takeOver: the handler finds a dot whose outcome is not known (row 14).
@@ -164,12 +164,12 @@ func (m *model) takeOver(s *State, i int) {
 	r := &n.rows[d]
 	if m.rules.TakeOver && (h.swept == 0 || h.swept != r.owner) && r.until {
 		n.finish(i, retry)
-		m.add(s, n, work, 3, "h%d: m%d is owned by worker %d, comes back later", i, d, r.owner)
+		m.add(s, n, move{kind: work, event: 3}, "h%d: m%d is owned by worker %d, comes back later", i, d, r.owner)
 		return
 	}
 	if !m.mine(s, i) {
 		n.finish(i, retry)
-		m.add(s, n, work, 3, "h%d: its lease has lapsed, leaves m%d", i, d)
+		m.add(s, n, move{kind: work, event: 3}, "h%d: its lease has lapsed, leaves m%d", i, d)
 		return
 	}
 	r.silent = min(r.silent+1, mostSilent)
@@ -182,7 +182,8 @@ func (m *model) takeOver(s *State, i int) {
 		m.end(&n, d, unknown)
 		n.finish(i, done)
 	}
-	m.add(s, n, work, 14, "h%d: finds a dot of m%d without outcome -> %s", i, d, stateNames[n.rows[d].state])
+	m.add(s, n, move{kind: work, event: 14}, "h%d: finds a dot of m%d without outcome -> %s", i, d,
+		stateNames[n.rows[d].state])
 }
 
 // exhausted reports whether a message has had as many dots without a reply as it may have.
@@ -203,18 +204,19 @@ func (m *model) mail(s *State, i int) {
 	default:
 		n.handlers[i].phase = onWire
 	}
-	m.add(s, n, work, 3, "h%d: last look at m%d before MAIL -> %s", i, d, phaseNames[n.handlers[i].phase])
+	m.add(s, n, move{kind: work, event: 3}, "h%d: last look at m%d before MAIL -> %s", i, d,
+		phaseNames[n.handlers[i].phase])
 	if s.left.temporary > 0 {
 		n := *s
 		n.left.temporary--
 		n.handlers[i].phase, n.handlers[i].reply = replied, early451
-		m.add(s, n, fault, 0, "h%d: no connection, or 4xx before the dot of m%d", i, d)
+		m.add(s, n, move{kind: fault}, "h%d: no connection, or 4xx before the dot of m%d", i, d)
 	}
 	if s.left.permanent > 0 {
 		n := *s
 		n.left.permanent--
 		n.handlers[i].phase, n.handlers[i].reply = replied, early554
-		m.add(s, n, fault, 0, "h%d: 5xx before the dot of m%d", i, d)
+		m.add(s, n, move{kind: fault}, "h%d: 5xx before the dot of m%d", i, d)
 	}
 	m.stop(s, i)
 }
@@ -227,7 +229,7 @@ func (m *model) stop(s *State, i int) {
 	n := *s
 	n.left.graceful--
 	n.finish(i, release)
-	m.add(s, n, fault, 17, "h%d: graceful stop, gives m%d back", i, s.handlers[i].message)
+	m.add(s, n, move{kind: fault, event: 17}, "h%d: graceful stop, gives m%d back", i, s.handlers[i].message)
 }
 
 // commitDot: row 4 with its guards, and rows 5 and 6 when they fail.
@@ -265,9 +267,9 @@ func (m *model) commitDot(s *State, i int) {
 		m.sync(&n, m.rules.DotDurable)
 	}
 	if h.phase == committed {
-		m.addBroken(s, n, work, event, broken, "h%d: commits the dot of m%d", i, d)
+		m.add(s, n, move{kind: work, event: event, broken: broken}, "h%d: commits the dot of m%d", i, d)
 	} else {
-		m.add(s, n, work, event, "h%d: the row of m%d refuses the dot (%s)", i, d, stateNames[r.state])
+		m.add(s, n, move{kind: work, event: event}, "h%d: the row of m%d refuses the dot (%s)", i, d, stateNames[r.state])
 	}
 	m.stop(s, i)
 }
@@ -280,7 +282,7 @@ func (m *model) writeDot(s *State, i int) {
 		return n
 	}
 	if s.over && m.rules.DotCheck {
-		m.add(s, ends(*s, notWritten), work, 0, "h%d: too late for the dot of m%d, closes the connection", i, d)
+		m.add(s, ends(*s, notWritten), move{kind: work}, "h%d: too late for the dot of m%d, closes the connection", i, d)
 		return
 	}
 	broken := ""
@@ -289,22 +291,22 @@ func (m *model) writeDot(s *State, i int) {
 	}
 	sent := ends(*s, reply250)
 	sent.copies[d]++
-	m.addBroken(s, sent, work, 0, broken, "h%d: dot of m%d, 250", i, d)
+	m.add(s, sent, move{kind: work, broken: broken}, "h%d: dot of m%d, 250", i, d)
 	if s.left.noReply > 0 && s.left.total > 0 {
 		n := ends(sent, noReply)
 		n.left.noReply--
 		n.left.total--
 		m.allow(&n, d, false)
-		m.addBroken(s, n, fault, 0, broken, "h%d: dot of m%d, the reply is lost", i, d)
+		m.add(s, n, move{kind: fault, broken: broken}, "h%d: dot of m%d, the reply is lost", i, d)
 	}
 	if s.left.temporary > 0 {
 		n := ends(*s, reply451)
 		n.left.temporary--
-		m.addBroken(s, n, fault, 0, broken, "h%d: dot of m%d, 451", i, d)
+		m.add(s, n, move{kind: fault, broken: broken}, "h%d: dot of m%d, 451", i, d)
 	}
 	if s.left.permanent > 0 {
 		n := ends(*s, reply554)
 		n.left.permanent--
-		m.addBroken(s, n, fault, 0, broken, "h%d: dot of m%d, 554", i, d)
+		m.add(s, n, move{kind: fault, broken: broken}, "h%d: dot of m%d, 554", i, d)
 	}
 }

@@ -27,7 +27,7 @@ func (m *model) outcome(s *State, i int) {
 		if final(r.state) {
 			n.finish(i, done)
 		}
-		m.add(s, n, work, 18, "h%d: the row of m%d (%s) refuses the outcome", i, d, stateNames[r.state])
+		m.add(s, n, move{kind: work, event: 18}, "h%d: the row of m%d (%s) refuses the outcome", i, d, stateNames[r.state])
 		return
 	}
 	switch h.reply {
@@ -41,7 +41,8 @@ func (m *model) outcome(s *State, i int) {
 	default:
 		m.again(&n, i, expired)
 	}
-	m.add(s, n, work, outcomes[h.reply], "h%d: commits the outcome of m%d: %s", i, d, stateNames[n.rows[d].state])
+	m.add(s, n, move{kind: work, event: outcomes[h.reply]}, "h%d: commits the outcome of m%d: %s", i, d,
+		stateNames[n.rows[d].state])
 }
 
 // endWith writes a final state and reports the job as done.
@@ -70,7 +71,7 @@ func (m *model) report(s *State, i int) {
 	n := *s
 	h := &s.handlers[i]
 	j := &n.queue.jobs[h.message]
-	if !h.inline && ours(s, i) {
+	if !h.inline && holdsClaim(s, i) {
 		switch h.report {
 		case done:
 			*j = job{}
@@ -81,7 +82,7 @@ func (m *model) report(s *State, i int) {
 		}
 	}
 	n.handlers[i] = handler{}
-	m.add(s, n, work, 0, "h%d: reports m%d (%s)", i, h.message, [...]string{"done", "retry", "release"}[h.report])
+	m.add(s, n, move{kind: work}, "h%d: reports m%d (%s)", i, h.message, [...]string{"done", "retry", "release"}[h.report])
 }
 
 // give: the handler ends a message without an attempt (rows 5, 6 and 8).
@@ -102,5 +103,5 @@ func (m *model) give(s *State, i int) {
 	if r.state == s.rows[h.message].state {
 		event = 18
 	}
-	m.add(s, n, work, event, "h%d: writes m%d %s", i, h.message, stateNames[n.rows[h.message].state])
+	m.add(s, n, move{kind: work, event: event}, "h%d: writes m%d %s", i, h.message, stateNames[n.rows[h.message].state])
 }

@@ -76,7 +76,7 @@ func (m *model) reduceTokens(s *State) {
 		if s.handlers[i].phase == idle {
 			continue
 		}
-		if ours(s, i) {
+		if holdsClaim(s, i) {
 			s.handlers[i].token = 0
 		} else {
 			s.handlers[i].token = other

@@ -23,7 +23,8 @@ type Rules struct {
 }
 
 func allRules() Rules {
-	return Rules{true, true, true, true, true, true, true, true, true, true, true, true, true, true, true, true, true, true}
+	return Rules{true, true, true, true, true, true, true, true, true, true, true, true, true, true, true, true,
+		true, true}
 }
 
 // never is a number of crashes that no job reaches.

@@ -8,19 +8,19 @@ func (m *model) clock(s *State) {
 		if m.redis {
 			n.kept = n.queue
 		}
-		m.add(s, n, tick, 0, "time: not_after passes")
+		m.add(s, n, move{kind: tick}, "time: not_after passes")
 	}
 	for d := range m.messages {
 		r := &s.rows[d]
 		if r.state == deferred && !r.due {
 			n := *s
 			n.rows[d].due = true
-			m.add(s, n, 0, 0, "time: next_try of m%d has come", d)
+			m.add(s, n, move{}, "time: next_try of m%d has come", d)
 		}
 		if r.state == sending && r.until && !m.owned(s, d) {
 			n := *s
 			n.rows[d].until = false
-			m.add(s, n, 0, 0, "time: own_until of m%d passes", d)
+			m.add(s, n, move{}, "time: own_until of m%d passes", d)
 		}
 	}
 }
@@ -49,7 +49,7 @@ func (m *model) users(s *State, d uint8) {
 			if waits && !wanted(&n.rows[d]) {
 				m.end(&n, d, dropped)
 			}
-			m.add(s, n, fault, 5, "challenge %d of m%d is answered (other factor)", k+1, d)
+			m.add(s, n, move{kind: fault, event: 5}, "challenge %d of m%d is answered (other factor)", k+1, d)
 		}
 	}
 	if s.left.coalesce > 0 && waits && r.challenge == [2]uint8{1, 0} && !s.over {
@@ -57,13 +57,13 @@ func (m *model) users(s *State, d uint8) {
 		n.left.coalesce--
 		n.rows[d].challenge[1] = 1
 		m.sync(&n, true)
-		m.add(s, n, fault, 2, "second login shares m%d (row %s)", d, stateNames[r.state])
+		m.add(s, n, move{kind: fault, event: 2}, "second login shares m%d (row %s)", d, stateNames[r.state])
 	}
 	if s.left.cancel > 0 && waits {
 		n := *s
 		n.left.cancel--
 		m.end(&n, d, dropped)
-		m.add(s, n, fault, 5, "administrator cancels m%d", d)
+		m.add(s, n, move{kind: fault, event: 5}, "administrator cancels m%d", d)
 	}
 }
 
@@ -79,21 +79,21 @@ func (m *model) serve(s *State, d uint8) {
 			n.server[d] = 2
 		}
 		m.sync(&n, true)
-		m.add(s, n, 0, 1, "server: commits challenge and m%d queued", d)
+		m.add(s, n, move{event: 1}, "server: commits challenge and m%d queued", d)
 	case 1:
 		n := *s
 		enqueue(&n, d)
 		n.server[d] = 2
-		m.add(s, n, 0, 0, "server: enqueues m%d", d)
+		m.add(s, n, move{}, "server: enqueues m%d", d)
 		if s.left.ambiguous > 0 && s.left.total > 0 {
 			n := *s
 			n.left.ambiguous--
 			n.left.total--
 			n.server[d] = 2
 			n.fallback[d] = m.inline
-			m.add(s, n, fault, 0, "enqueue of m%d does not reach Redis, or the server dies", d)
+			m.add(s, n, move{kind: fault}, "enqueue of m%d does not reach Redis, or the server dies", d)
 			enqueue(&n, d)
-			m.add(s, n, fault, 0, "enqueue of m%d is stored, its answer lost", d)
+			m.add(s, n, move{kind: fault}, "enqueue of m%d is stored, its answer lost", d)
 		}
 	}
 }
@@ -113,7 +113,7 @@ func (m *model) relay(s *State, d uint8) {
 			n.relaying, n.relayed = false, 0
 			enqueue(&n, d)
 		}
-		m.add(s, n, 0, 0, "relay: m%d (%s) is overdue", d, stateNames[r.state])
+		m.add(s, n, move{}, "relay: m%d (%s) is overdue", d, stateNames[r.state])
 	}
 	if !m.rules.FinalSQL || !s.over || r.state == sending && r.until {
 		return
@@ -121,11 +121,12 @@ func (m *model) relay(s *State, d uint8) {
 	n := *s
 	if r.state == sending {
 		m.end(&n, d, unknown)
-		m.add(s, n, 0, 16, "relay: m%d past not_after and own_until, sending -> unknown", d)
+		m.add(s, n, move{event: 16}, "relay: m%d past not_after and own_until, sending -> unknown", d)
 		return
 	}
 	m.end(&n, d, expired)
-	m.add(s, n, 0, 15, "relay: m%d past not_after, %s -> %s", d, stateNames[r.state], stateNames[n.rows[d].state])
+	m.add(s, n, move{event: 15}, "relay: m%d past not_after, %s -> %s", d,
+		stateNames[r.state], stateNames[n.rows[d].state])
 }
 
 // enqueueOverdue: the relay's second half, for a queue outside of the database.
@@ -136,7 +137,7 @@ func (m *model) enqueueOverdue(s *State) {
 	n := *s
 	enqueue(&n, s.relayed)
 	n.relaying, n.relayed = false, 0
-	m.add(s, n, 0, 0, "relay: enqueues m%d if absent (it is %s)", s.relayed, jobNames[s.queue.jobs[s.relayed].state])
+	m.add(s, n, move{}, "relay: enqueues m%d if absent (it is %s)", s.relayed, jobNames[s.queue.jobs[s.relayed].state])
 }
 
 // lives reports whether a worker is a process that runs, and whether it is the present id of any process.
@@ -157,7 +158,7 @@ func (m *model) leases(s *State) {
 			if !runs && (!s.ahead || m.rules.FarLease) {
 				n := *s
 				n.queue.lease &^= 1 << id
-				m.add(s, n, 0, 0, "time: the lease of worker %d ends", id)
+				m.add(s, n, move{}, "time: the lease of worker %d ends", id)
 			}
 			continue
 		}
@@ -173,12 +174,12 @@ func (m *model) leases(s *State) {
 				*j = job{state: ready, swept: id, crashes: j.crashes + 1, token: j.token}
 			}
 		}
-		m.add(s, n, 0, 0, "sweep: the jobs of worker %d are ready again", id)
+		m.add(s, n, move{}, "sweep: the jobs of worker %d are ready again", id)
 	}
 	if s.quiet && m.settled(s) {
 		n := *s
 		n.quiet = false
-		m.add(s, n, 0, 0, "time: the lease during which lapsed leases are left alone passes")
+		m.add(s, n, move{}, "time: the lease during which lapsed leases are left alone passes")
 	}
 }
 
