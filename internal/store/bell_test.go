@@ -8,14 +8,21 @@ import (
 	"github.com/fsnotify/fsnotify"
 )
 
-func TestLostEventsWakeAndDoNotStopTheBell(t *testing.T) {
-	t.Parallel()
+// subscribed returns a new bell and what wakes its subscriber.
+func subscribed(t *testing.T) (b *bell, wake <-chan struct{}) {
+	t.Helper()
 	b, err := newBell(filepath.Join(t.TempDir(), "wake"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	wake, end := b.subscribe()
-	defer end()
+	t.Cleanup(end)
+	return b, wake
+}
+
+func TestLostEventsWakeAndDoNotStopTheBell(t *testing.T) {
+	t.Parallel()
+	b, wake := subscribed(t)
 	for range 3 {
 		b.watcher.Errors <- fsnotify.ErrEventOverflow
 		<-wake
@@ -27,12 +34,7 @@ func TestLostEventsWakeAndDoNotStopTheBell(t *testing.T) {
 
 func TestRingWakesItsOwnProcessOnce(t *testing.T) {
 	t.Parallel()
-	b, err := newBell(filepath.Join(t.TempDir(), "wake"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	wake, end := b.subscribe()
-	defer end()
+	b, wake := subscribed(t)
 	for range 100 {
 		b.ring()
 		<-wake
@@ -40,7 +42,8 @@ func TestRingWakesItsOwnProcessOnce(t *testing.T) {
 	select {
 	case <-wake:
 		t.Error("the last ring has woken twice")
-	case <-time.After(50 * time.Millisecond): // a second wake-up is there by then, or the test passes without having seen it
+	// a second wake-up is there by then, or the test passes without having seen it
+	case <-time.After(50 * time.Millisecond):
 	}
 	if err := b.close(); err != nil {
 		t.Fatal(err)

@@ -94,10 +94,9 @@ func playCommit(path string) error {
 	return errors.Join(err, db.Close())
 }
 
-// stopInCommit starts a process, stops it in the middle of its transaction, and returns it with what lets it go on.
-func stopInCommit(t *testing.T, path string) (cmd *exec.Cmd, resume func()) {
+// begin starts a process and returns its input and the first line of its output.
+func begin(t *testing.T, cmd *exec.Cmd) (in io.WriteCloser, line string) {
 	t.Helper()
-	cmd = process(t, "commit", path)
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -110,8 +109,20 @@ func stopInCommit(t *testing.T, path string) (cmd *exec.Cmd, resume func()) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { cmd.Process.Kill() }) //nolint:errcheck // it may have ended
-	if line, err := bufio.NewReader(out).ReadString('\n'); err != nil || !strings.Contains(line, "in its transaction") {
-		t.Fatalf("%q, %v", line, err)
+	line, err = bufio.NewReader(out).ReadString('\n')
+	if err != nil {
+		t.Fatal(err)
+	}
+	return in, line
+}
+
+// stopInCommit starts a process, stops it in the middle of its transaction, and returns it with what lets it go on.
+func stopInCommit(t *testing.T, path string) (cmd *exec.Cmd, resume func()) {
+	t.Helper()
+	cmd = process(t, "commit", path)
+	in, line := begin(t, cmd)
+	if !strings.Contains(line, "in its transaction") {
+		t.Fatalf("%q", line)
 	}
 	if err := cmd.Process.Signal(syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
@@ -131,7 +142,10 @@ func TestStoppedProcessInItsCommitMakesOthersBusy(t *testing.T) {
 	const callers = 3000 // more than the line and the bound hold
 	for i := range callers {
 		go func() {
-			errs <- db.WriteLight(context.Background(), func(tx *store.Tx) error { put(tx, fmt.Sprint("k", i), "x"); return nil })
+			errs <- db.WriteLight(context.Background(), func(tx *store.Tx) error {
+				put(tx, fmt.Sprint("k", i), "x")
+				return nil
+			})
 		}()
 	}
 	for range callers {
@@ -158,7 +172,8 @@ func TestStoppedProcessInItsCommitMakesOthersBusy(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for err := db.Check(t.Context()); err != nil; err = db.Check(t.Context()) { // a busy machine may need more than its time once
+	// a busy machine may need more than its time once
+	for err := db.Check(t.Context()); err != nil; err = db.Check(t.Context()) {
 		if !errors.Is(err, store.ErrBusy) {
 			t.Fatalf("Check afterwards: %v", err)
 		}
@@ -225,8 +240,9 @@ func TestReadsThatHoldAllConnectionsMakeOthersBusy(t *testing.T) {
 
 // endless is a statement that runs for minutes before its first row, and rows one between its rows.
 const (
-	endless = `WITH RECURSIVE n (i) AS (SELECT count(*) FROM setting UNION ALL SELECT i + 1 FROM n WHERE i < 2000000000) SELECT max(i) FROM n`
-	rows    = `WITH RECURSIVE n (i) AS (SELECT count(*) FROM setting UNION ALL SELECT i + 1 FROM n WHERE i < 2000000000) SELECT i FROM n`
+	counting = `WITH RECURSIVE n (i) AS (SELECT count(*) FROM setting UNION ALL SELECT i + 1 FROM n WHERE i < 2000000000)`
+	endless  = counting + ` SELECT max(i) FROM n`
+	rows     = counting + ` SELECT i FROM n`
 )
 
 // grow writes until the WAL was cut at least so many times and returns the longest that it was seen.
@@ -235,7 +251,8 @@ func grow(t *testing.T, db *store.DB, cuts int) (longest int64) {
 	last := int64(0)
 	for i := 0; cuts > 0; i++ {
 		err := db.WriteLight(t.Context(), func(tx *store.Tx) error {
-			tx.Put(`INSERT INTO setting (key, value, type, description) VALUES ($1, $2, '', '') ON CONFLICT DO UPDATE SET value = $2`,
+			tx.Put(`INSERT INTO setting (key, value, type, description) VALUES ($1, $2, '', '')
+				ON CONFLICT DO UPDATE SET value = $2`,
 				fmt.Sprint("k", i%50), strings.Repeat(fmt.Sprint(i), 500))
 			return nil
 		})
@@ -285,7 +302,8 @@ func overlap(ctx context.Context, all *sync.WaitGroup, db *store.DB) {
 			for ctx.Err() == nil {
 				db.Read(ctx, func(r store.Reader) error { //nolint:errcheck // it is ended, or ctx has
 					var n int
-					return r.Get([]any{&n}, `WITH RECURSIVE n (i) AS (SELECT count(*) FROM setting UNION ALL SELECT i + 1 FROM n LIMIT 300000)
+					return r.Get([]any{&n}, `WITH RECURSIVE n (i) AS (
+							SELECT count(*) FROM setting UNION ALL SELECT i + 1 FROM n LIMIT 300000)
 						SELECT max(i) FROM n`)
 				})
 			}
@@ -298,20 +316,7 @@ func TestWALStaysShortUnderOverlappingReads(t *testing.T) {
 	t.Parallel()
 	db := bounded(t, 0, smallLook, smallWAL)
 	cmd := process(t, "read", db.Path())
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := bufio.NewReader(out).ReadString('\n'); err != nil {
-		t.Fatal(err)
-	}
+	in, _ := begin(t, cmd)
 	ctx, cancel := context.WithCancel(t.Context())
 	var all sync.WaitGroup
 	overlap(ctx, &all, db)
@@ -340,7 +345,10 @@ func TestLongReadIsEndedWhenTheWALIsLong(t *testing.T) {
 		if err := <-ended; !errors.Is(err, store.ErrBusy) || errors.Is(err, context.Canceled) {
 			t.Errorf("the read ended with %v, want ErrBusy", err)
 		}
-		if err := db.Read(t.Context(), func(r store.Reader) error { var n int; return r.Get([]any{&n}, `SELECT 1`) }); err != nil {
+		if err := db.Read(t.Context(), func(r store.Reader) error {
+			var n int
+			return r.Get([]any{&n}, `SELECT 1`)
+		}); err != nil {
 			t.Errorf("the next read: %v", err)
 		}
 	}
