@@ -25,7 +25,8 @@ type shown struct {
 	pages  map[string]int // path -> status, of what was opened
 }
 
-// showBelow puts a proxy with TLS before a server: what does not begin with /pi/ is another program's. With strip it cuts the path off.
+// showBelow puts a proxy with TLS before a server: what does not begin with /pi/ is another program's.
+// With strip it cuts the path off.
 func showBelow(t *testing.T, server string, strip bool) *shown {
 	t.Helper()
 	target, err := url.Parse(server)
@@ -86,9 +87,11 @@ func (s *shown) open(method, address string, form url.Values) (int, http.Header,
 	return a.StatusCode, a.Header, string(body)
 }
 
-var addressOf = regexp.MustCompile(`\b(href|src|action|formaction|data-live)="([^"]*)"`) //nolint:gochecknoglobals // a constant pattern
+//nolint:gochecknoglobals // a constant pattern
+var addressOf = regexp.MustCompile(`\b(href|src|action|formaction|data-live)="([^"]*)"`)
 
-// crawl opens a page and all that it links to. Every address must lie below /pi/ and answer 200; where a form leads is not opened.
+// crawl opens a page and all that it links to. Every address must lie below /pi/ and answer 200;
+// where a form leads is not opened.
 func (s *shown) crawl(address string) {
 	s.t.Helper()
 	if _, seen := s.pages[address]; seen {
@@ -126,7 +129,8 @@ func TestPagesWorkBelowAPath(t *testing.T) {
 			t.Parallel()
 			s := showBelow(t, w.server.URL, strip)
 			s.crawl("/pi/")
-			status, _, body := s.open(http.MethodPost, "/pi/ui/signin", url.Values{"username": {"admin"}, "password": {e2e.AdminPassword}, "next": {"/"}})
+			status, _, body := s.open(http.MethodPost, "/pi/ui/signin",
+				url.Values{"username": {"admin"}, "password": {e2e.AdminPassword}, "next": {"/"}})
 			if status != http.StatusOK || !strings.Contains(body, `action="/pi/ui/signout"`) {
 				t.Fatalf("signed in: %d\n%s", status, body)
 			}
@@ -140,17 +144,21 @@ func TestPagesWorkBelowAPath(t *testing.T) {
 			s.pages = map[string]int{}
 			s.crawl("/pi/")
 			for _, want := range []string{
-				"/pi/ui/overview", "/pi/ui/overview/live", "/pi/ui/servers", "/pi/ui/servers/queued", "/pi/ui/users", "/pi/ui/deliveries",
+				"/pi/ui/overview", "/pi/ui/overview/live", "/pi/ui/servers", "/pi/ui/servers/queued", "/pi/ui/users",
+				"/pi/ui/deliveries",
 				"/pi/ui/try", "/pi/ui/login", "/pi/ui/static/otpost.css", "/pi/ui/static/otpost.js",
 			} {
 				if s.pages[want] != http.StatusOK {
 					t.Errorf("%s was not reached from /pi/: %v", want, s.pages)
 				}
 			}
-			if status, _, body = s.open(http.MethodPost, "/pi/ui/language?next=/ui/servers", url.Values{"language": {"de"}}); status != http.StatusOK || !strings.Contains(body, `lang="de"`) {
+			if status, _, body = s.open(http.MethodPost, "/pi/ui/language?next=/ui/servers",
+				url.Values{"language": {"de"}}); status != http.StatusOK || !strings.Contains(body, `lang="de"`) {
 				t.Errorf("language chosen: %d", status)
 			}
-			if status, _, body = s.open(http.MethodPost, "/pi/validate/check", url.Values{"serial": {l.serial}, "pass": {l.pin}}); status != http.StatusOK || !strings.Contains(body, `"CHALLENGE"`) {
+			if status, _, body = s.open(http.MethodPost, "/pi/validate/check",
+				url.Values{"serial": {l.serial}, "pass": {l.pin}}); status != http.StatusOK ||
+				!strings.Contains(body, `"CHALLENGE"`) {
 				t.Errorf("POST /pi/validate/check: %d %s", status, body)
 			}
 			for _, address := range []string{"/pi/favicon.ico", "/pi//ui/servers", "/pi/healthz/readyz"} {
@@ -158,7 +166,8 @@ func TestPagesWorkBelowAPath(t *testing.T) {
 					t.Errorf("GET %s: %d", address, status)
 				}
 			}
-			if status, _, body = s.open(http.MethodPost, "/pi/ui/signout", url.Values{}); status != http.StatusOK || strings.Contains(body, "signout") {
+			if status, _, body = s.open(http.MethodPost, "/pi/ui/signout", url.Values{}); status != http.StatusOK ||
+				strings.Contains(body, "signout") {
 				t.Errorf("signed out: %d", status)
 			}
 		})
@@ -169,7 +178,8 @@ func TestBasePathThatIsTakenStopsTheStart(t *testing.T) {
 	t.Parallel()
 	s := e2e.NewSite(t, programs, false)
 	for path, want := range map[string]string{
-		"/auth": "/auth is a path of otpost itself", "/ui/x": "/ui is a path of otpost itself", "pi": "is no base path: write /pi",
+		"/auth": "/auth is a path of otpost itself", "/ui/x": "/ui is a path of otpost itself",
+		"pi": "is no base path: write /pi",
 	} {
 		if code, p := e2e.Run(t, serve(s, "--base-path", path)); code == 0 || !strings.Contains(p.Err.String(), want) {
 			t.Errorf("--base-path %s: exit code %d, %s", path, code, p.Err)

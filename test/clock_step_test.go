@@ -49,7 +49,13 @@ func (s *slowReplies) Send(ctx context.Context, _ mail.Server, m mail.Message) m
 
 // Server implements delivery.Servers.
 func (s *slowReplies) Server(_ context.Context, identifier string) (mail.Server, error) {
-	return mail.Server{Identifier: identifier, Server: "mail.example", Sender: "pi@example.org", Timeout: 10 * time.Second, EnqueueJob: true}, nil
+	return mail.Server{
+		Identifier: identifier,
+		Server:     "mail.example",
+		Sender:     "pi@example.org",
+		Timeout:    10 * time.Second,
+		EnqueueJob: true,
+	}, nil
 }
 
 // count returns how many messages were sent, and how many dots were written for them.
@@ -112,12 +118,20 @@ func TestStepOfTheClockSendsNoMailTwice(t *testing.T) {
 			for i := range ids {
 				ids[i] = uuid.Must(uuid.NewV7())
 				p, err := services[0].Prepare(t.Context(), ids[i], delivery.Message{
-					Route: "queued", Recipient: "alice@example.org", Subject: "s", Body: "482913", Code: "482913", NotAfter: now().Add(2 * time.Minute),
+					Route:     "queued",
+					Recipient: "alice@example.org",
+					Subject:   "s",
+					Body:      "482913",
+					Code:      "482913",
+					NotAfter:  now().Add(2 * time.Minute),
 				})
 				if err != nil {
 					t.Fatal(err)
 				}
-				if err := services[0].DB.Write(t.Context(), func(tx *store.Tx) error { services[0].Put(tx, p); return nil }); err != nil {
+				if err := services[0].DB.Write(t.Context(), func(tx *store.Tx) error {
+					services[0].Put(tx, p)
+					return nil
+				}); err != nil {
 					t.Fatal(err)
 				}
 			}

@@ -112,7 +112,8 @@ func TestContainerFilesSayWhatWorks(t *testing.T) {
 	}
 }
 
-// TestContainerImageHoldsOneStaticProgramAndItsLink runs the Dockerfile's build command and compares its start with compose.yaml.
+// TestContainerImageHoldsOneStaticProgramAndItsLink runs the Dockerfile's build command and
+// compares its start with compose.yaml.
 func TestContainerImageHoldsOneStaticProgramAndItsLink(t *testing.T) {
 	t.Parallel()
 	file, values := containerFile(t, "Dockerfile"), composed(t)

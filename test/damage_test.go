@@ -32,7 +32,8 @@ func newLooker(t *testing.T) *looker {
 	t.Helper()
 	w := newWorldOn(t, embedded)
 	l := &looker{world: w}
-	users := w.Write(t, "users", "alice:x:1000:1000:Alice,,,,alice@example.com:/:\nbob:x:1001:1001:Bob,,,,bob@example.com:/:\n")
+	users := w.Write(t, "users", "alice:x:1000:1000:Alice,,,,alice@example.com:/:\n"+
+		"bob:x:1001:1001:Bob,,,,bob@example.com:/:\n")
 	for _, one := range []string{"first", "second"} {
 		w.server.Must(t, http.MethodPost, "/resolver/"+one, map[string]any{"type": "passwdresolver", "fileName": users})
 		w.server.Must(t, http.MethodPost, "/realm/"+one, map[string]any{"resolvers": one, "priority." + one: "1"})
@@ -51,7 +52,8 @@ func newLooker(t *testing.T) *looker {
 	}
 	in := pageOf(t, w.server.Client, "/ui/signin", "", url.Values{"username": {"admin"}, "password": {e2e.AdminPassword}})
 	var signedIn struct{ Token string }
-	a := w.server.Anonymous().Must(t, http.MethodPost, "/auth", map[string]any{"username": "admin", "password": e2e.AdminPassword})
+	a := w.server.Anonymous().Must(t, http.MethodPost, "/auth",
+		map[string]any{"username": "admin", "password": e2e.AdminPassword})
 	if err := json.Unmarshal(a.Result.Value, &signedIn); err != nil {
 		t.Fatal(err)
 	}
@@ -64,10 +66,12 @@ func newLooker(t *testing.T) *looker {
 	t.Cleanup(func() { db.Close() })
 	db.SetMaxOpenConns(1)
 	l.db = db
-	// Another administrator: a row of their own must not end the session of the one who looks.
-	l.exec(t, `INSERT INTO administrator SELECT 'another', email, password_hash, password_changed_ms, created_ms FROM administrator`)
+	// Another administrator: a damaged row of another account must not end the session that looks.
+	l.exec(t, `INSERT INTO administrator
+		SELECT 'another', email, password_hash, password_changed_ms, created_ms FROM administrator`)
 	for _, address := range []string{"192.0.2.1:80", "192.0.2.2:80"} {
-		l.exec(t, `INSERT INTO listener (address, holder, expires_ms) VALUES (?, 'test', ?)`, address, time.Now().Add(time.Hour).UnixMilli())
+		l.exec(t, `INSERT INTO listener (address, holder, expires_ms) VALUES (?, 'test', ?)`, address,
+			time.Now().Add(time.Hour).UnixMilli())
 	}
 	return l
 }
@@ -82,7 +86,8 @@ func (l *looker) exec(t *testing.T, query string, args ...any) {
 // columns returns the columns of all tables but those that are read at the start alone.
 func (l *looker) columns(t *testing.T) []column {
 	t.Helper()
-	rows, err := l.db.QueryContext(t.Context(), `SELECT m.name, c.name, c.type FROM sqlite_master m JOIN pragma_table_info(m.name) c
+	rows, err := l.db.QueryContext(t.Context(),
+		`SELECT m.name, c.name, c.type FROM sqlite_master m JOIN pragma_table_info(m.name) c
 		WHERE m.type = 'table' AND m.name NOT LIKE 'sqlite_%' AND m.name <> 'goose_db_version' ORDER BY m.name, c.cid`)
 	if err != nil {
 		t.Fatal(err)
@@ -109,7 +114,8 @@ func (l *looker) row(t *testing.T, table string) (row int64) {
 	if table == "administrator" {
 		other = ` WHERE name <> 'admin'`
 	}
-	err := l.db.QueryRowContext(t.Context(), fmt.Sprintf(`SELECT rowid FROM "%s"%s ORDER BY rowid LIMIT 1`, table, other)).Scan(&row)
+	err := l.db.QueryRowContext(t.Context(), fmt.Sprintf(`SELECT rowid FROM "%s"%s ORDER BY rowid LIMIT 1`, table,
+		other)).Scan(&row)
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
 		t.Fatal(err)
 	}
@@ -137,17 +143,23 @@ func (c column) wrong(all bool) []any {
 func (l *looker) lists(t *testing.T) []string {
 	t.Helper()
 	var id []byte
-	if err := l.db.QueryRowContext(t.Context(), `SELECT id FROM delivery ORDER BY rowid DESC LIMIT 1`).Scan(&id); err != nil {
+	if err := l.db.QueryRowContext(t.Context(),
+		`SELECT id FROM delivery ORDER BY rowid DESC LIMIT 1`).Scan(&id); err != nil {
 		t.Fatal(err)
 	}
 	delivery := fmt.Sprintf("%x-%x-%x-%x-%x", id[:4], id[4:6], id[6:8], id[8:10], id[10:])
 	return []string{
-		"/delivery/", "/delivery/?state=accepted", "/delivery/statistics", "/delivery/" + delivery, "/queue/", "/smtpserver/", "/smtpserver/sealed",
-		"/system/", "/system/two", "/system/nodes", "/token/", "/token/?serial=T1", "/token/?user=bob&realm=second", "/token/challenges/",
-		"/token/challenges/T1", "/user/", "/user/?realm=second", "/realm/", "/realm/superuser", "/defaultrealm", "/resolver/", "/resolver/second",
+		"/delivery/", "/delivery/?state=accepted", "/delivery/statistics", "/delivery/" + delivery, "/queue/",
+		"/smtpserver/", "/smtpserver/sealed",
+		"/system/", "/system/two", "/system/nodes", "/token/", "/token/?serial=T1", "/token/?user=bob&realm=second",
+		"/token/challenges/",
+		"/token/challenges/T1", "/user/", "/user/?realm=second", "/realm/", "/realm/superuser", "/defaultrealm",
+		"/resolver/", "/resolver/second",
 		"/healthz/readyz", "/auth/rights",
-		"/ui/overview", "/ui/servers", "/ui/newserver", "/ui/servers/sealed", "/ui/users", "/ui/users?realm=second", "/ui/user?user=bob&realm=second",
-		"/ui/tokens/T1", "/ui/enrol?user=bob&realm=second", "/ui/deliveries", "/ui/deliveries/" + delivery, "/ui/try", "/ui/login",
+		"/ui/overview", "/ui/servers", "/ui/newserver", "/ui/servers/sealed", "/ui/users", "/ui/users?realm=second",
+		"/ui/user?user=bob&realm=second",
+		"/ui/tokens/T1", "/ui/enrol?user=bob&realm=second", "/ui/deliveries", "/ui/deliveries/" + delivery, "/ui/try",
+		"/ui/login",
 	}
 }
 
@@ -182,14 +194,16 @@ type damage struct {
 // write puts a value into the row and reports whether the database took it.
 func (l *looker) write(t *testing.T, d damage, value any) bool {
 	t.Helper()
-	_, err := l.db.ExecContext(t.Context(), fmt.Sprintf(`UPDATE "%s" SET "%s" = ? WHERE rowid = ?`, d.table, d.name), value, d.row)
+	_, err := l.db.ExecContext(t.Context(), fmt.Sprintf(`UPDATE "%s" SET "%s" = ? WHERE rowid = ?`, d.table, d.name),
+		value, d.row)
 	if err == nil && d.table != "instance" { // so that caches read again
 		l.exec(t, `UPDATE instance SET generation = CAST(generation AS BIGINT) + 1`)
 	}
 	return err == nil
 }
 
-// rounds returns what is damaged at once: with OTPOST_SOAK each value of each column by itself, else the n-th column of every table.
+// rounds returns what is damaged at once: with OTPOST_SOAK each value of each column by itself, else
+// the n-th column of every table.
 func (l *looker) rounds(t *testing.T) [][]damage {
 	t.Helper()
 	var all [][]damage
@@ -219,7 +233,8 @@ func (l *looker) rounds(t *testing.T) [][]damage {
 	return all
 }
 
-// TestDamagedRowsTakeNoListDown writes a value of a wrong type into each column of each table, and asks for every list and page.
+// TestDamagedRowsTakeNoListDown writes a value of a wrong type into each column of each table,
+// and asks for every list and page.
 func TestDamagedRowsTakeNoListDown(t *testing.T) {
 	t.Parallel()
 	l := newLooker(t)
@@ -254,8 +269,8 @@ func TestDamagedRowsTakeNoListDown(t *testing.T) {
 	}
 }
 
-// TestReplacedKeyFileTakesNoListDown starts a server with the database of another key file. Every list and page answers and says
-// what must be entered again, and a login of such a token is answered as one that cannot be sent.
+// TestReplacedKeyFileTakesNoListDown starts a server with the database of another key file. Every list and page
+// answers and says what must be entered again, and a login of such a token is answered as one that cannot be sent.
 func TestReplacedKeyFileTakesNoListDown(t *testing.T) {
 	t.Parallel()
 	l := newLooker(t)

@@ -19,8 +19,8 @@ import (
 	"otpost/test/e2e"
 )
 
-// TestDatabaseReplacedUnderTheProgramEndsIt puts a backup into the place of the database while server and worker run: both end with
-// exit code 1 and one sentence that names the file, and the backup is what it was.
+// TestDatabaseReplacedUnderTheProgramEndsIt puts a backup into the place of the database while server and worker
+// run: both end with exit code 1 and one sentence that names the file, and the backup is what it was.
 func TestDatabaseReplacedUnderTheProgramEndsIt(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *testing.T, on queueKind) {
@@ -76,8 +76,8 @@ func statement(t *testing.T, path, text string) {
 	}
 }
 
-// holdCommit is what this test binary does in place of its tests when OTPOST_TEST_COMMIT names a database: it begins a transaction,
-// says so and waits for the end of its input.
+// holdCommit is what this test binary does in place of its tests when OTPOST_TEST_COMMIT names a database: it
+// begins a transaction, says so and waits for the end of its input.
 func holdCommit(path string) int {
 	db, err := store.Open(context.Background(), store.Options{Path: path})
 	if err == nil {
@@ -94,8 +94,9 @@ func holdCommit(path string) int {
 	return 0
 }
 
-// TestProcessStoppedInItsCommit stops a process that holds the writers' lock: logins are refused with 503 within seconds, probes tell
-// the truth, abandoned requests do not stay, and all goes on where it was when the process does.
+// TestProcessStoppedInItsCommit stops a process that holds the writers' lock: logins are refused
+// with 503 within seconds, probes tell the truth, abandoned requests do not stay, and all goes on
+// where it was when the process does.
 func TestProcessStoppedInItsCommit(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -8,7 +8,8 @@ import (
 	"otpost/test/e2e"
 )
 
-// TestQueueInPartsIsTheRedisThatTheyName sends a mail through a Redis that pi.cfg names in parts, as coleifer/huey#174 does.
+// TestQueueInPartsIsTheRedisThatTheyName sends a mail through a Redis that pi.cfg names in
+// parts, as coleifer/huey#174 does.
 func TestQueueInPartsIsTheRedisThatTheyName(t *testing.T) {
 	t.Parallel()
 	redis := e2e.NewRedis(t)

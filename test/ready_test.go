@@ -12,8 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ready asks for readiness and fails the test when the answer is late. On a quiet machine it comes within 600 ms; a hung Redis took
-// 3 s.
+// ready asks for readiness and fails the test when the answer is late. On a quiet machine it comes
+// within 600 ms; a hung Redis took 3 s.
 func (w *world) ready(t *testing.T, status int, part string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
@@ -21,7 +21,7 @@ func (w *world) ready(t *testing.T, status int, part string) {
 	begun := time.Now()
 	a, err := w.server.Anonymous().Do(ctx, http.MethodGet, "/healthz/readyz", nil)
 	t.Logf("readyz: %d after %v", a.HTTPStatus, time.Since(begun).Round(time.Millisecond))
-	if err != nil || a.HTTPStatus != status || !strings.Contains(string(a.Raw), part) {
+	if err != nil || a.HTTPStatus != status || !strings.Contains(a.Raw, part) {
 		t.Errorf("readyz: %v, %v, want %d with %s", a, err, status, part)
 	}
 }

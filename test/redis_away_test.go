@@ -109,8 +109,8 @@ func TestLoginsGoOnWithoutRedis(t *testing.T) {
 	}
 }
 
-// underway is how many logins of a stream are under way at once. A machine too busy for its rate gets a slower stream, not one that the
-// server refuses as too much.
+// underway is how many logins of a stream are under way at once. A machine too busy for its rate gets a slower
+// stream, not one that the server refuses as too much.
 const underway = 8
 
 // stream is logins that come in at a steady rate at most, each with a token of its own.

@@ -51,7 +51,8 @@ func onlyJob(t *testing.T, r *e2e.Redis) (id, record string) {
 	return id, record
 }
 
-// kindOf returns the last field of a record's first line: the kind, and behind a / the lane. Of what is no record it is "".
+// kindOf returns the last field of a record's first line: the kind, and behind a / the lane. Of what is no record
+// it is "".
 func kindOf(record string) string {
 	line, _, _ := strings.Cut(record, "\n")
 	return line[strings.LastIndexByte(line, ' ')+1:]

@@ -8,8 +8,8 @@ import (
 	"otpost/test/e2e"
 )
 
-// Redis is silent for longer than a lease while the replies to ten dots are awaited, by two worker processes of a host: none of them
-// has died, and none may send what the other one has in hand.
+// Redis is silent for longer than a lease while the replies to ten dots are awaited, by two worker processes of a
+// host: none of them has died, and none may send what the other one has in hand.
 func TestRedisThatIsSilentForALeaseHasNoMailSentTwice(t *testing.T) {
 	t.Parallel()
 	w := newWorldOn(t, inRedis)

@@ -58,8 +58,8 @@ func dripGreeting(c net.Conn) {
 	}
 }
 
-// Mails of healthy servers are sent while those of slow ones hang, also when the worker was killed with these in hand. The slow
-// servers' time-outs are longer than a test waits: nothing is sent because a handler becomes free.
+// Mails of healthy servers are sent while those of slow ones hang, also when the worker was killed with these in
+// hand. The slow servers' time-outs are longer than a test waits: nothing is sent because a handler becomes free.
 func TestSlowMailServersHoldNoOtherMail(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
@@ -92,7 +92,8 @@ func TestSlowMailServersHoldNoOtherMail(t *testing.T) {
 			}
 			worker := w.Worker(t)
 			for i := range c.mails {
-				w.enrol(t, fmt.Sprintf("SLOW%d", i), "email.identifier", fmt.Sprintf("slow%d", i%c.servers)).begin(t, w.server.Client)
+				w.enrol(t, fmt.Sprintf("SLOW%d", i), "email.identifier", fmt.Sprintf("slow%d", i%c.servers)).begin(t,
+					w.server.Client)
 			}
 			e2e.Eventually(t, "their share hangs", func() bool { return open() == c.hang })
 			w.healthy(t, "FIRST", 10)
@@ -141,7 +142,8 @@ func (w *world) lowRate(t *testing.T, length time.Duration) {
 	}
 	slow.Wait()
 	slices.Sort(took)
-	t.Logf("one login a second at a slow server for %s: healthy mails took p50 %s, p99 %s, max %s", length, took[len(took)/2], took[len(took)*99/100], took[len(took)-1])
+	t.Logf("one login a second at a slow server for %s: healthy mails took p50 %s, p99 %s, max %s", length,
+		took[len(took)/2], took[len(took)*99/100], took[len(took)-1])
 	if p50 := took[len(took)/2]; p50 > 50*time.Millisecond {
 		t.Errorf("p50 %s", p50)
 	}

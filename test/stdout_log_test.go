@@ -10,7 +10,8 @@ import (
 	"otpost/test/e2e"
 )
 
-// TestWorkerLogsToItsStandardOutput starts the worker by a link of its own, as containers do, with each name of standard output.
+// TestWorkerLogsToItsStandardOutput starts the worker by a link of its own, as containers do,
+// with each name of standard output.
 func TestWorkerLogsToItsStandardOutput(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -25,7 +26,8 @@ func TestWorkerLogsToItsStandardOutput(t *testing.T) {
 	if err := os.Symlink("/dev/stdout", link); err != nil {
 		t.Fatal(err)
 	}
-	for _, args := range [][]string{{"-l", "-"}, {"--logfile=-"}, {"-l", "/dev/stdout"}, {"-l/proc/self/fd/1"}, {"-l", link}} {
+	for _, args := range [][]string{{"-l", "-"}, {"--logfile=-"}, {"-l", "/dev/stdout"}, {"-l/proc/self/fd/1"},
+		{"-l", link}} {
 		t.Run(strings.Join(args, " "), func(t *testing.T) {
 			t.Parallel()
 			site := e2e.NewSite(t, programs, true)

@@ -24,12 +24,13 @@ type polled struct {
 	longest int64         // the WAL, in bytes
 }
 
-// perMail is the server's processor time for one mail: unlike the mails of a second it does not depend on what else the machine does.
+// perMail is the server's processor time for one mail: unlike the mails of a second it does not
+// depend on what else the machine does.
 func (p *polled) perMail() time.Duration { return p.spent / time.Duration(max(p.mails, 1)) }
 
-// TestPollersOfACostlyListLeaveTheWALShort lets three clients poll lists that find nothing in a long table beside logins: the WAL
-// stays short, mails go on, and the polls are bounded. With OTPOST_SOAK for 70 seconds each among 300,000 deliveries; rates and
-// processor time are printed.
+// TestPollersOfACostlyListLeaveTheWALShort lets three clients poll lists that find nothing in a long table beside
+// logins: the WAL stays short, mails go on, and the polls are bounded. With OTPOST_SOAK for 70 seconds each among
+// 300,000 deliveries; rates and processor time are printed.
 func TestPollersOfACostlyListLeaveTheWALShort(t *testing.T) {
 	t.Parallel()
 	rows, length := 30_000, 3*time.Second
@@ -43,22 +44,26 @@ func TestPollersOfACostlyListLeaveTheWALShort(t *testing.T) {
 		all = append(all, w.enrol(t, fmt.Sprintf("POLLED%d", i)))
 	}
 	statement(t, path, fmt.Sprintf(`WITH RECURSIVE n (i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < %d)
-		INSERT INTO delivery (id, channel, route, recipient, serial, via, not_after_ms, state, reason, epoch, owner, own_until_ms, unsure,
-			attempts, next_try_ms, relayed_ms, message_id, created_ms, updated_ms)
-		SELECT CAST(printf('%%016d', i) AS BLOB), 'mail', 'queued', 'x***@example.org', 'POLLED', 'queue', %d, 'accepted', '', 1, '', 0, 0,
-			1, 0, 0, printf('%%032d', i), %d, %d FROM n`, rows, time.Now().UnixMilli(), time.Now().UnixMilli(), time.Now().UnixMilli()))
+		INSERT INTO delivery (id, channel, route, recipient, serial, via, not_after_ms, state, reason, epoch,
+			owner, own_until_ms, unsure, attempts, next_try_ms, relayed_ms, message_id, created_ms, updated_ms)
+		SELECT CAST(printf('%%016d', i) AS BLOB), 'mail', 'queued', 'x***@example.org', 'POLLED', 'queue', %d,
+			'accepted', '', 1, '', 0, 0, 1, 0, 0, printf('%%032d', i), %d, %d FROM n`,
+		rows, time.Now().UnixMilli(), time.Now().UnixMilli(), time.Now().UnixMilli()))
 	statement(t, path, "PRAGMA wal_checkpoint(TRUNCATE)")
 	ways := []*polled{
 		{},
 		{filters: []string{"state=unknown"}},
-		{filters: []string{"since=2099-01-01T00:00:00Z", "serial=POLLED&state=unknown", "state=accepted,failed&until=2001-01-01T00:00:00Z"}}, // they scan
+		// they scan
+		{filters: []string{"since=2099-01-01T00:00:00Z", "serial=POLLED&state=unknown",
+			"state=accepted,failed&until=2001-01-01T00:00:00Z"}},
 	}
 	for _, p := range ways {
 		w.poll(t, p, all, length)
 	}
 	alone := ways[0]
 	for _, p := range ways {
-		t.Logf("polls of %v: %d, %.0f mails/s (%.2f of those alone), %v of the processors a mail (alone is %.2f of it), the longest WAL %.1f MiB",
+		t.Logf("polls of %v: %d, %.0f mails/s (%.2f of those alone), %v of the processors a mail (alone is %.2f of "+
+			"it), the longest WAL %.1f MiB",
 			p.filters, p.polls.Load(), float64(p.mails)/p.took.Seconds(), float64(p.mails)/float64(alone.mails), p.perMail(),
 			float64(alone.perMail())/float64(p.perMail()), float64(p.longest)/(1<<20))
 		if p.longest > 96<<20 {

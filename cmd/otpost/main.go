@@ -1,5 +1,5 @@
-// Command otpost is the authentication server, its worker and its tools. `otpost --help` lists them. Started under the name
-// privacyidea-queue-huey (a link is enough) it is privacyIDEA's worker.
+// Command otpost is the authentication server, its worker and its tools. `otpost --help` lists them. Started under
+// the name privacyidea-queue-huey (a link is enough) it is privacyIDEA's worker.
 package main
 
 import (

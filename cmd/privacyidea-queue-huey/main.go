@@ -1,5 +1,5 @@
-// Command privacyidea-queue-huey is the worker under privacyIDEA's name, for `go install ./cmd/...`, which makes no links. What is
-// installed and shipped otherwise is a link of this name to otpost.
+// Command privacyidea-queue-huey is the worker under privacyIDEA's name, for `go install ./cmd/...`, which makes no
+// links. What is installed and shipped otherwise is a link of this name to otpost.
 package main
 
 import (

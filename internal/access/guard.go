@@ -18,8 +18,8 @@ const (
 	forgetAfter  = 24 * time.Hour   // without another failure
 )
 
-// The bounds of the table auth_failure. Each row costs its maker one password hash, so a machine with two cores makes about 33 a
-// second. Tests that fill the table lower them.
+// The bounds of the table auth_failure. Each row costs its maker one password hash, so a machine with two cores
+// makes about 33 a second. Tests that fill the table lower them.
 const (
 	mostKnown     = 50_000 // rows of names that exist
 	mostUnknown   = 20_000 // rows of names that do not exist
@@ -49,13 +49,13 @@ func evictOldest(where string) string {
 		SELECT name, client FROM auth_failure WHERE known = 0` + where + ` ORDER BY not_before_ms LIMIT $1) RETURNING 1`
 }
 
-// Guard slows the guessing of passwords at /auth, by name and client network (docs/security.md, "Codes and guesses"): an IPv4
-// address, or the /64 of an IPv6 address. It counts in the database, so that a restart resets no delay. It is safe for concurrent
-// use.
+// Guard slows the guessing of passwords at /auth, by name and client network (docs/security.md, "Codes and
+// guesses"): an IPv4 address, or the /64 of an IPv6 address. It counts in the database, so that a restart resets no
+// delay. It is safe for concurrent use.
 //
-// The table is bounded, and a full table resets no delay of a name that exists: its guesses from further networks share one row.
-// Names that do not exist have rows too, because an answer without a delay would tell that a name does not exist. The oldest of
-// these rows make room for new ones.
+// The table is bounded, and a full table resets no delay of a name that exists: its guesses from further networks
+// share one row. Names that do not exist have rows too, because an answer without a delay would tell that a name
+// does not exist. The oldest of these rows make room for new ones.
 type Guard struct {
 	db     *store.DB
 	limits guardLimits
@@ -85,9 +85,9 @@ func (w *Waiting) Error() string { return w.Refusal.Error() }
 // Unwrap returns the fault.
 func (w *Waiting) Unwrap() error { return w.Refusal }
 
-// Pay counts a guess at a name that exists, before it is checked; Clear takes it back when it was right. While a delay runs, it
-// counts nothing and returns *Waiting: the password must not be looked at then. The delay after the fourth wrong guess is 1 s and
-// doubles.
+// Pay counts a guess at a name that exists, before it is checked; Clear takes it back when it was right. While a
+// delay runs, it counts nothing and returns *Waiting: the password must not be looked at then. The delay after the
+// fourth wrong guess is 1 s and doubles.
 func (g *Guard) Pay(ctx context.Context, name, client string) error {
 	return g.pay(ctx, name, client, true)
 }
@@ -170,7 +170,8 @@ func readFailures(tx *store.Tx, name, client string) (failures, error) {
 	return f, err
 }
 
-// makeRoom deletes the oldest rows of names that do not exist, until there is room for one more: of the network, and of all.
+// makeRoom deletes the oldest rows of names that do not exist, until there is room for one
+// more: of the network, and of all.
 func (g *Guard) makeRoom(tx *store.Tx, network string) (evicted int, err error) {
 	drop := func(n int, where string, args ...any) error {
 		return tx.Query(func(store.Scan) error { evicted++; return nil }, evictOldest(where), append([]any{n}, args...)...)
@@ -235,8 +236,9 @@ func (g *Guard) recount(ctx context.Context) error {
 	return nil
 }
 
-// Clear forgets the wrong guesses after a right one. The row stays, without a delay: at a full table, who was right lately does not
-// share the row of all other networks. That row is not cleared, because the guesses in it are not those of one client.
+// Clear forgets the wrong guesses after a right one. The row stays, without a delay: at a full table, who
+// was right lately does not share the row of all other networks. That row is not cleared, because the
+// guesses in it are not those of one client.
 func (g *Guard) Clear(ctx context.Context, name, client string) error {
 	return g.take(ctx, name, client, `count = 0`, "forget password guesses")
 }

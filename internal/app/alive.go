@@ -16,8 +16,8 @@ import (
 // pulseLost is when a worker that has not tried to renew its lease counts as hung.
 const pulseLost = 15 * time.Second
 
-// pulse is when the workers of this process last tried to renew their lease, and whether a try is under way: how long the queue takes
-// to answer says nothing about the process.
+// pulse is when the workers of this process last tried to renew their lease, and whether a try is under way: how
+// long the queue takes to answer says nothing about the process.
 type pulse struct {
 	begun  time.Time
 	last   atomic.Int64 // nanoseconds since begun, plus 1; 0: no worker has begun

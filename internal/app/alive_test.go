@@ -22,8 +22,8 @@ func (slowQueue) Beat(ctx context.Context, _ uuid.UUID) error {
 	return nil
 }
 
-// A beat that waits for a queue which does not answer, however long, is no reason to restart the process; a worker that does not
-// beat any more is.
+// A beat that waits for a queue which does not answer, however long, is no reason to restart the process; a worker
+// that does not beat any more is.
 func TestOnlyAWorkerThatDoesNotBeatIsSilent(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

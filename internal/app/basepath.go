@@ -17,8 +17,9 @@ func freeOf(base string) error {
 	return nil
 }
 
-// below returns h for clients that see it below a base path, such as /pi behind a proxy of other programs. Requests come with the
-// path, or without it from a proxy that cuts it off; h never sees it. Redirects of h lead below it. An empty base is h itself.
+// below returns h for clients that see it below a base path, such as /pi behind a proxy of other programs.
+// Requests come with the path, or without it from a proxy that cuts it off; h never sees it. Redirects of h
+// lead below it. An empty base is h itself.
 func below(base string, h http.Handler) http.Handler {
 	if base == "" {
 		return h

@@ -44,11 +44,17 @@ type connection struct {
 const tellRefusals = time.Minute
 
 func newClients(l Limits, network func(string) string, log *slog.Logger) *clients {
-	return &clients{limits: l, network: network, log: log, connections: make(map[*connection]struct{}), of: make(map[string]*held)}
+	return &clients{
+		limits:      l,
+		network:     network,
+		log:         log,
+		connections: make(map[*connection]struct{}),
+		of:          make(map[string]*held),
+	}
 }
 
-// networkOf returns a function from a peer's address to what it is counted under: the network of its client, and "" for those that
-// have the totals alone, which are loopback and the trusted, who speak for many clients.
+// networkOf returns a function from a peer's address to what it is counted under: the network of its client, and ""
+// for those that have the totals alone, which are loopback and the trusted, who speak for many clients.
 func networkOf(trusted func(netip.Addr) bool) func(address string) string {
 	return func(address string) string {
 		at, err := netip.ParseAddrPort(address)
@@ -107,10 +113,16 @@ func (c *clients) end(network string) {
 	}
 }
 
-// admit returns a connection that may stay, nil when it must be closed. At a limit, the connection that has been idle for longest
-// makes room: of this network, or of all.
+// admit returns a connection that may stay, nil when it must be closed. At a limit, the connection that has been
+// idle for longest makes room: of this network, or of all.
 func (c *clients) admit(conn net.Conn) *connection {
-	fresh := &connection{Conn: conn, clients: c, network: c.network(conn.RemoteAddr().String()), idle: true, since: time.Now()}
+	fresh := &connection{
+		Conn:    conn,
+		clients: c,
+		network: c.network(conn.RemoteAddr().String()),
+		idle:    true,
+		since:   time.Now(),
+	}
 	c.mu.Lock()
 	full := len(c.connections) >= c.limits.Connections
 	ofNetwork := fresh.network != "" && c.holds(fresh.network).connections >= c.limits.OfNetwork

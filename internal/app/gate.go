@@ -14,8 +14,8 @@ const lastRequests = 500 * time.Millisecond
 // strictTransport is the value of Strict-Transport-Security (RFC 6797): a year, for this host alone.
 const strictTransport = "max-age=31536000"
 
-// gate stands before the handler and keeps the limits of requests and answers. While the server stops, each answer ends its
-// connection, readiness is denied (a load balancer that still has a connection learns it there).
+// gate stands before the handler and keeps the limits of requests and answers. While the server stops, each answer
+// ends its connection, readiness is denied (a load balancer that still has a connection learns it there).
 type gate struct {
 	handler http.Handler
 	strict  bool            // clients come by TLS: tell them to do so always
@@ -41,8 +41,9 @@ func busy(w http.ResponseWriter) {
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Retry-After", "2")
 	w.WriteHeader(http.StatusServiceUnavailable)
-	io.WriteString(w, `{"detail":null,"id":1,"jsonrpc":"2.0","result":{"status":false,"error":{"code":5003,`+ //nolint:errcheck // the client may be gone
-		`"message":"The server is busy with other requests. Please try again."}}}`)
+	const answer = `{"detail":null,"id":1,"jsonrpc":"2.0","result":{"status":false,"error":{"code":5003,` +
+		`"message":"The server is busy with other requests. Please try again."}}}`
+	io.WriteString(w, answer) //nolint:errcheck // the client may be gone
 }
 
 func (g *gate) serve(w http.ResponseWriter, r *http.Request) {
@@ -56,7 +57,8 @@ func (g *gate) serve(w http.ResponseWriter, r *http.Request) {
 	if stopping && (r.URL.Path == "/healthz/readyz" || r.URL.Path == "/healthz/") {
 		w.Header().Set("Content-Type", "application/json")
 		w.WriteHeader(http.StatusServiceUnavailable)
-		io.WriteString(w, `{"id":1,"jsonrpc":"2.0","result":{"status":false,"value":{"hsm":"OK","status":"stopping"}}}`) //nolint:errcheck // the client may be gone
+		const answer = `{"id":1,"jsonrpc":"2.0","result":{"status":false,"value":{"hsm":"OK","status":"stopping"}}}`
+		io.WriteString(w, answer) //nolint:errcheck // the client may be gone
 		return
 	}
 	g.handler.ServeHTTP(w, r)

@@ -23,8 +23,8 @@ func (a *App) relay(ctx context.Context, worker bool) {
 	}
 }
 
-// eachMinute deletes challenges that ended, old rows of wrong passwords and rows of the journal that are too old, and warns when
-// mails wait and no worker is seen. Deliveries are the relay's.
+// eachMinute deletes challenges that ended, old rows of wrong passwords and rows of the journal that are too old,
+// and warns when mails wait and no worker is seen. Deliveries are the relay's.
 func (a *App) eachMinute(ctx context.Context) {
 	tick := time.NewTicker(time.Minute)
 	defer tick.Stop()
@@ -42,7 +42,8 @@ func (a *App) eachMinute(ctx context.Context) {
 	}
 }
 
-// pruneJournal deletes the rows of the journal that are older than OTPOST_AUDIT_KEEP, and writes those of what was left out.
+// pruneJournal deletes the rows of the journal that are older than OTPOST_AUDIT_KEEP, and
+// writes those of what was left out.
 func (a *App) pruneJournal(ctx context.Context) error {
 	if err := a.journal.TellLeftOut(ctx); err != nil || a.config.AuditKeep == 0 {
 		return err

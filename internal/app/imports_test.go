@@ -22,7 +22,8 @@ type row struct {
 const everything = "*"
 
 var house = []row{
-	{"cli", "app config inbox worker queue delivery spelling", "commands talk to the composition root, never to a service behind its back"},
+	{"cli", "app config inbox worker queue delivery spelling",
+		"commands talk to the composition root, never to a service behind its back"},
 	{"app", everything, "the composition root"},
 	{"webui", "", "pages are rendered from REST, so that they can do nothing that REST cannot"},
 	{"httpapi", "login token webhook delivery access stats queue policy user sms mail challenge audit system secret fault",

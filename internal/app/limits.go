@@ -8,13 +8,14 @@ import (
 
 // Limits bound what clients can hold of a server. The zero value of a field means the default.
 type Limits struct {
-	Connections int           // open at once: 4,096
-	Requests    int           // under way at once, of all connections together: 4,096
-	OfNetwork   int           // of each of the two, from one client network: 256. Loopback and named proxies have the totals alone
-	Header      time.Duration // for the header of a request, and for the TLS handshake: 10 s
-	Body        time.Duration // for a whole request: 30 s
-	Answer      time.Duration // for taking an answer, and 1 s more for each answerRate of it: 30 s
-	Idle        time.Duration // between two requests of a connection: 2 min
+	Connections int // open at once: 4,096
+	Requests    int // under way at once, of all connections together: 4,096
+	// of each of the two, from one client network: 256. Loopback and named proxies have the totals alone
+	OfNetwork int
+	Header    time.Duration // for the header of a request, and for the TLS handshake: 10 s
+	Body      time.Duration // for a whole request: 30 s
+	Answer    time.Duration // for taking an answer, and 1 s more for each answerRate of it: 30 s
+	Idle      time.Duration // between two requests of a connection: 2 min
 }
 
 // answerRate is what a client must take of an answer in a second once Limits.Answer is over, in bytes.
@@ -38,7 +39,8 @@ func (l Limits) orDefault() Limits {
 	}
 }
 
-// server returns a server for a handler within the limits. HTTP/2 has its own: net/http's deadlines of a connection do not reach it.
+// server returns a server for a handler within the limits. HTTP/2 has its own: net/http's deadlines
+// of a connection do not reach it.
 func (l Limits) server(h http.Handler) *http.Server {
 	return &http.Server{
 		Handler:           h,
@@ -57,8 +59,8 @@ func (l Limits) server(h http.Handler) *http.Server {
 	}
 }
 
-// timed is an answer that its client must take in time: Limits.Answer from the first byte on, and the time that its length needs at
-// answerRate. A handler that sets the deadline itself, as event streams do, is left alone.
+// timed is an answer that its client must take in time: Limits.Answer from the first byte on, and the time that its
+// length needs at answerRate. A handler that sets the deadline itself, as event streams do, is left alone.
 type timed struct {
 	http.ResponseWriter
 	control *http.ResponseController

@@ -178,8 +178,9 @@ func TestSlowHandlerIsAnsweredAllTheSame(t *testing.T) {
 func TestSlowWritersAreGone(t *testing.T) {
 	t.Parallel()
 	for name, sent := range map[string]string{
-		"nothing": "", "half a header": "GET / HTTP/1.1\r\nHost: a\r\n", "no body": "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n",
-		"idle": "GET / HTTP/1.1\r\nHost: a\r\n\r\n",
+		"nothing": "", "half a header": "GET / HTTP/1.1\r\nHost: a\r\n",
+		"no body": "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n",
+		"idle":    "GET / HTTP/1.1\r\nHost: a\r\n\r\n",
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -211,7 +212,8 @@ func TestHeaderThatIsTooLargeIsRefused(t *testing.T) {
 	}
 }
 
-// The server tells its client how many requests it takes at once (RFC 9113 section 6.5.2), and net/http holds it to that.
+// The server tells its client how many requests it takes at once (RFC 9113 section 6.5.2), and net/http holds it to
+// that.
 func TestStreamsOfOneConnectionAreBounded(t *testing.T) {
 	t.Parallel()
 	s := startLimited(t, Limits{}.orDefault(), true, func(http.ResponseWriter, *http.Request) {})
@@ -374,7 +376,8 @@ func TestRequestsUnderWayAreBounded(t *testing.T) {
 	}
 	for _, address := range []string{"192.0.2.1:3", "198.51.100.1:1", "127.0.0.1:4"} {
 		w := ask(address)
-		if w.Code != http.StatusServiceUnavailable || w.Header().Get("Retry-After") == "" || !strings.Contains(w.Body.String(), "5003") {
+		if w.Code != http.StatusServiceUnavailable || w.Header().Get("Retry-After") == "" ||
+			!strings.Contains(w.Body.String(), "5003") {
 			t.Errorf("%s: %d %s", address, w.Code, w.Body)
 		}
 	}

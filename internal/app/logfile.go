@@ -23,7 +23,8 @@ type LogFile struct {
 	torn    bool       // the last line in the file has no end
 }
 
-// OpenLogFile opens or makes a log for appending; a new file is readable by its owner alone. openLog says which names are taken.
+// OpenLogFile opens or makes a log for appending; a new file is readable by its owner alone.
+// openLog says which names are taken.
 func OpenLogFile(name string) (*LogFile, error) {
 	file, err := openLog(name)
 	if err != nil {
@@ -32,8 +33,8 @@ func OpenLogFile(name string) (*LogFile, error) {
 	return &LogFile{name: name, file: file, tell: io.Discard}, nil
 }
 
-// Reopen opens the name again, unless it means a descriptor: that stays what it is. When the open fails the file that is open
-// stays in use.
+// Reopen opens the name again, unless it means a descriptor: that stays what it is. When the open fails the
+// file that is open stays in use.
 func (l *LogFile) Reopen() error {
 	if _, ok := descriptor(l.name); ok {
 		return nil

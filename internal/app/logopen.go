@@ -15,8 +15,9 @@ import (
 // mostLinks bounds a chain of symbolic links, as the kernel does (path_resolution(7)).
 const mostLinks = 40
 
-// openLog opens a log for appending. A name of a descriptor (descriptor) is the file that is open already. A symbolic link is
-// followed when no other user can change where it leads (checkLink). An error is one sentence that holds the name and what to do.
+// openLog opens a log for appending. A name of a descriptor (descriptor) is the file that is open already. A
+// symbolic link is followed when no other user can change where it leads (checkLink). An error is one sentence
+// that holds the name and what to do.
 func openLog(name string) (*os.File, error) {
 	path := name
 	for range mostLinks {
@@ -47,9 +48,9 @@ func openLog(name string) (*os.File, error) {
 	return nil, fmt.Errorf("%s is a symbolic link that leads to itself: name a file", name)
 }
 
-// descriptor returns the number of the file descriptor that a name means: "-" and /dev/stdout are standard output. These names are
-// never opened: the kernel refuses that to a user who does not own the pipe or terminal behind them, and an open of a regular file
-// would write at an offset of its own.
+// descriptor returns the number of the file descriptor that a name means: "-" and /dev/stdout are standard output.
+// These names are never opened: the kernel refuses that to a user who does not own the pipe or terminal behind
+// them, and an open of a regular file would write at an offset of its own.
 func descriptor(name string) (int, bool) {
 	switch name {
 	case "-", "/dev/stdout":
@@ -66,19 +67,21 @@ func descriptor(name string) (int, bool) {
 	return 0, false
 }
 
-// duplicate returns another descriptor of an open file. A write to its broken pipe is an error, where one to standard output or
-// standard error would end the program (os/signal, "SIGPIPE").
+// duplicate returns another descriptor of an open file. A write to its broken pipe is an error, where one to
+// standard output or standard error would end the program (os/signal, "SIGPIPE").
 func duplicate(name string, fd int) (*os.File, error) {
 	var info unix.Stat_t
 	if err := unix.Fstat(fd, &info); err != nil {
-		return nil, fmt.Errorf("%s: descriptor %d is not open: redirect it where the program is started, or name a file", name, fd)
+		return nil, fmt.Errorf("%s: descriptor %d is not open: redirect it where the program is started, or name a file",
+			name, fd)
 	}
 	flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0)
 	switch kind := info.Mode & unix.S_IFMT; {
 	case err != nil:
 		return nil, fmt.Errorf("%s: %w", name, err)
 	case kind == unix.S_IFDIR, kind == 0, flags&unix.O_ACCMODE == unix.O_RDONLY:
-		return nil, fmt.Errorf("%s: descriptor %d is not open for writing: redirect it where the program is started, or name a file", name, fd)
+		return nil, fmt.Errorf("%s: descriptor %d is not open for writing: redirect it where the program is started, or "+
+			"name a file", name, fd)
 	}
 	own, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 3)
 	if err != nil {
@@ -89,7 +92,8 @@ func duplicate(name string, fd int) (*os.File, error) {
 
 // openLogAt opens a path that is no symbolic link. It does not wait for the reader of a named pipe.
 func openLogAt(path string) (*os.File, error) {
-	file, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_APPEND|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_NOCTTY, 0o600)
+	const flags = os.O_CREATE | os.O_WRONLY | os.O_APPEND | unix.O_NOFOLLOW | unix.O_NONBLOCK | unix.O_NOCTTY
+	file, err := os.OpenFile(path, flags, 0o600)
 	if err != nil {
 		return nil, explainOpen(path, err)
 	}
@@ -110,13 +114,16 @@ func explainOpen(path string, err error) error {
 	case errors.Is(err, unix.ENOTDIR):
 		return fmt.Errorf("%s is not a folder: name a file in a folder (%w)", folder, err)
 	case errors.Is(err, unix.ENXIO):
-		return fmt.Errorf("%s is a named pipe or socket that no program reads: start its reader first, or name a file (%w)", path, err)
+		return fmt.Errorf("%s is a named pipe or socket that no program reads: start its reader first, or name a file (%w)",
+			path, err)
 	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT):
 		return fmt.Errorf("%s cannot be made, the disk is full: make room, or name a file on another disk (%w)", path, err)
 	case errors.Is(err, unix.EROFS):
-		return fmt.Errorf("%s is on a file system that is mounted read-only: name a file elsewhere, or - for standard output (%w)", path, err)
+		return fmt.Errorf("%s is on a file system that is mounted read-only: name a file elsewhere, or - for standard "+
+			"output (%w)", path, err)
 	case errors.Is(err, fs.ErrPermission):
-		return fmt.Errorf("uid %d may not write %s: change the owner of it and of its folder, or name another file (%w)", os.Geteuid(), path, err)
+		return fmt.Errorf("uid %d may not write %s: change the owner of it and of its folder, or name another file (%w)",
+			os.Geteuid(), path, err)
 	}
 	return fmt.Errorf("%s: %w", path, err)
 }
@@ -140,7 +147,8 @@ func checkFolder(link, folder string) error {
 	const what = "%s is a symbolic link, and %s, who could lead the log to any file: name the file that it leads to, or %s"
 	switch mode := info.Mode().Perm(); {
 	case !ok:
-		return fmt.Errorf(what, link, fmt.Sprintf("its way passes %s, the folder of uid %d", folder, owner), "chown root "+folder)
+		return fmt.Errorf(what, link, fmt.Sprintf("its way passes %s, the folder of uid %d", folder, owner),
+			"chown root "+folder)
 	case mode&0o022 != 0:
 		return fmt.Errorf(what, link, fmt.Sprintf("other users can write %s (mode %04o)", folder, mode), "chmod go-w "+folder)
 	}

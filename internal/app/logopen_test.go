@@ -32,7 +32,8 @@ func mustWrite(t *testing.T, name, line string) {
 
 func TestLogNameOfADescriptorIsTheOpenFile(t *testing.T) {
 	t.Parallel()
-	for _, form := range []string{"/dev/fd/%d", "/proc/self/fd/%d", "/proc/thread-self/fd/%d", "/proc/" + fmt.Sprint(os.Getpid()) + "/fd/%d"} {
+	own := fmt.Sprintf("/proc/%d/fd/%%d", os.Getpid())
+	for _, form := range []string{"/dev/fd/%d", "/proc/self/fd/%d", "/proc/thread-self/fd/%d", own} {
 		r, w, err := os.Pipe()
 		if err != nil {
 			t.Fatal(err)
@@ -49,12 +50,19 @@ func TestLogNameOfADescriptorIsTheOpenFile(t *testing.T) {
 			t.Errorf("%s: %q, %v", form, got, err)
 		}
 	}
-	for name, want := range map[string]int{"-": 1, "/dev/stdout": 1, "/dev/stderr": 2, "/dev/fd/2": 2, "/proc/self/fd/7": 7} {
+	for name, want := range map[string]int{
+		"-":               1,
+		"/dev/stdout":     1,
+		"/dev/stderr":     2,
+		"/dev/fd/2":       2,
+		"/proc/self/fd/7": 7,
+	} {
 		if fd, ok := descriptor(name); !ok || fd != want {
 			t.Errorf("%s means descriptor %d, %v", name, fd, ok)
 		}
 	}
-	for _, name := range []string{"", "--", "./-", "/dev/null", "/dev/fd/x", "/dev/fd/-1", "/proc/1/fd/1", "/proc/self/fd/9999999999", "log"} {
+	for _, name := range []string{"", "--", "./-", "/dev/null", "/dev/fd/x", "/dev/fd/-1", "/proc/1/fd/1",
+		"/proc/self/fd/9999999999", "log"} {
 		if fd, ok := descriptor(name); ok {
 			t.Errorf("%q means descriptor %d", name, fd)
 		}
@@ -92,7 +100,8 @@ func TestLogFollowsALinkThatOnlyWeCanChange(t *testing.T) {
 		}
 	}
 	for link, target := range map[string]string{
-		"absolute": filepath.Join(far, "a.log"), "relative": filepath.Join(folder, "b.log"), "chain": filepath.Join(far, "c.log"),
+		"absolute": filepath.Join(far, "a.log"), "relative": filepath.Join(folder, "b.log"),
+		"chain": filepath.Join(far, "c.log"),
 	} {
 		mustWrite(t, filepath.Join(folder, link), link)
 		if got, err := os.ReadFile(target); err != nil || string(got) != link+"\n" {
@@ -133,22 +142,28 @@ func TestLogRefusesWithASentenceThatSaysWhatToDo(t *testing.T) {
 		t.Fatal(err)
 	}
 	cases := map[string]string{
-		link(open, "q.log", plain):                               "is a symbolic link, and other users can write " + open + " (mode 0777), who could lead the log to any file: name the file that it leads to, or chmod go-w " + open,
-		link(folder, "to-open.log", filepath.Join(open, "q")):    "is a symbolic link, and other users can write " + open,
-		link(folder, "loop", "loop"):                             "is a symbolic link that leads to itself: name a file",
-		link(folder, "nowhere", filepath.Join(folder, "no/log")): "is a symbolic link: the folder " + folder + "/no does not exist: make it",
-		folder:                                  folder + " is a folder: name a file in it",
-		filepath.Join(folder, "missing", "log"): "the folder " + folder + "/missing does not exist: make it, writable for the user who runs this",
-		filepath.Join(plain, "log"):             plain + " is not a folder: name a file in a folder",
-		pipe:                                    pipe + " is a named pipe or socket that no program reads: start its reader first, or name a file",
-		"/proc/self/fd/99999":                   "/proc/self/fd/99999: descriptor 99999 is not open: redirect it where the program is started, or name a file",
+		link(open, "q.log", plain): "is a symbolic link, and other users can write " + open +
+			" (mode 0777), who could lead the log to any file: name the file that it leads to, or chmod go-w " + open,
+		link(folder, "to-open.log", filepath.Join(open, "q")): "is a symbolic link, and other users can write " + open,
+		link(folder, "loop", "loop"):                          "is a symbolic link that leads to itself: name a file",
+		link(folder, "nowhere", filepath.Join(folder, "no/log")): "is a symbolic link: the folder " + folder +
+			"/no does not exist: make it",
+		folder: folder + " is a folder: name a file in it",
+		filepath.Join(folder, "missing", "log"): "the folder " + folder +
+			"/missing does not exist: make it, writable for the user who runs this",
+		filepath.Join(plain, "log"): plain + " is not a folder: name a file in a folder",
+		pipe: pipe + " is a named pipe or socket that no program reads: start its reader first, " +
+			"or name a file",
+		"/proc/self/fd/99999": "/proc/self/fd/99999: descriptor 99999 is not open: redirect it where the program " +
+			"is started, or name a file",
 	}
 	if os.Geteuid() == 0 { // only root can give a link away
 		foreign := link(folder, "foreign.log", plain)
 		if err := os.Lchown(foreign, 65534, 65534); err != nil {
 			t.Fatal(err)
 		}
-		cases[foreign] = "is a symbolic link that belongs to uid 65534, who could lead the log to any file: name the file that it leads to"
+		cases[foreign] = "is a symbolic link that belongs to uid 65534, who could lead the log to any file: name the " +
+			"file that it leads to"
 	}
 	for name, want := range cases {
 		if l, err := OpenLogFile(name); err == nil {
@@ -163,7 +178,8 @@ func TestLogRefusesWithASentenceThatSaysWhatToDo(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer r.Close()
-	if _, err := OpenLogFile(fmt.Sprintf("/dev/fd/%d", r.Fd())); err == nil || !strings.Contains(err.Error(), "is not open for writing") {
+	if _, err := OpenLogFile(fmt.Sprintf("/dev/fd/%d", r.Fd())); err == nil ||
+		!strings.Contains(err.Error(), "is not open for writing") {
 		t.Errorf("a descriptor for reading: %v", err)
 	}
 }
@@ -194,7 +210,8 @@ func TestLogIntoANamedPipe(t *testing.T) {
 	var told strings.Builder
 	l.TellFailures(&told)
 	reader.Close() //nolint:errcheck // nothing was written
-	if _, err := fmt.Fprintln(l, "lost"); err == nil || !strings.Contains(told.String(), pipe+" cannot be written: broken pipe") {
+	if _, err := fmt.Fprintln(l, "lost"); err == nil ||
+		!strings.Contains(told.String(), pipe+" cannot be written: broken pipe") {
 		t.Errorf("without a reader: %v, told %q", err, told.String())
 	}
 	if err := l.Close(); err != nil {

@@ -11,7 +11,8 @@ import (
 	"otpost/internal/system"
 )
 
-// lookAtProxies is how often the setting is read: not for each connection, because a database that hangs must stop no accept.
+// lookAtProxies is how often the setting is read: not for each connection, because a database
+// that hangs must stop no accept.
 const lookAtProxies = 5 * time.Second
 
 // proxies are the networks of OverrideAuthorizationClient. It is safe for concurrent use.

@@ -21,7 +21,8 @@ func (a *App) Serve(graceful, hard context.Context, d Door, n int) error {
 	return err
 }
 
-// untilLost returns contexts that end when the database is replaced under the program, too: nothing can be finished then.
+// untilLost returns contexts that end when the database is replaced under the program, too: nothing can be finished
+// then.
 func (a *App) untilLost(graceful, hard context.Context) (g, h context.Context, release func()) {
 	g, stop := context.WithCancel(graceful)
 	h, kill := context.WithCancel(hard)

@@ -24,7 +24,8 @@ func (a *App) StartLines(ctx context.Context, d Door, n int) ([]string, error) {
 		daysOf(a.config.DeliveryKeep), daysOf(a.config.AuditKeep)))
 	for _, s := range servers {
 		if !s.TLSVerify {
-			lines = append(lines, fmt.Sprintf("warning: SMTP server %q: its certificate is not verified: turn tls_verify on, and name the authority of its certificate in ca_file where the system does not know it", s.Identifier))
+			lines = append(lines, fmt.Sprintf("warning: SMTP server %q: its certificate is not verified: turn tls_verify "+
+				"on, and name the authority of its certificate in ca_file where the system does not know it", s.Identifier))
 		}
 	}
 	return a.behindProxy(ctx, d, lines)
@@ -37,8 +38,9 @@ func (a *App) behindProxy(ctx context.Context, d Door, lines []string) ([]string
 	}
 	values, err := a.settings.Load(ctx)
 	if err == nil && values.OverrideAuthorizationClient() == "" {
-		lines = append(lines, "warning: behind a proxy that the setting OverrideAuthorizationClient does not name: every client counts as the proxy, "+
-			"and wrong passwords of one client delay the sign-in of all. Set it to the proxy's address (docs/install.md, 4)")
+		lines = append(lines, "warning: behind a proxy that the setting OverrideAuthorizationClient does not name: every "+
+			"client counts as the proxy, and wrong passwords of one client delay the sign-in of all. Set it to the proxy's "+
+			"address (docs/install.md, 4)")
 	}
 	return lines, err
 }

@@ -25,7 +25,8 @@ func TestStartSaysHowLongRowsAreKept(t *testing.T) {
 		deliveries, journal time.Duration
 		want                string
 	}{
-		{c.DeliveryKeep, c.AuditKeep, "kept: deliveries for 30 days (OTPOST_DELIVERY_KEEP), the journal for 400 days (OTPOST_AUDIT_KEEP)"},
+		{c.DeliveryKeep, c.AuditKeep, "kept: deliveries for 30 days (OTPOST_DELIVERY_KEEP), the journal for 400 days " +
+			"(OTPOST_AUDIT_KEEP)"},
 		{0, 24 * time.Hour, "kept: deliveries for ever (OTPOST_DELIVERY_KEEP), the journal for 1 days (OTPOST_AUDIT_KEEP)"},
 	} {
 		c.DeliveryKeep, c.AuditKeep = one.deliveries, one.journal

@@ -3,8 +3,8 @@
 // It promises: one row per entry, and an entry that is put into a caller's transaction stands or falls with it. What it does
 // not: hold a PIN, a code or a password; callers never hand one in. Rows are neither chained nor searched yet.
 //
-// Three callers write: httpapi's edge one row per request (Record, and Refused within its bounds), login the row of an ACCEPT in the transaction that accepts,
-// delivery one row per outcome (both Put).
+// Three callers write: httpapi's edge one row per request (Record, and Refused within its bounds), login the row of
+// an ACCEPT in the transaction that accepts, delivery one row per outcome (both Put).
 package audit
 
 import (

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// The bounds of Refused in one process: 172,800 rows a day at most, whoever asks whatever.
+// The bounds of Refused in one process: 172,800 rows a day at most, whatever is asked.
 const (
 	refusalWindow  = time.Minute
 	mostOfNetwork  = 30  // rows of one network in a window
@@ -29,9 +29,10 @@ type refusals struct {
 // refused counts the requests of one network.
 type refused struct{ written, left int }
 
-// Refused records the entry of a refused request whose client has not proved who it is: anybody can send any number of
-// them. In each minute it writes a bounded number of rows for a network and for all together; the rest is counted, and
-// one row for each network says how many were left out. written reports whether the entry was within the bounds.
+// Refused records the entry of a refused request whose client has not proved who it is: any client can send any
+// number of them. In each minute it writes a bounded number of rows for a network and for all together;
+// the rest is counted, and one row for each network says how many were left out. written reports
+// whether the entry was within the bounds.
 func (j *Journal) Refused(ctx context.Context, network string, e Entry) (written bool, err error) {
 	written, over := j.refusals.take(j.db.Now(), network)
 	err = j.recordAll(ctx, over)
@@ -112,5 +113,6 @@ func leftOut(begun time.Time, network string, n int) Entry {
 		who = "further networks"
 	}
 	return Entry{Action: "refused requests left out", Client: network,
-		Info: fmt.Sprintf("%d refused requests of %s have no row of their own, in the minute from %s", n, who, begun.UTC().Format(time.RFC3339))}
+		Info: fmt.Sprintf("%d refused requests of %s have no row of their own, in the minute from %s",
+			n, who, begun.UTC().Format(time.RFC3339))}
 }

@@ -17,7 +17,8 @@ func TestRefusedRequestsOfStrangersAreBounded(t *testing.T) {
 	j := New(db)
 	refuse := func(network string, n int) (written int) {
 		for i := range n {
-			ok, err := j.Refused(t.Context(), network, Entry{Action: "POST /validate/check", Login: fmt.Sprint("nobody", i), Client: network})
+			ok, err := j.Refused(t.Context(), network, Entry{Action: "POST /validate/check", Login: fmt.Sprint("nobody", i),
+				Client: network})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -304,8 +304,12 @@ func TestSupersedeTakesChallengesFromBeforeAStepBackForOld(t *testing.T) {
 	t.Parallel()
 	r := open(t)
 	ahead := New(r.keys, Code{
-		TransactionID: NewTransactionID(), Serial: "A", DeliveryID: uuid.Must(uuid.NewV7()), Text: "123456", Created: start.Add(time.Hour),
-		ValidUntil: start.Add(time.Hour + time.Minute),
+		TransactionID: NewTransactionID(),
+		Serial:        "A",
+		DeliveryID:    uuid.Must(uuid.NewV7()),
+		Text:          "123456",
+		Created:       start.Add(time.Hour),
+		ValidUntil:    start.Add(time.Hour + time.Minute),
 	})
 	r.write(func(tx *store.Tx) error { Put(tx, ahead); return nil })
 	fresh := r.put("A", NewTransactionID(), time.Minute)

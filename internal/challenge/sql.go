@@ -100,8 +100,8 @@ func EndSerial(tx *store.Tx, now time.Time, serial string) ([]uuid.UUID, error) 
 }
 
 // Supersede makes room for a new challenge of a token: the newest keep stay, the older ones are ended; their ids are returned.
-// It is called before the new one is written. Expired ones do not count and are left alone. One that was made later than now was
-// made before the clock was set back: it is older than all others.
+// It is called before the new one is written. Expired ones do not count and are left alone. One that was made later
+// than now was made before the clock was set back: it is older than all others.
 func Supersede(tx *store.Tx, now time.Time, serial string, keep int) ([]uuid.UUID, error) {
 	return end(tx, now, Ended, `serial = $3 AND valid_until_ms > $2 AND id NOT IN (SELECT id FROM challenge
 		WHERE serial = $3 AND state = 0 AND valid_until_ms > $2

@@ -56,7 +56,8 @@ func (f configFlag) load(s streams) (*config.Config, error) {
 	return c, nil
 }
 
-// Main runs a command line, whose first element is the name that the program was started under (os.Args), and returns its exit code.
+// Main runs a command line, whose first element is the name that the program was started under
+// (os.Args), and returns its exit code.
 func Main(args []string) int {
 	syscall.Umask(0o077) // nothing that otpost makes is for others
 	name := "otpost"

@@ -261,7 +261,8 @@ func TestShowTellsAJobAndItsMessage(t *testing.T) {
 		"state leased", "worker " + id.String(), "state deferred", "reason -", "server mx", "recipient a***@e***.org",
 		"not after 2026-11-24T12:02:00.000Z, in 60 s",
 		"1 2026-11-24T12:00:00.000Z 250ms temporary rcpt 451 4.7.1 later", "2 2026-11-24T12:00:01.000Z under way - - -",
-		"attempt 1", "greylisted: " + first.Diagnosis.Sentence(`"mx"`, "451 4.7.1 later"), "tls 3.2 ms 220 go on", "- - TLS 1.3, AES",
+		"attempt 1", "greylisted: " + first.Diagnosis.Sentence(`"mx"`, "451 4.7.1 later"), "tls 3.2 ms 220 go on",
+		"- - TLS 1.3, AES",
 		"- - CN=mx for mx.example 192.0.2.1, by CN=root, B to A", "rcpt 12.0 ms 451 4.7.1 later",
 	} {
 		found := false

@@ -238,7 +238,8 @@ func tableOfPhases(w io.Writer, a delivery.Attempt) {
 		return
 	}
 	fmt.Fprintf(w, "\nattempt %d\n", a.Number)
-	if sentence := a.Diagnosis.Sentence(fmt.Sprintf("%q", a.Route), strings.TrimRight(replyText(a.Code, a.Enhanced, a.Text), " .")); sentence != "" {
+	reply := strings.TrimRight(replyText(a.Code, a.Enhanced, a.Text), " .")
+	if sentence := a.Diagnosis.Sentence(fmt.Sprintf("%q", a.Route), reply); sentence != "" {
 		fmt.Fprintf(w, "%s: %s\n", a.Diagnosis, sentence)
 	}
 	var rows []string

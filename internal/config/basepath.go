@@ -16,7 +16,8 @@ func CheckBasePath(path string) (string, error) {
 		return "", nil
 	}
 	segments := strings.Split(path, "/")
-	if !basePath.MatchString(path) || len(path) > 200 || slices.Contains(segments, ".") || slices.Contains(segments, "..") {
+	if !basePath.MatchString(path) || len(path) > 200 || slices.Contains(segments, ".") ||
+		slices.Contains(segments, "..") {
 		return "", problem{"is no base path", "write /pi: a slash, then letters, digits, - . _ ~"}
 	}
 	return path, nil

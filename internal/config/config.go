@@ -248,8 +248,8 @@ func (c *Config) complete() error {
 		return missing("PI_ENCFILE", "name the key file that otpost setup makes")
 	}
 	if c.Pepper.Empty() {
-		c.warn("%s: PI_PEPPER is not set, so the passwords of administrators are hashed without it: write 32 random characters, "+
-			"then set each administrator's password anew with otpost admin password", c.Source)
+		c.warn("%s: PI_PEPPER is not set, so the passwords of administrators are hashed without it: write 32 random "+
+			"characters, then set each administrator's password anew with otpost admin password", c.Source)
 	}
 	return nil
 }

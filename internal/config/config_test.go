@@ -214,15 +214,30 @@ func TestLoadSaysWhatIsMissing(t *testing.T) {
 	}
 }
 
-// TestMisplacedAt holds that the sign behind the end of user and password is seen, and that an @ elsewhere is no mistake.
+// TestMisplacedAt holds that the sign behind the end of user and password is seen, and that an @ elsewhere is no
+// mistake.
 func TestMisplacedAt(t *testing.T) {
 	t.Parallel()
 	for url, want := range map[string]bool{
-		"redis://:a/b@h": true, "redis://:a?b@h": true, "redis://:a#b@h": true, "redis://u:1/b@h/0": true, "redis://u:1?b@h": true,
-		"redis://u:1#b@h": true, "redis://a/b:c@h": true, "unix://u:a/b@/run/r.sock": true, "rediss://:a?b=c@h": true,
-		"redis://": false, "redis://h": false, "redis://:a@b@h": false, "redis://:a%2Fb@h/0?db=1": false, "redis://h/0?password=a@b": false,
-		"redis://h:6379?password=a@b": false, "unix:///run/r@x.sock": false, "unix://u:p@/run/r@x.sock?db=1": false,
-		"redis://[::1]:7000/2?username=a@b": false, "redis://[::1]?username=a@b": false,
+		"redis://:a/b@h":                    true,
+		"redis://:a?b@h":                    true,
+		"redis://:a#b@h":                    true,
+		"redis://u:1/b@h/0":                 true,
+		"redis://u:1?b@h":                   true,
+		"redis://u:1#b@h":                   true,
+		"redis://a/b:c@h":                   true,
+		"unix://u:a/b@/run/r.sock":          true,
+		"rediss://:a?b=c@h":                 true,
+		"redis://":                          false,
+		"redis://h":                         false,
+		"redis://:a@b@h":                    false,
+		"redis://:a%2Fb@h/0?db=1":           false,
+		"redis://h/0?password=a@b":          false,
+		"redis://h:6379?password=a@b":       false,
+		"unix:///run/r@x.sock":              false,
+		"unix://u:p@/run/r@x.sock?db=1":     false,
+		"redis://[::1]:7000/2?username=a@b": false,
+		"redis://[::1]?username=a@b":        false,
 	} {
 		if got := misplacedAt(url); got != want {
 			t.Errorf("%s: %v", url, got)
@@ -242,7 +257,8 @@ func TestQueuePasswordMayStandInAFile(t *testing.T) {
 		t.Error(got)
 	}
 	_, err = Load(Options{File: write(t, "pi.cfg", source+"PI_JOB_QUEUE_URL_FILE = '"+file+"'\n")})
-	if err == nil || !strings.Contains(err.Error(), "over-determined") && !strings.Contains(err.Error(), "is no URL of a Redis") {
+	if err == nil || !strings.Contains(err.Error(), "over-determined") &&
+		!strings.Contains(err.Error(), "is no URL of a Redis") {
 		t.Error(err)
 	}
 }

@@ -96,7 +96,12 @@ func (g *guard) settings(globals starlark.StringDict, local scope) (layer, error
 	}
 	for key, v := range local.values {
 		if _, both := found[key]; both {
-			return nil, &Error{Position: g.assigned[key], Key: key, Message: "is also assigned through locals()", Hint: "keep one of the two"}
+			return nil, &Error{
+				Position: g.assigned[key],
+				Key:      key,
+				Message:  "is also assigned through locals()",
+				Hint:     "keep one of the two",
+			}
 		}
 		if isSetting(key) {
 			found[key] = setting{value: fromStarlark(v, 0, &left), at: g.scoped}

@@ -280,10 +280,14 @@ func TestNothingOutsideIsReachable(t *testing.T) {
 	}
 	for _, source := range []string{
 		"A = open('/etc/passwd')", "A = __import__('os')", "A = exec('1')", "A = eval('1')", "A = os.popen('true')", "A = os.listdir('/')",
-		"A = os.path.getsize('/')", "A = ''.__class__", "A = logging.FileHandler('/tmp/x')", "A = os.environ.putenv", "load('x.star', 'y')",
-		"import socket; A = socket.create_connection(('h', 1))", "import os.x", "import subprocess; A = subprocess.run('true')",
-		"from subprocess import run; A = run('true')", "from subprocess import run as r; A = r.x", "A = locals()['B']", "A = locals().get('B')",
-		"A = open('/etc/passwd').read()", "A = urllib.request.urlopen('http://h')", "A = sys.modules", "A = getattr(logging, 'FileHandler')", "A = logging.os", "os.environ['X'] = 'y'", "A = getattr(os, 'environ')",
+		"A = os.path.getsize('/')", "A = ''.__class__", "A = logging.FileHandler('/tmp/x')", "A = os.environ.putenv",
+		"load('x.star', 'y')",
+		"import socket; A = socket.create_connection(('h', 1))", "import os.x",
+		"import subprocess; A = subprocess.run('true')",
+		"from subprocess import run; A = run('true')", "from subprocess import run as r; A = r.x", "A = locals()['B']",
+		"A = locals().get('B')",
+		"A = open('/etc/passwd').read()", "A = urllib.request.urlopen('http://h')", "A = sys.modules",
+		"A = getattr(logging, 'FileHandler')", "A = logging.os", "os.environ['X'] = 'y'", "A = getattr(os, 'environ')",
 	} {
 		if _, err := evaluate("pi.cfg", []byte(source), nil); err == nil {
 			t.Errorf("%s was not refused", source)

@@ -54,8 +54,8 @@ func hostname(starlark.Tuple, []starlark.Tuple) (starlark.Value, error) {
 	return starlark.String(name), err
 }
 
-// getLevelName is logging's: the number of a name, the name of a number ("logging.getLevelName" in Python's manual). It also takes
-// small letters and a number as a text, as they come from a variable.
+// getLevelName is logging's: the number of a name, the name of a number ("logging.getLevelName" in Python's
+// manual). It also takes small letters and a number as a text, as they come from a variable.
 func getLevelName(args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 	var level starlark.Value
 	if err := starlark.UnpackPositionalArgs("logging.getLevelName", args, kwargs, 1, &level); err != nil {
@@ -103,8 +103,8 @@ func getattr(args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, erro
 	return nil, errors.New("logging has no such level")
 }
 
-// quoted is urllib.parse.quote and quote_plus: each byte of UTF-8 but A-Z, a-z, 0-9, "_.-~" and the safe ones becomes %XX. With plus a
-// space becomes +.
+// quoted is urllib.parse.quote and quote_plus: each byte of UTF-8 but A-Z, a-z, 0-9, "_.-~" and the safe ones
+// becomes %XX. With plus a space becomes +.
 func quoted(safe string, plus bool) function {
 	return func(args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 		safe, text := safe, ""

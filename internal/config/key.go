@@ -54,7 +54,8 @@ func Keys() []Key {
 		{"PI_JOB_QUEUE_URL", "text", "'redis://localhost:6379/0'", "", true,
 			"Redis of the queue: `redis://`, `rediss://` or `unix://`, as redis-py reads it.", readQueueURL},
 		{"PI_JOB_QUEUE_HOST", "text", "", "", false,
-			"Host of that Redis, in parts instead of a URL. `localhost` when only other parts are set.", readQueuePart("host", queueHost)},
+			"Host of that Redis, in parts instead of a URL. `localhost` when only other parts are set.",
+			readQueuePart("host", queueHost)},
 		{"PI_JOB_QUEUE_PORT", "integer", "", "", false,
 			"Its port, 1 to 65535; 6379 when it is not set.", readQueuePart("port", queueNumber(1, 65535))},
 		{"PI_JOB_QUEUE_DB", "integer", "", "", false,
@@ -74,15 +75,18 @@ func Keys() []Key {
 		{"OTPOST_QUEUE_FALLBACK", "text", "'outbox'", "", false,
 			"What a login does while Redis is out of reach: `'outbox'` (answer at once; the message waits and leaves when Redis is back, or by the server itself when half of its life is gone), `'inline'` (send it inside the request) or `'error'` (refuse, as privacyIDEA does).", readQueueFallback},
 		{"OTPOST_BASE_PATH", "text", "", "", false,
-			"Path below which a proxy shows this server, such as `'/pi'`; `serve --base-path` is stronger. Not set: the root of a host.", readBasePath},
+			"Path below which a proxy shows this server, such as `'/pi'`; `serve --base-path` is stronger. " +
+				"Not set: the root of a host.", readBasePath},
 		{"OTPOST_QUEUE_LOGFILE", "path", "", "", false,
-			"Log of the workers inside the server: a file, or `-` for standard output. The server's log when it is not set.", readQueueLogFile},
+			"Log of the workers inside the server: a file, or `-` for standard output. The server's log when it is not set.",
+			readQueueLogFile},
 		{"OTPOST_FILE_ROOTS", "list of paths", "[]", "", false,
 			"Folders below which REST may name files (users' passwd files, keys for signing). Empty: everywhere but in what otpost keeps for itself.", readFileRoots},
 		{"OTPOST_PIN_CACHE", "boolean", "True", "", false,
 			"Remember in memory that a PIN was right, so that its slow hash is not computed at each login.", readPINCache},
 		{"OTPOST_DELIVERY_KEEP", "integer", "30", "days", false,
-			"How long deliveries are kept after their end, with their attempts, 0 to 36500. Older ones are deleted while a server or worker runs. 0: for ever.", readDeliveryKeep},
+			"How long deliveries are kept after their end, with their attempts, 0 to 36500. Older ones are deleted while " +
+				"a server or worker runs. 0: for ever.", readDeliveryKeep},
 		{"OTPOST_AUDIT_KEEP", "integer", "400", "days", false,
 			"How long rows of the audit are kept, 0 to 36500. Older ones are deleted each minute while a server runs. 0: for ever.", readAuditKeep},
 	}
@@ -152,7 +156,8 @@ func published(s Secret) bool {
 // readPepper only warns of a published pepper: it cannot be changed once a password was hashed with it.
 func readPepper(c *Config, v value) (err error) {
 	if c.Pepper, err = v.bytes(); err == nil && published(c.Pepper) {
-		c.warn("%s: PI_PEPPER is a published sample: write 32 random characters, then set each administrator's password anew with otpost admin password", v.at)
+		c.warn("%s: PI_PEPPER is a published sample: write 32 random characters, then set each administrator's "+
+			"password anew with otpost admin password", v.at)
 	}
 	return err
 }

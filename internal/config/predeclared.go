@@ -21,10 +21,11 @@ func modules() []string {
 // isOffered reports a name, or a dotted name of a module, that a pi.cfg may use without assigning it.
 func isOffered(dotted string) bool {
 	switch dotted {
-	case "None", "True", "False", "str", "int", "float", "bool", "len", "list", "tuple", "dict", "min", "max", "sorted", "print", "range",
-		"getattr", "os", "logging", "datetime", "sys", "socket", "urllib", "timedelta", "__file__",
+	case "None", "True", "False", "str", "int", "float", "bool", "len", "list", "tuple", "dict", "min", "max", "sorted",
+		"print", "range", "getattr", "os", "logging", "datetime", "sys", "socket", "urllib", "timedelta", "__file__",
 		"os.environ", "os.getenv", "os.path", "os.path.join", "os.path.dirname", "os.path.abspath", "os.path.basename",
-		"os.path.exists", "os.path.isfile", "os.path.isdir", "logging.getLevelName", "datetime.timedelta", "sys.exit", "sys.stderr", "sys.stdout",
+		"os.path.exists", "os.path.isfile", "os.path.isdir", "logging.getLevelName", "datetime.timedelta",
+		"sys.exit", "sys.stderr", "sys.stdout",
 		"socket.gethostname", "socket.getfqdn", "urllib.parse", "urllib.parse.quote", "urllib.parse.quote_plus":
 		return true
 	}
@@ -39,16 +40,16 @@ func isAttribute(name string) bool {
 	case "environ", "getenv", "path", "join", "dirname", "abspath", "basename", "exists", "isfile", "isdir", "timedelta",
 		"getLevelName", "exit", "stderr", "stdout", "gethostname", "getfqdn", "parse", "quote", "quote_plus", "read",
 		"get", "keys", "values", "items",
-		"format", "replace", "isdigit", "lower", "upper", "title", "split", "rsplit", "strip", "lstrip", "rstrip", "startswith", "endswith",
-		"removeprefix", "removesuffix":
+		"format", "replace", "isdigit", "lower", "upper", "title", "split", "rsplit", "strip", "lstrip", "rstrip",
+		"startswith", "endswith", "removeprefix", "removesuffix":
 		return true
 	}
 	_, ok := pythonLevel(name)
 	return ok
 }
 
-// predeclared returns the names that a pi.cfg finds: modules, functions, __file__, the mapping behind locals(), and the bounded
-// functions that guard puts in the place of operators.
+// predeclared returns the names that a pi.cfg finds: modules, functions, __file__, the mapping behind locals(), and
+// the bounded functions that guard puts in the place of operators.
 func predeclared(file string, env map[string]string, local scope) starlark.StringDict {
 	levels := starlark.StringDict{"getLevelName": builtin("getLevelName", getLevelName)}
 	for _, l := range pythonLevels() {

@@ -148,11 +148,13 @@ func (r *rewriter) raising(i int) int {
 		n++
 	}
 	at := r.in[i].at
-	r.out = append(r.out, token{kind: name, text: endName, at: at}, token{kind: operator, text: "(", at: at}, token{kind: operator, text: ")", at: at})
+	r.out = append(r.out, token{kind: name, text: endName, at: at}, token{kind: operator, text: "(", at: at},
+		token{kind: operator, text: ")", at: at})
 	return n
 }
 
-// identity writes == for "is" and != for "is not" where the operand on either side is None, True or False: there they mean the same.
+// identity writes == for "is" and != for "is not" where the operand on either side is None, True or
+// False: there they mean the same.
 func (r *rewriter) identity(i int) (int, error) {
 	n, op := 1, "=="
 	if i+1 < len(r.in) && r.in[i+1].isName("not") {

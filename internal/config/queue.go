@@ -59,14 +59,16 @@ func readQueueURL(c *Config, v value) error {
 		return v.fail(problem{"is no URL of a Redis", "write 'redis://host:6379/0', 'rediss://...' or 'unix:///path'"})
 	}
 	if misplacedAt(url) {
-		return v.fail(problem{"has an @ behind the first /, ? or #", "write / as %2F, ? as %3F and # as %23 where they stand before it"})
+		return v.fail(problem{"has an @ behind the first /, ? or #",
+			"write / as %2F, ? as %3F and # as %23 where they stand before it"})
 	}
 	c.QueueURL = NewSecret([]byte(url))
 	return nil
 }
 
-// misplacedAt reports a URL whose user or password holds a character that ends them, so that another host than the one that is meant
-// would be read: redis://:a/b@host. An @ may stand in the path of a socket and in the value of an option.
+// misplacedAt reports a URL whose user or password holds a character that ends them, so that another
+// host than the one that is meant would be read: redis://:a/b@host. An @ may stand in the path of a
+// socket and in the value of an option.
 func misplacedAt(url string) bool {
 	scheme, rest, _ := strings.Cut(url, "://")
 	end := strings.IndexAny(rest, "/?#")

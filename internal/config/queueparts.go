@@ -10,26 +10,29 @@ import (
 	"otpost/internal/spelling"
 )
 
-// queuePrefix begins the settings that privacyIDEA hands to huey, each as the option that follows the prefix, in lower case
-// ("Job Queue" in privacyIDEA's manual; huey's RedisStorage hands what it does not know on to redis-py's connection).
+// queuePrefix begins the settings that privacyIDEA hands to huey, each as the option that follows the
+// prefix, in lower case ("Job Queue" in privacyIDEA's manual; huey's RedisStorage hands what it does not
+// know on to redis-py's connection).
 const queuePrefix = "PI_JOB_QUEUE_"
 
-// redisOptions are the options of redis-py's connection that have no row in Keys. They stand in the query of PI_JOB_QUEUE_URL under
-// the same names; package redisq says which of them act.
+// redisOptions are the options of redis-py's connection that have no row in Keys. They stand in the query of
+// PI_JOB_QUEUE_URL under the same names; package redisq says which of them act.
 func redisOptions() []string {
 	return []string{
 		"socket_timeout", "socket_connect_timeout", "client_name",
-		"ssl_cert_reqs", "ssl_check_hostname", "ssl_ca_certs", "ssl_ca_path", "ssl_ca_data", "ssl_certfile", "ssl_keyfile", "ssl_min_version",
-		"socket_keepalive", "health_check_interval", "retry_on_timeout", "socket_read_size", "max_connections", "protocol", "encoding",
-		"encoding_errors", "decode_responses", "lib_name", "lib_version", "ssl_ciphers", "ssl_password",
+		"ssl_cert_reqs", "ssl_check_hostname", "ssl_ca_certs", "ssl_ca_path", "ssl_ca_data",
+		"ssl_certfile", "ssl_keyfile", "ssl_min_version",
+		"socket_keepalive", "health_check_interval", "retry_on_timeout", "socket_read_size", "max_connections",
+		"protocol", "encoding", "encoding_errors", "decode_responses", "lib_name", "lib_version",
+		"ssl_ciphers", "ssl_password",
 	}
 }
 
 // hueyOptions are huey's own options. They do nothing here, but for immediate.
 func hueyOptions() []string {
 	return []string{
-		"results", "store_none", "utc", "serializer", "compression", "use_zlib", "immediate_use_memory", "blocking", "read_timeout",
-		"notify_result", "notify_result_ttl",
+		"results", "store_none", "utc", "serializer", "compression", "use_zlib", "immediate_use_memory",
+		"blocking", "read_timeout", "notify_result", "notify_result_ttl",
 	}
 }
 
@@ -39,7 +42,8 @@ type queuePart struct {
 	text string
 }
 
-// readQueuePart returns the reader of an option that has a row in Keys. check returns the value as it stands in a URL's query.
+// readQueuePart returns the reader of an option that has a row in Keys. check returns the value as it stands in a
+// URL's query.
 func readQueuePart(option string, check func(value) (string, error)) func(*Config, value) error {
 	return func(c *Config, v value) error {
 		text, err := check(v)
@@ -67,7 +71,8 @@ func queueHost(v value) (string, error) {
 		host = strings.TrimSuffix(inside, "]")
 	}
 	if strings.ContainsAny(host, "/@ []") || strings.Count(host, ":") == 1 {
-		return "", v.fail(problem{"is no host", "write the host name or address alone; the port stands in PI_JOB_QUEUE_PORT, a URL in PI_JOB_QUEUE_URL"})
+		return "", v.fail(problem{"is no host",
+			"write the host name or address alone; the port stands in PI_JOB_QUEUE_PORT, a URL in PI_JOB_QUEUE_URL"})
 	}
 	return host, nil
 }
@@ -102,8 +107,8 @@ func scalar(v value) (string, error) {
 	return v.text()
 }
 
-// joinQueue makes a URL of the parts that are set. It refuses a name that is no option, and parts that contradict the URL or each
-// other: a queue in another Redis than the one that is meant would take the mails and tell nobody.
+// joinQueue makes a URL of the parts that are set. It refuses a name that is no option, and parts that contradict
+// the URL or each other: a queue in another Redis than the one that is meant would take the mails without a word.
 func (c *Config) joinQueue(settings layer) error {
 	if err := c.queueOptions(settings); err != nil {
 		return err
@@ -126,7 +131,8 @@ func (c *Config) joinQueue(settings layer) error {
 	if path, ok := c.queueParts["path"]; ok {
 		for _, other := range []string{"host", "port"} {
 			if p, both := c.queueParts[other]; both {
-				return p.v.fail(problem{"is set beside " + path.v.key, "keep the path for a socket, or host and port for a network"})
+				return p.v.fail(problem{"is set beside " + path.v.key,
+					"keep the path for a socket, or host and port for a network"})
 			}
 		}
 		if scheme == "rediss" {

@@ -15,8 +15,10 @@ func refusals() []refusal {
 		{"f''", "f-strings are not allowed", "write 'text %s' % NAME or 'text ' + NAME"},
 		{"import", "this import is not allowed", writeOut},
 		{"import *", "import * is not allowed", "name what you import"},
-		{"open()", "open is not allowed", "pi.cfg opens no files; for a secret write NAME_FILE = '/path' (SECRET_KEY_FILE) instead of NAME"},
-		{"with", "with is not allowed", "pi.cfg opens no files; for a secret write NAME_FILE = '/path' (SECRET_KEY_FILE) instead of NAME"},
+		{"open()", "open is not allowed", "pi.cfg opens no files; for a secret write NAME_FILE = '/path' " +
+			"(SECRET_KEY_FILE) instead of NAME"},
+		{"with", "with is not allowed", "pi.cfg opens no files; for a secret write NAME_FILE = '/path' " +
+			"(SECRET_KEY_FILE) instead of NAME"},
 		{"try", "try is not allowed", "write os.environ.get('NAME', 'default') for what may be missing"},
 		{"def", "functions are not allowed", "write the value out"},
 		{"lambda", "lambda is not allowed", "write the value out"},

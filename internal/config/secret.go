@@ -44,8 +44,8 @@ func (s Secret) LogValue() slog.Value { return slog.StringValue(s.String()) }
 func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
 // CheckKeyFile reports why the file at path must not be used as a key file: it is missing (fs.ErrNotExist), no regular file, or
-// others than its owner and group may read or write it, unless it is a secret of a container (docs/security.md, "Secrets at rest").
-// It does not read the file.
+// others than its owner and group may read or write it, unless it is a secret of a container (docs/security.md,
+// "Secrets at rest"). It does not read the file.
 func CheckKeyFile(path string) error {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -77,8 +77,8 @@ type keyFile struct {
 	readOnly bool // it is mounted read-only here
 }
 
-// check refuses a file that others can read or write. A file of root in memory that is mounted read-only is a secret as Docker Swarm
-// (0444) and Kubernetes (0644) show it to one container: no user of the host reaches it.
+// check refuses a file that others can read or write. A file of root in memory that is mounted read-only is a
+// secret as Docker Swarm (0444) and Kubernetes (0644) show it to one container: no user of the host reaches it.
 func (k keyFile) check() error {
 	if k.mode&0o006 == 0 || k.mode&0o002 == 0 && k.root && k.memory && k.readOnly {
 		return nil

@@ -84,9 +84,11 @@ func (h *handling) lateReply(ctx context.Context, r mail.Result) error {
 	})
 }
 
-// copiesOf counts the dots of a delivery that have no known reply, the open one included: so many copies may have arrived.
+// copiesOf counts the dots of a delivery that have no known reply, the open one included: so many copies may have
+// arrived.
 func copiesOf(r store.Reader, id uuid.UUID) (n int, err error) {
-	err = r.Get([]any{&n}, `SELECT count(*) FROM attempt WHERE delivery_id = $1 AND dot_at_ms IS NOT NULL AND class IN ('', 'unknown')`, id[:])
+	err = r.Get([]any{&n}, `SELECT count(*) FROM attempt
+		WHERE delivery_id = $1 AND dot_at_ms IS NOT NULL AND class IN ('', 'unknown')`, id[:])
 	if err != nil {
 		return 0, fmt.Errorf("count copies: %w", err)
 	}
@@ -106,8 +108,8 @@ func eachAttempt(r store.Reader, ids []uuid.UUID, each func(id uuid.UUID, a Atte
 		var a Attempt
 		var dot, ended time.Time
 		var phases []byte
-		err := scan(&id, &a.Number, &a.Route, store.Moment{To: &a.Started}, store.Moment{To: &dot}, store.Moment{To: &ended}, &a.Class, &a.Phase,
-			&phases, &a.Code, &a.Enhanced, &a.Text, &a.Diagnosis)
+		err := scan(&id, &a.Number, &a.Route, store.Moment{To: &a.Started}, store.Moment{To: &dot},
+			store.Moment{To: &ended}, &a.Class, &a.Phase, &phases, &a.Code, &a.Enhanced, &a.Text, &a.Diagnosis)
 		if err != nil && (id == uuid.Nil || !errors.Is(err, store.ErrDamaged)) {
 			return err
 		}
@@ -120,7 +122,8 @@ func eachAttempt(r store.Reader, ids []uuid.UUID, each func(id uuid.UUID, a Atte
 		a.DotAt, a.Ended = optional(dot), optional(ended)
 		each(id, a)
 		return nil
-	}, `SELECT delivery_id, number, route, started_ms, dot_at_ms, ended_ms, class, phase, phases, reply_code, enhanced, text, diagnosis
+	}, `SELECT delivery_id, number, route, started_ms, dot_at_ms, ended_ms, class, phase, phases,
+			reply_code, enhanced, text, diagnosis
 		FROM attempt WHERE delivery_id IN (`+idPlaces()+`) ORDER BY delivery_id, number`, idArgs(ids)...)
 	if err != nil {
 		return fmt.Errorf("read attempts: %w", err)

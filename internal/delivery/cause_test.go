@@ -35,9 +35,10 @@ func TestErrorBeforeTheConnectionIsToldByItsCause(t *testing.T) {
 		reason delivery.Reason
 		advice string
 	}{
-		"a password that does not open": {fmt.Errorf("password: %w", secret.ErrSealed), delivery.NoSecret, "type the password"},
-		"no such server":                {store.ErrNotFound, delivery.NoRoute, "define the SMTP server"},
-		"a database that fails":         {errors.New("disk I/O error"), delivery.NoServer, "has the database's error"},
+		"a password that does not open": {fmt.Errorf("password: %w", secret.ErrSealed), delivery.NoSecret,
+			"type the password"},
+		"no such server":        {store.ErrNotFound, delivery.NoRoute, "define the SMTP server"},
+		"a database that fails": {errors.New("disk I/O error"), delivery.NoServer, "has the database's error"},
 	} {
 		for _, route := range []string{"queued", "inline"} {
 			r := newRig(t)
@@ -58,10 +59,12 @@ func TestErrorBeforeTheConnectionIsToldByItsCause(t *testing.T) {
 				}
 			}
 			got, log := r.record(ticket), r.log.String()
-			if got.State != delivery.Failed || got.Reason != c.reason || strings.Count(log, "level=ERROR") != 1 || !strings.Contains(log, c.advice) {
+			if got.State != delivery.Failed || got.Reason != c.reason || strings.Count(log, "level=ERROR") != 1 ||
+				!strings.Contains(log, c.advice) {
 				t.Errorf("%s, %s: %s (%s), log:\n%s", name, route, got.State, got.Reason, log)
 			}
-			if n := len(got.Attempts); n == 0 || !strings.Contains(got.Attempts[n-1].Text, c.err.Error()) || got.Diagnosis() != mail.Internal {
+			if n := len(got.Attempts); n == 0 || !strings.Contains(got.Attempts[n-1].Text, c.err.Error()) ||
+				got.Diagnosis() != mail.Internal {
 				t.Errorf("%s, %s: attempts %+v", name, route, got.Attempts)
 			}
 		}
@@ -129,7 +132,8 @@ func TestServerThatNeverRepliesGetsThreeCopies(t *testing.T) {
 			}
 			r.clock.Advance(max(got.RunAt.Sub(r.clock.Now()), 0))
 		}
-		if got := r.record(ticket); got.State != delivery.Unknown || got.Reason != delivery.NoReply || len(r.server.sent) != 3 {
+		if got := r.record(ticket); got.State != delivery.Unknown || got.Reason != delivery.NoReply ||
+			len(r.server.sent) != 3 {
 			t.Errorf("%s (%s) after %d copies, want unknown after 3", got.State, got.Reason, len(r.server.sent))
 		}
 	}

@@ -35,7 +35,8 @@ func (r *relay) followClock(ctx context.Context) error {
 	if err != nil || len(ids) == 0 {
 		return err
 	}
-	r.Queue.Warn("clock was set back, waiting mails are due now", "mails", len(ids), "step", newest.Sub(now).Round(time.Second))
+	r.Queue.Warn("clock was set back, waiting mails are due now", "mails", len(ids),
+		"step", newest.Sub(now).Round(time.Second))
 	return r.hastenAll(ctx, ids)
 }
 

@@ -61,7 +61,8 @@ func TestWaitingMailIsTriedAfterTheClockWasSetBack(t *testing.T) {
 				}
 				if !lost {
 					next := r.record(ticket).NextTry
-					if err := d.Enqueue(t.Context(), queue.Job{ID: ticket.ID, Kind: delivery.Kind, RunAt: next, NotAfter: next.Add(life)}); err != nil {
+					if err := d.Enqueue(t.Context(), queue.Job{ID: ticket.ID, Kind: delivery.Kind, RunAt: next,
+						NotAfter: next.Add(life)}); err != nil {
 						t.Fatal(err)
 					}
 				} else {

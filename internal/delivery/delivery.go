@@ -54,12 +54,13 @@ const (
 	Unreadable Reason = "its content does not open with this key file"
 	NoSecret   Reason = "the password of its SMTP server does not open with this key file"
 	NoServer   Reason = "its SMTP server could not be read from the database" // until no try was left
-	Poison     Reason = "poisoned"                                            // failed: its handling has killed too many workers
-	TooLate    Reason = "too late"                                            // expired
-	NoReply    Reason = "no reply"                                            // unknown: to the dot
-	OneTry     Reason = "inline"                                              // failed: in the request there is one try
-	QueueAway  Reason = "queue out of reach"                                  // failed: with the fallback "error"
-	LostOwner  Reason = "worker lost"                                         // unknown: whoever sent the dot is gone
+	// failed: its handling has killed too many workers
+	Poison    Reason = "poisoned"
+	TooLate   Reason = "too late"           // expired
+	NoReply   Reason = "no reply"           // unknown: to the dot
+	OneTry    Reason = "inline"             // failed: in the request there is one try
+	QueueAway Reason = "queue out of reach" // failed: with the fallback "error"
+	LostOwner Reason = "worker lost"        // unknown: the worker that sent the dot is gone
 	// Interrupted: failed or expired, for the request that should have sent it ended without an outcome.
 	Interrupted Reason = "request interrupted"
 )

@@ -66,8 +66,8 @@ func (s *Service) sendInline(ctx context.Context, t Ticket) Outcome {
 	return Outcome{ID: t.ID, Via: ViaInline, State: Failed, Reason: Interrupted}
 }
 
-// abandon ends a delivery that an error keeps from being sent in its request, with the error on an attempt. Nothing of it is on the
-// wire.
+// abandon ends a delivery that an error keeps from being sent in its request, with the error on an
+// attempt. Nothing of it is on the wire.
 func (h *handling) abandon(ctx context.Context, cause error) error {
 	err := h.s.DB.Read(ctx, func(r store.Reader) error {
 		d, err := load(r, h.id)

@@ -25,7 +25,8 @@ func (s *Service) Failures(ctx context.Context, since time.Time) ([]Failure, err
 		all = nil
 		return store.List(r, func(scan store.Scan) error {
 			var f Failure
-			if err := scan(&f.State, &f.Reason, &f.Count, store.Moment{To: &f.Last}); err != nil && !errors.Is(err, store.ErrDamaged) {
+			err := scan(&f.State, &f.Reason, &f.Count, store.Moment{To: &f.Last})
+			if err != nil && !errors.Is(err, store.ErrDamaged) {
 				return err
 			}
 			all = append(all, f)

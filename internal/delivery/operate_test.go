@@ -36,7 +36,8 @@ func (r *rig) putLate(d queue.Driver) delivery.Ticket {
 	r.Driver = d
 	ticket, _ := r.put("queued")
 	err := r.db.Write(r.t.Context(), func(tx *store.Tx) error {
-		tx.Put(`UPDATE delivery SET state = 'deferred', attempts = 20, next_try_ms = $2 WHERE id = $1`, ticket.ID[:], store.Millis(r.db.Now().Add(time.Minute)))
+		tx.Put(`UPDATE delivery SET state = 'deferred', attempts = 20, next_try_ms = $2 WHERE id = $1`, ticket.ID[:],
+			store.Millis(r.db.Now().Add(time.Minute)))
 		return nil
 	})
 	if err != nil {

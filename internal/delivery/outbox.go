@@ -37,8 +37,8 @@ type Options struct {
 	Jitter    func(n int64) int64 // a number in [0, n); math/rand/v2's Int64N
 }
 
-// Servers gives the definition of a mail server by its identifier, an error that wraps store.ErrNotFound when there is none, and one
-// that wraps secret.ErrSealed beside the definition when a secret of it does not open.
+// Servers gives the definition of a mail server by its identifier, an error that wraps store.ErrNotFound when there
+// is none, and one that wraps secret.ErrSealed beside the definition when a secret of it does not open.
 type Servers interface {
 	Server(ctx context.Context, identifier string) (mail.Server, error)
 }
@@ -177,7 +177,8 @@ func (s *Service) Put(tx *store.Tx, p Prepared, waiters ...Waiter) Ticket {
 	return Ticket{ID: p.id, Via: p.via, route: p.route, notAfter: p.notAfter}
 }
 
-// job is the job of a delivery. The messages of one mail server share a lane, so that a slow one does not hold the others.
+// job is the job of a delivery. The messages of one mail server share a lane, so that a slow one does not hold the
+// others.
 func job(id uuid.UUID, route string, notAfter, runAt time.Time) queue.Job {
 	return queue.Job{ID: id, Kind: Kind, Lane: lane(route), Priority: queue.Urgent, RunAt: runAt, NotAfter: notAfter}
 }

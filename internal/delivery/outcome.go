@@ -117,8 +117,8 @@ func (s *Service) apply(tx *store.Tx, d row, c change) error {
 	return nil
 }
 
-// endJob removes the job of a delivery that no handling ends, where the queue lies in the database: a stale job would be claimed
-// before fresh ones. A leased job stays for its worker.
+// endJob removes the job of a delivery that no handling ends, where the queue lies in the database: a stale job
+// would be claimed before fresh ones. A leased job stays for its worker.
 func (s *Service) endJob(tx *store.Tx, id uuid.UUID) {
 	if driver, ok := s.Driver.(queue.TxDriver); ok {
 		driver.RemoveTx(tx, id)

@@ -50,7 +50,8 @@ func (r *relay) overdue(ctx context.Context, now time.Time, after *position) (id
 			return nil
 		}, `SELECT id, not_after_ms FROM delivery WHERE state IN ('queued', 'deferred', 'sending') AND not_after_ms <= $1
 			AND (not_after_ms, id) > ($2, $3)
-			AND CASE state WHEN 'sending' THEN own_until_ms <= $1 ELSE not_after_ms <= $4 END ORDER BY not_after_ms, id LIMIT $5`,
+			AND CASE state WHEN 'sending' THEN own_until_ms <= $1 ELSE not_after_ms <= $4 END
+			ORDER BY not_after_ms, id LIMIT $5`,
 			store.Millis(now), from.ms, from.id[:], store.Millis(now.Add(-relayGrace)), relayBatch)
 	})
 	if err != nil {

@@ -26,15 +26,16 @@ func (r *rig) overload(lasting, gap time.Duration) (ages []time.Duration) {
 	for end := next.Add(lasting); r.clock.Now().Before(end); r.clock.Advance(time.Second) {
 		ticket, _ := r.put("queued")
 		made[ticket.ID] = r.clock.Now()
-		if err := d.Enqueue(r.t.Context(), queue.Job{ID: ticket.ID, Kind: delivery.Kind, NotAfter: r.clock.Now().Add(life)}); err != nil {
+		if err := d.Enqueue(r.t.Context(), queue.Job{ID: ticket.ID, Kind: delivery.Kind,
+			NotAfter: r.clock.Now().Add(life)}); err != nil {
 			r.t.Fatal(err)
 		}
 		if err := d.Beat(r.t.Context(), workerA); err != nil {
 			r.t.Fatal(err)
 		}
 		for !r.clock.Now().Before(next) {
-			id, any := r.handleOne(d)
-			if !any {
+			id, found := r.handleOne(d)
+			if !found {
 				break
 			}
 			if len(r.server.sent) > len(ages) {
@@ -47,7 +48,7 @@ func (r *rig) overload(lasting, gap time.Duration) (ages []time.Duration) {
 }
 
 // handleOne plays a worker with one handler.
-func (r *rig) handleOne(d queue.Driver) (id uuid.UUID, any bool) {
+func (r *rig) handleOne(d queue.Driver) (id uuid.UUID, found bool) {
 	r.t.Helper()
 	got, err := d.Claim(r.t.Context(), queue.ClaimRequest{Worker: workerA, Most: 1, Kinds: []string{delivery.Kind}})
 	if err != nil {
@@ -86,7 +87,8 @@ func TestMailThatWaitedForAWorkerIsSentAMomentLater(t *testing.T) {
 		d := queuetest.NewMemory(r.db.Now)
 		r.Driver = d
 		ticket, _ := r.put("queued")
-		if err := d.Enqueue(t.Context(), queue.Job{ID: ticket.ID, Kind: delivery.Kind, NotAfter: r.clock.Now().Add(life)}); err != nil {
+		if err := d.Enqueue(t.Context(), queue.Job{ID: ticket.ID, Kind: delivery.Kind,
+			NotAfter: r.clock.Now().Add(life)}); err != nil {
 			t.Fatal(err)
 		}
 		r.clock.Advance(life - left)

@@ -49,7 +49,8 @@ func (r *relay) pruneBatch(ctx context.Context, before time.Time) (n int, err er
 			ids = append(ids, id)
 			return err
 		}, `DELETE FROM delivery WHERE id IN (SELECT id FROM delivery WHERE updated_ms < $1
-			AND state NOT IN ('queued', 'deferred', 'sending') ORDER BY updated_ms LIMIT $2) RETURNING id`, store.Millis(before), pruneBatch)
+			AND state NOT IN ('queued', 'deferred', 'sending') ORDER BY updated_ms LIMIT $2) RETURNING id`,
+			store.Millis(before), pruneBatch)
 		if err != nil {
 			return err
 		}

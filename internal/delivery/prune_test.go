@@ -14,7 +14,8 @@ func (r *rig) fillEnded(n int, ago time.Duration) {
 	r.fillOpen(n, false)
 	r.write(func(tx *store.Tx) {
 		tx.Put(`UPDATE delivery SET state = 'accepted', updated_ms = $1`, store.Millis(r.db.Now().Add(-ago)))
-		tx.Put(`INSERT INTO attempt (delivery_id, number, route, owner, started_ms, class, phase, phases, reply_code, enhanced, text)
+		tx.Put(`INSERT INTO attempt (delivery_id, number, route, owner, started_ms, class, phase, phases,
+				reply_code, enhanced, text)
 			SELECT id, 1, 'queued', 'w', 1, 'accepted', 'reply', '[]', 250, '', '' FROM delivery`)
 	})
 }
@@ -60,7 +61,8 @@ func TestRetentionKeepsWhatTheSettingSays(t *testing.T) {
 		keep, ago time.Duration
 		kept      bool
 	}{
-		{0, 30*days - time.Second, true}, {0, 30*days + time.Second, false}, {-1, 4000 * days, true}, {days, days - time.Second, true},
+		{0, 30*days - time.Second, true}, {0, 30*days + time.Second, false}, {-1, 4000 * days, true},
+		{days, days - time.Second, true},
 		{days, days + time.Second, false},
 	} {
 		r := newRig(t)

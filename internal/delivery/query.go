@@ -94,8 +94,8 @@ func (f Filter) conditions() *conditions {
 	return c
 }
 
-// query returns the query of the records to show, at most most, and its arguments. It reads indexes alone until it knows their ids,
-// however little fits. Each state is asked for by itself, because the indexes differ.
+// query returns the query of the records to show, at most most, and its arguments. It reads indexes alone until it
+// knows their ids, however little fits. Each state is asked for by itself, because the indexes differ.
 func (f Filter) query(most int) (string, []any) {
 	c := f.conditions()
 	c.args = append(c.args, most)
@@ -119,7 +119,8 @@ func (f Filter) query(most int) (string, []any) {
 		}
 		ids = append(ids, "SELECT id FROM (SELECT id FROM delivery"+c.where()+end+")")
 	}
-	return `SELECT ` + recordColumns + ` FROM delivery WHERE id IN (` + strings.Join(ids, " UNION ALL ") + `)` + end, c.args
+	among := strings.Join(ids, " UNION ALL ")
+	return `SELECT ` + recordColumns + ` FROM delivery WHERE id IN (` + among + `)` + end, c.args
 }
 
 // List returns a page of deliveries, the newest first. Ids rise with time, so a page stays what it is while new ones are made.

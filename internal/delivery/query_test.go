@@ -97,7 +97,8 @@ func TestListOfStatesIsThatPartOfAllDeliveries(t *testing.T) {
 	fill(t, r.db, 2000, time.Hour)
 	err := r.db.Write(t.Context(), func(tx *store.Tx) error {
 		for i, state := range []delivery.State{delivery.Queued, delivery.Sending} {
-			tx.Put(`UPDATE delivery SET state = $1 WHERE id IN (SELECT id FROM delivery WHERE state = 'deferred' ORDER BY id LIMIT 5 OFFSET $2)`, string(state), i)
+			tx.Put(`UPDATE delivery SET state = $1 WHERE id IN (
+				SELECT id FROM delivery WHERE state = 'deferred' ORDER BY id LIMIT 5 OFFSET $2)`, string(state), i)
 		}
 		return nil
 	})

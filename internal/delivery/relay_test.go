@@ -105,14 +105,16 @@ func (r *rig) fillOpen(n int, jobs bool) {
 	now := r.db.Now()
 	err := r.db.Write(r.t.Context(), func(tx *store.Tx) error {
 		tx.Put(`WITH RECURSIVE one(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM one WHERE i + 1 < $1)
-			INSERT INTO delivery (id, channel, route, sealed, recipient, serial, via, not_after_ms, state, reason, epoch, owner, own_until_ms,
-				unsure, attempts, next_try_ms, relayed_ms, message_id, created_ms, updated_ms, realm)
-			SELECT unhex(printf('%032x', i + 1)), 'mail', 'queued', NULL, 'a***@example.com', 'S', 'queue', $3, 'queued', '', 1, '', 0,
-				0, 0, $2 + i % 1000, 0, 'x@example.com', $2, $2, '' FROM one`,
+			INSERT INTO delivery (id, channel, route, sealed, recipient, serial, via, not_after_ms, state, reason, epoch,
+				owner, own_until_ms, unsure, attempts, next_try_ms, relayed_ms, message_id, created_ms, updated_ms, realm)
+			SELECT unhex(printf('%032x', i + 1)), 'mail', 'queued', NULL, 'a***@example.com', 'S', 'queue', $3, 'queued', '', 1,
+				'', 0, 0, 0, $2 + i % 1000, 0, 'x@example.com', $2, $2, '' FROM one`,
 			n, store.Millis(now), store.Millis(now.Add(life)))
-		tx.Put(`INSERT INTO waiter (delivery_id, transaction_id, serial, challenge_id, ended) SELECT id, '1', 'S', id, '' FROM delivery`)
+		tx.Put(`INSERT INTO waiter (delivery_id, transaction_id, serial, challenge_id, ended)
+			SELECT id, '1', 'S', id, '' FROM delivery`)
 		if jobs {
-			tx.Put(`INSERT INTO job (id, queue, kind, priority, state, run_at_ms, not_after_ms, token, verdict, crashes, reason, created_ms)
+			tx.Put(`INSERT INTO job (id, queue, kind, priority, state, run_at_ms, not_after_ms, token, verdict,
+					crashes, reason, created_ms)
 				SELECT id, 'test', 'delivery.send', 0, 0, created_ms, not_after_ms, 1, 0, 0, '', created_ms FROM delivery`)
 		}
 		return nil
@@ -153,7 +155,8 @@ func TestRelayLooksAtEveryRowThatWaits(t *testing.T) {
 	if got := r.number(`SELECT count(*) FROM job`); got != n {
 		t.Errorf("%d jobs after the second round, want %d", got, n)
 	}
-	if got := r.number(`SELECT count(*) FROM delivery WHERE updated_ms <> created_ms OR relayed_ms <> 0 OR epoch <> 1`); got != 0 {
+	const written = `SELECT count(*) FROM delivery WHERE updated_ms <> created_ms OR relayed_ms <> 0 OR epoch <> 1`
+	if got := r.number(written); got != 0 {
 		t.Errorf("%d rows were written", got)
 	}
 }
@@ -165,7 +168,8 @@ func TestOverdueRowsEndInOneRound(t *testing.T) {
 	r.fillOpen(n, false)
 	r.clock.Advance(life + 3*time.Second)
 	r.relay()
-	if got := r.number(`SELECT count(*) FROM delivery WHERE state = 'expired' AND sealed IS NULL AND epoch = 2`); got != n {
+	const expired = `SELECT count(*) FROM delivery WHERE state = 'expired' AND sealed IS NULL AND epoch = 2`
+	if got := r.number(expired); got != n {
 		t.Errorf("%d rows are expired after a round, want %d", got, n)
 	}
 	if got := strings.Count(r.log.String(), "mail not sent"); got != n || len(r.ended) != n {
@@ -222,7 +226,8 @@ func TestQueueThatHangsIsAskedOnceInARound(t *testing.T) {
 // A row whose content is damaged holds up no other.
 func TestDamagedRowHoldsUpNoOther(t *testing.T) {
 	t.Parallel()
-	for _, column := range []string{"created_ms", "not_after_ms", "attempts", "next_try_ms", "own_until_ms", "updated_ms", "epoch", "state"} {
+	for _, column := range []string{"created_ms", "not_after_ms", "attempts", "next_try_ms", "own_until_ms",
+		"updated_ms", "epoch", "state"} {
 		r := newRig(t)
 		jobs := &lostJobs{}
 		r.Driver = jobs

@@ -143,7 +143,8 @@ func (r *rig) close() {
 func openRig(t *testing.T, script ...attempt) *rig {
 	t.Helper()
 	c := storetest.NewClock()
-	db, err := store.Open(t.Context(), store.Options{Path: filepath.Join(t.TempDir(), "otpost.db"), Migrate: true, Now: c.Now, Prepared: storetest.Record()})
+	db, err := store.Open(t.Context(), store.Options{Path: filepath.Join(t.TempDir(), "otpost.db"), Migrate: true,
+		Now: c.Now, Prepared: storetest.Record()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -187,8 +188,9 @@ func (r *rig) put(route string) (delivery.Ticket, uuid.UUID) {
 	return ticket, challenge
 }
 
-// Dispatch is the service's, and waits until the queue has the jobs or has refused them: what a test does next, such as to bring the
-// queue back, to replace it or to read the log, would race with the goroutine that hands them over.
+// Dispatch is the service's, and waits until the queue has the jobs or has refused them: what a test
+// does next, such as to bring the queue back, to replace it or to read the log, would race with the
+// goroutine that hands them over.
 func (r *rig) Dispatch(ctx context.Context, tickets ...delivery.Ticket) []delivery.Outcome {
 	defer r.HandedOver()
 	return r.Service.Dispatch(ctx, tickets...)

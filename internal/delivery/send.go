@@ -254,7 +254,8 @@ const longestCause = 256
 // internal is the result of an attempt that an error of this program ended.
 func internal(class mail.Class, err error) mail.Result {
 	text := err.Error()
-	return mail.Result{Class: class, Text: strings.ToValidUTF8(text[:min(len(text), longestCause)], ""), Diagnosis: mail.Internal}
+	return mail.Result{Class: class, Text: strings.ToValidUTF8(text[:min(len(text), longestCause)], ""),
+		Diagnosis: mail.Internal}
 }
 
 // earlier returns the earlier of two times.

@@ -80,7 +80,8 @@ func BenchmarkLooks(b *testing.B) {
 	}
 }
 
-// BenchmarkStateIndex measures what the index delivery_not_accepted costs a message: its insert and the change to its final state.
+// BenchmarkStateIndex measures what the index delivery_not_accepted costs a message: its insert
+// and the change to its final state.
 func BenchmarkStateIndex(b *testing.B) {
 	const together = 1000
 	for _, state := range []delivery.State{delivery.Accepted, delivery.Failed} {
@@ -105,11 +106,12 @@ func BenchmarkStateIndex(b *testing.B) {
 				before := spent(b)
 				for n := 0; b.Loop(); n++ {
 					run(fmt.Sprintf(`WITH RECURSIVE n (i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < %d)
-						INSERT INTO delivery (id, channel, route, recipient, serial, via, not_after_ms, state, reason, epoch, owner, own_until_ms,
-							unsure, attempts, next_try_ms, relayed_ms, message_id, created_ms, updated_ms)
-						SELECT unhex(printf('ff%%014x7000%%012x', %d, i)), 'mail', 'server1', 'a***@example.com', 'PIEM1', 'queue', 0, 'queued', '', 1, '', 0,
-							0, 1, 0, 0, '', 0, 0 FROM n`, together, n),
-						fmt.Sprintf("UPDATE delivery SET state = '%s', updated_ms = 5 WHERE state IN ('queued', 'deferred', 'sending') AND not_after_ms = 0", state))
+						INSERT INTO delivery (id, channel, route, recipient, serial, via, not_after_ms, state, reason, epoch,
+							owner, own_until_ms, unsure, attempts, next_try_ms, relayed_ms, message_id, created_ms, updated_ms)
+						SELECT unhex(printf('ff%%014x7000%%012x', %d, i)), 'mail', 'server1', 'a***@example.com', 'PIEM1', 'queue', 0,
+							'queued', '', 1, '', 0, 0, 1, 0, 0, '', 0, 0 FROM n`, together, n),
+						fmt.Sprintf("UPDATE delivery SET state = '%s', updated_ms = 5 WHERE state IN ('queued', 'deferred', "+
+							"'sending') AND not_after_ms = 0", state))
 				}
 				b.ReportMetric(float64(spent(b)-before)/float64(b.N)/together/1e3, "cpu-us/message")
 			})
@@ -146,29 +148,83 @@ func benchRig(b *testing.B) *delivery.Service {
 func TestLooksReadIndexesAlone(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
-	for query, want := range map[string]string{
-		"SELECT id FROM delivery WHERE realm IN ('x') AND state IN ('a', 'b') AND created_ms < 5 ORDER BY id DESC LIMIT 5":                                                     "SCAN delivery USING COVERING INDEX delivery_listed",
-		"SELECT id FROM delivery WHERE state IN ('a', 'b') AND route = 'x' AND id < x'00' ORDER BY id DESC LIMIT 5":                                                            "SEARCH delivery USING COVERING INDEX delivery_route (route=? AND id<?)",
-		"SELECT id FROM delivery WHERE state = 'a' AND state IN ('failed', 'expired', 'dropped', 'unknown') ORDER BY id DESC LIMIT 5":                                          "SEARCH delivery USING COVERING INDEX delivery_not_accepted (state=?)",
-		"SELECT id FROM delivery WHERE created_ms < 5 AND id < x'00' AND state = 'a' AND state IN ('failed', 'expired', 'dropped', 'unknown') ORDER BY id DESC LIMIT 5":        "SEARCH delivery USING COVERING INDEX delivery_not_accepted (state=? AND id<?)",
-		"SELECT id FROM delivery WHERE state = 'a' AND id >= (SELECT min(+id) FROM delivery WHERE state IN ('queued', 'deferred', 'sending')) ORDER BY id DESC LIMIT 5":        "SEARCH delivery USING COVERING INDEX delivery_listed (id>?)",
-		"SELECT min(+id) FROM delivery WHERE state IN ('queued', 'deferred', 'sending')":                                                                                       "SEARCH delivery USING INDEX delivery_end",
-		"SELECT id FROM delivery WHERE serial = 'x' ORDER BY id DESC LIMIT 5":                                                                                                  "SEARCH delivery USING COVERING INDEX delivery_serial (serial=?)",
-		"SELECT count(*) FROM delivery WHERE realm IN ('x') AND reason = 'a' AND state = 'b' AND route = 'c' AND updated_ms >= 1":                                              "SEARCH delivery USING COVERING INDEX delivery_outcome (reason=? AND state=? AND route=? AND updated_ms>?)",
-		"SELECT count(*) FROM delivery WHERE state IN ('queued', 'deferred', 'sending') AND state <> 'sending'":                                                                "SCAN delivery USING INDEX delivery_end",
-		"SELECT id FROM delivery WHERE state IN ('queued', 'deferred', 'sending') AND not_after_ms <= 1 ORDER BY not_after_ms":                                                 "SEARCH delivery USING INDEX delivery_end (not_after_ms<?)",
-		"SELECT id FROM delivery WHERE state IN ('queued', 'deferred', 'sending') AND not_after_ms <= 1 AND (not_after_ms, id) > (1, x'00') ORDER BY not_after_ms, id LIMIT 5": "SEARCH delivery USING INDEX delivery_end ((not_after_ms,id)>(?,?) AND not_after_ms<?)",
-		"SELECT id FROM delivery WHERE state IN ('queued', 'deferred', 'sending') AND next_try_ms <= 1 AND (next_try_ms, id) > (1, x'00') ORDER BY next_try_ms, id LIMIT 5":    "SEARCH delivery USING INDEX delivery_open ((next_try_ms,id)>(?,?) AND next_try_ms<?)",
-		"SELECT route FROM delivery WHERE state IN ('queued', 'deferred', 'sending') ORDER BY created_ms, id LIMIT 5":                                                          "SCAN delivery USING INDEX delivery_end",
-		"SELECT max(updated_ms) FROM delivery WHERE updated_ms <= 5":                                                                                                           "SEARCH delivery USING COVERING INDEX delivery_updated (updated_ms<?)",
-		"SELECT id FROM delivery WHERE updated_ms < 1 AND state NOT IN ('queued', 'deferred', 'sending') ORDER BY updated_ms LIMIT 2":                                          "SEARCH delivery USING INDEX delivery_updated (updated_ms<?)",
+	for _, c := range []struct{ query, plan string }{
+		{
+			"SELECT id FROM delivery WHERE realm IN ('x') AND state IN ('a', 'b') AND created_ms < 5 ORDER BY id DESC " +
+				"LIMIT 5",
+			"SCAN delivery USING COVERING INDEX delivery_listed",
+		},
+		{
+			"SELECT id FROM delivery WHERE state IN ('a', 'b') AND route = 'x' AND id < x'00' ORDER BY id DESC LIMIT 5",
+			"SEARCH delivery USING COVERING INDEX delivery_route (route=? AND id<?)",
+		},
+		{
+			"SELECT id FROM delivery WHERE state = 'a' AND state IN ('failed', 'expired', 'dropped', 'unknown') ORDER " +
+				"BY id DESC LIMIT 5",
+			"SEARCH delivery USING COVERING INDEX delivery_not_accepted (state=?)",
+		},
+		{
+			"SELECT id FROM delivery WHERE created_ms < 5 AND id < x'00' AND state = 'a' AND state IN ('failed', " +
+				"'expired', 'dropped', 'unknown') ORDER BY id DESC LIMIT 5",
+			"SEARCH delivery USING COVERING INDEX delivery_not_accepted (state=? AND id<?)",
+		},
+		{
+			"SELECT id FROM delivery WHERE state = 'a' AND id >= (SELECT min(+id) FROM delivery WHERE state IN " +
+				"('queued', 'deferred', 'sending')) ORDER BY id DESC LIMIT 5",
+			"SEARCH delivery USING COVERING INDEX delivery_listed (id>?)",
+		},
+		{
+			"SELECT min(+id) FROM delivery WHERE state IN ('queued', 'deferred', 'sending')",
+			"SEARCH delivery USING INDEX delivery_end",
+		},
+		{
+			"SELECT id FROM delivery WHERE serial = 'x' ORDER BY id DESC LIMIT 5",
+			"SEARCH delivery USING COVERING INDEX delivery_serial (serial=?)",
+		},
+		{
+			"SELECT count(*) FROM delivery WHERE realm IN ('x') AND reason = 'a' AND state = 'b' AND route = 'c' AND " +
+				"updated_ms >= 1",
+			"SEARCH delivery USING COVERING INDEX delivery_outcome (reason=? AND state=? AND route=? AND updated_ms>?)",
+		},
+		{
+			"SELECT count(*) FROM delivery WHERE state IN ('queued', 'deferred', 'sending') AND state <> 'sending'",
+			"SCAN delivery USING INDEX delivery_end",
+		},
+		{
+			"SELECT id FROM delivery WHERE state IN ('queued', 'deferred', 'sending') AND not_after_ms <= 1 ORDER BY " +
+				"not_after_ms",
+			"SEARCH delivery USING INDEX delivery_end (not_after_ms<?)",
+		},
+		{
+			"SELECT id FROM delivery WHERE state IN ('queued', 'deferred', 'sending') AND not_after_ms <= 1 AND " +
+				"(not_after_ms, id) > (1, x'00') ORDER BY not_after_ms, id LIMIT 5",
+			"SEARCH delivery USING INDEX delivery_end ((not_after_ms,id)>(?,?) AND not_after_ms<?)",
+		},
+		{
+			"SELECT id FROM delivery WHERE state IN ('queued', 'deferred', 'sending') AND next_try_ms <= 1 AND " +
+				"(next_try_ms, id) > (1, x'00') ORDER BY next_try_ms, id LIMIT 5",
+			"SEARCH delivery USING INDEX delivery_open ((next_try_ms,id)>(?,?) AND next_try_ms<?)",
+		},
+		{
+			"SELECT route FROM delivery WHERE state IN ('queued', 'deferred', 'sending') ORDER BY created_ms, id LIMIT 5",
+			"SCAN delivery USING INDEX delivery_end",
+		},
+		{
+			"SELECT max(updated_ms) FROM delivery WHERE updated_ms <= 5",
+			"SEARCH delivery USING COVERING INDEX delivery_updated (updated_ms<?)",
+		},
+		{
+			"SELECT id FROM delivery WHERE updated_ms < 1 AND state NOT IN ('queued', 'deferred', 'sending') ORDER BY " +
+				"updated_ms LIMIT 2",
+			"SEARCH delivery USING INDEX delivery_updated (updated_ms<?)",
+		},
 	} {
 		err := r.db.Read(t.Context(), func(rd store.Reader) error {
 			var id, parent, unused int
 			var plan string
-			err := rd.Get([]any{&id, &parent, &unused, &plan}, "EXPLAIN QUERY PLAN "+query)
-			if plan != want {
-				t.Errorf("%s\n%s, want %s", query, plan, want)
+			err := rd.Get([]any{&id, &parent, &unused, &plan}, "EXPLAIN QUERY PLAN "+c.query)
+			if plan != c.plan {
+				t.Errorf("%s\n%s, want %s", c.query, plan, c.plan)
 			}
 			return err
 		})

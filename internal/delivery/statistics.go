@@ -57,8 +57,8 @@ type LastResult struct {
 	Attempt *Attempt
 }
 
-// ServerFailure counts the messages of a server that failed, expired or are unknown, for one reason. A reason may be a rule of
-// this program; what the mail server said stands in the last attempt.
+// ServerFailure counts the messages of a server that failed, expired or are unknown, for one reason. A reason may
+// be a rule of this program; what the mail server said stands in the last attempt.
 type ServerFailure struct {
 	Reason Reason
 	Server string
@@ -136,12 +136,12 @@ func (c *count) all() error {
 	return c.open()
 }
 
-// keyPlace is where a key stands in the index: with the types that the row has. A text in place of the bytes of a damaged row stands
-// before it, and the walk would come to that row for ever.
+// keyPlace is where a key stands in the index: with the types that the row has. A text in place of the bytes of a
+// damaged row stands before it, and the walk would come to that row for ever.
 type keyPlace [3]any
 
-// after moves to the first key behind a place, or returns ErrNotFound. There are few keys and many messages: nothing is read in
-// between. A damaged key comes as one that no message has.
+// after moves to the first key behind a place, or returns ErrNotFound. There are few keys and many messages:
+// nothing is read in between. A damaged key comes as one that no message has.
 func (c *count) after(at *keyPlace) (key, error) {
 	err := c.Get([]any{&at[0], &at[1], &at[2]}, `SELECT reason, state, route FROM delivery
 		WHERE (reason, state, route) > ($1, $2, $3) ORDER BY reason, state, route LIMIT 1`, at[0], at[1], at[2])
@@ -184,8 +184,8 @@ func (c *count) one(k key) error {
 	return c.minutes(k)
 }
 
-// look returns the message of a key that changed last, and remembers the one of each server. What was dropped says nothing of its
-// server.
+// look returns the message of a key that changed last, and remembers the one of each server. What was
+// dropped says nothing of its server.
 func (c *count) look(k key) (last newest, err error) {
 	if k.state == Dropped {
 		return last, nil

@@ -87,7 +87,8 @@ func TestStatisticsCountByMinuteServerAndReason(t *testing.T) {
 		at.Last.Attempt == nil || at.Last.Attempt.Code != 550 {
 		t.Errorf("servers: %+v, last %+v", st.Servers, at.Last)
 	}
-	if len(st.Failures) != 1 || st.Failures[0].Reason != delivery.Refused || st.Failures[0].Server != "queued" || st.Failures[0].Count != 1 ||
+	if len(st.Failures) != 1 || st.Failures[0].Reason != delivery.Refused || st.Failures[0].Server != "queued" ||
+		st.Failures[0].Count != 1 ||
 		st.Failures[0].Last == nil || st.Failures[0].Last.Code != 550 || st.Failures[0].Last.Text != "no such user" {
 		t.Errorf("failures: %+v", st.Failures)
 	}

@@ -25,7 +25,7 @@ func (why Reason) advice() string {
 }
 
 // tell writes the one log line of an outcome: ERROR when the mail will not be sent, WARN when it is tried again, INFO
-// when it was accepted, its code was answered or nobody waits for it any more. Whoever wrote the state calls it.
+// when it was accepted, its code was answered or no waiter is left. The writer of the state calls it.
 func (s *Service) tell(log *slog.Logger, d row, c change, r mail.Result) {
 	level, message := slog.LevelError, "mail not sent"
 	switch c.state {

@@ -61,8 +61,8 @@ var (
 )
 
 // pay counts the guess and returns the name that it counts for. A user's is the same however the name is typed, and an
-// administrator's is without the parameter realm, which a guesser could vary. A user store that cannot be read knows no names here:
-// recognise returns its error.
+// administrator's is without the parameter realm, which a guesser could vary. A user store that cannot be read
+// knows no names here: recognise returns its error.
 func (s *server) pay(r *http.Request, name string, p Params) (key string, err error) {
 	ctx, client := r.Context(), callOf(r).client
 	key = strings.ToLower(name)

@@ -55,7 +55,8 @@ func TestGuessesAtAUserCountTogetherHoweverTheNameIsTyped(t *testing.T) {
 	r := newRig(t)
 	r.makeRealm("pw", "realm1")
 	for _, one := range []struct{ name, realm string }{
-		{"alice", ""}, {"alice", "realm1"}, {"alice@realm1", ""}, {`realm1\alice`, ""}, {" alice ", "REALM1"}, {"alice@realm1", ""},
+		{"alice", ""}, {"alice", "realm1"}, {"alice@realm1", ""}, {`realm1\alice`, ""}, {" alice ", "REALM1"},
+		{"alice@realm1", ""},
 	} {
 		r.auth(one.name, one.realm, "wrong")
 	}

@@ -11,7 +11,8 @@ const (
 	mostLarge = 16       // requests with larger ones at once: MaxBody of each, and as much again while it is decoded
 )
 
-// body is a request's body, which takes a place before more than smallBody of it is read. It belongs to the request's goroutine.
+// body is a request's body, which takes a place before more than smallBody of it is read. It
+// belongs to the request's goroutine.
 type body struct {
 	io.ReadCloser
 	places chan struct{}

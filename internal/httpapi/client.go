@@ -33,8 +33,8 @@ func parseProxies(text string) ([]proxyPath, error) {
 	return paths, nil
 }
 
-// Proxies returns the networks from which a TCP peer may name its client, by the value of OverrideAuthorizationClient; none for a
-// value that cannot be read.
+// Proxies returns the networks from which a TCP peer may name its client, by the value of
+// OverrideAuthorizationClient; none for a value that cannot be read.
 func Proxies(text string) []netip.Prefix {
 	paths, err := parseProxies(text)
 	if err != nil {
@@ -73,8 +73,8 @@ func (p proxyPath) reach(hops []netip.Addr) int {
 	return n
 }
 
-// clientAddress returns who the client is: the farthest hop that a path covers, else the peer. hops[0] is the TCP peer. more is
-// true when a path would cover one hop more.
+// clientAddress returns who the client is: the farthest hop that a path covers, else the peer. hops[0] is the TCP
+// peer. more is true when a path would cover one hop more.
 func clientAddress(paths []proxyPath, hops []netip.Addr) (client netip.Addr, more bool) {
 	farthest := 1
 	for _, path := range paths {

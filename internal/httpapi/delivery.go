@@ -54,14 +54,16 @@ func (s *server) deliveries(w http.ResponseWriter, r *http.Request) error {
 	return answer(w, r, object{"deliveries": list, "next": next})
 }
 
-// listed returns a page of deliveries. Callers who take an answer that is a second old (RFC 9111 section 5.2.1.1) share one look: the
-// pages that many watch.
+// listed returns a page of deliveries. Callers who take an answer that is a second old (RFC 9111 section 5.2.1.1)
+// share one look: the pages that many watch.
 func (s *server) listed(r *http.Request, f delivery.Filter) (delivery.Page, error) {
 	if r.Header.Get("Cache-Control") != "max-age=1" {
 		return s.Delivery.List(r.Context(), f)
 	}
 	key := realmsKey(f.Realms) + fmt.Sprintf("%+v", f)
-	return s.lists.get(r.Context(), key, func(ctx context.Context) (delivery.Page, error) { return s.Delivery.List(ctx, f) })
+	return s.lists.get(r.Context(), key, func(ctx context.Context) (delivery.Page, error) {
+		return s.Delivery.List(ctx, f)
+	})
 }
 
 // deliveryFilter reads the filters of a list. What cannot be meant is refused, for an empty list would be read as "none".

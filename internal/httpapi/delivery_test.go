@@ -184,7 +184,8 @@ func TestUsersSeeNoDeliveriesAndNoQueue(t *testing.T) {
 	}
 }
 
-// Who watches a list takes an answer that is a second old: one look serves all of them. Any other caller sees what is there now.
+// Who watches a list takes an answer that is a second old: one look serves all of them. Any
+// other caller sees what is there now.
 func TestWatchersOfAListShareALook(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
@@ -232,7 +233,8 @@ func TestStatisticsHaveTheirShape(t *testing.T) {
 	}
 	failures, _ := value["failures"].([]any)
 	failure, _ := failures[0].(map[string]any)
-	if len(failures) != 1 || failure["reason"] != "inline" || failure["server"] != "fast" || failure["count"] != 1.0 || failure["phase"] != last["phase"] ||
+	if len(failures) != 1 || failure["reason"] != "inline" || failure["server"] != "fast" || failure["count"] != 1.0 ||
+		failure["phase"] != last["phase"] ||
 		failure["text"] != last["text"] || failure["diagnosis"] != last["diagnosis"] {
 		t.Errorf("failures: %v, want those of %v", failures, last)
 	}

@@ -213,8 +213,8 @@ func (c *call) journaled(ctx context.Context, err error) bool {
 }
 
 // record writes the request's one row into the journal, unless login did so in the transaction that accepted. A journal that
-// cannot be written is told, and the answer leaves all the same: what it says has already happened. It reports false for a request
-// that the journal leaves out, because its client sends too many: the log leaves it out as well.
+// cannot be written is told, and the answer leaves all the same: what it says has already happened. It reports false
+// for a request that the journal leaves out, because its client sends too many: the log leaves it out as well.
 func (s *server) record(r *http.Request, c *call, status int, err error) (within bool) {
 	if c.recorded || !c.journaled(r.Context(), err) {
 		return true

@@ -9,16 +9,16 @@ import (
 	"sync"
 )
 
-// claim is where a request says that it comes from: the hops behind the TCP peer, nearest first. unread is the first hop that is no
-// address, with the name of its header or parameter; both are empty when every hop was read.
+// claim is where a request says that it comes from: the hops behind the TCP peer, nearest first. unread is the
+// first hop that is no address, with the name of its header or parameter; both are empty when every hop was read.
 type claim struct {
 	hops           []netip.Addr
 	source, unread string
 }
 
-// claimed reads the hops of a request: X-Forwarded-For from its end, else Forwarded (RFC 7239) from its end, then the parameter
-// client. The first hop that is no address ends the list. Only one of the two headers counts, for a proxy that writes one of them
-// may pass on the other as its client wrote it.
+// claimed reads the hops of a request: X-Forwarded-For from its end, else Forwarded (RFC 7239) from its end, then
+// the parameter client. The first hop that is no address ends the list. Only one of the two headers counts, for a
+// proxy that writes one of them may pass on the other as its client wrote it.
 func claimed(r *http.Request, client string) claim {
 	var c claim
 	if values := r.Header.Values("X-Forwarded-For"); len(values) > 0 {
@@ -58,8 +58,8 @@ func (c *claim) read(source string, list []string) {
 }
 
 // parseHop reads an address as proxies write it: alone, with a port (203.0.113.7:50011), in brackets ([2001:db8::7],
-// [2001:db8::7]:443), in quotes. A zone is cut off: it means something on the proxy alone. False: "unknown", an obfuscated
-// identifier (RFC 7239 section 6.3), or no address at all.
+// [2001:db8::7]:443), in quotes. A zone is cut off: it means something on the proxy alone. False: "unknown", an
+// obfuscated identifier (RFC 7239 section 6.3), or no address at all.
 func parseHop(text string) (netip.Addr, bool) {
 	if n := len(text); n > 1 && text[0] == '"' && text[n-1] == '"' {
 		text = strings.TrimSpace(text[1 : n-1])
@@ -92,9 +92,9 @@ func isPort(text string) bool {
 	return len(port) <= 5 && strings.Trim(port, "0123456789") == ""
 }
 
-// forwardedFor returns the parameter "for" of each element of a Forwarded header (RFC 7239 section 4). An element without one gives
-// "unknown", for no proxy vouches for what stands before it. False: the line breaks the grammar. None of it counts then, for a client
-// can open a quote that swallows what the proxy adds.
+// forwardedFor returns the parameter "for" of each element of a Forwarded header (RFC 7239 section 4). An element
+// without one gives "unknown", for no proxy vouches for what stands before it. False: the line breaks the grammar.
+// None of it counts then, for a client can open a quote that swallows what the proxy adds.
 func forwardedFor(line string) (list []string, ok bool) {
 	for rest := line; ; {
 		hop, after, ok := cutElement(rest)
@@ -132,7 +132,8 @@ func cutElement(text string) (hop, rest string, ok bool) {
 	}
 }
 
-// cutPair reads name=value with white space around it; the value may be quoted. A pair may be missing: its name is empty then.
+// cutPair reads name=value with white space around it; the value may be quoted. A pair may be
+// missing: its name is empty then.
 func cutPair(text string) (name, value, rest string, ok bool) {
 	text = strings.TrimLeft(text, " \t")
 	if text == "" || text[0] == ';' || text[0] == ',' {
@@ -174,7 +175,8 @@ func cutQuoted(text string) (value, rest string, ok bool) {
 // mostUnreadable bounds the proxies of which it is logged that their claims cannot be read.
 const mostUnreadable = 100
 
-// unreadable logs once for each proxy that it names its client in a form that cannot be read. It is safe for concurrent use.
+// unreadable logs once for each proxy that it names its client in a form that cannot be read. It is safe for
+// concurrent use.
 type unreadable struct {
 	mu   sync.Mutex
 	told map[netip.Addr]struct{}

@@ -86,7 +86,8 @@ func TestClaimedReadsForwarded(t *testing.T) {
 		{[]string{`Forwarded: for=192.0.2.43, for=198.51.100.17`}, "198.51.100.17 192.0.2.43"},
 		{[]string{`Forwarded: for=192.0.2.43, for="[2001:db8:cafe::17]", for=unknown`}, "!unknown"},
 		{[]string{`Forwarded: for=_hidden, for=_SEVKISEK`}, "!_SEVKISEK"},
-		{[]string{`Forwarded: for=192.0.2.43`, `Forwarded: for=198.51.100.17;by=203.0.113.60;proto=http;host=example.com`}, "198.51.100.17 192.0.2.43"},
+		{[]string{`Forwarded: for=192.0.2.43`, `Forwarded: for=198.51.100.17;by=203.0.113.60;proto=http;host=example.com`},
+			"198.51.100.17 192.0.2.43"},
 		{[]string{`Forwarded: for="192.0.2.43:47011"`}, "192.0.2.43"},
 		{[]string{`Forwarded: by=203.0.113.43 ; FOR = 192.0.2.60`}, "!by=203.0.113.43 ; FOR = 192.0.2.60"},
 		{[]string{`Forwarded: proto=https`}, "!unknown"},
@@ -105,13 +106,14 @@ func TestClaimedReadsForwarded(t *testing.T) {
 			t.Errorf("%v: %q, want %q", one.headers, got, one.want)
 		}
 	}
-	if got := said(claimed(claiming("X-Forwarded-For: 198.51.100.17"), "[2001:db8::7]:443")); got != "198.51.100.17 2001:db8::7" {
+	got := said(claimed(claiming("X-Forwarded-For: 198.51.100.17"), "[2001:db8::7]:443"))
+	if got != "198.51.100.17 2001:db8::7" {
 		t.Errorf("the parameter client: %q", got)
 	}
 }
 
-// TestUnreadableClaimIsLoggedOnceForEachProxy holds that an administrator learns of a proxy that the server does not understand, and
-// that nobody else can write into the log.
+// TestUnreadableClaimIsLoggedOnceForEachProxy holds that an administrator learns of a proxy that the server does
+// not understand, and that no other client can write into the log.
 func TestUnreadableClaimIsLoggedOnceForEachProxy(t *testing.T) {
 	t.Parallel()
 	var log bytes.Buffer
@@ -159,9 +161,11 @@ func TestUnreadableClaimIsToldOnlyOfAProxyThatIsAsked(t *testing.T) {
 	}
 }
 
-// FuzzClaimed holds that whatever a client writes into the headers, the hop that the proxy adds is the nearest one, or none is read.
+// FuzzClaimed holds that whatever a client writes into the headers, the hop that the proxy adds is
+// the nearest one, or none is read.
 func FuzzClaimed(f *testing.F) {
-	for _, seed := range []string{"203.0.113.5:40000", "[2001:db8::7]:443", `for="[::1]:80";by=_x`, "unknown", `for=6.6.6.6;a="`, `"\`, "fe80::1%eth0", ",,;=", `for=6.6.6.6;host="h`} {
+	for _, seed := range []string{"203.0.113.5:40000", "[2001:db8::7]:443", `for="[::1]:80";by=_x`, "unknown",
+		`for=6.6.6.6;a="`, `"\`, "fe80::1%eth0", ",,;=", `for=6.6.6.6;host="h`} {
 		f.Add(seed)
 	}
 	want := netip.MustParseAddr("203.0.113.5")
@@ -174,7 +178,8 @@ func FuzzClaimed(f *testing.F) {
 				t.Errorf("X-Forwarded-For: %s, %s: %s", text, own, said(c))
 			}
 		}
-		for _, own := range []string{"for=203.0.113.5", `for="203.0.113.5:80";proto=https`, `proto=https;host="h";for="203.0.113.5"`} {
+		for _, own := range []string{"for=203.0.113.5", `for="203.0.113.5:80";proto=https`,
+			`proto=https;host="h";for="203.0.113.5"`} {
 			c := claimed(claiming("Forwarded: "+text+", "+own), "")
 			if len(c.hops) > 0 && c.hops[0] != want || len(c.hops) == 0 && c.unread == "" {
 				t.Errorf("Forwarded: %s, %s: %s", text, own, said(c))

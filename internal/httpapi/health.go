@@ -63,8 +63,9 @@ func (s *server) newProbes() probes {
 	}
 }
 
-// ready answers GET /healthz/readyz within 600 ms, whatever hangs: 200 while the database can be read and written, with the queue's
-// state beside the recorded fields. A queue in trouble never turns it to 503: logins are answered without it.
+// ready answers GET /healthz/readyz within 600 ms, whatever hangs: 200 while the database can be read and
+// written, with the queue's state beside the recorded fields. A queue in trouble never turns it to 503:
+// logins are answered without it.
 func (s *server) ready(w http.ResponseWriter, r *http.Request) error {
 	var found waiting
 	var workers int

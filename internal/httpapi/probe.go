@@ -9,14 +9,15 @@ import (
 	"time"
 )
 
-// probeWithin is how long a probe may take before it counts as hung: a load balancer waits about a second for readiness.
+// probeWithin is how long a probe may take before it counts as hung: a load balancer waits about a second for
+// readiness.
 const probeWithin = 500 * time.Millisecond
 
 // errHangs says that a probe has not answered within probeWithin.
 var errHangs = errors.New("no answer within " + probeWithin.String())
 
-// probe asks one thing at a time, however many callers want to know: they share the question that is under way, and one that hangs
-// is not asked again while it does. It is safe for concurrent use.
+// probe asks one thing at a time, however many callers want to know: they share the question that is under way, and
+// one that hangs is not asked again while it does. It is safe for concurrent use.
 type probe[T any] struct {
 	ask func(ctx context.Context) (T, error)
 

@@ -43,7 +43,8 @@ func TestWhatPagesReadLeavesNoRowInTheJournal(t *testing.T) {
 	for _, path := range looks() {
 		r.do("GET", path, r.admin, nil)
 	}
-	if n := r.count(`action LIKE 'GET /%'`); n != len(looks())-4 { // deliveries, the queue and polls are quiet for everybody
+	// deliveries, the queue and polls are quiet for every client
+	if n := r.count(`action LIKE 'GET /%'`); n != len(looks())-4 {
 		t.Errorf("%d rows of a client of REST, want %d", n, len(looks())-4)
 	}
 }

@@ -29,9 +29,18 @@ func (s *server) deliveryStatistics(w http.ResponseWriter, r *http.Request) erro
 	}
 	failures := make([]object, len(st.Failures))
 	for i, f := range st.Failures {
-		failures[i] = object{"reason": string(f.Reason), "server": f.Server, "count": f.Count, "phase": "", "code": 0, "text": "", "diagnosis": ""}
+		failures[i] = object{
+			"reason":    string(f.Reason),
+			"server":    f.Server,
+			"count":     f.Count,
+			"phase":     "",
+			"code":      0,
+			"text":      "",
+			"diagnosis": "",
+		}
 		if a := f.Last; a != nil {
-			failures[i]["phase"], failures[i]["code"], failures[i]["text"], failures[i]["diagnosis"] = a.Phase, a.Code, a.Text, a.Diagnosis
+			failures[i]["phase"], failures[i]["code"] = a.Phase, a.Code
+			failures[i]["text"], failures[i]["diagnosis"] = a.Text, a.Diagnosis
 		}
 	}
 	return answer(w, r, object{"minutes": minutes, "seconds": renderQuantiles(st.Took), "servers": servers, "failures": failures,

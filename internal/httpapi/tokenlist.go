@@ -100,7 +100,7 @@ func renderToken(t token.Listed) object {
 		"tokengroup": []string{}, "tokentype": t.Type, "undeletable_info_keys": managed,
 		"user_id": t.UserID, "user_realm": t.UserRealm, "username": t.Owner.Login,
 	}
-	if unreadable != nil { // ours: what must be entered again
+	if unreadable != nil { // of otpost alone: what must be entered again
 		rendered["unreadable_info_keys"] = unreadable
 	}
 	if t.HasUser() {

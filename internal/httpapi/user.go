@@ -30,8 +30,8 @@ func (s *server) userRoutes() []route {
 // searchable are the properties that GET /user/ filters by; other parameters mean nothing to it.
 var searchable = []string{"username", "userid", "email", "givenname", "surname", "phone", "mobile", "description"} //nolint:gochecknoglobals // a constant table
 
-// users answers GET /user/, all that match as the original does. With limit (ours) it answers with that many, and tells how many match
-// in detail.count. A user sees himself alone.
+// users answers GET /user/, all that match as the original does. With limit, a parameter of otpost, it answers with
+// that many, and tells how many match in detail.count. A user sees himself alone.
 func (s *server) users(w http.ResponseWriter, r *http.Request) error {
 	p := paramsOf(r)
 	var found []user.User

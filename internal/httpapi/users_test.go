@@ -138,9 +138,11 @@ func TestSecretsOfResolversAreNeverShown(t *testing.T) {
 	for _, name := range []string{"BINDPW", "Password", "client_secret"} {
 		r.do("POST", "/resolver/pw", r.admin, object{"type": "passwdresolver", "fileName": "users", name: "hidden text"})
 	}
-	r.do("POST", "/resolver/pw", r.admin, object{"type": "passwdresolver", "BINDPW": user.Censored}) // as a form sends it back
+	// as a form sends it back
+	r.do("POST", "/resolver/pw", r.admin, object{"type": "passwdresolver", "BINDPW": user.Censored})
 	g := r.do("GET", "/resolver/pw", r.admin, nil)
-	if strings.Contains(g.raw, "hidden text") || !strings.Contains(g.raw, `"censor_keys": ["BINDPW", "Password", "client_secret"]`) ||
+	if strings.Contains(g.raw, "hidden text") ||
+		!strings.Contains(g.raw, `"censor_keys": ["BINDPW", "Password", "client_secret"]`) ||
 		!strings.Contains(g.raw, `"fileName": "users"`) {
 		t.Errorf("resolver: %s", g.raw)
 	}

@@ -13,7 +13,16 @@ func (s *server) validateRoutes() []route {
 		return route{method: method, path: path, who: anyone, right: open, realms: noRealm, handler: h, client: true, acts: true}
 	}
 	poll := func(path string) route {
-		return route{method: "GET", path: path, who: anyone, right: open, realms: noRealm, handler: s.poll, client: true, quiet: true}
+		return route{
+			method:  "GET",
+			path:    path,
+			who:     anyone,
+			right:   open,
+			realms:  noRealm,
+			handler: s.poll,
+			client:  true,
+			quiet:   true,
+		}
 	}
 	trigger := func(method string) route {
 		return route{method: method, path: "/validate/triggerchallenge", who: admins, right: "triggerchallenge", realms: byRealm,

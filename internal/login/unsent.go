@@ -14,7 +14,8 @@ const (
 // sent, and there is no delivery to look at. The same of a token is logged once a minute.
 func (s *Service) warnUnsent(sub subject, serial, why string) {
 	if s.unsent.first(s.DB.Now(), serial+" "+why) {
-		s.Log.Warn("challenge not sent, there is no message", "user", sub.user.Login, "realm", sub.user.Realm, "serial", serial, "reason", why)
+		s.Log.Warn("challenge not sent, there is no message", "user", sub.user.Login, "realm", sub.user.Realm,
+			"serial", serial, "reason", why)
 	}
 }
 

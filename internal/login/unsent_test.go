@@ -19,8 +19,10 @@ func TestChallengeWithoutAMessageIsLoggedWithItsReason(t *testing.T) {
 		prepare func(r *rig)
 		reason  string
 	}{
-		"no server of that name": {func(r *rig) { r.set(system.EmailIdentifier, "nowhere") }, `no such SMTP server: \"nowhere\"`},
-		"no server is chosen":    {func(r *rig) { r.set(system.EmailIdentifier, "") }, "no SMTP server is chosen"},
+		"no server of that name": {func(r *rig) {
+			r.set(system.EmailIdentifier, "nowhere")
+		}, `no such SMTP server: \"nowhere\"`},
+		"no server is chosen": {func(r *rig) { r.set(system.EmailIdentifier, "") }, "no SMTP server is chosen"},
 		"no address": {func(r *rig) {
 			r.sql(`UPDATE token SET email_sealed = NULL WHERE serial = $1`, serial)
 		}, "the token has no address"},
@@ -47,7 +49,8 @@ func TestChallengeWithoutAMessageIsLoggedWithItsReason(t *testing.T) {
 				}
 			}
 			log := r.log.String()
-			if strings.Count(log, "level=WARN") != 1 || !strings.Contains(log, c.reason) || !strings.Contains(log, "user=alice") ||
+			if strings.Count(log, "level=WARN") != 1 || !strings.Contains(log, c.reason) ||
+				!strings.Contains(log, "user=alice") ||
 				!strings.Contains(log, "serial="+serial) || strings.Contains(log, "@") {
 				t.Errorf("log:\n%s", log)
 			}

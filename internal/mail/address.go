@@ -25,9 +25,9 @@ const (
 	longestAddress = 254 // octets, RFC 5321 section 4.5.3.1.3 less the brackets
 )
 
-// ParseAddress reads exactly one address; white space around it is left out. Whatever could end a command or name a second
-// recipient (space, control, comma, bracket, quote) is refused. A local part may hold letters beyond ASCII (RFC 6531); then the
-// server must take SMTPUTF8. A domain beyond ASCII must have an A-label.
+// ParseAddress reads exactly one address; white space around it is left out. Whatever could end a command or name a
+// second recipient (space, control, comma, bracket, quote) is refused. A local part may hold letters beyond ASCII
+// (RFC 6531); then the server must take SMTPUTF8. A domain beyond ASCII must have an A-label.
 func ParseAddress(s string) (Address, error) {
 	s = strings.TrimSpace(s)
 	at := strings.LastIndexByte(s, '@')
@@ -97,8 +97,9 @@ func (a Address) Masked() string {
 	return a.local[:size] + "***@" + a.domain
 }
 
-// ParseSender reads a sender: an address or `Name <address>`. The name is everything before the last <, quoted or not; it may not
-// hold control characters, nor another address in brackets or beside a comma, for that is a list of addresses.
+// ParseSender reads a sender: an address or `Name <address>`. The name is everything before the last <,
+// quoted or not; it may not hold control characters, nor another address in brackets or beside a comma,
+// for that is a list of addresses.
 func ParseSender(s string) (name string, a Address, err error) {
 	s = strings.TrimSpace(s)
 	if a, err = ParseAddress(s); err == nil {

@@ -18,9 +18,12 @@ func TestOneAddressIsOneAddrSpec(t *testing.T) {
 		}
 	}
 	for _, s := range []string{
-		"", "@", "a", "a@", "@b", "a@b@c", "a b@c", "a@b c", "a@b,c@d", "<a@b>", "Alice <a@b>", "a@b>", "a@b\r\nDATA", "a\x00@b", "a@b\nb", "a..b@c", ".a@b",
-		"a.@b", "a@b.", "a@.b", "a@-b", "a@b-", `"a b"@c`, "a@[127.0.0.1]", "a@b;c", "a@b(c)", "a@b_c", "a@b\u2028c", "a\u0085@b", "a@b\xff", "a@b%", `a\@b`,
-		"a:b@c", strings.Repeat("x", 65) + "@example.com", "a@" + strings.Repeat("x", 254), "a@b\u00a0c", "a@\u00ad", "a@xn--\u00fc.example",
+		"", "@", "a", "a@", "@b", "a@b@c", "a b@c", "a@b c", "a@b,c@d", "<a@b>", "Alice <a@b>", "a@b>", "a@b\r\nDATA",
+		"a\x00@b", "a@b\nb", "a..b@c", ".a@b",
+		"a.@b", "a@b.", "a@.b", "a@-b", "a@b-", `"a b"@c`, "a@[127.0.0.1]", "a@b;c", "a@b(c)", "a@b_c", "a@b\u2028c",
+		"a\u0085@b", "a@b\xff", "a@b%", `a\@b`,
+		"a:b@c", strings.Repeat("x", 65) + "@example.com", "a@" + strings.Repeat("x", 254), "a@b\u00a0c", "a@\u00ad",
+		"a@xn--\u00fc.example",
 		strings.Repeat("x", 60) + "@" + strings.Repeat("ü.", 90) + "example",
 	} {
 		if a, err := mail.ParseAddress(s); !errors.Is(err, mail.ErrAddress) {
@@ -36,7 +39,8 @@ func TestWhiteSpaceAroundAnAddressIsLeftOut(t *testing.T) {
 		if a, err := mail.ParseAddress(s); err != nil || a.String() != "a@b.example" || a.Wire() != "a@b.example" {
 			t.Errorf("%q: %q, %v", s, a, err)
 		}
-		if _, a, err := mail.ParseSender("Name < " + strings.TrimSpace(s) + " > "); err != nil || a.String() != "a@b.example" {
+		if _, a, err := mail.ParseSender("Name < " + strings.TrimSpace(s) + " > "); err != nil ||
+			a.String() != "a@b.example" {
 			t.Errorf("sender %q: %q, %v", s, a, err)
 		}
 	}
@@ -82,7 +86,10 @@ func TestAddressHoldsNothingThatEndsACommand(t *testing.T) {
 			return
 		}
 		s = strings.TrimSpace(s)
-		if a.String() != s || strings.ContainsFunc(a.Wire()[strings.Index(a.Wire(), "@"):], func(r rune) bool { return r >= 0x80 }) || strings.ContainsAny(s, " \t\r\n\x00<>(),;:\\\"[]") || strings.Count(s, "@") != 1 {
+		beyond := func(r rune) bool { return r >= 0x80 }
+		_, domain, _ := strings.Cut(a.Wire(), "@")
+		if a.String() != s || strings.ContainsFunc(domain, beyond) ||
+			strings.ContainsAny(s, " \t\r\n\x00<>(),;:\\\"[]") || strings.Count(s, "@") != 1 {
 			t.Fatalf("%q passed", s)
 		}
 		if masked := a.Masked(); strings.Index(s, "@") > 1 && strings.Contains(masked, a.String()) {
@@ -171,7 +178,8 @@ func TestEndpointOfAServer(t *testing.T) {
 	}
 	for _, c := range []mail.Server{
 		{Server: ""}, {Server: "http://x"}, {Server: "smtp://"}, {Server: "smtp://x:abc"}, {Server: "smtp://x:0", Port: 0}, {Server: "x", Port: -1}, {Server: "x", Port: 70000},
-		{Server: "user@x"}, {Server: "x y"}, {Server: "x\r\ny"}, {Server: "smtp://x/y"}, {Server: "x:25"}, {Server: "-x"}, {Server: "x.."}, {Server: "."}, {Server: "smtp://x\x00"},
+		{Server: "user@x"}, {Server: "x y"}, {Server: "x\r\ny"}, {Server: "smtp://x/y"}, {Server: "x:25"}, {Server: "-x"},
+		{Server: "x.."}, {Server: "."}, {Server: "smtp://x\x00"},
 	} {
 		if e, err := c.Endpoint(); err == nil {
 			t.Errorf("%q %d: %v", c.Server, c.Port, e)

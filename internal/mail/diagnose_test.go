@@ -105,7 +105,8 @@ func TestRepliesFromTheFieldAreDiagnosed(t *testing.T) {
 			if !known {
 				t.Fatalf("there is no phase %q", c.phase)
 			}
-			replies := append([]string{"220 mx", "250-mx\r\n250-STARTTLS\r\n250 AUTH PLAIN", "235 ok", "250 ok", "250 ok", "354 go on"}[:n:n], c.wire)
+			replies := append([]string{"220 mx", "250-mx\r\n250-STARTTLS\r\n250 AUTH PLAIN", "235 ok", "250 ok", "250 ok",
+				"354 go on"}[:n:n], c.wire)
 			if c.phase == "ehlo" {
 				replies = append(replies, c.wire) // to HELO
 			}
@@ -156,19 +157,23 @@ func TestFailuresWithoutAReplyAreDiagnosed(t *testing.T) {
 		},
 			mail.ForbiddenAddress},
 		"dropped by a firewall": {func(_ *testing.T, s *mail.Server, _ *mail.Message) { s.Timeout = 50 * time.Millisecond }, never, mail.Timeout},
-		"no connection to port 465": {func(_ *testing.T, s *mail.Server, _ *mail.Message) { s.Port, s.Timeout = 465, 50*time.Millisecond }, never,
+		"no connection to port 465": {func(_ *testing.T, s *mail.Server, _ *mail.Message) {
+			s.Port, s.Timeout = 465, 50*time.Millisecond
+		}, never,
 			mail.Timeout},
 		"silent listener on port 465": {func(t *testing.T, s *mail.Server, _ *mail.Message) {
 			s.Port, s.Timeout = 465, 200*time.Millisecond
 		}, silent(t), mail.TLSElsewhere},
-		"connected, no greeting": {func(t *testing.T, s *mail.Server, _ *mail.Message) { s.Timeout = 200 * time.Millisecond }, silent(t), mail.NoGreeting},
-		"hung up at once":        {at(), nil, mail.Disconnected},
-		"hung up after EHLO":     {at("220 mx", "250 mx"), nil, mail.Disconnected},
-		"hung up after the dot":  {at("220 mx", "250 mx", "250 ok", "250 ok", "354 go on", hangUp), nil, mail.Disconnected},
-		"a web server":           {at("HTTP/1.1 400 Bad Request"), nil, mail.NotSMTP},
-		"talks out of turn":      {at("220 mx", "250 mx\r\n250 more"), nil, mail.NotSMTP},
-		"log-in is not offered":  {func(t *testing.T, s *mail.Server, m *mail.Message) { at("220 mx", "250 mx")(t, s, m); s.Username = "u" }, nil, mail.AuthUnavailable},
-		"STARTTLS not offered":   {func(t *testing.T, s *mail.Server, m *mail.Message) { at("220 mx", "250 mx")(t, s, m); s.TLS = true }, nil, mail.NoSTARTTLS},
+		"connected, no greeting": {func(t *testing.T, s *mail.Server, _ *mail.Message) {
+			s.Timeout = 200 * time.Millisecond
+		}, silent(t), mail.NoGreeting},
+		"hung up at once":       {at(), nil, mail.Disconnected},
+		"hung up after EHLO":    {at("220 mx", "250 mx"), nil, mail.Disconnected},
+		"hung up after the dot": {at("220 mx", "250 mx", "250 ok", "250 ok", "354 go on", hangUp), nil, mail.Disconnected},
+		"a web server":          {at("HTTP/1.1 400 Bad Request"), nil, mail.NotSMTP},
+		"talks out of turn":     {at("220 mx", "250 mx\r\n250 more"), nil, mail.NotSMTP},
+		"log-in is not offered": {func(t *testing.T, s *mail.Server, m *mail.Message) { at("220 mx", "250 mx")(t, s, m); s.Username = "u" }, nil, mail.AuthUnavailable},
+		"STARTTLS not offered":  {func(t *testing.T, s *mail.Server, m *mail.Message) { at("220 mx", "250 mx")(t, s, m); s.TLS = true }, nil, mail.NoSTARTTLS},
 		"STARTTLS refused": {func(t *testing.T, s *mail.Server, m *mail.Message) {
 			at("220 mx", "250-mx\r\n250 STARTTLS", "454 no")(t, s, m)
 			s.TLS = true
@@ -283,7 +288,8 @@ func TestDocumentedDiagnosesAreTheProgramsOwn(t *testing.T) {
 
 func TestSentenceNamesTheServer(t *testing.T) {
 	t.Parallel()
-	if got := (mail.Server{Identifier: "s", Server: "smtps://mx.example.org"}).Sentence(mail.Refused, ""); !strings.Contains(got, "at mx.example.org:465 refused") {
+	smtps := mail.Server{Identifier: "s", Server: "smtps://mx.example.org"}
+	if got := smtps.Sentence(mail.Refused, ""); !strings.Contains(got, "at mx.example.org:465 refused") {
 		t.Error(got)
 	}
 	if got := (mail.Server{Identifier: "s", Server: "http://x"}).Sentence(mail.NoDNS, ""); !strings.Contains(got, `"s"`) {

@@ -16,10 +16,11 @@ const (
 	hostNameMissed = 30 * time.Second // how long no search is made after one that found nothing
 )
 
-// newHostName returns a function that tells this host's full name for EHLO: the host name when it has a domain, else a name with a
-// domain that its addresses have (/etc/hosts, DNS), else "", for which the session says its address literal. What find returns is
-// used for hostNameKept; when it finds nothing, it is asked again after hostNameMissed, and the name that was found before is used
-// meanwhile. Never localhost: it is false at every server but one, and refused by some (RFC 5321 section 4.1.3).
+// newHostName returns a function that tells this host's full name for EHLO: the host name when it has a domain,
+// else a name with a domain that its addresses have (/etc/hosts, DNS), else "", for which the session says its
+// address literal. What find returns is used for hostNameKept; when it finds nothing, it is asked again after
+// hostNameMissed, and the name that was found before is used meanwhile. Never localhost: it is false at every
+// server but one, and refused by some (RFC 5321 section 4.1.3).
 func newHostName(find func(context.Context) string) func(context.Context) string {
 	var mu sync.Mutex // held while find runs: the others wait for its answer
 	var name string

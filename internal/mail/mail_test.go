@@ -386,7 +386,8 @@ func TestNoPhaseBeforeTheDotOutlastsTheMessage(t *testing.T) {
 	m := message()
 	m.NotAfter = time.Now().Add(200 * time.Millisecond)
 	r := newSender(mail.SenderOptions{}).Send(t.Context(), server, m)
-	if late := time.Since(m.NotAfter); r.Class != mail.Unreachable || r.Phase != smtp.PhaseGreeting || late < 0 || late > 30*time.Second {
+	if late := time.Since(m.NotAfter); r.Class != mail.Unreachable || r.Phase != smtp.PhaseGreeting || late < 0 ||
+		late > 30*time.Second {
 		t.Fatalf("%s after the end: %+v", late, r)
 	}
 }

@@ -99,8 +99,8 @@ func inBase64(content []byte) string {
 	return b.String()
 }
 
-// mailbox returns a display name and an address for a header (RFC 5322 section 3.4). In a name a word of the Q encoding may hold
-// letters and few signs only (RFC 2047 section 5), so a name with other signs is in Base64.
+// mailbox returns a display name and an address for a header (RFC 5322 section 3.4). In a name a word of the Q
+// encoding may hold letters and few signs only (RFC 2047 section 5), so a name with other signs is in Base64.
 func mailbox(name string, a Address) string {
 	switch {
 	case name == "":

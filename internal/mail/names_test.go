@@ -17,7 +17,8 @@ func TestSendersNameArrivesAsTyped(t *testing.T) {
 	in := newInbox(t, inbox.Options{})
 	sender := newSender(mail.SenderOptions{})
 	for n, name := range []string{
-		"Example IT", "Support (Billing)", "Company, Inc.", "Team [IT]", "IT: Support", "Info @ Shop", `Joe "Ace" Doe`, `back\slash`, "Zugang Köln 🔐",
+		"Example IT", "Support (Billing)", "Company, Inc.", "Team [IT]", "IT: Support", "Info @ Shop", `Joe "Ace" Doe`,
+		`back\slash`, "Zugang Köln 🔐",
 		"Köln, GmbH (IT)", "müller@köln", "Ünï; <x> =?_", "=?utf-8?q?looks_encoded", strings.Repeat("länger, ", 30) + "Ende",
 	} {
 		server := serverAt(in)
@@ -46,7 +47,13 @@ func TestSendersNameArrivesAsTyped(t *testing.T) {
 func TestDomainBeyondASCIIGoesToAnyServer(t *testing.T) {
 	t.Parallel()
 	port := said(t, "220 mx", "250-mx\r\n250 8BITMIME", "250 ok", "250 ok", "550 5.1.1 no eva@xn--mller-kva.example here")
-	server := mail.Server{Identifier: "s", Server: "127.0.0.1", Port: port, Sender: "otp@köln.example", Timeout: serverAt(newInbox(t, inbox.Options{})).Timeout}
+	server := mail.Server{
+		Identifier: "s",
+		Server:     "127.0.0.1",
+		Port:       port,
+		Sender:     "otp@köln.example",
+		Timeout:    serverAt(newInbox(t, inbox.Options{})).Timeout,
+	}
 	m := message()
 	m.Recipient = "eva@müller.example"
 	r := newSender(mail.SenderOptions{}).Send(t.Context(), server, m)
@@ -59,8 +66,10 @@ func TestDomainBeyondASCIIGoesToAnyServer(t *testing.T) {
 		t.Fatalf("%+v", r)
 	}
 	got := in.Messages()[0]
-	if got.From != "otp@xn--kln-sna.example" || got.To[0] != "eva@xn--mller-kva.example" || got.Header("To") != got.To[0] || got.Header("From") != got.From ||
+	if got.From != "otp@xn--kln-sna.example" || got.To[0] != "eva@xn--mller-kva.example" ||
+		got.Header("To") != got.To[0] || got.Header("From") != got.From ||
 		got.Header("Reply-To") != got.From {
-		t.Errorf("from %q to %q, headers %q %q %q", got.From, got.To, got.Header("From"), got.Header("To"), got.Header("Reply-To"))
+		t.Errorf("from %q to %q, headers %q %q %q", got.From, got.To, got.Header("From"), got.Header("To"),
+			got.Header("Reply-To"))
 	}
 }

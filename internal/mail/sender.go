@@ -74,7 +74,8 @@ func (s *Sender) Send(ctx context.Context, server Server, m Message) Result {
 	}
 	r := s.result(outcome, phases, server, m)
 	if errors.Is(outcome.Err, smtp.ErrUTF8) {
-		r.Text, r.Diagnosis = fmt.Sprintf("the %s's address has letters beyond ASCII before the @: %s", p.beyond.whose, r.Text), p.beyond.is
+		r.Text = fmt.Sprintf("the %s's address has letters beyond ASCII before the @: %s", p.beyond.whose, r.Text)
+		r.Diagnosis = p.beyond.is
 	}
 	if p.unsigned != nil && r.Class == Accepted {
 		s.options.Log.Warn("mail sent unsigned", "route", server.Identifier, "err", p.unsigned)
@@ -83,7 +84,8 @@ func (s *Sender) Send(ctx context.Context, server Server, m Message) Result {
 	return r
 }
 
-// mostSessions is how many sessions one try of a message may take: each but the last has learnt of a broken announcement.
+// mostSessions is how many sessions one try of a message may take: each but the last has learnt of a broken
+// announcement.
 const mostSessions = 3
 
 // deliver sends a letter by a session of its own.

@@ -51,8 +51,8 @@ type Endpoint struct {
 // Address returns host:port.
 func (e Endpoint) Address() string { return net.JoinHostPort(e.Host, strconv.Itoa(e.Port)) }
 
-// Endpoint reads the fields Server and Port. A host name may end in a dot, which keeps it out of the search domains of the
-// resolver. Its errors begin with the field's name in REST.
+// Endpoint reads the fields Server and Port. A host name may end in a dot, which keeps it out of the search domains
+// of the resolver. Its errors begin with the field's name in REST.
 func (s Server) Endpoint() (Endpoint, error) {
 	e := Endpoint{Host: strings.TrimSpace(s.Server), Port: s.Port}
 	scheme, rest, ok := strings.Cut(e.Host, "://")

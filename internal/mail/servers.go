@@ -46,8 +46,8 @@ func (s *Servers) List(ctx context.Context) ([]Server, error) {
 }
 
 // Server returns a server with its secrets, ready to be sent by. The error wraps store.ErrNotFound when there is none, and
-// secret.ErrSealed when a secret does not open: another key file, or a row whose target was changed behind our back. The latter
-// comes with the server, without that secret.
+// secret.ErrSealed when a secret does not open: another key file, or a row whose target was changed behind our
+// back. The latter comes with the server, without that secret.
 func (s *Servers) Server(ctx context.Context, identifier string) (Server, error) {
 	one, err := s.record(ctx, identifier)
 	if err != nil {

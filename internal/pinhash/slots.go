@@ -19,8 +19,8 @@ const (
 
 // Slots bounds how many hashes are computed at once, because each takes a core and megabytes. Who waits is served in turn, one
 // caller of each peer, so that a peer with many requests delays its own ones alone. A quarter of the slots (of one slot: none)
-// is kept for peers that were right within the last hour, so that strangers cannot take all. What it keeps of waiters is as much as
-// there are calls of Acquire under way. It is safe for concurrent use.
+// is kept for peers that were right within the last hour, so that strangers cannot take all. What it keeps of
+// waiters is as much as there are calls of Acquire under way. It is safe for concurrent use.
 type Slots struct {
 	reserve int
 	wait    time.Duration // of a caller
@@ -66,9 +66,9 @@ func NewSlots(n int, now func() time.Time) *Slots {
 	}
 }
 
-// Acquire waits for a slot, at most 2 s: then ErrBusy, or the error of ctx when that ends before. peer says on whose behalf: a
-// client's address, of which its Network counts. release gives the slot back and must be called; its argument says whether the peer turned out to be
-// right. Calls after the first do nothing.
+// Acquire waits for a slot, at most 2 s: then ErrBusy, or the error of ctx when that ends before. peer says on
+// whose behalf: a client's address, of which its Network counts. release gives the slot back and must be called;
+// its argument says whether the peer turned out to be right. Calls after the first do nothing.
 func (s *Slots) Acquire(ctx context.Context, peer string) (release func(right bool), err error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -201,8 +201,9 @@ func (s *Slots) queue(l *line, good bool) {
 	}
 }
 
-// Network returns what stands for the network of a client's address where clients are counted: an IPv4 address itself, the /64 of
-// an IPv6 address, because one subscriber has all of its addresses (RFC 6177). What is no address stands for itself.
+// Network returns what stands for the network of a client's address where clients are counted: an IPv4
+// address itself, the /64 of an IPv6 address, because one subscriber has all of its addresses (RFC 6177).
+// What is no address stands for itself.
 func Network(client string) string {
 	at, err := netip.ParseAddr(client)
 	if err != nil {

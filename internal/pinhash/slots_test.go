@@ -212,7 +212,8 @@ func TestWaitersThatGaveUpLeaveNothing(t *testing.T) {
 		time.Sleep(maxWait)
 		synctest.Wait()
 		if len(s.lines)+len(s.strangers)+len(s.friends) != 0 {
-			t.Errorf("the slots keep %d lines, %d of strangers and %d of friends", len(s.lines), len(s.strangers), len(s.friends))
+			t.Errorf("the slots keep %d lines, %d of strangers and %d of friends", len(s.lines), len(s.strangers),
+				len(s.friends))
 		}
 		release(false)
 		seat(t, s, "b")(false)
@@ -222,8 +223,14 @@ func TestWaitersThatGaveUpLeaveNothing(t *testing.T) {
 func TestAddressesOfOneNetworkShareALine(t *testing.T) {
 	t.Parallel()
 	for address, want := range map[string]string{
-		"192.0.2.1": "192.0.2.1", "::ffff:192.0.2.1": "192.0.2.1", "2001:db8::1": "2001:db8::/64", "2001:db8::ffff:1": "2001:db8::/64",
-		"2001:db8:0:1::1": "2001:db8:0:1::/64", "fe80::1%eth0": "fe80::/64", "administration": "administration", "": "",
+		"192.0.2.1":        "192.0.2.1",
+		"::ffff:192.0.2.1": "192.0.2.1",
+		"2001:db8::1":      "2001:db8::/64",
+		"2001:db8::ffff:1": "2001:db8::/64",
+		"2001:db8:0:1::1":  "2001:db8:0:1::/64",
+		"fe80::1%eth0":     "fe80::/64",
+		"administration":   "administration",
+		"":                 "",
 	} {
 		if got := Network(address); got != want {
 			t.Errorf("Network(%q) = %q, want %q", address, got, want)

@@ -27,14 +27,15 @@ type HostLocks struct {
 	watched map[uuid.UUID]bool      // foreign workers whose lock a goroutine waits for
 }
 
-// deadLock is the lock of a worker: of a living one of this process, or of a dead one, whose lock this process has taken.
+// deadLock is the lock of a worker: of a living one of this process, or of a dead one, whose lock this process has
+// taken.
 type deadLock struct {
 	file   *os.File
 	parted bool // the worker of this process has ended, and its jobs may still be under its name
 }
 
-// remove removes the file, then gives the lock up: the worker is forgotten. In this order a peer that waits for the lock sees
-// that the worker has not died.
+// remove removes the file, then gives the lock up: the worker is forgotten. In this order a peer that waits for the
+// lock sees that the worker has not died.
 func (l *deadLock) remove() {
 	os.Remove(l.file.Name()) //nolint:errcheck // a file that stays is removed when the next worker registers
 	l.file.Close()           //nolint:errcheck // nothing is buffered
@@ -91,8 +92,8 @@ func (h *HostLocks) Take(worker uuid.UUID) error {
 	}
 }
 
-// Drop gives up the lock of a living worker of this process, if there is one: its lease has lapsed, or it has unregistered. Peers
-// do not take that for a death; what is left under the worker's name comes back by its lease.
+// Drop gives up the lock of a living worker of this process, if there is one: its lease has lapsed, or it has
+// unregistered. Peers do not take that for a death; what is left under the worker's name comes back by its lease.
 func (h *HostLocks) Drop(worker uuid.UUID) {
 	h.mu.Lock()
 	l := h.own[worker]
@@ -103,8 +104,8 @@ func (h *HostLocks) Drop(worker uuid.UUID) {
 	}
 }
 
-// Parted says that a worker of this process has ended while the queue was out of reach. The lock is kept, so that the end of the
-// process gives the worker's jobs back at once; until then they come back by the lease.
+// Parted says that a worker of this process has ended while the queue was out of reach. The lock is kept, so that
+// the end of the process gives the worker's jobs back at once; until then they come back by the lease.
 func (h *HostLocks) Parted(worker uuid.UUID) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -133,7 +134,8 @@ type Suspect struct {
 
 // Sweep ends those whose lease has lapsed or whose lock on this host is free, and returns how many jobs that gave back. It waits
 // for the locks of the others on this host, in a goroutine for each, and ends them as soon as they die. What fails, the next
-// sweep does again. A worker of this process is left alone while this process holds its lock: it lives, whatever its lease says.
+// sweep does again. A worker of this process is left alone while this process holds its lock: it
+// lives, whatever its lease says.
 func (h *HostLocks) Sweep(ctx context.Context, suspects []Suspect) (int, error) {
 	swept := 0
 	var errs []error
@@ -188,9 +190,9 @@ func tryLock(path string) *deadLock {
 }
 
 // watch waits for the lock of another process's worker in a goroutine of its own, once for each, and hands it to died then. The
-// wait is a blocking flock: looking each half second could not reach the tenth of a second that recovery may take. A lock whose
-// file is gone was given up by a living worker, and died is not called; nor is it after Close. The goroutine ends with the worker,
-// for the wait cannot be broken off.
+// wait is a blocking flock: looking each half second could not reach the tenth of a second that recovery may take.
+// A lock whose file is gone was given up by a living worker, and died is not called; nor is it after Close. The
+// goroutine ends with the worker, for the wait cannot be broken off.
 func (h *HostLocks) watch(worker uuid.UUID, died func(*deadLock)) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

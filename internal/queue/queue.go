@@ -30,9 +30,10 @@ const (
 	CrashesPoison = 5                      // a job with so many crashes is handed out as poisoned
 	LowestEvery   = 16                     // every so many-th claim of a driver begins with the lowest priority
 	StaleAfter    = time.Minute            // a job whose not_after passed so long ago is claimed after all others
-	MostPassed    = 500                    // stale jobs of a lane that a claim passes over at least, to find one that is not
-	MostPayload   = 64 << 10               // bytes of a payload
-	MostLane      = 64                     // bytes of a lane
+	// stale jobs of a lane that a claim passes over at least, to find one that is not
+	MostPassed  = 500
+	MostPayload = 64 << 10 // bytes of a payload
+	MostLane    = 64       // bytes of a lane
 )
 
 // ErrLost says that the driver does not know the worker (any more): its lease has lapsed. It takes a new id.
@@ -60,9 +61,10 @@ const (
 
 // Job is something to do. The caller draws the id; enqueuing an id that the queue knows changes nothing.
 type Job struct {
-	ID       uuid.UUID
-	Kind     string // "delivery.send"
-	Lane     string // what may be slow or dead for all jobs that share it: an SMTP server. UTF-8, <= MostLane; "" is a lane too
+	ID   uuid.UUID
+	Kind string // "delivery.send"
+	// what may be slow or dead for all jobs that share it: an SMTP server. UTF-8, <= MostLane; "" is a lane too
+	Lane     string
 	Priority Priority
 	RunAt    time.Time // zero: now; after NotAfter: at NotAfter
 	NotAfter time.Time // from then on the job is handed out as Expired; zero: never
@@ -149,8 +151,8 @@ type ClaimRequest struct {
 
 // Driver keeps the jobs of one queue. All methods are safe for concurrent use.
 type Driver interface {
-	// Enqueue adds the jobs whose ids the queue does not know. A dead job counts as not known and lives again. The errors of
-	// Job.Check refuse all of them.
+	// Enqueue adds the jobs whose ids the queue does not know. A dead job counts as not known and lives again. The
+	// errors of Job.Check refuse all of them.
 	Enqueue(ctx context.Context, jobs ...Job) error
 	// Hasten makes a scheduled job due now. It changes nothing of a job that is ready, leased, dead or not known.
 	Hasten(ctx context.Context, id uuid.UUID) error
@@ -159,11 +161,11 @@ type Driver interface {
 	Register(ctx context.Context, w Worker) error
 	// Unregister ends a worker; what it still holds is released uncounted.
 	Unregister(ctx context.Context, worker uuid.UUID) error
-	// Claim reports req.Done and leases up to req.Most jobs: due ones by priority, then by age. Stale jobs (StaleAfter) come
-	// after all others, behind which the driver finds up to MostPassed of each lane; every LowestEvery-th claim treats
-	// them like any other, so that they do not wait for ever. A claim's cost does not grow with the jobs of other kinds or of
-	// full lanes. It returns at once, with none when there is nothing to do, and ErrLost when the worker's lease has lapsed
-	// (Done counts all the same where the claim tokens still fit).
+	// Claim reports req.Done and leases up to req.Most jobs: due ones by priority, then by age. Stale jobs
+	// (StaleAfter) come after all others, behind which the driver finds up to MostPassed of each lane; every
+	// LowestEvery-th claim treats them like any other, so that they do not wait for ever. A claim's cost does not grow
+	// with the jobs of other kinds or of full lanes. It returns at once, with none when there is nothing to do, and
+	// ErrLost when the worker's lease has lapsed (Done counts all the same where the claim tokens still fit).
 	Claim(ctx context.Context, req ClaimRequest) ([]Claimed, error)
 	// Report is Claim without a claim, for when somebody waits for the outcome or no handler is free; ErrLost as there.
 	Report(ctx context.Context, worker uuid.UUID, results ...Result) error
@@ -175,9 +177,9 @@ type Driver interface {
 	Beat(ctx context.Context, worker uuid.UUID) error
 	// Sweep takes the jobs of dead workers back: crashes+1, swept owner noted. It returns how many.
 	Sweep(ctx context.Context) (int, error)
-	// Wait returns when a job of one of the kinds may be due, at the latest after most; it consumes no job. Jobs of the full
-	// lanes do not end it, unless the driver cannot tell in time. It does not look at the clock in between: what another
-	// process adds is seen within 25 ms, a scheduled job when it is due. ctx ends it with its error.
+	// Wait returns when a job of one of the kinds may be due, at the latest after most; it consumes no job. Jobs of
+	// the full lanes do not end it, unless the driver cannot tell in time. It does not look at the clock in between:
+	// what another process adds is seen within 25 ms, a scheduled job when it is due. ctx ends it with its error.
 	Wait(ctx context.Context, kinds, full []string, most time.Duration) error
 	// Workers lists the workers whose lease has not lapsed.
 	Workers(ctx context.Context) ([]Seen, error)

@@ -43,7 +43,8 @@ var (
 )
 
 func loginOK(password string) []step {
-	return []step{{"AUTH LOGIN", "334 VXNlcm5hbWU6\r\n"}, {b64("mailuser"), "334 UGFzc3dvcmQ6\r\n"}, {b64(password), "235 ok\r\n"}}
+	return []step{{"AUTH LOGIN", "334 VXNlcm5hbWU6\r\n"}, {b64("mailuser"), "334 UGFzc3dvcmQ6\r\n"},
+		{b64(password), "235 ok\r\n"}}
 }
 
 // A mechanism that is announced and refused costs nothing but its own command.
@@ -82,7 +83,8 @@ func TestWrongPasswordIsNotTriedByEveryMechanismEachTime(t *testing.T) {
 		{"wrong", join(offer, plainBad), []string{"PLAIN"}, false},
 		{"right", join(offer, plainBad, loginOK("right")), []string{"PLAIN", "LOGIN"}, true}, // another password: both again
 		{"right", join(offer, loginOK("right")), []string{"LOGIN"}, true},
-		{"changed", join(offer, loginBad), []string{"LOGIN"}, false}, // the mechanism is known to be good: the password is wrong
+		// the mechanism is known to be good: the password is wrong
+		{"changed", join(offer, loginBad), []string{"LOGIN"}, false},
 		{"right", join(offer, step{"AUTH LOGIN", "504 gone\r\n"}, plainOK), []string{"LOGIN", "PLAIN"}, true},
 	} {
 		names, err := logIn(t, m, c.password, c.steps...)
@@ -96,8 +98,8 @@ func TestWrongPasswordIsNotTriedByEveryMechanismEachTime(t *testing.T) {
 	}
 }
 
-// A server that closes the connection after the refusal gets the other mechanism on a new one: at once, or with the next session
-// where no further connection is made.
+// A server that closes the connection after the refusal gets the other mechanism on a new one: at once, or with the
+// next session where no further connection is made.
 func TestConnectionThatEndsWithARefusalDoesNotHideTheOtherMechanism(t *testing.T) {
 	t.Parallel()
 	m := &smtp.Memory{}
@@ -144,9 +146,12 @@ func TestMechanismsAreFoundHoweverTheyAreAnnounced(t *testing.T) {
 func TestChallengesNeedNotBeRight(t *testing.T) {
 	t.Parallel()
 	for name, steps := range map[string][]step{
-		"PLAIN asks for what it has": {offers("PLAIN"), {"AUTH PLAIN", "334 \r\n"}, {b64("\x00mailuser\x00hunter22"), "235 ok\r\n"}},
-		"LOGIN in clear":             {offers("LOGIN"), {"AUTH LOGIN\r\n", "334 Username:\r\n"}, {b64("mailuser"), "334 Password:\r\n"}, {b64("hunter22"), "235 ok\r\n"}},
-		"LOGIN without text":         {offers("LOGIN"), {"AUTH LOGIN", "334\r\n"}, {b64("mailuser"), "334\r\n"}, {b64("hunter22"), "235 ok\r\n"}},
+		"PLAIN asks for what it has": {offers("PLAIN"), {"AUTH PLAIN", "334 \r\n"},
+			{b64("\x00mailuser\x00hunter22"), "235 ok\r\n"}},
+		"LOGIN in clear": {offers("LOGIN"), {"AUTH LOGIN\r\n", "334 Username:\r\n"},
+			{b64("mailuser"), "334 Password:\r\n"}, {b64("hunter22"), "235 ok\r\n"}},
+		"LOGIN without text": {offers("LOGIN"), {"AUTH LOGIN", "334\r\n"},
+			{b64("mailuser"), "334\r\n"}, {b64("hunter22"), "235 ok\r\n"}},
 	} {
 		if names, err := logIn(t, nil, "hunter22", steps...); err != nil {
 			t.Errorf("%s: %v %v", name, names, err)
@@ -158,13 +163,15 @@ func TestChallengesNeedNotBeRight(t *testing.T) {
 func TestRepliesAreReadAsLiberallyAsByPython(t *testing.T) {
 	t.Parallel()
 	for _, wire := range []string{
-		"220 x\n", "220\r\n", "220\n", "220\tx\r\n", "220x\r\n", "220-a\n220 b\r\n", "220-\r\n220 \r\n", "220-a\r\n220\r\n", "220 " + strings.Repeat("x", 8000) + "\r\n",
+		"220 x\n", "220\r\n", "220\n", "220\tx\r\n", "220x\r\n", "220-a\n220 b\r\n", "220-\r\n220 \r\n", "220-a\r\n220\r\n",
+		"220 " + strings.Repeat("x", 8000) + "\r\n",
 		"220 \x00\xff\r\n", "220-a\r\n220-b\n220 c\r\r\n",
 	} {
 		s := play(t, nil, step{"", wire}, ehlo)
 		open(t, s.options())
 	}
-	for _, wire := range []string{"220-a\r\n554 no\r\n", "554-a\r\n220 yes\r\n", "\x00220 x\r\n", "2 0 x\r\n", "\r\n220 x\r\n"} {
+	for _, wire := range []string{"220-a\r\n554 no\r\n", "554-a\r\n220 yes\r\n", "\x00220 x\r\n", "2 0 x\r\n",
+		"\r\n220 x\r\n"} {
 		e := failure(t, play(t, nil, step{"", wire}, ehlo).options())
 		if e.Phase != smtp.PhaseGreeting || e.Reply.Code != 0 {
 			t.Errorf("%q: %v", wire, e)

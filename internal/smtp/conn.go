@@ -94,10 +94,10 @@ func (c *conn) only() (Reply, error) {
 // reply reads one reply.
 func (c *conn) reply() (Reply, error) { return readReply(c.r) }
 
-// readReply reads one reply (RFC 5321 section 4.2.1): lines "ddd-text" and a last "ddd text". It takes what Python's smtplib
-// takes: a line may end in a bare LF, any character but the hyphen ends the reply, and of several codes of one class the last
-// counts. Codes of several classes contradict each other and are no reply. With an error there is no reply, not even the code
-// of a reply whose end is missing.
+// readReply reads one reply (RFC 5321 section 4.2.1): lines "ddd-text" and a last "ddd text". It takes what
+// Python's smtplib takes: a line may end in a bare LF, any character but the hyphen ends the reply, and of several
+// codes of one class the last counts. Codes of several classes contradict each other and are no reply. With an
+// error there is no reply, not even the code of a reply whose end is missing.
 func readReply(r *bufio.Reader) (Reply, error) {
 	var reply Reply
 	var texts []string
@@ -160,8 +160,9 @@ func cutEnhanced(code int, text string) (enhanced, rest string) {
 // extensions are what EHLO announced: keyword in upper case -> parameters.
 type extensions map[string]string
 
-// parseExtensions reads the lines of a reply to EHLO behind the first one, as Python's smtplib does: a keyword ends at the first
-// character that no keyword has, and what "AUTH=" announces (before RFC 2554) is joined with what "AUTH " announces.
+// parseExtensions reads the lines of a reply to EHLO behind the first one, as Python's smtplib does: a
+// keyword ends at the first character that no keyword has, and what "AUTH=" announces (before RFC 2554) is
+// joined with what "AUTH " announces.
 func parseExtensions(text string) extensions {
 	ext := extensions{}
 	for _, line := range strings.Split(text, "\n")[1:] {

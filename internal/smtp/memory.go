@@ -11,9 +11,10 @@ import (
 // mostServers bounds a Memory: servers with their user names. A program knows a handful; test mails may name any.
 const mostServers = 256
 
-// Memory keeps what sessions found out about servers, so that a broken announcement costs one try: whether commands in one write
-// get lost, which mechanism logs in, and which ones refused a password. It holds no password, lives as long as the process, and
-// keeps mostServers at most: above it, an arbitrary one is forgotten. The zero value is empty. It is safe for concurrent use.
+// Memory keeps what sessions found out about servers, so that a broken announcement costs one try: whether commands
+// in one write get lost, which mechanism logs in, and which ones refused a password. It holds no password, lives as
+// long as the process, and keeps mostServers at most: above it, an arbitrary one is forgotten. The zero value is
+// empty. It is safe for concurrent use.
 type Memory struct {
 	mu      sync.Mutex
 	servers map[string]*known
@@ -101,8 +102,8 @@ func (n notes) refused(mechanism string, code int) {
 //
 //   - One has logged in before: it goes first, and when it refuses the password, the password is wrong.
 //   - Some have not refused this password yet: all of these.
-//   - All have refused it: one a session, in turn, so that a mistake is no more than a wrong password a mail, and a server that
-//     accepts one of them later is found.
+//   - All have refused it: one a session, in turn, so that a mistake is no more than a wrong password a mail, and a
+//     server that accepts one of them later is found.
 func (n notes) plan(offered []mechanism) (order []mechanism, once bool) {
 	order = offered
 	n.change(func(k *known) {
@@ -110,7 +111,9 @@ func (n notes) plan(offered []mechanism) (order []mechanism, once bool) {
 			k.password, k.refusals, k.turn = n.password, nil, 0
 		}
 		first := slices.IndexFunc(offered, func(m mechanism) bool { return m.name == k.mechanism })
-		fresh := slices.DeleteFunc(slices.Clone(offered), func(m mechanism) bool { return slices.Contains(k.refusals, m.name) })
+		fresh := slices.DeleteFunc(slices.Clone(offered), func(m mechanism) bool {
+			return slices.Contains(k.refusals, m.name)
+		})
 		switch {
 		case first >= 0:
 			once = true

@@ -77,9 +77,12 @@ func TestPhaseThatFailsTellsWhy(t *testing.T) {
 		change func(*smtp.Options)
 		want   smtp.PhaseReport
 	}{
-		"dead port": {nil, func(o *smtp.Options) { o.Host, o.Dial = "127.0.0.1", nil }, smtp.PhaseReport{Phase: smtp.PhaseConnect, Text: "refused for ***"}},
-		"greeting":  {[]step{{"", "554 5.3.2 go away, client.example\r\n"}}, nil, smtp.PhaseReport{Phase: smtp.PhaseGreeting, Code: 554, Enhanced: "5.3.2", Text: "go away, ***"}},
-		"not SMTP":  {[]step{{"", "HTTP/1.1 400 Bad Request\r\n"}}, nil, smtp.PhaseReport{Phase: smtp.PhaseGreeting, Text: "the server's greeting is no SMTP reply"}},
+		"dead port": {nil, func(o *smtp.Options) { o.Host, o.Dial = "127.0.0.1", nil },
+			smtp.PhaseReport{Phase: smtp.PhaseConnect, Text: "refused for ***"}},
+		"greeting": {[]step{{"", "554 5.3.2 go away, client.example\r\n"}}, nil,
+			smtp.PhaseReport{Phase: smtp.PhaseGreeting, Code: 554, Enhanced: "5.3.2", Text: "go away, ***"}},
+		"not SMTP": {[]step{{"", "HTTP/1.1 400 Bad Request\r\n"}}, nil,
+			smtp.PhaseReport{Phase: smtp.PhaseGreeting, Text: "the server's greeting is no SMTP reply"}},
 		"no STARTTLS": {[]step{greet, {"EHLO", "250 x\r\n"}}, func(o *smtp.Options) { o.STARTTLS = true },
 			smtp.PhaseReport{Phase: smtp.PhaseTLS, Text: "the server does not offer STARTTLS"}},
 		"STARTTLS refused": {[]step{greet, {"EHLO", "250-x\r\n250 STARTTLS\r\n"}, {"STARTTLS", "454 4.7.0 not now\r\n"}}, func(o *smtp.Options) { o.STARTTLS = true },

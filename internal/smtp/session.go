@@ -14,7 +14,8 @@ import (
 	"time"
 )
 
-// Options say which server to talk to and how. Dial is required, and Lookup for a host that is no address.
+// Options say which server to talk to and how. Dial is required, and Lookup for a host that is no address. Each
+// field is one setting of a session.
 type Options struct {
 	Host     string // name or address; the certificate must be for it
 	Port     int
@@ -54,8 +55,9 @@ var (
 // Open connects, tries every address of the host in turn, and authenticates. An error is an *Error with the phase; the session
 // that comes with it is closed and only tells its Phases. The end of ctx closes the connection.
 //
-// Open connects a second time to a server that closes the connection at EHLO, and says HELO then (RFC 1869 section 4.5), and to
-// a server that closes the connection after it refused a mechanism, and tries the other mechanisms then.
+// Open connects a second time to a server that closes the connection at EHLO, and says HELO then
+// (RFC 1869 section 4.5), and to a server that closes the connection after it refused a mechanism,
+// and tries the other mechanisms then.
 func Open(ctx context.Context, o Options) (*Session, error) {
 	s, err := open(ctx, o, false)
 	if err == nil || ctx.Err() != nil {

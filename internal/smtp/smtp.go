@@ -53,16 +53,17 @@ func (r Reply) Text(remove ...string) string {
 	return Scrub(r.text, remove...)
 }
 
-// Mentions returns a function that reports whether the text has one of these phrases, from the begin of a word on: "greylist" is in
-// "Greylisted by policy", "list" is not. Phrases are words of letters and digits in lower case. What stands in angle brackets and
-// words with an @ are not looked at: they name hosts and people.
+// Mentions returns a function that reports whether the text has one of these phrases, from the begin of a word on:
+// "greylist" is in "Greylisted by policy", "list" is not. Phrases are words of letters and digits in lower case.
+// What stands in angle brackets and words with an @ are not looked at: they name hosts and people.
 func (r Reply) Mentions() func(phrases ...string) bool {
 	var b strings.Builder
 	for _, word := range strings.Fields(strings.ToLower(r.text[:min(len(r.text), longestSearch)])) {
 		if strings.HasPrefix(word, "<") || strings.Contains(word, "@") {
 			continue
 		}
-		for _, part := range strings.FieldsFunc(word, func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) }) {
+		apart := func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) }
+		for _, part := range strings.FieldsFunc(word, apart) {
 			b.WriteString(" " + part)
 		}
 	}

@@ -89,8 +89,8 @@ func (s *Session) envelope(ctx context.Context, l Letter) Outcome {
 	return o
 }
 
-// lostCommands reports whether an envelope that went in one write ended as if the server, or a proxy before it, had not read all
-// of it: no reply, or one that says that a command is unknown or out of sequence.
+// lostCommands reports whether an envelope that went in one write ended as if the server, or a proxy before it, had
+// not read all of it: no reply, or one that says that a command is unknown or out of sequence.
 func lostCommands(o Outcome) bool {
 	text := strings.ToLower(o.Reply.text)
 	return o.Err != nil || o.Reply.Code >= 500 && o.Reply.Code <= 504 ||

@@ -82,7 +82,8 @@ func TestSeveralLettersGoByOneSession(t *testing.T) {
 		phases = append(phases, p.Phase)
 	}
 	one := []smtp.Phase{smtp.PhaseMail, smtp.PhaseRcpt, smtp.PhaseData, smtp.PhaseData, smtp.PhaseReply}
-	want := append(append([]smtp.Phase{smtp.PhaseDNS, smtp.PhaseConnect, smtp.PhaseGreeting, smtp.PhaseEHLO}, one...), one...)
+	want := append(append([]smtp.Phase{smtp.PhaseDNS, smtp.PhaseConnect, smtp.PhaseGreeting, smtp.PhaseEHLO},
+		one...), one...)
 	if diff := cmp.Diff(want, phases); diff != "" {
 		t.Fatal(diff)
 	}
@@ -103,25 +104,39 @@ func TestOutcomeSaysHowFarTheLetterCame(t *testing.T) {
 		steps []step
 		want  want
 	}{
-		"MAIL refused":               {join(begin, step{"MAIL", "451 4.7.1 greylisted\r\n"}), want{smtp.PhaseMail, 451, false, false}},
-		"MAIL hangs up":              {join(begin, step{"MAIL", hangUp}), want{smtp.PhaseMail, 0, false, true}},
-		"RCPT refused":               {join(begin, mailOK, step{"RCPT", "550 5.1.1 no such user\r\n"}), want{smtp.PhaseRcpt, 550, false, false}},
-		"RCPT forwarded":             {join(begin, mailOK, step{"RCPT", "251 forwarded\r\n"}, dataOK, dotOK), want{smtp.PhaseReply, 250, true, false}},
-		"DATA refused":               {join(begin, mailOK, rcptOK, step{"DATA", "554 5.7.1 no\r\n"}), want{smtp.PhaseData, 554, false, false}},
-		"DATA answered with 250":     {join(begin, mailOK, rcptOK, step{"DATA", "250 ok\r\n"}), want{smtp.PhaseData, 250, false, false}},
-		"DATA answered with 334":     {join(begin, mailOK, rcptOK, step{"DATA", "334 go\r\n"}), want{smtp.PhaseData, 334, false, false}},
-		"surplus reply to MAIL":      {join(begin, step{"MAIL", "250 ok\r\n250 ok\r\n"}), want{smtp.PhaseMail, 0, false, true}},
-		"reply before the content":   {join(begin, mailOK, rcptOK, step{"DATA", "354 go\r\n250 ok\r\n"}), want{smtp.PhaseData, 0, false, true}},
-		"dot deferred":               {join(content, step{".", "451 4.3.0 later\r\n"}), want{smtp.PhaseReply, 451, true, false}},
-		"dot refused":                {join(content, step{".", "554 5.7.1 spam\r\n"}), want{smtp.PhaseReply, 554, true, false}},
-		"dot not answered":           {join(content, step{".", hangUp}), want{smtp.PhaseReply, 0, true, true}},
-		"half a reply to the dot":    {join(content, step{".", "250-queued\r\n"}, step{"", hangUp}), want{smtp.PhaseReply, 0, true, true}},
-		"two codes in one reply":     {join(content, step{".", "250-queued\r\n554 no\r\n"}), want{smtp.PhaseReply, 0, true, true}},
-		"no reply but words":         {join(content, step{".", "thank you\r\n"}), want{smtp.PhaseReply, 0, true, true}},
-		"surplus behind the last":    {join(content, step{".", "250 ok\r\n250 ok\r\n"}), want{smtp.PhaseReply, 250, true, true}},
-		"line of 8 KiB":              {join(content, step{".", "250 " + strings.Repeat("x", 8<<10) + "\r\n"}), want{smtp.PhaseReply, 0, true, true}},
-		"more than a hundred lines":  {join(content, step{".", strings.Repeat("250-x\r\n", 100) + "250 x\r\n"}), want{smtp.PhaseReply, 0, true, true}},
-		"a hundred lines":            {join(content, step{".", strings.Repeat("250-x\r\n", 99) + "250 x\r\n"}), want{smtp.PhaseReply, 250, true, false}},
+		"MAIL refused": {join(begin, step{"MAIL", "451 4.7.1 greylisted\r\n"}),
+			want{smtp.PhaseMail, 451, false, false}},
+		"MAIL hangs up": {join(begin, step{"MAIL", hangUp}), want{smtp.PhaseMail, 0, false, true}},
+		"RCPT refused": {join(begin, mailOK, step{"RCPT", "550 5.1.1 no such user\r\n"}),
+			want{smtp.PhaseRcpt, 550, false, false}},
+		"RCPT forwarded": {join(begin, mailOK, step{"RCPT", "251 forwarded\r\n"}, dataOK, dotOK),
+			want{smtp.PhaseReply, 250, true, false}},
+		"DATA refused": {join(begin, mailOK, rcptOK, step{"DATA", "554 5.7.1 no\r\n"}),
+			want{smtp.PhaseData, 554, false, false}},
+		"DATA answered with 250": {join(begin, mailOK, rcptOK, step{"DATA", "250 ok\r\n"}),
+			want{smtp.PhaseData, 250, false, false}},
+		"DATA answered with 334": {join(begin, mailOK, rcptOK, step{"DATA", "334 go\r\n"}),
+			want{smtp.PhaseData, 334, false, false}},
+		"surplus reply to MAIL": {join(begin, step{"MAIL", "250 ok\r\n250 ok\r\n"}), want{smtp.PhaseMail, 0, false, true}},
+		"reply before the content": {join(begin, mailOK, rcptOK, step{"DATA", "354 go\r\n250 ok\r\n"}),
+			want{smtp.PhaseData, 0, false, true}},
+		"dot deferred": {join(content, step{".", "451 4.3.0 later\r\n"}),
+			want{smtp.PhaseReply, 451, true, false}},
+		"dot refused":      {join(content, step{".", "554 5.7.1 spam\r\n"}), want{smtp.PhaseReply, 554, true, false}},
+		"dot not answered": {join(content, step{".", hangUp}), want{smtp.PhaseReply, 0, true, true}},
+		"half a reply to the dot": {join(content, step{".", "250-queued\r\n"}, step{"", hangUp}),
+			want{smtp.PhaseReply, 0, true, true}},
+		"two codes in one reply": {join(content, step{".", "250-queued\r\n554 no\r\n"}),
+			want{smtp.PhaseReply, 0, true, true}},
+		"no reply but words": {join(content, step{".", "thank you\r\n"}), want{smtp.PhaseReply, 0, true, true}},
+		"surplus behind the last": {join(content, step{".", "250 ok\r\n250 ok\r\n"}),
+			want{smtp.PhaseReply, 250, true, true}},
+		"line of 8 KiB": {join(content, step{".", "250 " + strings.Repeat("x", 8<<10) + "\r\n"}),
+			want{smtp.PhaseReply, 0, true, true}},
+		"more than a hundred lines": {join(content, step{".", strings.Repeat("250-x\r\n", 100) + "250 x\r\n"}),
+			want{smtp.PhaseReply, 0, true, true}},
+		"a hundred lines": {join(content, step{".", strings.Repeat("250-x\r\n", 99) + "250 x\r\n"}),
+			want{smtp.PhaseReply, 250, true, false}},
 		"reply that is a code alone": {join(content, step{".", "250\r\n"}), want{smtp.PhaseReply, 250, true, false}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -177,7 +192,8 @@ func TestNoPhaseBeforeTheDotOutlastsTheLetter(t *testing.T) {
 				if o.Phase != phase && life < 20*time.Second {
 					continue
 				}
-				if late := time.Since(l.NotAfter); o.Phase != phase || o.Err == nil || o.DotWritten || late < 0 || late > time.Minute {
+				if late := time.Since(l.NotAfter); o.Phase != phase || o.Err == nil || o.DotWritten || late < 0 ||
+					late > time.Minute {
 					t.Fatalf("%s after the end: %+v", late, o)
 				}
 				return

@@ -5,7 +5,13 @@ import "testing"
 func TestNearest(t *testing.T) {
 	t.Parallel()
 	known := []string{"HOST", "PORT", "PASSWORD", "PATH"}
-	for word, want := range map[string]string{"HOSTT": "HOST", "PSSWORD": "PASSWORD", "PART": "PORT", "": "HOST", "PATH": "PATH"} {
+	for word, want := range map[string]string{
+		"HOSTT":   "HOST",
+		"PSSWORD": "PASSWORD",
+		"PART":    "PORT",
+		"":        "HOST",
+		"PATH":    "PATH",
+	} {
 		if got := Nearest(word, known); got != want {
 			t.Errorf("%q is most like %q, want %q", word, got, want)
 		}

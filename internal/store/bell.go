@@ -8,8 +8,8 @@ import (
 	"github.com/fsnotify/fsnotify"
 )
 
-// bell wakes the subscribers of all processes after a commit by a byte written to a file that each of them watches, this one
-// too. (An event on SQLite's own -wal file comes before the commit can be seen.)
+// bell wakes the subscribers of all processes after a commit by a byte written to a file that each of them watches,
+// this one too. (An event on SQLite's own -wal file comes before the commit can be seen.)
 type bell struct {
 	path    string
 	watcher *fsnotify.Watcher
@@ -48,7 +48,8 @@ func (b *bell) open() (*os.File, error) {
 	return file, nil
 }
 
-// renew makes a wake file that was deleted or replaced again, so that all processes use the same one, and wakes the subscribers.
+// renew makes a wake file that was deleted or replaced again, so that all processes use the same
+// one, and wakes the subscribers.
 func (b *bell) renew() error {
 	b.mu.Lock()
 	own := b.file
@@ -69,8 +70,8 @@ func (b *bell) renew() error {
 	return nil
 }
 
-// ring wakes the subscribers of all processes. When the write fails, it wakes those of this process; the others look each second
-// anyway.
+// ring wakes the subscribers of all processes. When the write fails, it wakes those of this process; the
+// others look each second anyway.
 func (b *bell) ring() {
 	b.mu.Lock()
 	_, err := b.file.WriteAt([]byte{1}, 0)

@@ -10,16 +10,17 @@ import (
 	"sync"
 )
 
-// ErrDamaged says that a row holds what it should never hold: a value of a wrong type, or a text that its reader cannot use. The
-// file was damaged, or another program wrote it.
+// ErrDamaged says that a row holds what it should never hold: a value of a wrong type, or a text that its reader
+// cannot use. The file was damaged, or another program wrote it.
 var ErrDamaged = errors.New("a row of the database cannot be read")
 
 // mostDamages bounds the damage that is remembered because it was logged.
 const mostDamages = 1000
 
-// List is r.Query for lists, where one damaged row must not take the others down. scan reads what can be read, leaves the other
-// destinations as they are, and returns an error that wraps ErrDamaged then. each goes on with what it has, or returns the error and
-// thereby leaves the row out. Damage is logged once for the process, without the value.
+// List is r.Query for lists, where one damaged row must not take the others down. scan reads what can be
+// read, leaves the other destinations as they are, and returns an error that wraps ErrDamaged then. each
+// goes on with what it has, or returns the error and thereby leaves the row out. Damage is logged once for
+// the process, without the value.
 func List(r Reader, each func(scan Scan) error, query string, args ...any) error {
 	told, _ := r.(interface{ damaged() *damages })
 	return r.Query(func(scan Scan) error {
@@ -46,8 +47,8 @@ func List(r Reader, each func(scan Scan) error, query string, args ...any) error
 	}, query, args...)
 }
 
-// readable fills the destinations that can be filled, one by one, and returns the row's first column and the places of the others.
-// err is what scan returned; it comes back when it has nothing to do with the values.
+// readable fills the destinations that can be filled, one by one, and returns the row's first column and the places
+// of the others. err is what scan returned; it comes back when it has nothing to do with the values.
 func readable(scan Scan, dest []any, err error) (key string, columns []int, _ error) {
 	blank := make([]any, len(dest))
 	for i := range blank {

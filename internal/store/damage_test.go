@@ -66,7 +66,8 @@ func TestListReadsWhatCanBeReadAndLogsDamageOnce(t *testing.T) {
 		t.Error(err)
 	}
 	told := log.String()
-	if strings.Count(told, "cannot be read") != 1 || !strings.Contains(told, "table=lease") || !strings.Contains(told, "term") ||
+	if strings.Count(told, "cannot be read") != 1 || !strings.Contains(told, "table=lease") ||
+		!strings.Contains(told, "term") ||
 		strings.Contains(told, "hidden value") {
 		t.Errorf("the log: %s", told)
 	}

@@ -12,15 +12,15 @@ const (
 	MostCallers    = mostCallers
 )
 
-// Within returns options with other bounds: how long a call waits for its turn, how often the files are looked at, and the size
-// from which on the WAL is emptied. Zero: as in the program.
+// Within returns options with other bounds: how long a call waits for its turn, how often the files are looked at,
+// and the size from which on the WAL is emptied. Zero: as in the program.
 func Within(o Options, wait, every time.Duration, mostWAL int64) Options {
 	o.wait, o.every, o.mostWAL = wait, every, mostWAL
 	return o
 }
 
-// Statements returns how many statements are prepared on each connection that was used, the writer's first. No call may be under
-// way.
+// Statements returns how many statements are prepared on each connection that was used, the writer's
+// first. No call may be under way.
 func (db *DB) Statements() []int {
 	all := []int{len(db.writer.byText)}
 	for _, r := range db.readers.all {

@@ -10,8 +10,8 @@ import (
 )
 
 const (
-	// longestWait is how long a transaction waits for the writers' lock and for the transactions before it, and a Read for a
-	// connection: a client gives up soon after, and a disk that flushes slowly needs less.
+	// longestWait is how long a transaction waits for the writers' lock and for the transactions before it, and a Read
+	// for a connection: a client gives up soon after, and a disk that flushes slowly needs less.
 	longestWait = 5 * time.Second
 	// longestMigration is how long a start waits for the migration of another process.
 	longestMigration = time.Minute
@@ -19,8 +19,8 @@ const (
 
 var errLocked = busy("another process holds the writers' lock and does not end its transaction")
 
-// writersLock is a flock on a side file of the database. Who writes holds it from before the transaction's begin to after its
-// end: SQLite's own busy handler sleeps and has no queue. For one goroutine at a time.
+// writersLock is a flock on a side file of the database. Who writes holds it from before the transaction's begin to
+// after its end: SQLite's own busy handler sleeps and has no queue. For one goroutine at a time.
 type writersLock struct {
 	path  string
 	file  *os.File
@@ -39,8 +39,8 @@ func (l *writersLock) open() (err error) {
 	return nil
 }
 
-// take takes the lock, or returns ErrBusy after limit; a later call goes on to wait in the same place. A lock file that was
-// deleted or replaced is made again, so that all processes lock the same file.
+// take takes the lock, or returns ErrBusy after limit; a later call goes on to wait in the same place. A lock file
+// that was deleted or replaced is made again, so that all processes lock the same file.
 func (l *writersLock) take(limit time.Duration) error {
 	for {
 		if err := l.acquire(limit); err != nil {
@@ -86,7 +86,7 @@ func (l *writersLock) close() {
 		return
 	}
 	go func(asked <-chan error, file *os.File) {
-		<-asked
+		<-asked      //nolint:errcheck // the lock is given up either way
 		file.Close() //nolint:errcheck // only a lock
 	}(l.asked, l.file)
 }

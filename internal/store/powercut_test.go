@@ -19,8 +19,9 @@ const (
 	pageSize    = 4096
 )
 
-// TestWALCutOffKeepsWhatWasCommittedBefore takes the files of a database in use, as a power cut leaves them, and cuts the WAL or
-// damages its end: what was committed before the damage is there, in full transactions, and nothing else.
+// TestWALCutOffKeepsWhatWasCommittedBefore takes the files of a database in use, as a power cut leaves
+// them, and cuts the WAL or damages its end: what was committed before the damage is there, in full
+// transactions, and nothing else.
 func TestWALCutOffKeepsWhatWasCommittedBefore(t *testing.T) {
 	t.Parallel()
 	db := opened(t, t.TempDir())
@@ -46,7 +47,8 @@ func TestWALCutOffKeepsWhatWasCommittedBefore(t *testing.T) {
 	}
 	const frame = frameHeader + pageSize
 	random := rand.New(rand.NewPCG(1, 2))
-	for _, cut := range []int{0, walHeader, ends[3], ends[9] + 1, ends[20] - 1, last - frame, last - frame/2, last - 1, last} {
+	for _, cut := range []int{0, walHeader, ends[3], ends[9] + 1, ends[20] - 1, last - frame, last - frame/2,
+		last - 1, last} {
 		for name, damaged := range map[string][]byte{
 			"cut":    wal[:cut],
 			"zeroes": append(bytes.Clone(wal[:cut]), make([]byte, last-cut)...),

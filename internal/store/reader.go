@@ -11,9 +11,11 @@ import (
 )
 
 const (
-	// mostReaders is how many Reads run at once: SQLite reads on as many processors as there are, and each connection costs memory.
+	// mostReaders is how many Reads run at once: SQLite reads on as many processors as there are,
+	// and each connection costs memory.
 	mostReaders = 8
-	// readWaits is how long one Read may take, in units of longestWait: the WAL keeps everything that is written after its begin.
+	// readWaits is how long one Read may take, in units of longestWait: the WAL keeps everything
+	// that is written after its begin.
 	readWaits = 3
 )
 
@@ -50,7 +52,12 @@ func openReaders(o Options) (*readers, error) {
 		return nil, err
 	}
 	r := &readers{
-		db: db, prepared: o.Prepared, damages: o.damages, wait: o.wait, free: make(chan *reader, mostReaders), closed: make(chan struct{}),
+		db:       db,
+		prepared: o.Prepared,
+		damages:  o.damages,
+		wait:     o.wait,
+		free:     make(chan *reader, mostReaders),
+		closed:   make(chan struct{}),
 	}
 	for range mostReaders {
 		one := &reader{}
@@ -141,8 +148,9 @@ func (r *reader) rollback() {
 	}
 }
 
-// hold takes all connections, so that no Read of this process runs, and returns what gives them back. It ends the Reads that do
-// not end within grace by themselves; ok is false when one runs on, and nothing is held then. For one goroutine at a time.
+// hold takes all connections, so that no Read of this process runs, and returns what gives them back. It
+// ends the Reads that do not end within grace by themselves; ok is false when one runs on, and nothing is
+// held then. For one goroutine at a time.
 func (rs *readers) hold(grace time.Duration) (release func(), ok bool) {
 	var held []*reader
 	released := make(chan struct{})

@@ -48,16 +48,22 @@ func remove(t *testing.T, paths ...string) {
 func TestReplacedDatabaseIsWrittenNoMore(t *testing.T) {
 	t.Parallel()
 	for name, replace := range map[string]func(t *testing.T, path, backup string){
-		"renamed, and a backup in its place": func(t *testing.T, path, backup string) { rename(t, path); copyFile(t, backup, path) },
+		"renamed, and a backup in its place": func(t *testing.T, path, backup string) {
+			rename(t, path)
+			copyFile(t, backup, path)
+		},
 		"a backup renamed over it": func(t *testing.T, path, backup string) {
 			if err := os.Rename(backup, path); err != nil {
 				t.Fatal(err)
 			}
 		},
-		"removed":            func(t *testing.T, path, _ string) { remove(t, path) },
-		"removed with all":   func(t *testing.T, path, _ string) { remove(t, path, path+"-wal", path+"-shm") },
-		"its WAL removed":    func(t *testing.T, path, _ string) { remove(t, path+"-wal") },
-		"its WAL replaced":   func(t *testing.T, path, _ string) { remove(t, path+"-wal"); copyFile(t, path+"-writer", path+"-wal") },
+		"removed":          func(t *testing.T, path, _ string) { remove(t, path) },
+		"removed with all": func(t *testing.T, path, _ string) { remove(t, path, path+"-wal", path+"-shm") },
+		"its WAL removed":  func(t *testing.T, path, _ string) { remove(t, path+"-wal") },
+		"its WAL replaced": func(t *testing.T, path, _ string) {
+			remove(t, path+"-wal")
+			copyFile(t, path+"-writer", path+"-wal")
+		},
 		"its -shm removed":   func(t *testing.T, path, _ string) { remove(t, path+"-shm") },
 		"its folder renamed": func(t *testing.T, path, _ string) { renameFolder(t, filepath.Dir(path)) },
 		"a folder in its place": func(t *testing.T, path, _ string) {
@@ -87,10 +93,14 @@ func TestReplacedDatabaseIsWrittenNoMore(t *testing.T) {
 			replace(t, path, backup)
 			<-db.Lost()
 			err = db.Err()
-			if !errors.Is(err, store.ErrReplaced) || strings.Contains(err.Error(), "\n") || !strings.Contains(err.Error(), path) {
+			if !errors.Is(err, store.ErrReplaced) || strings.Contains(err.Error(), "\n") ||
+				!strings.Contains(err.Error(), path) {
 				t.Errorf("error %q, want one sentence of ErrReplaced with the path", err)
 			}
-			if err := db.Write(t.Context(), func(tx *store.Tx) error { put(tx, "after", "x"); return nil }); !errors.Is(err, store.ErrReplaced) {
+			if err := db.Write(t.Context(), func(tx *store.Tx) error {
+				put(tx, "after", "x")
+				return nil
+			}); !errors.Is(err, store.ErrReplaced) {
 				t.Errorf("a write: %v", err)
 			}
 			if err := db.Read(t.Context(), func(store.Reader) error { return nil }); !errors.Is(err, store.ErrReplaced) {
@@ -139,7 +149,8 @@ func TestBackupAndVacuumAreNoReplacement(t *testing.T) {
 	}
 }
 
-// With the writers' lock file deleted or replaced, processes go on by SQLite's own locks, and lock one file again at once.
+// With the writers' lock file deleted or replaced, processes go on by SQLite's own locks, and lock one file again
+// at once.
 func TestDeletedLockFileLosesNoUpdate(t *testing.T) {
 	t.Parallel()
 	db := opened(t, t.TempDir())

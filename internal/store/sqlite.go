@@ -22,10 +22,12 @@ import (
 //go:embed migrations/sqlite/*.sql
 var migrations embed.FS
 
-// dsn returns the driver's address of a database file: WAL, a bounded page cache, a WAL that is cut to 8 MiB when SQLite starts it
-// anew, and more pragmas.
+// dsn returns the driver's address of a database file: WAL, a bounded page cache, a WAL that is cut to 8 MiB when
+// SQLite starts it anew, and more pragmas.
 func dsn(path string, pragmas ...string) string {
-	q := url.Values{"_pragma": append([]string{"busy_timeout(5000)", "journal_mode(WAL)", "cache_size(-8000)", "journal_size_limit(8388608)"}, pragmas...)}
+	q := url.Values{"_pragma": append([]string{
+		"busy_timeout(5000)", "journal_mode(WAL)", "cache_size(-8000)", "journal_size_limit(8388608)",
+	}, pragmas...)}
 	return "file:" + (&url.URL{Path: path}).EscapedPath() + "?" + q.Encode()
 }
 

@@ -6,12 +6,12 @@ import (
 	"database/sql"
 )
 
-// mostStatements bounds the prepared statements of one connection. The program has about 250 constant texts; filters of lists
-// make any number, at about 10 KiB each.
+// mostStatements bounds the prepared statements of one connection. The program has about 250 constant texts;
+// filters of lists make any number, at about 10 KiB each.
 const mostStatements = 256
 
-// statements are the prepared statements of one connection. The one that was used longest ago makes room for a new one, so it
-// must not be in the middle of its rows. For one goroutine at a time.
+// statements are the prepared statements of one connection. The one that was used longest ago makes room for a new
+// one, so it must not be in the middle of its rows. For one goroutine at a time.
 type statements struct {
 	conn     *sql.Conn
 	prepared func(query string) // Options.Prepared
@@ -26,7 +26,13 @@ type statement struct {
 }
 
 func newStatements(conn *sql.Conn, prepared func(string), d *damages) *statements {
-	return &statements{conn: conn, prepared: prepared, damages: d, byText: make(map[string]*list.Element), byUse: list.New()}
+	return &statements{
+		conn:     conn,
+		prepared: prepared,
+		damages:  d,
+		byText:   make(map[string]*list.Element),
+		byUse:    list.New(),
+	}
 }
 
 // prepare returns the statement of a text.

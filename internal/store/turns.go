@@ -7,9 +7,11 @@ import (
 )
 
 const (
-	// quickRead is how long a ReadInTurn may take that waits for no turn. A page of a list takes 2 to 7 ms (docs/performance.md).
+	// quickRead is how long a ReadInTurn may take that waits for no turn. A page of a list takes 2
+	// to 7 ms (docs/performance.md).
 	quickRead = 20 * time.Millisecond
-	// quickShare and costlyShare bound the processor time of both kinds: one part in so many of one processor. Logins need the rest.
+	// quickShare and costlyShare bound the processor time of both kinds: one part in so many of one
+	// processor. Logins need the rest.
 	quickShare, costlyShare = 8, 4
 	// leastRead is what a read counts for at least: the request around it takes about as long as a quick read.
 	leastRead = 5 * time.Millisecond
@@ -36,8 +38,9 @@ func (a *allowance) spend(now time.Time, took time.Duration) {
 	a.paid = a.paid.Add(a.share * took)
 }
 
-// turns bounds the time of all ReadInTurns of a process, however many callers there are. A read is tried for quickRead. One that
-// takes longer begins again when its turn has come: one at a time, in the order of the calls, with a pause between them.
+// turns bounds the time of all ReadInTurns of a process, however many callers there are. A read is tried for
+// quickRead. One that takes longer begins again when its turn has come: one at a time, in the order of the
+// calls, with a pause between them.
 type turns struct {
 	limit time.Duration // how long a call waits for its turn
 	turn  chan struct{} // holds one value while a call has the turn or waits for the end of the pause
@@ -53,8 +56,8 @@ func newTurns(limit time.Duration) *turns {
 	}
 }
 
-// do calls read once or twice. read returns how long it has read, without what it waited, and ends early when its context ends.
-// The error is that of read, that of ctx, or ErrBusy when the turn has not come in time.
+// do calls read once or twice. read returns how long it has read, without what it waited, and ends early when its
+// context ends. The error is that of read, that of ctx, or ErrBusy when the turn has not come in time.
 func (t *turns) do(ctx context.Context, read func(ctx context.Context) (time.Duration, error)) error {
 	if t.mayTry() {
 		limited, cancel := context.WithTimeout(ctx, quickRead)
@@ -75,7 +78,8 @@ func (t *turns) do(ctx context.Context, read func(ctx context.Context) (time.Dur
 	return err
 }
 
-// mayTry reports whether a read may begin without a turn. Its longest time is spent at once, so that reads at the same moment count.
+// mayTry reports whether a read may begin without a turn. Its longest time is spent at once, so that
+// reads at the same moment count.
 func (t *turns) mayTry() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()

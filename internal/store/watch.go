@@ -9,14 +9,14 @@ import (
 )
 
 const (
-	// watchEvery is how often the files are looked at. It is also how long Reads that are under way when the WAL is too long may go
-	// on before they are ended.
+	// watchEvery is how often the files are looked at. It is also how long Reads that are under way when the WAL is
+	// too long may go on before they are ended.
 	watchEvery = time.Second
-	// checkpointWaits is how long a checkpoint waits for the Reads of other processes, in units of watchEvery: each of them looks
-	// within the first one, and has ended its Reads after the second one.
+	// checkpointWaits is how long a checkpoint waits for the Reads of other processes, in units of watchEvery: each of
+	// them looks within the first one, and has ended its Reads after the second one.
 	checkpointWaits = 3
-	// mostWAL is the size from which on the WAL is emptied at the next look. SQLite starts it anew by itself at a moment without
-	// readers, which does not come while Reads overlap.
+	// mostWAL is the size from which on the WAL is emptied at the next look. SQLite starts it anew by itself at a
+	// moment without readers, which does not come while Reads overlap.
 	mostWAL = 64 << 20
 	// longestPause is the time between two attempts to empty a WAL that another program reads for long.
 	longestPause = 32 * time.Second

@@ -15,13 +15,13 @@ import (
 const (
 	// mostTogether bounds the closures of one commit, so that the first of them does not wait for ever.
 	mostTogether = 256
-	// mostCallers bounds the calls that wait for the writer or are in its transaction. More than these would not be through
-	// within longestWait on a slow disk.
+	// mostCallers bounds the calls that wait for the writer or are in its transaction. More than these would not be
+	// through within longestWait on a slow disk.
 	mostCallers = 2048
 )
 
-// writer owns the one connection that writes, and its goroutine. It has a field for each thing that the goroutine and its callers
-// share.
+// writer owns the one connection that writes, and its goroutine. It has a field for each thing that the
+// goroutine and its callers share.
 type writer struct {
 	*statements // the goroutine's
 
@@ -103,8 +103,8 @@ func newWriter(ctx context.Context, o Options, b *bell, h *health, check func() 
 	return w, nil
 }
 
-// do hands f to the writer and waits for its commit. It returns ErrBusy when f was not begun within wait, at once when the lock
-// is known to be stuck or too many wait.
+// do hands f to the writer and waits for its commit. It returns ErrBusy when f was not begun within wait, at once
+// when the lock is known to be stuck or too many wait.
 func (w *writer) do(ctx context.Context, f func(tx *Tx) error, full bool) error {
 	if w.stuck.Load() {
 		return errLocked
@@ -200,8 +200,8 @@ func (w *writer) run() {
 	}
 }
 
-// take takes the writers' lock. While it is stuck, calls that wait and calls that come are refused with ErrBusy; the process that
-// holds it may be stopped for hours. The error is ErrBusy when the writer is to end meanwhile.
+// take takes the writers' lock. While it is stuck, calls that wait and calls that come are refused with ErrBusy;
+// the process that holds it may be stopped for hours. The error is ErrBusy when the writer is to end meanwhile.
 func (w *writer) take() error {
 	err := w.lock.take(w.wait)
 	for errors.Is(err, ErrBusy) {

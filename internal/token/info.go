@@ -23,8 +23,8 @@ const (
 	keyIdentifier = "email.identifier"
 )
 
-// properties returns what "info" shows of what the token manages, in the order of the recorded key lists. tokenkind and hashlib are
-// the original's constants for these tokens.
+// properties returns what "info" shows of what the token manages, in the order of the recorded key lists. tokenkind
+// and hashlib are the original's constants for these tokens.
 func (s *Service) properties(t Token) []Property {
 	var all []Property
 	managed := func(key, value string) {

@@ -191,8 +191,8 @@ func (f Filter) where() (string, []any) {
 	return strings.Join(parts, " AND "), args
 }
 
-// exactSerial is the condition of a serial without a wildcard. Case does not count, as with one, and the index token_serial_lower
-// answers.
+// exactSerial is the condition of a serial without a wildcard. Case does not count, as with one, and the
+// index token_serial_lower answers.
 func (f Filter) exactSerial(arg func(any) string) string {
 	return `lower(serial) = lower(` + arg(f.Serial) + `)`
 }

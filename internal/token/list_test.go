@@ -58,7 +58,8 @@ func TestListedTokensHaveTheirOwnRealmsAndProperties(t *testing.T) {
 	}
 	for _, one := range page.Tokens {
 		last := one.Properties[len(one.Properties)-1]
-		if len(one.Realms) != 1 || one.Realms[0] != "realm of "+one.Serial || last.Key != "number" || last.Value != one.Serial {
+		if len(one.Realms) != 1 || one.Realms[0] != "realm of "+one.Serial || last.Key != "number" ||
+			last.Value != one.Serial {
 			t.Errorf("%s: %v, %v", one.Serial, one.Realms, last)
 		}
 	}

@@ -89,7 +89,8 @@ func (d *Directory) load(r store.Reader, generation int64, before *catalogue) (*
 func (d *Directory) open(definition stored, before *catalogue) resolver {
 	if before != nil {
 		for _, old := range before.resolvers {
-			if old.ID == definition.ID && old.Name == definition.Name && old.Type == definition.Type && definition.damage == nil &&
+			if old.ID == definition.ID && old.Name == definition.Name && old.Type == definition.Type &&
+				definition.damage == nil &&
 				maps.Equal(old.Parameters, definition.Parameters) {
 				return old
 			}

@@ -115,7 +115,8 @@ func (d *Directory) List(ctx context.Context, realm, resolver string, f Filter) 
 				continue // it was logged; a list of everything is no less for it
 			}
 			if err != nil {
-				return nil, fault.Wrap(err, fault.Config, "ERR302: The users of the resolver '"+clean(member.Name)+"' cannot be read.")
+				return nil, fault.Wrap(err, fault.Config, "ERR302: The users of the resolver '"+clean(member.Name)+
+					"' cannot be read.")
 			}
 			users, err := reads.List(ctx, f)
 			if err != nil {

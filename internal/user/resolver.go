@@ -24,8 +24,8 @@ type Definition struct {
 // Censored stands for a secret parameter, in answers and in what a form sends back.
 const Censored = "__CENSORED__"
 
-// Secret reports whether a parameter of this name holds a secret, in any of privacyIDEA's types of resolvers (BINDPW, Password,
-// client_secret): it can be written and never read back.
+// Secret reports whether a parameter of this name holds a secret, in any of privacyIDEA's types of resolvers
+// (BINDPW, Password, client_secret): it can be written and never read back.
 func Secret(parameter string) bool {
 	name := strings.ToLower(parameter)
 	return name == "bindpw" || strings.Contains(name, "password") || strings.Contains(name, "secret")
@@ -66,7 +66,8 @@ func (d *Directory) SaveResolver(ctx context.Context, definition Definition) (id
 			return fault.Newf(fault.Parameter, "ERR905: The resolver '%s' exists and is of another type.", definition.Name)
 		}
 		given := maps.Clone(definition.Parameters)
-		maps.DeleteFunc(given, func(name, value string) bool { return Secret(name) && value == Censored }) // it stays as it is
+		// it stays as it is
+		maps.DeleteFunc(given, func(name, value string) bool { return Secret(name) && value == Censored })
 		maps.Copy(stored.Parameters, given)
 		maps.DeleteFunc(stored.Parameters, func(_, value string) bool { return value == "" })
 		id = stored.ID

@@ -21,8 +21,15 @@ type asker interface {
 func (v *visit) chooseLanguage() error {
 	name := v.r.PostForm.Get("language")
 	if v.site.languages[name] != nil {
-		http.SetCookie(v.w, &http.Cookie{Name: languageCookie, Value: name, Path: v.site.options.Base + "/", MaxAge: 365 * 24 * 3600, HttpOnly: true,
-			SameSite: http.SameSiteLaxMode, Secure: true})
+		http.SetCookie(v.w, &http.Cookie{
+			Name:     languageCookie,
+			Value:    name,
+			Path:     v.site.options.Base + "/",
+			MaxAge:   365 * 24 * 3600,
+			HttpOnly: true,
+			SameSite: http.SameSiteLaxMode,
+			Secure:   true,
+		})
 	}
 	q := v.r.URL.Query()
 	if address := safe(q.Get("form")); address != "/" {

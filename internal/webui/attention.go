@@ -55,7 +55,8 @@ func (v *visit) attentionOf(servers []server, s statistics, now time.Time) (fail
 		}
 		last := s.Servers[one.Identifier].Last
 		if last != nil && last.Diagnosis != "" && last.State != "accepted" && now.Sub(last.At) <= recent {
-			failing = append(failing, attention{"bad", one.Identifier + ": " + v.text.say("diagnosis."+last.Diagnosis, one.Address(), last.Words()),
+			failing = append(failing, attention{"bad", one.Identifier + ": " +
+				v.text.say("diagnosis."+last.Diagnosis, one.Address(), last.Words()),
 				"/ui/deliveries?server=" + url.QueryEscape(one.Identifier)})
 		}
 	}

@@ -68,6 +68,12 @@ func (v *visit) stream(event string, look func() (news, error)) error {
 	}
 	v.w.Header().Set("Content-Type", "text/event-stream")
 	v.w.Header().Set("X-Accel-Buffering", "no") // nginx would wait for more
+	return v.follow(control, event, now, look)
+}
+
+// follow sends what look returns each time that it differs, until it is final, streamLife is over or the browser is
+// gone.
+func (v *visit) follow(control *http.ResponseController, event string, now news, look func() (news, error)) error {
 	end := time.NewTimer(streamLife)
 	defer end.Stop()
 	tick := time.NewTicker(lookInterval)
@@ -134,8 +140,8 @@ func (n *networks) give(network string) {
 	}
 }
 
-// send writes a part of a stream and sees that it leaves. The deadline ends with it: over HTTP/2 it would reset a stream that has no
-// news (net/http resets at the deadline, also when nothing is being written).
+// send writes a part of a stream and sees that it leaves. The deadline ends with it: over HTTP/2 it would reset a
+// stream that has no news (net/http resets at the deadline, also when nothing is being written).
 func send(w io.Writer, control *http.ResponseController, part string) error {
 	if err := control.SetWriteDeadline(time.Now().Add(sendWithin)); err != nil {
 		return err

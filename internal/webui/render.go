@@ -31,11 +31,14 @@ func secure(h http.Header) {
 // binds its functions to it, and html/template looks through each only once for what is to be escaped.
 type templates map[string]*sync.Pool
 
-// addresses matches the attributes of a template that hold an address of this server: a constant one or one of the data.
-var addresses = regexp.MustCompile(`((?:href|action|src|data-live)=")(/|\{\{)`) //nolint:gochecknoglobals // a constant pattern
+// addresses matches the attributes of a template that hold an address of this server: a
+// constant one or one of the data.
+//
+//nolint:gochecknoglobals // a constant pattern
+var addresses = regexp.MustCompile(`((?:href|action|src|data-live)=")(/|\{\{)`)
 
-// parseTemplates reads template/*.html. layout.html frames each page, parts.html has the components. The templates and their data
-// know nothing of the base path: it is written before each address here.
+// parseTemplates reads template/*.html. layout.html frames each page, parts.html has the components. The templates
+// and their data know nothing of the base path: it is written before each address here.
 func parseTemplates(from fs.FS, base string) (templates, error) {
 	parse := func(t *template.Template, names ...string) (*template.Template, error) {
 		for _, name := range names {
@@ -153,5 +156,6 @@ func (v *visit) link(kind, name string) template.HTML {
 	if dots(name) {
 		return template.HTML(fmt.Sprintf(`<span title="%s">%s</span>`, template.HTMLEscapeString(v.text.say("link.dots")), text)) //nolint:gosec // escaped
 	}
-	return template.HTML(fmt.Sprintf(`<a href="%s">%s</a>`, template.HTMLEscapeString(v.site.options.Base+to(kind, name)), text)) //nolint:gosec // escaped
+	address := template.HTMLEscapeString(v.site.options.Base + to(kind, name))
+	return template.HTML(fmt.Sprintf(`<a href="%s">%s</a>`, address, text)) //nolint:gosec // escaped
 }

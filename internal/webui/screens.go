@@ -82,7 +82,14 @@ type visit struct {
 func (s *Site) screen(one screen) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		secure(w.Header())
-		v := &visit{site: s, w: w, r: r, screen: one, text: s.languages.of(r), session: sessionOf(r, s.cookie(), s.options.Now())}
+		v := &visit{
+			site:    s,
+			w:       w,
+			r:       r,
+			screen:  one,
+			text:    s.languages.of(r),
+			session: sessionOf(r, s.cookie(), s.options.Now()),
+		}
 		if err := v.run(); err != nil {
 			v.refuse(err)
 		}

@@ -11,8 +11,9 @@ import (
 	"time"
 )
 
-// cookieName has the prefix that binds a cookie to this host and to TLS (or loopback), RFC 6265bis section 4.1.3.2. Such a cookie
-// goes to every path of the host. cookieBelow binds to TLS alone, and its path keeps it from the other programs of the host.
+// cookieName has the prefix that binds a cookie to this host and to TLS (or loopback), RFC 6265bis section
+// 4.1.3.2. Such a cookie goes to every path of the host. cookieBelow binds to TLS alone, and its path keeps it
+// from the other programs of the host.
 const (
 	cookieName  = "__Host-otpost"
 	cookieBelow = "__Secure-otpost"

@@ -18,7 +18,15 @@ func (v *visit) tell(address string, keys ...string) {
 }
 
 func (v *visit) setTold(value string, seconds int) {
-	http.SetCookie(v.w, &http.Cookie{Name: toldCookie, Value: value, Path: v.site.options.Base + "/ui/", MaxAge: seconds, HttpOnly: true, Secure: true, SameSite: http.SameSiteStrictMode})
+	http.SetCookie(v.w, &http.Cookie{
+		Name:     toldCookie,
+		Value:    value,
+		Path:     v.site.options.Base + "/ui/",
+		MaxAge:   seconds,
+		HttpOnly: true,
+		Secure:   true,
+		SameSite: http.SameSiteStrictMode,
+	})
 }
 
 // takeTold returns the keys of what this page says, and takes the cookie away.

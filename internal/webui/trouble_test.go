@@ -218,9 +218,11 @@ func TestResolverThatCannotBeReadIsNamedWithItsRealm(t *testing.T) {
 	h := healthy(nil)
 	h.refuse = map[string]string{"GET /user/": `{"status": false, "error": {"code": 302, "message": "ERR302: The users of the resolver 'file' cannot be read."}}`}
 	s := newSite(t, h)
-	for address, want := range map[string]int{"/ui/users": http.StatusOK, "/ui/user?user=alice&realm=home": http.StatusInternalServerError} {
+	for address, want := range map[string]int{"/ui/users": http.StatusOK,
+		"/ui/user?user=alice&realm=home": http.StatusInternalServerError} {
 		code, got := looks(t, s, address, "de")
-		if code != want || !strings.Contains(got, "Die Benutzer des Realms home sind nicht lesbar.") || strings.Contains(got, "keine Benutzer") {
+		if code != want || !strings.Contains(got, "Die Benutzer des Realms home sind nicht lesbar.") ||
+			strings.Contains(got, "keine Benutzer") {
 			t.Errorf("%s: %d\n%s", address, code, got)
 		}
 	}

@@ -22,11 +22,13 @@ var files embed.FS
 
 // Options may stay zero.
 type Options struct {
-	Version string           // shown at the foot of each page
-	Base    string           // path that the pages lie below for browsers, such as /pi: links and cookies begin with it. Empty: the root
-	Now     func() time.Time // time.Now
-	Log     *slog.Logger     // discards
-	// Network returns what counts as one client by a peer's address; empty for a peer that speaks for many. nil: it always does.
+	Version string // shown at the foot of each page
+	// path that the pages lie below for browsers, such as /pi: links and cookies begin with it. Empty: the root
+	Base string
+	Now  func() time.Time // time.Now
+	Log  *slog.Logger     // discards
+	// Network returns what counts as one client by a peer's address; empty for a peer that speaks
+	// for many. nil: it always does.
 	Network func(address string) string
 }
 

@@ -21,8 +21,9 @@ type outcome struct {
 	panicked bool
 }
 
-// begin starts a handler for each job. A suspect beside another one comes back later: at once it would fill the next claim. What is over
-// its lane's share goes back too, which happens only where the driver cannot tell lanes apart.
+// begin starts a handler for each job. A suspect beside another one comes back later: at once it
+// would fill the next claim. What is over its lane's share goes back too, which happens only where
+// the driver cannot tell lanes apart.
 func (r *run) begin(l *lease, got []queue.Claimed) {
 	for _, c := range got {
 		r.held[c.ID] = c

@@ -46,9 +46,9 @@ type hand struct {
 }
 
 // MayStart reports, in the context of a handler, whether the lease under which its job was claimed still allows to begin what
-// cannot be taken back: not later than queue.StartUntil after the last beat that was answered. A handler asks before its writes
-// to the network; a suspect's first call ends the time in which it holds claims back. Outside of a handler there is no lease,
-// and it is true. It is safe for concurrent use.
+// cannot be taken back: not later than queue.StartUntil after the last beat that was answered. A handler asks
+// before its writes to the network; a suspect's first call ends the time in which it holds claims back. Outside of
+// a handler there is no lease, and it is true. It is safe for concurrent use.
 func MayStart(ctx context.Context) bool {
 	h, ok := ctx.Value(handKey{}).(*hand)
 	if !ok {

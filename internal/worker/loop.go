@@ -143,9 +143,9 @@ func (r *run) await() error {
 	return nil
 }
 
-// wait sees to it that a Wait is under way when a job could be claimed and it is not known whether there is one. A Wait for other
-// lanes than those that may have a handler now is ended first, and so is each when no handler is free: it would take the mark
-// that wakes a worker with a free one.
+// wait sees to it that a Wait is under way when a job could be claimed and it is not known whether there is one. A
+// Wait for other lanes than those that may have a handler now is ended first, and so is each when no handler is
+// free: it would take the mark that wakes a worker with a free one.
 func (r *run) wait() {
 	full, _ := r.shares()
 	switch {
@@ -174,7 +174,13 @@ func (r *run) claim() error {
 	l := r.current()
 	mine, others := r.split(l)
 	full, most := r.shares()
-	got, err := r.driver.Claim(r.working, queue.ClaimRequest{Worker: l.id, Most: most, Kinds: r.names, Full: full, Done: results(mine)})
+	got, err := r.driver.Claim(r.working, queue.ClaimRequest{
+		Worker: l.id,
+		Most:   most,
+		Kinds:  r.names,
+		Full:   full,
+		Done:   results(mine),
+	})
 	if err != nil && !errors.Is(err, queue.ErrLost) {
 		return fmt.Errorf("claim: %w", err)
 	}
@@ -185,7 +191,9 @@ func (r *run) claim() error {
 	r.over = false
 	r.begin(l, got)
 	// A lane that has filled its share says nothing about the others: to wait for them costs less than a claim.
-	r.maybeDue = len(got) == most && !r.over && slices.ContainsFunc(got, func(c queue.Claimed) bool { return r.room(r.lanes[c.Lane]) > 0 })
+	r.maybeDue = len(got) == most && !r.over && slices.ContainsFunc(got, func(c queue.Claimed) bool {
+		return r.room(r.lanes[c.Lane]) > 0
+	})
 	return r.reportAs(r.working, others)
 }
 

@@ -2,8 +2,9 @@ package worker
 
 import "slices"
 
-// laneWeight sets the share of a lane: it may have a handler while it has fewer than laneWeight times the free ones. So one slow
-// server gets 3/4 of the handlers at most, two get 3/7 each, and so on (dynamic thresholds, as switches share a buffer).
+// laneWeight sets the share of a lane: it may have a handler while it has fewer than laneWeight times the
+// free ones. So one slow server gets 3/4 of the handlers at most, two get 3/7 each, and so on (dynamic
+// thresholds, as switches share a buffer).
 const laneWeight = 3
 
 // reserve is how many handlers only lanes without one may take, so that many slow servers leave room for others too.
@@ -19,7 +20,8 @@ func (r *run) room(busy int) int {
 	return n
 }
 
-// shares returns the lanes that get no handler now, and how many jobs a claim may bring so that none of any lane is over its share.
+// shares returns the lanes that get no handler now, and how many jobs a claim may bring so that
+// none of any lane is over its share.
 func (r *run) shares() (full []string, most int) {
 	most = min(r.free(), r.room(0))
 	for lane, busy := range r.lanes {

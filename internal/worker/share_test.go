@@ -11,8 +11,8 @@ import (
 	"otpost/internal/queue"
 )
 
-// servers is a kind whose lane says what happens: a job of a lane that begins with "dead" hangs for 10 s and is then to come back
-// until its end; each other one ends after 5 ms and tells how long it waited.
+// servers is a kind whose lane says what happens: a job of a lane that begins with "dead" hangs for 10 s and is
+// then to come back until its end; each other one ends after 5 ms and tells how long it waited.
 type servers struct {
 	hanging, most atomic.Int64 // jobs that hang now, and the most at once
 	waited        chan time.Duration
@@ -54,7 +54,8 @@ func (b *bench) over() {
 }
 
 func TestDeadServersLeaveHandlersForAHealthyOne(t *testing.T) {
-	for _, c := range []struct{ dead, mails, most int }{{1, 100, 24}, {2, 200, 28}, {3, 300, 28}, {10, 1000, 28}, {25, 2500, 28}} {
+	for _, c := range []struct{ dead, mails, most int }{{1, 100, 24}, {2, 200, 28}, {3, 300, 28}, {10, 1000, 28},
+		{25, 2500, 28}} {
 		t.Run(fmt.Sprintf("%d servers", c.dead), func(t *testing.T) {
 			at(t, func(b *bench) {
 				b.handlers = 32

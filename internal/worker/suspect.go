@@ -8,12 +8,14 @@ import (
 )
 
 const (
-	suspectAlone = 100 * time.Millisecond // how long a suspect holds claims back at most: longer than a mail is composed and signed
-	suspectAgain = time.Second            // when a suspect comes back that met another one
+	// how long a suspect holds claims back at most: longer than a mail is composed and signed
+	suspectAlone = 100 * time.Millisecond
+	suspectAgain = time.Second // when a suspect comes back that met another one
 )
 
-// suspect is a job at work that has killed workers. No other suspect runs beside it. It holds claims back only until it asks
-// MayStart, which is before its first write to the network: what is opened, composed and signed until then is what may kill.
+// suspect is a job at work that has killed workers. No other suspect runs beside it. It holds claims back
+// only until it asks MayStart, which is before its first write to the network: what is opened, composed and
+// signed until then is what may kill.
 type suspect struct {
 	job   queue.Claimed
 	wrote chan struct{} // closed when it asked

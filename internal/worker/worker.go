@@ -1,9 +1,10 @@
 // Package worker claims jobs and runs their kinds.
 //
-// It promises: no more jobs are claimed than handlers are free; the jobs of one lane never have all handlers; of the jobs that have
-// killed workers before one runs at a time; an end of the graceful context lets running handlers finish and gives everything else back uncounted; a worker whose lease lapsed
-// goes on under a new id, and what its handlers still report counts where the queue lets it. It knows no kind by name and
-// decides nothing about a job: the kind's answer is the report.
+// It promises: no more jobs are claimed than handlers are free; the jobs of one lane never have all handlers; of
+// the jobs that have killed workers before one runs at a time; an end of the graceful context lets running handlers
+// finish and gives everything else back uncounted; a worker whose lease lapsed goes on under a new id, and what its
+// handlers still report counts where the queue lets it. It knows no kind by name and decides nothing about a job:
+// the kind's answer is the report.
 package worker
 
 import (

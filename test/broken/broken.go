@@ -1,8 +1,8 @@
-// Package broken has mail servers as they are in the field: the twelve broken ones that a test mail must be able to tell apart, and
-// those of testdata/servers, a file each, that get their mail or are told what is wrong.
+// Package broken has mail servers as they are in the field: the twelve broken ones that a test mail must be able to
+// tell apart, and those of testdata/servers, a file each, that get their mail or are told what is wrong.
 //
-// Each of the twelve is a real listener on loopback (but for the name that has no address and the port where nobody listens). The end-to-end
-// tests press the test button before them, by REST and in the browser.
+// Each of the twelve is a real listener on loopback (but for the name that has no address and the port without a
+// listener). The end-to-end tests press the test button before them, by REST and in the browser.
 package broken
 
 import (
@@ -44,7 +44,8 @@ func Servers(t testing.TB) []Server {
 		t.Fatal(err)
 	}
 	secured := func(c certificate) map[string]any {
-		return map[string]any{"server": "127.0.0.1", "port": listen(t, &script{tls: ca.issue(t, c)}), "tls": true, "ca_file": file}
+		return map[string]any{"server": "127.0.0.1", "port": listen(t, &script{tls: ca.issue(t, c)}), "tls": true,
+			"ca_file": file}
 	}
 	refuses := func(verb, reply string) map[string]any {
 		return map[string]any{"server": "127.0.0.1", "port": listen(t, &script{rules: []rule{{verb, []string{reply}}}})}
@@ -59,8 +60,12 @@ func Servers(t testing.TB) []Server {
 			Diagnosis: "refused", Phase: "connect", Text: "refused", Says: "Is the port right?",
 		},
 		{
-			Name: "silent server", Form: map[string]any{"server": "127.0.0.1", "port": listen(t, &script{rules: []rule{{greet, []string{"<silence>"}}}})},
-			Diagnosis: "no_greeting", Phase: "greeting", Text: "no greeting within 2", Says: "sent no greeting",
+			Name:      "silent server",
+			Form:      refuses(greet, "<silence>"),
+			Diagnosis: "no_greeting",
+			Phase:     "greeting",
+			Text:      "no greeting within 2",
+			Says:      "sent no greeting",
 		},
 		{
 			Name: "no STARTTLS", Form: map[string]any{"server": "127.0.0.1", "port": listen(t, &script{}), "tls": true},

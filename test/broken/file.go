@@ -14,8 +14,8 @@ import (
 	"otpost/internal/secret"
 )
 
-// Case is a mail server as a file, what is sent by it, and what must come of that. testdata/servers/README.md says how a file is
-// written.
+// Case is a mail server as a file, what is sent by it, and what must come of that.
+// testdata/servers/README.md says how a file is written.
 type Case struct {
 	Name    string   // the file's
 	Sources []string // where such a server was reported
@@ -58,8 +58,18 @@ func readCase(t testing.TB, path string) (*Case, error) {
 		return nil, err
 	}
 	c := &Case{
-		Name: strings.TrimSuffix(filepath.Base(path), ".txt"), Recipient: "alice@example.com", Script: &script{}, Dots: -1,
-		Server: mail.Server{Identifier: "s", Server: "127.0.0.1", Sender: "otpost@example.org", Timeout: 5 * time.Second, TLSVerify: true, EHLOName: "otp.example.org"},
+		Name:      strings.TrimSuffix(filepath.Base(path), ".txt"),
+		Recipient: "alice@example.com",
+		Script:    &script{},
+		Dots:      -1,
+		Server: mail.Server{
+			Identifier: "s",
+			Server:     "127.0.0.1",
+			Sender:     "otpost@example.org",
+			Timeout:    5 * time.Second,
+			TLSVerify:  true,
+			EHLOName:   "otp.example.org",
+		},
 	}
 	for line := range strings.Lines(string(raw)) {
 		line = strings.TrimRight(line, "\r\n")
@@ -99,8 +109,15 @@ func (c *Case) rule(command, reply string) {
 // set reads a setting or an expectation.
 func (c *Case) set(t testing.TB, key, value string) (err error) {
 	texts := map[string]*string{
-		"user": &c.Server.Username, "sender": &c.Server.Sender, "recipient": &c.Recipient, "host": &c.Server.Server, "read": &c.Script.read,
-		"expect": &c.Expect, "diagnosis": &c.Diagnosis, "wire": &c.Wire, "again": &c.Again,
+		"user":      &c.Server.Username,
+		"sender":    &c.Server.Sender,
+		"recipient": &c.Recipient,
+		"host":      &c.Server.Server,
+		"read":      &c.Script.read,
+		"expect":    &c.Expect,
+		"diagnosis": &c.Diagnosis,
+		"wire":      &c.Wire,
+		"again":     &c.Again,
 	}
 	switch text := texts[key]; {
 	case text != nil:
@@ -147,8 +164,8 @@ func unescape(reply string, raw bool) string {
 	return strings.ReplaceAll(strings.TrimSuffix(text, "\n"), "\n", "\r\n") + "\r\n"
 }
 
-// wire returns the commands that came from the n-th connection on, without their arguments but the mechanism: "EHLO, AUTH PLAIN,
-// MAIL"; " / " begins a new connection. QUIT is left out: a client need not wait for it.
+// wire returns the commands that came from the n-th connection on, without their arguments but the mechanism:
+// "EHLO, AUTH PLAIN, MAIL"; " / " begins a new connection. QUIT is left out: a client need not wait for it.
 func (s *script) wire(from int) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -13,7 +13,8 @@ import (
 	"time"
 )
 
-// script is an SMTP server that answers as it is told. It is safe for concurrent use; it counts over all of its connections.
+// script is an SMTP server that answers as it is told. It is safe for concurrent use; it counts over all of its
+// connections.
 type script struct {
 	rules    []rule      // the first rule that fits a command answers it; without a rule the server accepts everything
 	tls      *tls.Config // STARTTLS is offered with it
@@ -193,9 +194,10 @@ func (k *talk) line(which string) (string, bool) {
 	}
 }
 
-// answer says a reply, and reports whether the connection goes on. Parts are separated by " | "; behind a 334 the client is heard
-// first. A part is a reply, in which \n ends a line and \xNN is a byte, or one of these: <close>, <silence>, <tls>,
-// <wait 100ms>, <split> (the next part in single bytes), <as it stands> (the next part with no line ends but those written).
+// answer says a reply, and reports whether the connection goes on. Parts are separated by " | "; behind a 334
+// the client is heard first. A part is a reply, in which \n ends a line and \xNN is a byte, or one of these:
+// <close>, <silence>, <tls>, <wait 100ms>, <split> (the next part in single bytes), <as it stands> (the next
+// part with no line ends but those written).
 func (k *talk) answer(reply string) bool {
 	split, raw := false, false
 	for part := range strings.SplitSeq(reply, " | ") {

@@ -28,8 +28,8 @@ const (
 	button = "test"   // the test button
 )
 
-// TestServersOfTheField plays each file of testdata/servers before each way, and compares what became of the message, how often its
-// content came, what the administrator is told, and what was on the wire.
+// TestServersOfTheField plays each file of testdata/servers before each way, and compares what became of the
+// message, how often its content came, what the administrator is told, and what was on the wire.
 func TestServersOfTheField(t *testing.T) {
 	t.Parallel()
 	cases := ReadCases(t, "testdata/servers")
@@ -88,7 +88,13 @@ func newField(t *testing.T, db *store.DB, c *Case, way string) *field {
 			return []netip.Addr{netip.MustParseAddr("127.0.0.1")}, nil
 		},
 	})
-	f.Service = delivery.New(delivery.Options{DB: f.db, Keys: secrettest.Keys(t), Servers: f, Sender: sender, Driver: noDriver{}})
+	f.Service = delivery.New(delivery.Options{
+		DB:      f.db,
+		Keys:    secrettest.Keys(t),
+		Servers: f,
+		Sender:  sender,
+		Driver:  noDriver{},
+	})
 	return f
 }
 
@@ -138,7 +144,13 @@ func (f *field) send() delivery.Record {
 	}
 	id := uuid.Must(uuid.NewV7())
 	p, err := f.Prepare(f.t.Context(), id, delivery.Message{
-		Route: "s", Recipient: f.c.Recipient, Subject: "Your OTP", Body: "Your code is " + code, Code: code, Serial: "PIEM1", NotAfter: f.db.Now().Add(2 * time.Minute),
+		Route:     "s",
+		Recipient: f.c.Recipient,
+		Subject:   "Your OTP",
+		Body:      "Your code is " + code,
+		Code:      code,
+		Serial:    "PIEM1",
+		NotAfter:  f.db.Now().Add(2 * time.Minute),
 	})
 	if err != nil {
 		f.t.Fatal(err)
@@ -160,7 +172,9 @@ func (f *field) send() delivery.Record {
 
 // work plays a worker that claims the message.
 func (f *field) work(id uuid.UUID) {
-	f.Handle(f.t.Context(), queue.Claimed{Job: queue.Job{ID: id, Kind: delivery.Kind}, Worker: uuid.Max}, func() bool { return true })
+	f.Handle(f.t.Context(), queue.Claimed{Job: queue.Job{ID: id, Kind: delivery.Kind}, Worker: uuid.Max}, func() bool {
+		return true
+	})
 }
 
 func (f *field) record(id uuid.UUID) delivery.Record {

@@ -11,8 +11,16 @@ import (
 
 // steps are the phases as the English page calls them.
 func step(phase string) string {
-	return map[string]string{"dns": "Name (DNS)", "connect": "Connection (TCP)", "greeting": "First reply (220)", "tls": "Encryption (TLS)",
-		"auth": "Log-in (AUTH)", "mail": "Sender (MAIL)", "rcpt": "Recipient (RCPT)", "reply": "Reply to the message"}[phase]
+	return map[string]string{
+		"dns":      "Name (DNS)",
+		"connect":  "Connection (TCP)",
+		"greeting": "First reply (220)",
+		"tls":      "Encryption (TLS)",
+		"auth":     "Log-in (AUTH)",
+		"mail":     "Sender (MAIL)",
+		"rcpt":     "Recipient (RCPT)",
+		"reply":    "Reply to the message",
+	}[phase]
 }
 
 // TestBrokenServersAreToldApartOnThePage: each of the twelve has a sentence of its own that says what to do, at the step where it

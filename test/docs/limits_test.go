@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// TestNamedTestsExist holds the tables of limits and of failures to what they promise: a row with a column of tests names tests
-// that exist, or says "none:" and why.
+// TestNamedTestsExist holds the tables of limits and of failures to what they promise: a row with a column of tests
+// names tests that exist, or says "none:" and why.
 func TestNamedTestsExist(t *testing.T) {
 	t.Parallel()
 	tests := allTests(t)

@@ -31,8 +31,8 @@ var clockLibrary = sync.OnceValues(func() (string, error) {
 	return library, nil
 })
 
-// NewRedisAhead is NewRedis with a clock that is some seconds ahead of this host's, or behind it. It skips the test when there is no
-// gcc on this machine.
+// NewRedisAhead is NewRedis with a clock that is some seconds ahead of this host's, or behind it. It skips the test
+// when there is no gcc on this machine.
 func NewRedisAhead(t testing.TB, ahead time.Duration) *Redis {
 	t.Helper()
 	if _, err := exec.LookPath("gcc"); err != nil {

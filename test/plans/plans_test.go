@@ -1,7 +1,8 @@
 // Package plans asks SQLite for the plan of every statement that the program can send.
 //
-// The tests of the packages write down what they run (storetest.Record). This one wants each statement of the source among them, and
-// for each the plan on a database whose tables are filled: a scan or a sort of a table that grows needs an entry in exceptions.
+// The tests of the packages write down what they run (storetest.Record). This one wants each statement of the
+// source among them, and for each the plan on a database whose tables are filled: a scan or a sort of a table that
+// grows needs an entry in exceptions.
 package plans
 
 import (
@@ -24,7 +25,8 @@ import (
 	"otpost/test/e2e"
 )
 
-// rowsEach is how many rows each table gets. The plan does not depend on it: nothing runs ANALYZE, here as in production.
+// rowsEach is how many rows each table gets. The plan does not depend on it: nothing runs
+// ANALYZE, here as in production.
 const rowsEach = 2000
 
 // small are the tables that stay short, with the reason.
@@ -129,7 +131,8 @@ type column struct{ name, kind string }
 // tables returns the columns of all tables, in their order.
 func tables(t *testing.T, db *sql.DB) map[string][]column {
 	t.Helper()
-	rows, err := db.QueryContext(t.Context(), `SELECT m.name, c.name, c.type FROM sqlite_master m, pragma_table_info(m.name) c
+	rows, err := db.QueryContext(t.Context(),
+		`SELECT m.name, c.name, c.type FROM sqlite_master m, pragma_table_info(m.name) c
 		WHERE m.type = 'table' AND m.name NOT LIKE 'sqlite_%' ORDER BY m.name, c.cid`)
 	if err != nil {
 		t.Fatal(err)
@@ -187,7 +190,8 @@ func plan(t *testing.T, db *sql.DB, text string) []string {
 
 var scanned = regexp.MustCompile(`^SCAN (\S+)`)
 
-// costly returns the lines of a plan that grow with a table: scans of one that is not small, and sorts beside any table that grows.
+// costly returns the lines of a plan that grow with a table: scans of one that is not small, and
+// sorts beside any table that grows.
 func costly(lines []string, text string, all map[string][]column) []string {
 	var found []string
 	grows := false
@@ -227,7 +231,8 @@ func resolve(name, text string, all map[string][]column) string {
 // statement reports whether a text has a plan: transactions and settings of a connection have none.
 func statement(text string) bool {
 	first, _, _ := strings.Cut(strings.TrimSpace(text), " ")
-	return slices.Contains([]string{"SELECT", "INSERT", "UPDATE", "DELETE", "WITH"}, strings.ToUpper(strings.Fields(first + " ")[0]))
+	return slices.Contains([]string{"SELECT", "INSERT", "UPDATE", "DELETE", "WITH"},
+		strings.ToUpper(strings.Fields(first + " ")[0]))
 }
 
 var space = regexp.MustCompile(`\s+`)

@@ -21,8 +21,8 @@ var (
 	verb    = regexp.MustCompile(`%(\[\d+\])?[a-z]`)
 )
 
-// TestTestsRunEveryStatementOfTheSource wants each text of SQL in the program's source to be a part of a statement that the tests ran,
-// so that TestNoStatementReadsAWholeTableThatGrows has seen them all.
+// TestTestsRunEveryStatementOfTheSource wants each text of SQL in the program's source to be a part of a statement
+// that the tests ran, so that TestNoStatementReadsAWholeTableThatGrows has seen them all.
 func TestTestsRunEveryStatementOfTheSource(t *testing.T) {
 	t.Parallel()
 	var texts []string
@@ -33,7 +33,8 @@ func TestTestsRunEveryStatementOfTheSource(t *testing.T) {
 	found := 0
 	err := filepath.WalkDir("../../internal", func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") ||
-			slices.Contains(strings.Split(path, "/"), "store") { // it knows no record: what it sends is its own, or a migration's
+			// it knows no record: what it sends is its own, or a migration's
+			slices.Contains(strings.Split(path, "/"), "store") {
 			return err
 		}
 		file, err := parser.ParseFile(token.NewFileSet(), path, nil, 0)

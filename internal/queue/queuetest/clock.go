@@ -32,7 +32,8 @@ func (c *Clock) Advance(d time.Duration) {
 	c.at = c.at.Add(d)
 }
 
-// steps cuts a time into parts between which a sweep tells a driver that time passes. A driver takes a longer step for a clock that was set.
+// steps cuts a time into parts between which a sweep tells a driver that time passes. A driver takes a
+// longer step for a clock that was set.
 func steps(d time.Duration) []time.Duration {
 	const most = 2 * time.Second
 	var all []time.Duration

@@ -30,7 +30,8 @@ func (q *subject) claimBeside(worker uuid.UUID, most int, full ...string) []queu
 }
 
 // awkward are lanes as administrators name mail servers.
-var awkward = []string{"", "a", "mail.example.com", "a b", "-", "%", "a/b\"c'd\\", "zwölf\tund\n13", ":{}:", strings.Repeat("x", queue.MostLane)}
+var awkward = []string{"", "a", "mail.example.com", "a b", "-", "%", "a/b\"c'd\\", "zwölf\tund\n13", ":{}:",
+	strings.Repeat("x", queue.MostLane)}
 
 func claimKeepsTheLane(t *testing.T, q *subject) {
 	w, dying := q.worker(), q.worker()

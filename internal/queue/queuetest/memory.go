@@ -168,7 +168,8 @@ func (m *Memory) Claim(_ context.Context, req queue.ClaimRequest) ([]queue.Claim
 func (m *Memory) ready(req queue.ClaimRequest, lowestFirst bool) []*entry {
 	now := m.time()
 	ready := slices.DeleteFunc(slices.Collect(maps.Values(m.jobs)), func(e *entry) bool {
-		return e.leased || e.dead || e.RunAt.After(now) || !slices.Contains(req.Kinds, e.Kind) || slices.Contains(req.Full, e.Lane)
+		return e.leased || e.dead || e.RunAt.After(now) || !slices.Contains(req.Kinds, e.Kind) ||
+			slices.Contains(req.Full, e.Lane)
 	})
 	stale := func(e *entry) bool {
 		return !lowestFirst && !e.NotAfter.IsZero() && !e.NotAfter.After(now.Add(-queue.StaleAfter))

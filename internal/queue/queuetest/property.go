@@ -171,7 +171,8 @@ func (m *machine) beat(rt *rapid.T) {
 	m.both(rt, func(d queue.Driver) error { return d.Beat(m.t.Context(), w) })
 }
 
-// sweep is a sweep after the workers whose lease has lapsed have learnt of it: a process sweeps none of its own that it believes alive.
+// sweep is a sweep after the workers whose lease has lapsed have learnt of it: a process sweeps none of
+// its own that it believes alive.
 func (m *machine) sweep(rt *rapid.T) {
 	for _, w := range m.workers {
 		m.both(rt, func(d queue.Driver) error { return d.Report(m.t.Context(), w) })

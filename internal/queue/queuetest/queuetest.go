@@ -167,8 +167,8 @@ func (q *subject) report(worker uuid.UUID, r ...queue.Result) {
 	}
 }
 
-// sweep sweeps after the test's workers have learnt of it where their lease has lapsed: a process sweeps none of its own that it
-// believes alive.
+// sweep sweeps after the test's workers have learnt of it where their lease has lapsed: a process sweeps none of
+// its own that it believes alive.
 func (q *subject) sweep(want int) {
 	q.t.Helper()
 	for _, w := range q.workers {

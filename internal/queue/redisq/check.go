@@ -74,7 +74,8 @@ func (d *Driver) checkServer(ctx context.Context, client rueidis.Client) error {
 // mostApart is how far the clocks of Redis' host and of this one may lie apart without a warning.
 const mostApart = time.Second
 
-// checkClock warns when the clocks lie apart. The queue does not compare them; logs of the two hosts, and administrators, do.
+// checkClock warns when the clocks lie apart. The queue does not compare them; logs of the two hosts, and
+// administrators, do.
 func (d *Driver) checkClock(ctx context.Context, client rueidis.Client) error {
 	asked := d.now()
 	answer, err := client.Do(ctx, client.B().Time().Build()).AsIntSlice()
@@ -87,7 +88,8 @@ func (d *Driver) checkClock(ctx context.Context, client rueidis.Client) error {
 	answered := d.now()
 	ahead := time.Unix(answer[0], 1_000*answer[1]).Sub(asked.Add(answered.Sub(asked) / 2))
 	apart := ahead.Abs() > mostApart+answered.Sub(asked)/2
-	d.warn(apart, "clocks of redis and of this host differ: no job is late for that, set them by one source", "redis_ahead", ahead.Round(time.Millisecond))
+	d.warn(apart, "clocks of redis and of this host differ: no job is late for that, set them by one source",
+		"redis_ahead", ahead.Round(time.Millisecond))
 	return nil
 }
 
@@ -180,7 +182,8 @@ func (d *Driver) checkMemory(ctx context.Context, client rueidis.Client) error {
 	policy, err := ask("maxmemory-policy")
 	switch _, told := rueidis.IsRedisErr(err); {
 	case told, err == nil && policy == "":
-		d.warn(true, "redis does not tell its configuration: see to it that maxmemory-policy is noeviction, and appendonly yes")
+		d.warn(true, "redis does not tell its configuration: see to it that maxmemory-policy is noeviction, and "+
+			"appendonly yes")
 		return nil
 	case err != nil:
 		return d.explain(err)
@@ -192,7 +195,8 @@ func (d *Driver) checkMemory(ctx context.Context, client rueidis.Client) error {
 		return d.explain(err)
 	}
 	if save, err := ask("save"); err == nil {
-		d.warn(appendOnly != "yes", "redis keeps no append-only file: what was queued last is forgotten when it stops, and comes later from the database", "save", save)
+		d.warn(appendOnly != "yes", "redis keeps no append-only file: what was queued last is forgotten when it stops, "+
+			"and comes later from the database", "save", save)
 	}
 	return nil
 }

@@ -1,16 +1,18 @@
 package redisq
 
-// Claims. ARGV: clock, worker, most, 1 = lowest priority first, number of kinds, kinds ..., number of full lanes, lanes ..., number of
-// results, then for each: id, token, action, run_at, not_after, reason. It reports, promotes what is due (500 of a line at most), and
-// leases. Of ids without a ready record at most 2,000 are passed over in one call. The answer: 1 or 0 = the lease stands, ids that went
-// to the dead letters because their record cannot be read, for each claim id, verdict, record, and now.
+// Claims. ARGV: clock, worker, most, 1 = lowest priority first, number of kinds, kinds ..., number of full lanes,
+// lanes ..., number of results, then for each: id, token, action, run_at, not_after, reason. It reports, promotes
+// what is due (500 of a line at most), and leases. Of ids without a ready record at most 2,000 are passed over in
+// one call. The answer: 1 or 0 = the lease stands, ids that went to the dead letters because their record cannot be
+// read, for each claim id, verdict, record, and now.
 //
-// A cursor walks along one line of one priority, and the oldest job that a cursor is at comes next. Jobs are due at their end at the
-// latest, so that one which became due within STALE_AFTER cannot be stale. A cursor passes over MOST_PASSED older ones that are; then it
-// moves them behind all others and goes to those. What is stale is leased when nothing else is left.
+// A cursor walks along one line of one priority, and the oldest job that a cursor is at comes next. Jobs are
+// due at their end at the latest, so that one which became due within STALE_AFTER cannot be stale. A cursor
+// passes over MOST_PASSED older ones that are; then it moves them behind all others and goes to those. What is
+// stale is leased when nothing else is left.
 //
-// The mark is left where other processes may find work: jobs that are ready, in full lanes too, or due within the second after which
-// they look by themselves.
+// The mark is left where other processes may find work: jobs that are ready, in full lanes too, or due within the
+// second after which they look by themselves.
 const claimScript = `
 local worker, most, lowest, at = ARGV[2], tonumber(ARGV[3]), ARGV[4] == '1', 5
 local held = P .. 'held:' .. worker
@@ -50,7 +52,7 @@ for i = 1, #over, 1000 do call('HDEL', held, unpack(over, i, math.min(i + 999, #
 if not living then return {0} end
 local bad, got, leased = {}, {}, {}
 if most == 0 then return {1, bad, got, now} end
-local function aside(id) bury(id, nil, 'nobody can read the record'); bad[#bad + 1] = id end
+local function aside(id) bury(id, nil, 'the record cannot be read'); bad[#bad + 1] = id end
 local open = lines(kinds, full)
 for _, line in ipairs(open) do
   local key = P .. 'sched:' .. line
@@ -115,14 +117,17 @@ end
 local function leaseAll(prio, fresh)
   local cursors = {}
   for _, line in ipairs(open) do
-    local c = {line = line, key = P .. 'ready:' .. line .. ':' .. prio, page = {}, at = 0, rank = 0, size = 1, gone = {}, stale = {}}
+    local c = {line = line, key = P .. 'ready:' .. line .. ':' .. prio,
+               page = {}, at = 0, rank = 0, size = 1, gone = {}, stale = {}}
     advance(c, fresh)
     cursors[#cursors + 1] = c
   end
   while count < most do
     local first
     for _, c in ipairs(cursors) do
-      if c.id and (not first or c.score < first.score or (c.score == first.score and c.id < first.id)) then first = c end
+      if c.id and (not first or c.score < first.score or (c.score == first.score and c.id < first.id)) then
+        first = c
+      end
     end
     if not first then break end
     first.gone[#first.gone + 1] = first.id

@@ -141,7 +141,8 @@ func (d *Driver) connect(a *attempt) {
 	close(a.done)
 }
 
-// recheck reads the role and the settings of a connected server again, beside the calls. What is wrong with them the next call says.
+// recheck reads the role and the settings of a connected server again, beside the calls. What is
+// wrong with them the next call says.
 func (d *Driver) recheck(client rueidis.Client) {
 	ctx, cancel := context.WithTimeout(context.Background(), d.target.callTime)
 	defer cancel()
@@ -159,8 +160,8 @@ func (d *Driver) recheck(client rueidis.Client) {
 	}
 }
 
-// drop gives a client up, with the connection that blocks, so that the next call dials the address again: what is there may be
-// another server than the one that these connections have reached.
+// drop gives a client up, with the connection that blocks, so that the next call dials the address again: what is
+// there may be another server than the one that these connections have reached.
 func (d *Driver) drop(client rueidis.Client) {
 	d.line.mu.Lock()
 	defer d.line.mu.Unlock()
@@ -324,7 +325,8 @@ func (d *Driver) explainReply(reply string) error {
 		return d.refuse("%w: it is full and takes no new jobs (maxmemory)", ErrAway)
 	case code == "READONLY" || has("READONLY"), code == "MASTERDOWN", code == "UNBLOCKED":
 		return d.refuse("%w: %w", ErrAway, errRole)
-	case code == "LOADING", code == "BUSY", code == "MISCONF", has("MISCONF"), has("max number of clients"), code == "NOREPLICAS":
+	case code == "LOADING", code == "BUSY", code == "MISCONF", has("MISCONF"), has("max number of clients"),
+		code == "NOREPLICAS":
 		return d.refuse("%w: %s", ErrAway, reply)
 	}
 	return d.refuse("%s", reply)

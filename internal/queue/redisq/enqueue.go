@@ -22,9 +22,11 @@ const (
 	mostWaiting = 4
 )
 
-// Adds jobs. ARGV: clock, instance and host or empty, then for each job id, line, priority, run_at, not_after, payload (no run_at: now). It begins with a write that a full Redis refuses, and so refuses all or nothing. The answer: empty, or who else has the
-// queue, and then nothing was added: after a Redis was emptied, another database may have been first. A record counts as known only
-// where its job is in the structure that its state names: what somebody has edited out of all of them comes back so.
+// Adds jobs. ARGV: clock, instance and host or empty, then for each job id, line, priority, run_at, not_after,
+// payload (no run_at: now). It begins with a write that a full Redis refuses, and so refuses all or nothing. The
+// answer: empty, or who else has the queue, and then nothing was added: after a Redis was emptied, another database
+// may have been first. A record counts as known only where its job is in the structure that its state names: what
+// somebody has edited out of all of them comes back so.
 const enqueueScript = `
 local function waits(id)
   local r = load(id)
@@ -45,9 +47,12 @@ for i = 3, #ARGV, 6 do
   local kind = string.match(line, '^[^/]*')
   know(kind)
   if not waits(id) then
-    if line ~= kind and call('SISMEMBER', P .. 'kinds', line) == 0 and call('SCARD', P .. 'kinds') >= MOST_LINES then line = kind end
-    schedule(id, {prio = ARGV[i + 2], created = int(now), token = '0', crashes = '0', swept = '-', kind = line, payload = ARGV[i + 5]},
-      from(ARGV[i + 3]), from(ARGV[i + 4]))
+    if line ~= kind and call('SISMEMBER', P .. 'kinds', line) == 0 and call('SCARD', P .. 'kinds') >= MOST_LINES then
+      line = kind
+    end
+    local record = {prio = ARGV[i + 2], created = int(now), token = '0', crashes = '0', swept = '-',
+                    kind = line, payload = ARGV[i + 5]}
+    schedule(id, record, from(ARGV[i + 3]), from(ARGV[i + 4]))
     if call('ZREM', P .. 'dead', id) == 1 then call('HDEL', P .. 'why', id) end
   end
 end
@@ -55,8 +60,8 @@ return {}
 `
 
 // Enqueue implements queue.Driver. A lone call goes out at once; what is called while others are under way shares the next one.
-// When ctx ends before the answer, the jobs may have been added. While Redis hangs only some calls wait for it, and the others get
-// ErrAway at once.
+// When ctx ends before the answer, the jobs may have been added. While Redis hangs only some calls wait for it, and
+// the others get ErrAway at once.
 func (d *Driver) Enqueue(ctx context.Context, jobs ...queue.Job) error {
 	for _, j := range jobs {
 		if err := j.Check(); err != nil {
@@ -143,8 +148,8 @@ type added struct {
 	at time.Time
 }
 
-// add puts jobs into the last batch that waits and has room, and into new ones, each with one more caller. With an error the rest of
-// the jobs is in none.
+// add puts jobs into the last batch that waits and has room, and into new ones, each with one more caller. With an
+// error the rest of the jobs is in none.
 func (d *Driver) add(jobs []queue.Job) (mine []*batch, err error) {
 	b := &d.adding
 	b.mu.Lock()
@@ -169,8 +174,8 @@ func (d *Driver) add(jobs []queue.Job) (mine []*batch, err error) {
 	return mine, nil
 }
 
-// leave takes a caller out of its batches. One that waits for no caller any more is dropped: its rows have the relay, and a job that
-// comes late would stand before fresh ones.
+// leave takes a caller out of its batches. One that waits for no caller any more is dropped: its rows have the
+// relay, and a job that comes late would stand before fresh ones.
 func (b *batches) leave(mine []*batch) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -204,7 +209,8 @@ func (d *Driver) addAll(jobs []added) error {
 		if j.NotAfter.After(j.at) && !j.NotAfter.After(d.now()) {
 			continue
 		}
-		args = append(args, j.ID.String(), lineOf(j.Kind, j.Lane), strconv.Itoa(int(j.Priority)), d.ahead(j.RunAt), d.ahead(j.NotAfter), string(j.Payload))
+		args = append(args, j.ID.String(), lineOf(j.Kind, j.Lane), strconv.Itoa(int(j.Priority)), d.ahead(j.RunAt),
+			d.ahead(j.NotAfter), string(j.Payload))
 	}
 	answer, err := d.again(context.Background(), d.scripts.enqueue, args...) // bounded by the time of a call
 	if err != nil {

@@ -88,8 +88,9 @@ func replica(t *testing.T, of *server) *server {
 	return r
 }
 
-// The old master keeps its connections when it becomes a replica, behind an address that leads to the new one: the driver leaves
-// them, the one that blocks too. It does so whether the replica refuses writes or, by its setting, takes them.
+// The old master keeps its connections when it becomes a replica, behind an address that leads to the
+// new one: the driver leaves them, the one that blocks too. It does so whether the replica refuses
+// writes or, by its setting, takes them.
 func TestDemotedMasterBehindTheAddressIsLeft(t *testing.T) {
 	t.Parallel()
 	for _, readOnly := range []string{"yes", "no"} {
@@ -206,7 +207,8 @@ func TestWarningsOfTheChecksAreNotRepeated(t *testing.T) {
 	}
 }
 
-// A paused Redis (CLIENT PAUSE, as before a planned failover) is one that hangs for a while; what was sent meanwhile is not done twice.
+// A paused Redis (CLIENT PAUSE, as before a planned failover) is one that hangs for a while; what was
+// sent meanwhile is not done twice.
 func TestPausedRedisIsAwayAndGoesOn(t *testing.T) {
 	t.Parallel()
 	for _, what := range []string{"WRITE", "ALL"} {
@@ -283,8 +285,8 @@ func TestEveryCallEndsWithItsContext(t *testing.T) {
 	}
 }
 
-// The memory that waits for a Redis which hangs does not grow with the logins: 1,000 a second, whose callers wait for half a second
-// each. With OTPOST_SOAK for a minute.
+// The memory that waits for a Redis which hangs does not grow with the logins: 1,000 a second, whose callers wait
+// for half a second each. With OTPOST_SOAK for a minute.
 func TestHungRedisTakesABoundedMemory(t *testing.T) { //nolint:paralleltest // it measures the memory of the process
 	s := serve(t)
 	d := open(t, s)
@@ -319,7 +321,8 @@ func TestHungRedisTakesABoundedMemory(t *testing.T) { //nolint:paralleltest // i
 	}
 	all.Wait()
 	goOn()
-	t.Logf("Redis hung for %d s at 1,000 logins a second: heap %.1f MiB, and %.1f MiB more at most", seconds, float64(before)/(1<<20), (float64(most)-float64(before))/(1<<20))
+	t.Logf("Redis hung for %d s at 1,000 logins a second: heap %.1f MiB, and %.1f MiB more at most", seconds,
+		float64(before)/(1<<20), (float64(most)-float64(before))/(1<<20))
 	if most > before+20<<20 {
 		t.Errorf("the heap grew from %d to %d bytes", before, most)
 	}

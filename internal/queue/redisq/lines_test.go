@@ -16,7 +16,8 @@ import (
 	"otpost/internal/queue/redisq"
 )
 
-// fill adds n ready jobs of a line by a script of the server's own, each with a record; they became due at dueAt and ended at endAt.
+// fill adds n ready jobs of a line by a script of the server's own, each with a record; they became
+// due at dueAt and ended at endAt.
 func (s *server) fill(line string, n int, dueAt, endAt time.Time) {
 	s.t.Helper()
 	const script = `redis.call('SADD', 'otpost:{test}:kinds', ARGV[1])
@@ -33,11 +34,13 @@ func (s *server) fill(line string, n int, dueAt, endAt time.Time) {
 	const part = 20_000 // so many do not exceed the time of a call
 	for first := 1; first <= n; first += part {
 		last := min(first+part-1, n)
-		s.do("EVAL", script, "0", line, strconv.Itoa(last), strconv.FormatInt(dueAt.UnixMilli(), 10), strconv.FormatInt(end, 10), strconv.Itoa(first))
+		s.do("EVAL", script, "0", line, strconv.Itoa(last), strconv.FormatInt(dueAt.UnixMilli(), 10),
+			strconv.FormatInt(end, 10), strconv.Itoa(first))
 	}
 }
 
-// commands returns how many commands the server has run, those of scripts included: what a call costs, whatever else the machine does.
+// commands returns how many commands the server has run, those of scripts included: what a call costs,
+// whatever else the machine does.
 func (s *server) commands() (n int) {
 	s.t.Helper()
 	for line := range strings.Lines(s.do("INFO", "commandstats").String()) {
@@ -77,7 +80,8 @@ func TestClaimPastAFullLaneCostsNoMore(t *testing.T) {
 		if err := d.Wait(t.Context(), []string{kind}, []string{"dead server"}, time.Minute); err != nil {
 			t.Fatal(err)
 		}
-		got, err := d.Claim(t.Context(), queue.ClaimRequest{Worker: w, Most: 8, Kinds: []string{kind}, Full: []string{"dead server"}})
+		got, err := d.Claim(t.Context(), queue.ClaimRequest{Worker: w, Most: 8, Kinds: []string{kind},
+			Full: []string{"dead server"}})
 		if err != nil || len(got) != 1 || got[0].ID != j.ID || got[0].Lane != "healthy" {
 			t.Fatalf("claimed %+v, %v", got, err)
 		}
@@ -183,7 +187,8 @@ func TestMarkThatNoClaimFollowsIsSetAgain(t *testing.T) {
 	}
 }
 
-// However many stale jobs lie there, the first claim brings the job that can be in time, and the claims after it get on with the old ones.
+// However many stale jobs lie there, the first claim brings the job that can be in time, and the claims
+// after it get on with the old ones.
 func TestFreshJobGoesBeforeABacklogOfStaleOnes(t *testing.T) {
 	t.Parallel()
 	s := serve(t)
@@ -205,7 +210,8 @@ func TestFreshJobGoesBeforeABacklogOfStaleOnes(t *testing.T) {
 	if err := d.Enqueue(t.Context(), old); err != nil {
 		t.Fatal(err)
 	}
-	s.do("ZADD", "otpost:{test}:ready:test.kind:0", strconv.FormatInt(time.Now().Add(-10*time.Minute).UnixMilli(), 10), old.ID.String())
+	s.do("ZADD", "otpost:{test}:ready:test.kind:0", strconv.FormatInt(time.Now().Add(-10*time.Minute).UnixMilli(), 10),
+		old.ID.String())
 	for claims := 1; ; claims++ {
 		if err := d.Beat(t.Context(), w); err != nil {
 			t.Fatal(err)
@@ -271,7 +277,8 @@ func TestRecordsOfTheVersionWithoutLanesAreRead(t *testing.T) {
 	s.do("ZADD", "otpost:{test}:sched:test.kind", strconv.FormatInt(end, 10), later)
 	record(leased, "l", w.String(), 1000)
 	s.do("HSET", "otpost:{test}:held:"+w.String(), leased, "7")
-	if err := d.Report(t.Context(), w, queue.Result{ID: uuid.MustParse(leased), Token: 7, Action: queue.Release}); err != nil {
+	if err := d.Report(t.Context(), w, queue.Result{ID: uuid.MustParse(leased), Token: 7,
+		Action: queue.Release}); err != nil {
 		t.Fatal(err)
 	}
 	if err := d.Hasten(t.Context(), uuid.MustParse(later)); err != nil {
@@ -288,13 +295,14 @@ func TestRecordsOfTheVersionWithoutLanesAreRead(t *testing.T) {
 	}
 }
 
-// Each key of the queue's may be deleted by an administrator. What workers and the relay do all the time heals it: each job is
-// handed out again or can be reported, and workers are seen by their names.
+// Each key of the queue's may be deleted by an administrator. What workers and the relay do all the time heals it:
+// each job is handed out again or can be reported, and workers are seen by their names.
 func TestAnyDeletedKeyHeals(t *testing.T) {
 	t.Parallel()
 	s := serve(t)
 	keys := []string{
-		"job:7", "ready:LINE:0", "ready:test.kind:0", "sched:LINE", "mark:test.kind", "kinds", "workers", "info", "held:WORKER", "dead", "why",
+		"job:7", "ready:LINE:0", "ready:test.kind:0", "sched:LINE", "mark:test.kind", "kinds", "workers", "info",
+		"held:WORKER", "dead", "why",
 		"seq", "swept", "bound",
 	}
 	for i, key := range keys {
@@ -348,7 +356,8 @@ func (h *healing) prepare() {
 		}
 	}
 	got := claim(h.t, h, h.worker, 2)
-	if err := h.Report(h.t.Context(), h.worker, queue.Result{ID: got[1].ID, Token: got[1].Token, Action: queue.Dead, Reason: "no such row"}); err != nil {
+	if err := h.Report(h.t.Context(), h.worker, queue.Result{ID: got[1].ID, Token: got[1].Token, Action: queue.Dead,
+		Reason: "no such row"}); err != nil {
 		h.t.Fatal(err)
 	}
 	h.held = got[0]
@@ -360,8 +369,8 @@ func (h *healing) prepare() {
 	}
 }
 
-// heal does what worker and relay do, until each job but the leased and the dead one was handed out once and the leased one was
-// reported, or handed out again.
+// heal does what worker and relay do, until each job but the leased and the dead one was handed out once and the
+// leased one was reported, or handed out again.
 func (h *healing) heal() {
 	h.t.Helper()
 	ctx := h.t.Context()
@@ -400,7 +409,8 @@ func (h *healing) heal() {
 	if want[h.held.ID] == 1 {
 		return
 	}
-	if err := h.Report(ctx, h.held.Worker, queue.Result{ID: h.held.ID, Token: h.held.Token}); err != nil && !errors.Is(err, queue.ErrLost) {
+	if err := h.Report(ctx, h.held.Worker, queue.Result{ID: h.held.ID, Token: h.held.Token}); err != nil &&
+		!errors.Is(err, queue.ErrLost) {
 		h.t.Fatal(err)
 	}
 	if err := h.Enqueue(ctx, h.jobs[0]); err != nil { // its row still waits

@@ -18,8 +18,8 @@ import (
 // buckets is how many hashes hold the records (script.go).
 const buckets = 64
 
-// Lists a bucket. ARGV: clock, number of the bucket. The answer: now and "", then for each record that can be read its id and
-// first line.
+// Lists a bucket. ARGV: clock, number of the bucket. The answer: now and "", then for each record that
+// can be read its id and first line.
 const bucketScript = `
 local answer = {int(now), ''}
 for _, id in ipairs(call('HKEYS', P .. 'job:' .. ARGV[2])) do

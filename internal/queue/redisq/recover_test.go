@@ -110,7 +110,8 @@ func TestLostAnswerOfAClaimComesBack(t *testing.T) {
 	}
 }
 
-// A worker of another host dies and Redis' clock is set back, so that its lease ends an hour ahead: one lease later it is swept.
+// A worker of another host dies and Redis' clock is set back, so that its lease ends an hour
+// ahead: one lease later it is swept.
 func TestLeaseFromBeforeTheClockWasSetBackEndsSoon(t *testing.T) {
 	t.Parallel()
 	clock := queuetest.NewClock()
@@ -171,7 +172,8 @@ func TestWorkerThatGivesItsLockUpIsNotTakenForDead(t *testing.T) {
 	}
 }
 
-// A process knows that its own workers live: it sweeps none of them before they have learnt that their lease has lapsed.
+// A process knows that its own workers live: it sweeps none of them before they have learnt that their lease has
+// lapsed.
 func TestProcessDoesNotSweepItsOwnWorker(t *testing.T) {
 	t.Parallel()
 	s := serve(t)
@@ -213,7 +215,8 @@ func TestWorkerThatEndsWhileRedisIsAwayIsSweptByItsProcess(t *testing.T) {
 	}
 }
 
-// The only worker process of a host is killed and started again after its lease has lapsed: its lock still says that it is dead.
+// The only worker process of a host is killed and started again after its lease has lapsed: its
+// lock still says that it is dead.
 func TestRestartAfterALeaseBringsTheJobsBackAtOnce(t *testing.T) {
 	t.Parallel()
 	s, locks := serve(t), t.TempDir()

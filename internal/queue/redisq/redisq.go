@@ -37,7 +37,7 @@ type Options struct {
 	Log     *slog.Logger // discards
 }
 
-// Driver is a queue in Redis. It is safe for concurrent use.
+// Driver is a queue in Redis. It is safe for concurrent use. It has a field for each thing that its calls share.
 type Driver struct {
 	target  *target
 	prefix  string // of all keys
@@ -85,7 +85,14 @@ func Open(o Options) (*Driver, error) {
 	for _, w := range target.warnings {
 		o.Log.Warn("option of the queue's URL", "err", w)
 	}
-	d := &Driver{target: target, prefix: "otpost:{" + o.Queue + "}:", locks: locks, log: o.Log, scripts: newScripts(), now: time.Now}
+	d := &Driver{
+		target:  target,
+		prefix:  "otpost:{" + o.Queue + "}:",
+		locks:   locks,
+		log:     o.Log,
+		scripts: newScripts(),
+		now:     time.Now,
+	}
 	d.line.ended = make(chan struct{})
 	return d, nil
 }
@@ -116,7 +123,8 @@ func (d *Driver) Claim(ctx context.Context, req queue.ClaimRequest) ([]queue.Cla
 	args = append(args, list(escaped(req.Full))...)
 	args = append(args, strconv.Itoa(len(req.Done)))
 	for _, r := range req.Done {
-		args = append(args, r.ID.String(), strconv.FormatInt(r.Token, 10), strconv.Itoa(int(r.Action)), d.ahead(r.RunAt), d.ahead(r.NotAfter), r.Reason)
+		args = append(args, r.ID.String(), strconv.FormatInt(r.Token, 10), strconv.Itoa(int(r.Action)), d.ahead(r.RunAt),
+			d.ahead(r.NotAfter), r.Reason)
 	}
 	run := d.run // a claim whose answer was lost must not be made twice
 	if most == 0 {

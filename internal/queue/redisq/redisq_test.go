@@ -453,8 +453,8 @@ func TestFullRedisGoesOn(t *testing.T) {
 	}
 }
 
-// A Redis that hangs costs a caller no more than its context. A bounded number of jobs waits for it, and what no caller waits for is
-// dropped, so that fresh jobs go first when Redis answers again.
+// A Redis that hangs costs a caller no more than its context. A bounded number of jobs waits for it, and what no
+// caller waits for is dropped, so that fresh jobs go first when Redis answers again.
 func TestHungRedisHoldsABoundedNumberOfJobs(t *testing.T) {
 	t.Parallel()
 	s := serve(t)
@@ -526,7 +526,8 @@ func TestJobThatEndsWhileRedisHangsIsLeftOut(t *testing.T) {
 		}
 	}
 	if st, err := d.Status(t.Context()); err != nil || st.Ready[0].Jobs > 4 {
-		t.Errorf("%d jobs in Redis, %v; want the first one, two that were under way, and the one that has not ended", st.Ready[0].Jobs, err)
+		t.Errorf("%d jobs in Redis, %v; want the first one, two that were under way, and the one that has not ended",
+			st.Ready[0].Jobs, err)
 	}
 }
 
@@ -559,8 +560,8 @@ func TestWaitOfAnotherProcessIsWoken(t *testing.T) {
 	}
 }
 
-// Two processes wait, and one mark is popped: the claim that leaves jobs wakes the other. A second is when it would have looked by
-// itself; on a busy machine a round may take as long, not each of them.
+// Two processes wait, and one mark is popped: the claim that leaves jobs wakes the other. A second is when it would
+// have looked by itself; on a busy machine a round may take as long, not each of them.
 func TestClaimThatLeavesJobsWakesTheNext(t *testing.T) {
 	t.Parallel()
 	s := serve(t)

@@ -15,8 +15,8 @@ import (
 // What a queue has in Redis. All keys begin with otpost:{NAME}: and so lie in one slot of a cluster.
 //
 //	job:0 ... job:63   HASH  id -> record, by the id's last two digits; a million fields in one hash would block its move and end
-//	ready:LINE:PRIO    ZSET  id -> run_at of what can be claimed; the order of a claim without sorting. A stale job that claims pass
-//	                         over is moved behind all others: 1e14 more
+//	ready:LINE:PRIO    ZSET  id -> run_at of what can be claimed; the order of a claim without sorting. A stale job
+//	                         that claims pass over is moved behind all others: 1e14 more
 //	sched:LINE         ZSET  id -> run_at of what is not due yet
 //	mark:KIND          ZSET  one member: something may be due; the process that pops it looks
 //	kinds              SET   the lines: every KIND that was ever added, and KIND/LANE while jobs lie there
@@ -28,12 +28,13 @@ import (
 //	swept              "LAST QUIET": when somebody last looked for dead workers, and until when lapsed ones are left alone
 //	bound              "INSTANCE HOST": the database that the queue belongs to
 //
-// A LINE is the jobs of one kind and lane: KIND for the lane "", else KIND/LANE, the lane escaped as in a path of a URL. There are
-// mostLines at most; the jobs of further lanes are of the lane "".
+// A LINE is the jobs of one kind and lane: KIND for the lane "", else KIND/LANE, the lane escaped as in a path of a
+// URL. There are mostLines at most; the jobs of further lanes are of the lane "".
 //
-// A record is "1 STATE PRIO RUN_AT NOT_AFTER CREATED TOKEN CRASHES WORKER SWEPT LINE" up to the first line end, and the payload after
-// it. STATE is r(eady), s(cheduled), l(eased) or d(ead); times are milliseconds, NOT_AFTER 0 is none; WORKER and SWEPT may be "-". Whether a
-// job exists says its record alone: an id elsewhere without one is dropped when it is met, so that a job is cancelled by HDEL.
+// A record is "1 STATE PRIO RUN_AT NOT_AFTER CREATED TOKEN CRASHES WORKER SWEPT LINE" up to the first line end, and
+// the payload after it. STATE is r(eady), s(cheduled), l(eased) or d(ead); times are milliseconds, NOT_AFTER 0 is
+// none; WORKER and SWEPT may be "-". Whether a job exists says its record alone: an id elsewhere without one is
+// dropped when it is met, so that a job is cancelled by HDEL.
 
 // mostDead is how many dead letters are kept; the oldest go first.
 const mostDead = 10_000
@@ -42,8 +43,9 @@ const mostDead = 10_000
 const mostLines = 256
 
 // library is what all scripts begin with. They take the key `workers`, from which they have the others, and as their first
-// argument a time in milliseconds to go by: empty but in tests, and then it is Redis' own. That clock and the caller's are never
-// compared: a caller gives times as milliseconds from now (empty: none), and gets them beside the script's own now.
+// argument a time in milliseconds to go by: empty but in tests, and then it is Redis' own. That clock and
+// the caller's are never compared: a caller gives times as milliseconds from now (empty: none), and gets
+// them beside the script's own now.
 //
 // load(id) returns the record's fields; nil and true when there is one that nobody can read, or the id is none.
 const library = `
@@ -150,30 +152,43 @@ const whenFull = "redis.call('ZREM', KEYS[1], '')\n"
 // scripts are the scripts of a driver, made once: their names in Redis are hashes of their text. It has
 // a field for each.
 type scripts struct {
-	check, bind, enqueue, hasten, claim, hold, beat, register, leave, look, remark, sweep, takeBack, workers, status, bucket, dead *rueidis.Lua
+	check, bind, enqueue, hasten, claim, hold, beat, register, leave, look *rueidis.Lua
+	remark, sweep, takeBack, workers, status, bucket, dead                 *rueidis.Lua
 }
 
 func newScripts() *scripts {
 	library := strings.NewReplacer("MOST_DEAD", strconv.Itoa(mostDead)).Replace(library)
 	constants := strings.NewReplacer(
 		"LEASE", ms(queue.Lease), "CRASHES_POISON", strconv.Itoa(queue.CrashesPoison), "GAP", ms(gap),
-		"STALE_AFTER", ms(queue.StaleAfter), "MOST_PASSED", strconv.Itoa(queue.MostPassed), "MOST_LINES", strconv.Itoa(mostLines),
+		"STALE_AFTER", ms(queue.StaleAfter), "MOST_PASSED", strconv.Itoa(queue.MostPassed),
+		"MOST_LINES", strconv.Itoa(mostLines),
 	)
 	full := func(s string) *rueidis.Lua { return rueidis.NewLuaScript(whenFull + library + constants.Replace(s)) }
 	return &scripts{
-		check: rueidis.NewLuaScript(checkScript), bind: full(bindScript),
-		enqueue: rueidis.NewLuaScript(library + bindFunction + constants.Replace(enqueueScript)), hasten: full(hastenScript), claim: full(claimScript), hold: full(holdScript), beat: full(beatScript),
-		register: full(bindFunction + registerScript), leave: full(leaveScript), look: rueidis.NewLuaScript(library + lookScript),
-		remark: full(remarkScript),
-		sweep:  full(sweepScript), takeBack: full(takeBackScript), workers: rueidis.NewLuaScript(library + constants.Replace(workersScript)),
-		status: rueidis.NewLuaScript(library + statusScript), bucket: rueidis.NewLuaScript(library + bucketScript), dead: rueidis.NewLuaScript(library + deadScript),
+		check:    rueidis.NewLuaScript(checkScript),
+		bind:     full(bindScript),
+		enqueue:  rueidis.NewLuaScript(library + bindFunction + constants.Replace(enqueueScript)),
+		hasten:   full(hastenScript),
+		claim:    full(claimScript),
+		hold:     full(holdScript),
+		beat:     full(beatScript),
+		register: full(bindFunction + registerScript),
+		leave:    full(leaveScript),
+		look:     rueidis.NewLuaScript(library + lookScript),
+		remark:   full(remarkScript),
+		sweep:    full(sweepScript),
+		takeBack: full(takeBackScript),
+		workers:  rueidis.NewLuaScript(library + constants.Replace(workersScript)),
+		status:   rueidis.NewLuaScript(library + statusScript),
+		bucket:   rueidis.NewLuaScript(library + bucketScript),
+		dead:     rueidis.NewLuaScript(library + deadScript),
 	}
 }
 
 func ms(d time.Duration) string { return strconv.FormatInt(d.Milliseconds(), 10) }
 
-// ahead is a time as scripts take it: milliseconds from now, rounded up, so that no job is due before its time; the zero time is
-// empty.
+// ahead is a time as scripts take it: milliseconds from now, rounded up, so that no job is due before
+// its time; the zero time is empty.
 func (d *Driver) ahead(t time.Time) string {
 	if t.IsZero() {
 		return ""
@@ -226,8 +241,8 @@ func (d *Driver) run(ctx context.Context, s *rueidis.Lua, args ...string) ([]rue
 	return answer, err
 }
 
-// again is run for scripts that may run twice: when the connection was lost, or its server demoted, since the last call, which
-// shows only now, they are sent once more by a new one.
+// again is run for scripts that may run twice: when the connection was lost, or its server demoted, since the last
+// call, which shows only now, they are sent once more by a new one.
 func (d *Driver) again(ctx context.Context, s *rueidis.Lua, args ...string) ([]rueidis.RedisMessage, error) {
 	answer, err := d.run(ctx, s, args...)
 	if err != nil && ctx.Err() == nil && (errors.Is(err, errConnection) || errors.Is(err, errRole)) {

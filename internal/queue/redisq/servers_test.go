@@ -76,7 +76,8 @@ func keepsTheContract(t *testing.T, s *server, skew time.Duration) {
 		}
 		dir := folders[t]
 		mu.Unlock()
-		d, err := redisq.OpenApart(redisq.Options{URL: s.url(), Queue: fmt.Sprintf("suite-%d", n.Add(1)), LockDir: dir}, now, skew)
+		d, err := redisq.OpenApart(redisq.Options{URL: s.url(), Queue: fmt.Sprintf("suite-%d", n.Add(1)),
+			LockDir: dir}, now, skew)
 		if err != nil {
 			t.Fatal(err)
 		}

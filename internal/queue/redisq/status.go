@@ -8,8 +8,8 @@ import (
 )
 
 // Counts by the lists, which need not be read for that. ARGV: clock. It changes nothing. The answer: leased, dead, scheduled and when
-// the first of them is due, then for each priority how many are ready and since when the first of them is; 0: there is none; then
-// now. A time that no record can have is as early or late as one can.
+// the first of them is due, then for each priority how many are ready and since when the first of them is; 0: there
+// is none; then now. A time that no record can have is as early or late as one can.
 const statusScript = `
 local answer = {0, call('ZCARD', P .. 'dead')}
 for i = 3, 12 do answer[i] = 0 end

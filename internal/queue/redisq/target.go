@@ -29,7 +29,8 @@ type target struct {
 	warnings []string      // options without effect, each with its reason
 }
 
-// The times of a connection, unless the URL gives shorter ones: within StartUntil of a lease there must be room for more than one call.
+// The times of a connection, unless the URL gives shorter ones: within StartUntil of a lease there must
+// be room for more than one call.
 const (
 	callTime = 3 * time.Second
 	dialTime = 2 * time.Second
@@ -82,7 +83,8 @@ func parseURL(url string) (*target, error) {
 			}
 			if *at = time.Duration(seconds * float64(time.Second)); *at > callTime {
 				*at = callTime
-				t.warnings = append(t.warnings, fmt.Sprintf("%s counts up to %s: a worker must renew its lease within %s", name, callTime, queue.StartUntil))
+				t.warnings = append(t.warnings, fmt.Sprintf("%s counts up to %s: a worker must renew its lease within %s",
+					name, callTime, queue.StartUntil))
 			}
 		}
 	}

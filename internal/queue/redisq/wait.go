@@ -18,14 +18,14 @@ const (
 	popTime = time.Second
 	// failedPause is how soon Wait returns when it cannot look.
 	failedPause = 100 * time.Millisecond
-	// claimTime is how long after a mark was popped a claim must follow, or the mark is set again for other processes; doubled for each
-	// such mark in a row, mostVain times at most.
+	// claimTime is how long after a mark was popped a claim must follow, or the mark is set again for other processes;
+	// doubled for each such mark in a row, mostVain times at most.
 	claimTime = 10 * time.Millisecond
 	mostVain  = 4
 )
 
-// Looks. ARGV: clock, number of kinds, kinds ..., full lanes ... It changes nothing. The answer: milliseconds until a job of the kinds
-// in another lane is due, 0 when one is, -1 when there is none.
+// Looks. ARGV: clock, number of kinds, kinds ..., full lanes ... It changes nothing. The answer: milliseconds until
+// a job of the kinds in another lane is due, 0 when one is, -1 when there is none.
 const lookScript = `
 local kinds, full, least = {}, {}, -1
 for i = 1, tonumber(ARGV[2]) do kinds[i] = ARGV[2 + i] end
@@ -205,8 +205,8 @@ func (b *bell) wanted() []string {
 	return slices.Compact(kinds)
 }
 
-// pop pops marks until nothing waits any more. A mark that no caller here wants (any more), or after which no claim follows, is put
-// back for other processes.
+// pop pops marks until nothing waits any more. A mark that no caller here wants (any more), or after which no claim
+// follows, is put back for other processes.
 func (d *Driver) pop() {
 	for kinds := d.bell.wanted(); kinds != nil; kinds = d.bell.wanted() {
 		kind, err := d.popOne(kinds)
@@ -224,8 +224,8 @@ func (d *Driver) pop() {
 	}
 }
 
-// expectClaim sets a mark again unless more than so many claims begin soon: all handlers here may have become busy, or the job be in a
-// lane that is full here.
+// expectClaim sets a mark again unless more than so many claims begin soon: all handlers here may have become busy,
+// or the job be in a lane that is full here.
 func (d *Driver) expectClaim(kind string, claims int64) {
 	b := &d.bell
 	b.mu.Lock()

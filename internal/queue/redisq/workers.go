@@ -61,7 +61,8 @@ func (d *Driver) register(ctx context.Context, worker uuid.UUID, text string) er
 	if err != nil {
 		return err
 	}
-	known := make(map[uuid.UUID]bool) // with a lapsed lease, too: the lock file tells the next sweep that the worker is dead
+	// with a lapsed lease, too: the lock file tells the next sweep that the worker is dead
+	known := make(map[uuid.UUID]bool)
 	for _, e := range entries {
 		known[e.id] = true
 	}
@@ -240,7 +241,8 @@ func (d *Driver) entries(ctx context.Context) ([]entry, shift, error) {
 	return all, clock, nil
 }
 
-// parseInfo reads what a worker said, and when it registered, in milliseconds by Redis' clock. What cannot be read is zero.
+// parseInfo reads what a worker said, and when it registered, in milliseconds by Redis' clock. What cannot be read
+// is zero.
 func parseInfo(info string) (started int64, s said) {
 	at, text, _ := strings.Cut(info, " ")
 	if ms, err := strconv.ParseInt(at, 10, 64); err == nil {

@@ -11,17 +11,20 @@ import (
 	"otpost/internal/store"
 )
 
-// lanes is a WITH clause that finds the lanes in which jobs of a state lie, each with its kind: found(kind, lane), which ends with a NULL
-// for each kind. kinds is a table of kinds in its column value. Each step of the recursion is one search in the index of
-// the state, so that the cost does not grow with the jobs.
+// lanes is a WITH clause that finds the lanes in which jobs of a state lie, each with its kind: found(kind, lane),
+// which ends with a NULL for each kind. kinds is a table of kinds in its column value. Each step of the recursion
+// is one search in the index of the state, so that the cost does not grow with the jobs.
 func lanes(kinds, state string) string {
 	ofState := `FROM job WHERE queue = $1 AND state = ` + state
 	return `WITH RECURSIVE every(value) AS (
-			SELECT min(kind) ` + ofState + ` UNION ALL SELECT (SELECT min(kind) ` + ofState + ` AND kind > e.value) FROM every e WHERE value IS NOT NULL
+			SELECT min(kind) ` + ofState + `
+			UNION ALL
+			SELECT (SELECT min(kind) ` + ofState + ` AND kind > e.value) FROM every e WHERE value IS NOT NULL
 		), found(kind, lane) AS (
 			SELECT value, (SELECT min(lane) ` + ofState + ` AND kind = value) FROM ` + kinds + `
 			UNION ALL
-			SELECT kind, (SELECT min(lane) ` + ofState + ` AND kind = f.kind AND lane > f.lane) FROM found f WHERE lane IS NOT NULL
+			SELECT kind, (SELECT min(lane) ` + ofState + ` AND kind = f.kind AND lane > f.lane)
+			FROM found f WHERE lane IS NOT NULL
 		)`
 }
 
@@ -31,8 +34,8 @@ func openLanes(state string) string {
 			SELECT kind, lane FROM found WHERE lane IS NOT NULL AND lane NOT IN (SELECT value FROM json_each($3))) `
 }
 
-// The ready jobs of one lane and priority that a claim of $4 jobs considers. A job is due at its end at the latest, so that one which
-// is due since $5 (StaleAfter ago) cannot be stale; of the older ones the first $6 are looked at.
+// The ready jobs of one lane and priority that a claim of $4 jobs considers. A job is due at its end at the latest,
+// so that one which is due since $5 (StaleAfter ago) cannot be stale; of the older ones the first $6 are looked at.
 const (
 	notStale = `SELECT id FROM (SELECT id FROM job WHERE queue = $1 AND state = 0 AND kind = o.kind AND lane = o.lane
 				AND priority = p.value AND run_at_ms > $5 ORDER BY run_at_ms, id LIMIT $4)
@@ -47,24 +50,29 @@ const (
 				AND $5 = $5 AND $6 = $6 AND p.value = p.value ORDER BY priority, run_at_ms, id LIMIT $4`
 )
 
-// leaseQuery leases the first $4 of the considered jobs, by priority, then by age. $7 are priorities (a JSON list), each
-// considered by itself.
+// leaseQuery leases the first $4 of the considered jobs, by priority, then by age. $7 are priorities (a JSON
+// list), each considered by itself.
 func leaseQuery(considered string) string {
 	return `UPDATE job SET state = 1, worker = $8, token = token + 1,
 			verdict = CASE WHEN crashes >= $9 THEN 2 WHEN not_after_ms > 0 AND not_after_ms <= $10 THEN 1 ELSE 0 END
-		WHERE id IN (` + openLanes("0") + `SELECT j.id FROM open o CROSS JOIN json_each($7) p CROSS JOIN job j ON j.id IN (` + considered + `)
+		WHERE id IN (` + openLanes("0") + `
+			SELECT j.id FROM open o CROSS JOIN json_each($7) p CROSS JOIN job j ON j.id IN (` + considered + `)
 			ORDER BY j.priority, j.run_at_ms, j.id LIMIT $4)
 		RETURNING id, kind, lane, priority, run_at_ms, not_after_ms, token, verdict, crashes, swept_owner, payload`
 }
 
+//nolint:gochecknoglobals // statements, composed once
 var (
 	leaseNotStale   = leaseQuery(notStale)
 	leaseOfPriority = leaseQuery(ofPriority)
 	leaseAny        = leaseQuery(anyReady)
 )
 
-var promoteQuery = `UPDATE job SET state = 0 WHERE id IN (` + openLanes("2") + `SELECT j.id FROM open o CROSS JOIN job j ON j.id IN (
-			SELECT id FROM job WHERE queue = $1 AND state = 2 AND kind = o.kind AND lane = o.lane AND run_at_ms <= $4 ORDER BY run_at_ms, id LIMIT 500))`
+//nolint:gochecknoglobals // a statement, composed once
+var promoteQuery = `UPDATE job SET state = 0 WHERE id IN (` + openLanes("2") + `
+			SELECT j.id FROM open o CROSS JOIN job j ON j.id IN (
+				SELECT id FROM job WHERE queue = $1 AND state = 2 AND kind = o.kind AND lane = o.lane
+				AND run_at_ms <= $4 ORDER BY run_at_ms, id LIMIT 500))`
 
 // lease promotes what is due and leases up to req.Most jobs in the order in which they are to be begun.
 func (d *Driver) lease(tx *store.Tx, now time.Time, req queue.ClaimRequest, lowestFirst bool) ([]queue.Claimed, error) {
@@ -115,8 +123,8 @@ func (d *Driver) leaseReady(tx *store.Tx, now time.Time, req queue.ClaimRequest,
 			unreadable = append(unreadable, r.id)
 		}
 		return nil
-	}, s.query, d.queue, list(req.Kinds), list(req.Full), req.Most, store.Millis(now.Add(-queue.StaleAfter)), queue.MostPassed,
-		list(s.priorities), req.Worker[:], queue.CrashesPoison, store.Millis(now))
+	}, s.query, d.queue, list(req.Kinds), list(req.Full), req.Most, store.Millis(now.Add(-queue.StaleAfter)),
+		queue.MostPassed, list(s.priorities), req.Worker[:], queue.CrashesPoison, store.Millis(now))
 	for _, id := range unreadable {
 		tx.Put(`UPDATE job SET state = 3, worker = NULL, reason = $2 WHERE id = $1`, id, unreadableJob)
 		tx.AfterCommit(func() { d.log.Error("job that cannot be read put aside", "job", fmt.Sprintf("%x", id)) })
@@ -133,7 +141,8 @@ type rawJob struct {
 }
 
 func (r *rawJob) columns() []any {
-	return []any{&r.id, &r.kind, &r.lane, &r.priority, &r.runAt, &r.notAfter, &r.token, &r.verdict, &r.crashes, &r.swept, &r.payload}
+	return []any{&r.id, &r.kind, &r.lane, &r.priority, &r.runAt, &r.notAfter, &r.token, &r.verdict, &r.crashes, &r.swept,
+		&r.payload}
 }
 
 // read returns the claim; ok is false when a column has another type or length than the table gives it.
@@ -166,12 +175,15 @@ func (r *rawJob) read() (c queue.Claimed, ok bool) {
 	return c, true
 }
 
-// Whether a job of the open lanes is ready, and when the next of those that are scheduled is due. What is no number compares greater
-// than each number.
+// Whether a job of the open lanes is ready, and when the next of those that are scheduled is due. What is no number
+// compares greater than each number.
+//
+//nolint:gochecknoglobals // statements, composed once
 var (
 	readyQuery = openLanes("0") + `SELECT 0 FROM open LIMIT 1`
-	dueQuery   = openLanes("2") + `SELECT CAST(min((SELECT min(run_at_ms) FROM job WHERE queue = $1 AND state = 2 AND kind = o.kind AND lane = o.lane
-		AND run_at_ms <= 9223372036854775807)) AS INTEGER) FROM open o`
+	dueQuery   = openLanes("2") + `
+		SELECT CAST(min((SELECT min(run_at_ms) FROM job WHERE queue = $1 AND state = 2 AND kind = o.kind AND lane = o.lane
+			AND run_at_ms <= 9223372036854775807)) AS INTEGER) FROM open o`
 )
 
 // nextDue returns when the next job is due: a time in the past when one is ready, the zero time when there is none.

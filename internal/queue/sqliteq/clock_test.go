@@ -37,7 +37,8 @@ func newHost(t *testing.T) *host {
 	return h
 }
 
-// live lets the processes live for a time: each sweeps twice a second and beats each 2 s; those that are named do not beat.
+// live lets the processes live for a time: each sweeps twice a second and beats each 2 s; those that are named do
+// not beat.
 func (h *host) live(d time.Duration, silent ...int) {
 	h.t.Helper()
 	for end := h.at + d; h.at < end; h.at += queue.SweepEvery {
@@ -60,7 +61,8 @@ func (h *host) live(d time.Duration, silent ...int) {
 	}
 }
 
-// After a step of the clock no job changes hands, whoever acts first: the replies to their dots may still be awaited.
+// After a step of the clock no job gets another worker, whichever acts first: the replies to their dots
+// may still be awaited.
 func TestStepOfTheClockTakesNothingFromTheLiving(t *testing.T) {
 	t.Parallel()
 	for _, step := range []time.Duration{

@@ -15,9 +15,10 @@ import (
 )
 
 // junk are values that no column of job or queue_worker holds; SQLite takes them all.
-var junk = []string{`x'0102'`, `'junk'`, `''`, `x''`, `-1`, `1.5`, `9223372036854775807`, `-9223372036854775808`, `zeroblob(16)`}
+var junk = []string{`x'0102'`, `'junk'`, `''`, `x''`, `-1`, `1.5`, `9223372036854775807`, `-9223372036854775808`,
+	`zeroblob(16)`}
 
-// change runs a statement as somebody with a shell at the database would.
+// change runs a statement as a person with a shell at the database would.
 func change(t *testing.T, db *store.DB, statement string, args ...any) {
 	t.Helper()
 	if err := db.Write(t.Context(), func(tx *store.Tx) error { tx.Put(statement, args...); return nil }); err != nil {
@@ -85,7 +86,8 @@ func works(t *testing.T, db *store.DB, d *sqliteq.Driver, w uuid.UUID, want ...q
 func TestDamagedJobPutsOnlyItselfAside(t *testing.T) {
 	t.Parallel()
 	columns := []string{
-		"id", "queue", "kind", "lane", "priority", "state", "run_at_ms", "not_after_ms", "worker", "token", "verdict", "swept_owner",
+		"id", "queue", "kind", "lane", "priority", "state", "run_at_ms", "not_after_ms", "worker", "token", "verdict",
+		"swept_owner",
 		"crashes", "payload", "reason", "created_ms",
 	}
 	for _, state := range []string{"ready", "scheduled", "leased", "dead"} {
@@ -145,7 +147,8 @@ func TestDamagedWorkerStopsNoSweepOfOthers(t *testing.T) {
 	db, d := opened(t, dir, clock.Now)
 	_, peer := opened(t, dir, clock.Now)
 	w := register(t, d)
-	columns := []string{"id", "queue", "host", "pid", "version", "handlers", "lock_file", "boot", "started_ms", "beat_ms", "expires_ms"}
+	columns := []string{"id", "queue", "host", "pid", "version", "handlers", "lock_file", "boot", "started_ms",
+		"beat_ms", "expires_ms"}
 	for _, column := range columns {
 		var want []queue.Job
 		for _, value := range junk {
@@ -184,7 +187,8 @@ func TestDamagedTimesOfTheSweepStopNothing(t *testing.T) {
 	db, d := opened(t, t.TempDir(), clock.Now)
 	w := register(t, d)
 	for _, value := range junk {
-		change(t, db, fmt.Sprintf(`INSERT OR REPLACE INTO lease (name, holder, term, expires_ms) VALUES ('swept test', '', 0, %s), ('quiet test', '', 0, %s)`, value, value))
+		change(t, db, fmt.Sprintf(`INSERT OR REPLACE INTO lease (name, holder, term, expires_ms)
+			VALUES ('swept test', '', 0, %s), ('quiet test', '', 0, %s)`, value, value))
 		j := job()
 		if err := d.Enqueue(t.Context(), j); err != nil {
 			t.Fatal(err)
@@ -277,7 +281,8 @@ func TestDeadJobsAndRowsOfOtherNamesArePruned(t *testing.T) {
 	db, d := opened(t, t.TempDir(), clock.Now)
 	fill := func(queueName string, n, state int, notAfter time.Time) {
 		change(t, db, `WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < $1)
-			INSERT INTO job (id, queue, kind, lane, priority, state, run_at_ms, not_after_ms, token, verdict, crashes, reason, created_ms)
+			INSERT INTO job (id, queue, kind, lane, priority, state, run_at_ms, not_after_ms, token, verdict,
+				crashes, reason, created_ms)
 			SELECT randomblob(16), $2, $3, '', 0, $4, $5 + i, $6, 1, 0, 0, '', $5 FROM n`,
 			n, queueName, kind, state, store.Millis(notAfter.Add(-time.Minute)), store.Millis(notAfter))
 	}
@@ -286,8 +291,10 @@ func TestDeadJobsAndRowsOfOtherNamesArePruned(t *testing.T) {
 	fill("former", 300, 0, now.Add(-25*time.Hour))
 	fill("zz-former", 300, 3, now.Add(-25*time.Hour))
 	fill("former", 7, 2, now.Add(time.Hour)) // may still be taken over
-	change(t, db, `INSERT INTO queue_worker (id, queue, host, pid, version, handlers, lock_file, boot, started_ms, beat_ms, expires_ms)
-		VALUES (randomblob(16), 'former', '', 1, '', 1, '', '', 0, 0, 1), (randomblob(16), 'former', '', 1, '', 1, '', '', 0, 0, $1)`,
+	change(t, db, `INSERT INTO queue_worker (id, queue, host, pid, version, handlers, lock_file, boot, started_ms, beat_ms,
+			expires_ms)
+		VALUES (randomblob(16), 'former', '', 1, '', 1, '', '', 0, 0, 1),
+			(randomblob(16), 'former', '', 1, '', 1, '', '', 0, 0, $1)`,
 		store.Millis(now.Add(queue.Lease)))
 	register(t, d)
 	for range 3 {

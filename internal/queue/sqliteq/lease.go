@@ -12,9 +12,10 @@ import (
 	"otpost/internal/store"
 )
 
-// A lease ends by the wall clock, which may be set, or jump when a virtual machine goes on. The time of the last sweep tells: workers
-// sweep each half second, so that a gap since then is a step of the clock, or a time in which no process ran. For the
-// length of one lease after it, leases stand that have lapsed, and the next beat renews them.
+// A lease ends by the wall clock, which may be set, or jump when a virtual machine goes on. The time of
+// the last sweep tells: workers sweep each half second, so that a gap since then is a step of the
+// clock, or a time in which no process ran. For the length of one lease after it, leases stand that
+// have lapsed, and the next beat renews them.
 const (
 	gap      = 3 * time.Second                           // between two sweeps: longer than a busy writer holds one up
 	back     = time.Second                               // a last sweep so far ahead: the clock was set back
@@ -48,7 +49,7 @@ func (d *Driver) sweeps(r store.Reader) (s sweeps, err error) {
 	return s, nil
 }
 
-// stepped reports whether nobody has swept for so long, or until so lately, that the clock was set.
+// stepped reports whether the last sweep lies so far back, or ahead, that the clock was set.
 func (s sweeps) stepped(now time.Time) bool {
 	return !s.last.IsZero() && (now.Sub(s.last) > gap || s.last.Sub(now) > back)
 }
@@ -81,7 +82,8 @@ func (d *Driver) note(ctx context.Context, now time.Time) error {
 // alive reports whether the worker is known and its lease stands.
 func (d *Driver) alive(r store.Reader, worker uuid.UUID, now time.Time) (bool, error) {
 	var expires int64
-	err := r.Get([]any{&expires}, `SELECT CAST(expires_ms AS INTEGER) FROM queue_worker WHERE id = $1 AND queue = $2`, worker[:], d.queue)
+	err := r.Get([]any{&expires}, `SELECT CAST(expires_ms AS INTEGER) FROM queue_worker WHERE id = $1 AND queue = $2`,
+		worker[:], d.queue)
 	switch {
 	case errors.Is(err, store.ErrNotFound):
 		return false, nil
@@ -94,8 +96,8 @@ func (d *Driver) alive(r store.Reader, worker uuid.UUID, now time.Time) (bool, e
 	return s.standing(now), err
 }
 
-// lapsed reports whether a lease that ends then has ended. One that ends further ahead than a lease can is from before the clock
-// was set back.
+// lapsed reports whether a lease that ends then has ended. One that ends further ahead than a lease can is
+// from before the clock was set back.
 func lapsed(expiresMS int64, now time.Time) bool {
 	return expiresMS <= store.Millis(now) || expiresMS > store.Millis(now.Add(farthest))
 }
@@ -104,7 +106,8 @@ func lapsed(expiresMS int64, now time.Time) bool {
 func (d *Driver) renew(tx *store.Tx, worker uuid.UUID, now time.Time) (bool, error) {
 	stands, err := d.alive(tx, worker, now)
 	if stands {
-		tx.Put(`UPDATE queue_worker SET beat_ms = $1, expires_ms = $2 WHERE id = $3`, store.Millis(now), store.Millis(now.Add(queue.Lease)), worker[:])
+		tx.Put(`UPDATE queue_worker SET beat_ms = $1, expires_ms = $2 WHERE id = $3`,
+			store.Millis(now), store.Millis(now.Add(queue.Lease)), worker[:])
 	}
 	return stands, err
 }
@@ -166,7 +169,8 @@ func (d *Driver) look(ctx context.Context, now time.Time) (f found, err error) {
 			s.TakeBack = func(ctx context.Context, dead bool) (int, error) { return d.takeBack(ctx, id, dead) }
 			f.workers = append(f.workers, s)
 			return nil
-		}, `SELECT id, CAST(boot AS TEXT), CAST(expires_ms AS INTEGER) FROM queue_worker WHERE queue = $1 AND `+readable, d.queue)
+		}, `SELECT id, CAST(boot AS TEXT), CAST(expires_ms AS INTEGER)
+			FROM queue_worker WHERE queue = $1 AND `+readable, d.queue)
 		if err != nil {
 			return err
 		}
@@ -211,7 +215,8 @@ func (d *Driver) takeJobs(tx *store.Tx, where string, args ...any) (n int, err e
 		n++
 		return nil
 	}, `UPDATE job SET state = 0, worker = NULL, crashes = crashes + 1,
-			swept_owner = CASE WHEN typeof(worker) = 'blob' AND length(worker) = 16 THEN worker END WHERE `+where+` RETURNING 1`, args...)
+			swept_owner = CASE WHEN typeof(worker) = 'blob' AND length(worker) = 16 THEN worker END
+		WHERE `+where+` RETURNING 1`, args...)
 	if n > 0 {
 		tx.Signal()
 	}

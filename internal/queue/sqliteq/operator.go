@@ -32,13 +32,22 @@ func (d *Driver) Status(ctx context.Context) (queue.Status, error) {
 
 // The queries of Status. Each count goes by an index of its state, which is chosen only where the state is written out. The least
 // time is asked for by itself: beside a count it would be compared with each entry, where it is the first one.
+//
+//nolint:gochecknoglobals // statements, composed once
 var (
-	countQuery = lanes("every", "0") + `SELECT coalesce(sum((SELECT count(*) FROM job WHERE queue = $1 AND state = 0 AND kind = o.kind AND lane = o.lane AND priority = $2)), 0),
-		CAST(min((SELECT min(run_at_ms) FROM job WHERE queue = $1 AND state = 0 AND kind = o.kind AND lane = o.lane AND priority = $2)) AS INTEGER) FROM found o WHERE lane IS NOT NULL`
-	restQuery = lanes("every", "2") + ` SELECT (SELECT count(*) FROM job WHERE queue = $1 AND state = 1),
-		(SELECT count(*) FROM job WHERE queue = $1 AND state = 2),
-		(SELECT CAST(min((SELECT min(run_at_ms) FROM job WHERE queue = $1 AND state = 2 AND kind = o.kind AND lane = o.lane)) AS INTEGER) FROM found o WHERE lane IS NOT NULL),
-		(SELECT count(*) FROM job WHERE queue = $1 AND state = 3)`
+	countQuery = lanes("every", "0") + `
+		SELECT coalesce(sum((SELECT count(*) FROM job
+				WHERE queue = $1 AND state = 0 AND kind = o.kind AND lane = o.lane AND priority = $2)), 0),
+			CAST(min((SELECT min(run_at_ms) FROM job
+				WHERE queue = $1 AND state = 0 AND kind = o.kind AND lane = o.lane AND priority = $2)) AS INTEGER)
+		FROM found o WHERE lane IS NOT NULL`
+	restQuery = lanes("every", "2") + `
+		SELECT (SELECT count(*) FROM job WHERE queue = $1 AND state = 1),
+			(SELECT count(*) FROM job WHERE queue = $1 AND state = 2),
+			(SELECT CAST(min((SELECT min(run_at_ms) FROM job
+				WHERE queue = $1 AND state = 2 AND kind = o.kind AND lane = o.lane)) AS INTEGER)
+			FROM found o WHERE lane IS NOT NULL),
+			(SELECT count(*) FROM job WHERE queue = $1 AND state = 3)`
 )
 
 // listed are the columns of List. States are stored as their place in queue.States. What no column of the table holds is shown as if it

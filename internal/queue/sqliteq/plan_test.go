@@ -45,7 +45,8 @@ func filled(t *testing.T, n int) (*store.DB, *sqliteq.Driver) {
 		for _, of := range []string{kind, "test.unknown"} {
 			for _, lane := range []string{"", "full"} {
 				change(t, db, `WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < $1)
-					INSERT INTO job (id, queue, kind, lane, priority, state, run_at_ms, not_after_ms, token, verdict, crashes, reason, created_ms)
+					INSERT INTO job (id, queue, kind, lane, priority, state, run_at_ms, not_after_ms, token, verdict,
+						crashes, reason, created_ms)
 					SELECT randomblob(16), 'test', $2, $3, 0, $4, $5 + i, $5 + i + 1000000, 1, 0, 0, '', $5 FROM n`,
 					n, of, lane, state, now+int64(state)*1_000_000)
 			}
@@ -65,21 +66,24 @@ func TestHotStatementsSearchAnIndex(t *testing.T) {
 			args = args[:len(args)-1]
 		}
 		for _, step := range plan(t, db, query, args...) {
-			if !strings.HasPrefix(step, "SEARCH ") && step != "SCAN job USING INDEX job_leased" && step != "SCAN job USING COVERING INDEX job_leased" {
+			if !strings.HasPrefix(step, "SEARCH ") && step != "SCAN job USING INDEX job_leased" &&
+				step != "SCAN job USING COVERING INDEX job_leased" {
 				t.Errorf("%s: %s", name, step)
 			}
 		}
 	}
 }
 
-// What a claim costs does not grow with jobs that it does not want. The least of many times is compared, for the machine may be busy.
+// What a claim costs does not grow with jobs that it does not want. The least of many times is
+// compared, for the machine may be busy.
 func TestClaimCostsTheSameBesideOtherKindsLanesAndStaleJobs(t *testing.T) {
 	t.Parallel()
 	cost := func(n int) time.Duration {
 		db, d := filled(t, n)
 		old := store.Millis(time.Now().Add(-time.Hour))
 		change(t, db, `WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < $1)
-			INSERT INTO job (id, queue, kind, lane, priority, state, run_at_ms, not_after_ms, token, verdict, crashes, reason, created_ms)
+			INSERT INTO job (id, queue, kind, lane, priority, state, run_at_ms, not_after_ms, token, verdict,
+				crashes, reason, created_ms)
 			SELECT randomblob(16), 'test', $2, 'stale', 0, 0, $3 + i, $3 + i, 1, 0, 0, '', $3 FROM n`, n, kind, old)
 		w := register(t, d)
 		least := time.Hour
@@ -90,7 +94,8 @@ func TestClaimCostsTheSameBesideOtherKindsLanesAndStaleJobs(t *testing.T) {
 				t.Fatal(err)
 			}
 			begun := time.Now()
-			got, err := d.Claim(t.Context(), queue.ClaimRequest{Worker: w, Most: 1, Kinds: []string{kind}, Full: []string{"", "full"}})
+			got, err := d.Claim(t.Context(), queue.ClaimRequest{Worker: w, Most: 1, Kinds: []string{kind},
+				Full: []string{"", "full"}})
 			least = min(least, time.Since(begun))
 			if err != nil || len(got) != 1 {
 				t.Fatal(got, err)

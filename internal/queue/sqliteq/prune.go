@@ -14,8 +14,8 @@ const (
 	keepOthers = 24 * time.Hour // how long rows of another queue name stay, and rows of workers
 )
 
-// prune deletes, once a minute, dead jobs beyond mostDead, jobs of other queue names that ended long ago (those that have not are taken over
-// with the next Enqueue) and rows of workers that no sweep meets.
+// prune deletes, once a minute, dead jobs beyond mostDead, jobs of other queue names that ended long ago (those
+// that have not are taken over with the next Enqueue) and rows of workers that no sweep meets.
 func (d *Driver) prune(ctx context.Context, now time.Time) error {
 	if since := store.Millis(now) - d.pruned.Load(); since >= 0 && since < pruneEvery.Milliseconds() {
 		return nil
@@ -24,7 +24,8 @@ func (d *Driver) prune(ctx context.Context, now time.Time) error {
 	return d.db.WriteLight(ctx, func(tx *store.Tx) error {
 		old := store.Millis(now.Add(-keepOthers))
 		tx.Put(`DELETE FROM job WHERE id IN (SELECT id FROM job WHERE queue = $1 AND state = 3 ORDER BY run_at_ms
-			LIMIT min(max((SELECT count(*) FROM job WHERE queue = $1 AND state = 3) - $2, 0), $3))`, d.queue, mostDead, pruneBatch)
+			LIMIT min(max((SELECT count(*) FROM job WHERE queue = $1 AND state = 3) - $2, 0), $3))`,
+			d.queue, mostDead, pruneBatch)
 		for _, state := range []string{"0", "2", "3"} {
 			for _, side := range []string{"<", ">"} {
 				tx.Put(`DELETE FROM job WHERE id IN (SELECT id FROM job WHERE queue `+side+` $1 AND state = `+state+`

@@ -13,23 +13,28 @@ import (
 	"otpost/internal/store"
 )
 
-// knows is the condition under which the queue $1 knows a job, for a claim will come to it: the row can be read, is not dead, and is the
-// queue's own, or is leased under a former name of it by a worker that is still there. $2 and $3 are within.
-const knows = `job.state IN (0, 1, 2) AND typeof(job.kind) = 'text' AND typeof(job.lane) = 'text' AND job.priority IN (0, 1, 2, 3)
+// knows is the condition under which the queue $1 knows a job, for a claim will come to it: the row can be
+// read, is not dead, and is the queue's own, or is leased under a former name of it by a worker that is
+// still there. $2 and $3 are within.
+const knows = `job.state IN (0, 1, 2) AND typeof(job.kind) = 'text' AND typeof(job.lane) = 'text'
+		AND job.priority IN (0, 1, 2, 3)
 		AND typeof(job.run_at_ms) = 'integer' AND typeof(job.not_after_ms) = 'integer'
 		AND (job.not_after_ms = 0 OR job.run_at_ms <= job.not_after_ms)
 		AND (job.queue = $1 OR (job.state = 1 AND EXISTS (
 			SELECT 1 FROM queue_worker w WHERE w.id = job.worker AND w.expires_ms > $2 AND w.expires_ms <= $3)))`
 
-// putJob adds a job, or begins anew with one that the queue does not know: a dead one, one of a queue that has been renamed. Tokens begin with
-// the time, so that a job whose id comes again after its end gets higher ones: a late report about its former life must not fit.
+// putJob adds a job, or begins anew with one that the queue does not know: a dead one, one of a queue that has been
+// renamed. Tokens begin with the time, so that a job whose id comes again after its end gets higher ones: a late
+// report about its former life must not fit.
 func (d *Driver) putJob(tx *store.Tx, now time.Time, j queue.Job) {
 	state, runAt, notAfter := times(now, j.RunAt, j.NotAfter)
-	tx.Put(`INSERT INTO job (id, queue, kind, lane, priority, state, run_at_ms, not_after_ms, token, verdict, crashes, payload, reason, created_ms)
+	tx.Put(`INSERT INTO job (id, queue, kind, lane, priority, state, run_at_ms, not_after_ms, token, verdict, crashes,
+			payload, reason, created_ms)
 		VALUES ($4, $1, $5, $6, $7, $8, $9, $10, $11, 0, 0, $12, '', $11)
-		ON CONFLICT (id) DO UPDATE SET queue = excluded.queue, kind = excluded.kind, lane = excluded.lane, priority = excluded.priority,
-			state = excluded.state, run_at_ms = excluded.run_at_ms, not_after_ms = excluded.not_after_ms, worker = NULL,
-			token = CASE typeof(job.token) WHEN 'integer' THEN max(job.token, 0) ELSE excluded.token END, swept_owner = NULL, crashes = 0,
+		ON CONFLICT (id) DO UPDATE SET queue = excluded.queue, kind = excluded.kind, lane = excluded.lane,
+			priority = excluded.priority, state = excluded.state, run_at_ms = excluded.run_at_ms,
+			not_after_ms = excluded.not_after_ms, worker = NULL, swept_owner = NULL, crashes = 0,
+			token = CASE typeof(job.token) WHEN 'integer' THEN max(job.token, 0) ELSE excluded.token END,
 			payload = excluded.payload, reason = '', created_ms = excluded.created_ms
 		WHERE NOT (`+knows+`)`,
 		d.queue, store.Millis(now), store.Millis(now.Add(farthest)),
@@ -118,7 +123,8 @@ func (d *Driver) retry(tx *store.Tx, now time.Time, worker uuid.UUID, r queue.Re
 // held reports whether the claim stands and its worker's lease has not lapsed.
 func (d *Driver) held(r store.Reader, now time.Time, c queue.Claimed) (bool, error) {
 	var one int
-	err := r.Get([]any{&one}, `SELECT 1 FROM job WHERE id = $1 AND worker = $2 AND token = $3 AND state = 1`, c.ID[:], c.Worker[:], c.Token)
+	err := r.Get([]any{&one}, `SELECT 1 FROM job WHERE id = $1 AND worker = $2 AND token = $3 AND state = 1`,
+		c.ID[:], c.Worker[:], c.Token)
 	if errors.Is(err, store.ErrNotFound) {
 		return false, nil
 	}
@@ -154,7 +160,8 @@ func (d *Driver) unknown(r store.Reader, ids []uuid.UUID) ([]uuid.UUID, error) {
 		missing = append(missing, id)
 		return err
 	}, `SELECT unhex(asked.value) FROM json_each($4) AS asked WHERE NOT EXISTS (
-		SELECT 1 FROM job WHERE job.id = unhex(asked.value) AND `+knows+`)`, d.queue, store.Millis(now), store.Millis(now.Add(farthest)), list(texts))
+		SELECT 1 FROM job WHERE job.id = unhex(asked.value) AND `+knows+`)`,
+		d.queue, store.Millis(now), store.Millis(now.Add(farthest)), list(texts))
 	return missing, err
 }
 

@@ -4,9 +4,11 @@
 // store's bell wakes who waits, in this process and in others. Done reports, the promotion of due jobs and the lease are one
 // light commit: a power cut repeats jobs and loses none.
 //
-// Recovery on one host does not wait for the lease (queue.HostLocks). Leases go by the wall clock, which may be set: see lease.go.
+// Recovery on one host does not wait for the lease (queue.HostLocks). Leases go by the wall clock,
+// which may be set: see lease.go.
 //
-// SQLite holds any type in any column. A row of a job or worker that cannot be read is put aside or forgotten by itself.
+// SQLite holds any type in any column. A row of a job or worker that cannot be read is put aside or forgotten by
+// itself.
 package sqliteq
 
 import (
@@ -28,8 +30,9 @@ import (
 
 // Options say which queue to open.
 type Options struct {
-	Queue   string       // its name: [a-z0-9_-]{1,64}
-	LockDir string       // where the workers' lock files lie; empty: beside the database. All processes must name the same folder
+	Queue string // its name: [a-z0-9_-]{1,64}
+	// where the workers' lock files lie; empty: beside the database. All processes must name the same folder
+	LockDir string
 	Log     *slog.Logger // discards
 }
 

@@ -88,7 +88,8 @@ func (d *Driver) Workers(ctx context.Context) ([]queue.Seen, error) {
 			s.Local, s.Started, s.Beat = boot == d.locks.Boot(), store.Time(started), store.Time(beat)
 			seen = append(seen, s)
 			return nil
-		}, `SELECT id, CAST(host AS TEXT), CAST(pid AS INTEGER), CAST(version AS TEXT), CAST(handlers AS INTEGER), CAST(boot AS TEXT),
+		}, `SELECT id, CAST(host AS TEXT), CAST(pid AS INTEGER), CAST(version AS TEXT), CAST(handlers AS INTEGER),
+			CAST(boot AS TEXT),
 				CAST(started_ms AS INTEGER), CAST(beat_ms AS INTEGER) FROM queue_worker
 			WHERE queue = $1 AND expires_ms > $2 AND expires_ms <= $3 AND `+readable+` ORDER BY started_ms, id`,
 			d.queue, store.Millis(now), store.Millis(now.Add(farthest)))

@@ -10,8 +10,8 @@ import (
 	"sync"
 )
 
-// StatementsIn names the folder where the tests write the statements that they run, for test/plans. Its name is new in each run of
-// scripts/test, so that go test takes no result of these packages from its cache.
+// StatementsIn names the folder where the tests write the statements that they run, for test/plans. Its name is new
+// in each run of scripts/test, so that go test takes no result of these packages from its cache.
 const StatementsIn = "OTPOST_TEST_STATEMENTS"
 
 // recorder writes each text once, as a line of JSON, to a file of this process.
@@ -26,15 +26,16 @@ var process = sync.OnceValue(func() *recorder { //nolint:gochecknoglobals // one
 	if folder == "" {
 		return nil
 	}
-	file, err := os.OpenFile(filepath.Join(folder, fmt.Sprintf("%s-%d", filepath.Base(os.Args[0]), os.Getpid())), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	name := fmt.Sprintf("%s-%d", filepath.Base(os.Args[0]), os.Getpid())
+	file, err := os.OpenFile(filepath.Join(folder, name), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		panic(err)
 	}
 	return &recorder{file: file, seen: make(map[string]bool)}
 })
 
-// Record returns the value of store.Options.Prepared for tests: where StatementsIn is set, it writes down what the program prepares,
-// and leaves out what the tests ask for themselves.
+// Record returns the value of store.Options.Prepared for tests: where StatementsIn is set, it writes down what the
+// program prepares, and leaves out what the tests ask for themselves.
 func Record() func(query string) {
 	r := process()
 	if r == nil {

@@ -229,7 +229,12 @@ func TestFieldsAreReadAsAdministratorsWriteThem(t *testing.T) {
 		"+@ngtest:x:::::", "+::::::", "-gone:x:::::", "latin\xfc:x:7:7:L",
 	)
 	for login, want := range map[string]string{
-		"first": "first@example.com", "trail": "trail@example.com", "tabs": "tabs@example.com", "later": "later@example.com", "name": "", "junk": "",
+		"first": "first@example.com",
+		"trail": "trail@example.com",
+		"tabs":  "tabs@example.com",
+		"later": "later@example.com",
+		"name":  "",
+		"junk":  "",
 	} {
 		u, err := p.Find(t.Context(), login)
 		if err != nil || u.Email != want {
@@ -237,7 +242,8 @@ func TestFieldsAreReadAsAdministratorsWriteThem(t *testing.T) {
 		}
 	}
 	u, err := p.Find(t.Context(), "trail")
-	if err != nil || u.UID != "2" || u.Givenname != "Tr" || u.Surname != "Ail" || u.Mobile != "0151 1" || u.Phone != "069 2" {
+	if err != nil || u.UID != "2" || u.Givenname != "Tr" || u.Surname != "Ail" || u.Mobile != "0151 1" ||
+		u.Phone != "069 2" {
 		t.Errorf("%+v, %v", u, err)
 	}
 	if log := p.log.String(); strings.Count(log, "level=WARN") != 1 || !strings.Contains(log, "lines=4 first_line=8") {

@@ -34,8 +34,9 @@ func (c *content) pick(places map[string]int, key string) (user.User, error) {
 	return c.entries[i].user, nil
 }
 
-// parse reads a file in UTF-8, with or without a byte order mark. White space around a line and around its fields counts for nothing,
-// as in privacyIDEA. Empty lines and lines that begin with # are none; a line needs five fields, a login of its own and a UID.
+// parse reads a file in UTF-8, with or without a byte order mark. White space around a line and around its fields
+// counts for nothing, as in privacyIDEA. Empty lines and lines that begin with # are none; a line needs five
+// fields, a login of its own and a UID.
 func parse(raw []byte) *content {
 	c := &content{byLogin: make(map[string]int), byUID: make(map[string]int)}
 	highest := time.Duration(-1)
