@@ -54,9 +54,9 @@ func p99(took []time.Duration) time.Duration {
 	return took[len(took)*99/100]
 }
 
-// TestLoginsBesideGuessesCostNoMoreAtAFullTable compares whole logins (PIN, mail, code) at two servers by turns: one with an empty
-// auth_failure, one with as many rows as can be made (internal/access/guard.go). Guesses go to both. With OTPOST_SOAK 2,000 logins
-// at each, whose p99 may differ by 1.2; else 40, whose times are printed alone.
+// TestLoginsBesideGuessesCostNoMoreAtAFullTable compares whole logins (PIN, mail, code) at two servers by turns:
+// one with an empty auth_failure, one with as many rows as can be made (internal/access/guard.go). Guesses go to
+// both. With OTPOST_SOAK 2,000 logins at each, whose p99 may differ by 1.2; else 40, whose times are printed alone.
 func TestLoginsBesideGuessesCostNoMoreAtAFullTable(t *testing.T) {
 	t.Parallel()
 	const known, unknown = 50_000, 20_000
@@ -65,10 +65,12 @@ func TestLoginsBesideGuessesCostNoMoreAtAFullTable(t *testing.T) {
 		logins = 2_000
 	}
 	worlds := []*world{newWorld(t), newWorld(t)}
-	statement(t, database(worlds[1].Site), fmt.Sprintf(`WITH RECURSIVE n (i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < %d)
+	statement(t, database(worlds[1].Site),
+		fmt.Sprintf(`WITH RECURSIVE n (i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < %d)
 		INSERT INTO auth_failure (name, client, count, not_before_ms, known)
-		SELECT printf('filled %%d', i * 7919 %% 1000003), printf('10.%%d.%%d.%%d', i / 62500, i / 250 %% 250, i %% 250), 1, %d + i, i <= %d FROM n`,
-		known+unknown, time.Now().UnixMilli()-known-unknown, known))
+		SELECT printf('filled %%d', i * 7919 %% 1000003),
+			printf('10.%%d.%%d.%%d', i / 62500, i / 250 %% 250, i %% 250), 1, %d + i, i <= %d FROM n`,
+			known+unknown, time.Now().UnixMilli()-known-unknown, known))
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
 	var parts sync.WaitGroup
@@ -95,7 +97,8 @@ func TestLoginsBesideGuessesCostNoMoreAtAFullTable(t *testing.T) {
 	}
 	stop()
 	parts.Wait()
-	if n := number(t, database(worlds[1].Site), "SELECT count(*) FROM auth_failure"); n > known+unknown+1 { // the administrator's row is the one more
+	// the administrator's row is the one more
+	if n := number(t, database(worlds[1].Site), "SELECT count(*) FROM auth_failure"); n > known+unknown+1 {
 		t.Errorf("auth_failure has %d rows", n)
 	}
 	empty, full := p99(took[0]), p99(took[1])

@@ -13,8 +13,9 @@ import (
 	"otpost/test/e2e"
 )
 
-// TestFullDiskUnderLoad fills the disk while logins come in, for 3 seconds (30 with OTPOST_SOAK): each login is answered with a
-// challenge whose mail comes once, or with an error; when there is room again, all are challenged, without a restart.
+// TestFullDiskUnderLoad fills the disk while logins come in, for 3 seconds (30 with OTPOST_SOAK): each
+// login is answered with a challenge whose mail comes once, or with an error; when there is room again, all
+// are challenged, without a restart.
 func TestFullDiskUnderLoad(t *testing.T) {
 	t.Parallel()
 	length, perSecond := 3*time.Second, 10
@@ -54,8 +55,8 @@ type load struct {
 	logins []*login
 }
 
-// run begins the logins; the channel is closed when all are answered. A login that was answered with a challenge has its
-// transaction then.
+// run begins the logins; the channel is closed when all are answered. A login that was answered with a
+// challenge has its transaction then.
 func (s *load) run(t *testing.T, perSecond int) <-chan struct{} {
 	done := make(chan struct{})
 	go func() {
@@ -97,8 +98,8 @@ func (s *load) judge(t *testing.T) (refused int) {
 	return refused
 }
 
-// TestLockFilesDeletedUnderLoad deletes the locks and the wake file under two servers and two workers, and then starts some of them
-// anew: of 200 mails none is lost and none comes twice.
+// TestLockFilesDeletedUnderLoad deletes the locks and the wake file under two servers and two workers, and then
+// starts some of them anew: of 200 mails none is lost and none comes twice.
 func TestLockFilesDeletedUnderLoad(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, "--workers", "0")
@@ -170,10 +171,11 @@ func (w *world) arrive(t *testing.T, logins []*login) {
 	}
 }
 
-// TestClockStepOnARestart kills the server while a mail is under way, steps the clock by an hour either way, and starts the server
-// again: logins work at once, and the message from before has an end. The step is made in the database: all its times are moved by
-// an hour, which is the same to a program without other memory (libfaketime cannot be preloaded to a static binary). Only the seal of
-// a message is bound to its end and does not move: that a message from before is sent is TestWaitingMailIsTriedAfterTheClockWasSetBack.
+// TestClockStepOnARestart kills the server while a mail is under way, steps the clock by an hour either way, and
+// starts the server again: logins work at once, and the message from before has an end. The step is made in the
+// database: all its times are moved by an hour, which is the same to a program without other memory (libfaketime
+// cannot be preloaded to a static binary). Only the seal of a message is bound to its end and does not move: that a
+// message from before is sent is TestWaitingMailIsTriedAfterTheClockWasSetBack.
 func TestClockStepOnARestart(t *testing.T) {
 	t.Parallel()
 	for _, step := range []time.Duration{time.Hour, -time.Hour} {
@@ -216,13 +218,15 @@ func moveTimes(t *testing.T, path string, by time.Duration) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer rows.Close()
 	var changes []string
 	for rows.Next() {
 		var table, column string
 		if err := rows.Scan(&table, &column); err != nil {
 			t.Fatal(err)
 		}
-		changes = append(changes, fmt.Sprintf("UPDATE %s SET %s = %s + %d WHERE %s > 0", table, column, column, by.Milliseconds(), column))
+		changes = append(changes, fmt.Sprintf("UPDATE %s SET %s = %s + %d WHERE %s > 0", table, column, column,
+			by.Milliseconds(), column))
 	}
 	if err := rows.Err(); err != nil || len(changes) < 20 {
 		t.Fatalf("%d columns with times, %v", len(changes), err)

@@ -27,7 +27,8 @@ type Identity struct {
 	Name  string
 	Realm string // of a user, or of an administrator out of a realm (SUPERUSER_REALM); empty for a local administrator
 	Role  Role
-	Mark  secret.Text // what Users.Mark or Administrators.Mark returned before the password was checked. Another mark ends the session
+	// what Users.Mark or Administrators.Mark returned before the password was checked. Another mark ends the session
+	Mark secret.Text
 }
 
 // Local reports whether the identity is an administrator of the table administrator.

@@ -190,8 +190,8 @@ func localSession(t *testing.T, a *Administrators, s *Sessions) string {
 	return token
 }
 
-// An administrator's password is changed while the clock is wrong, then the clock is set right: a session from before the change is
-// void, the administrator can sign in at once, and no session lives longer than it may.
+// An administrator's password is changed while the clock is wrong, then the clock is set right: a session from
+// before the change is void, the administrator can sign in at once, and no session lives longer than it may.
 func TestSessionsFollowAClockThatIsSetBack(t *testing.T) {
 	t.Parallel()
 	for _, step := range []time.Duration{time.Second, time.Hour, 365 * 24 * time.Hour} {

@@ -143,7 +143,8 @@ func (a *Administrators) Mark(ctx context.Context, name string) (secret.Text, er
 	return markOf(ctx, a.db, name)
 }
 
-// markOf returns the stored hash of an administrator's password. Its salt makes each change of the password another mark.
+// markOf returns the stored hash of an administrator's password. Its salt makes each change of the password another
+// mark.
 func markOf(ctx context.Context, db *store.DB, name string) (mark secret.Text, err error) {
 	var hash string
 	err = db.Read(ctx, func(r store.Reader) error {
@@ -155,9 +156,12 @@ func markOf(ctx context.Context, db *store.DB, name string) (mark secret.Text, e
 	return secret.Text(hash), nil
 }
 
-// CheckPassword reports whether name is an administrator with this password. An unknown name takes as long as a known one. client
-// is the caller's address; fault 5003: out of hashing slots. The guess must have been paid (Guard.Pay).
-func (a *Administrators) CheckPassword(ctx context.Context, name string, password secret.Text, client string) (bool, error) {
+// CheckPassword reports whether name is an administrator with this password. An unknown name takes
+// as long as a known one. client is the caller's address; fault 5003: out of hashing slots. The
+// guess must have been paid (Guard.Pay).
+func (a *Administrators) CheckPassword(ctx context.Context, name string, password secret.Text, client string) (
+	bool, error,
+) {
 	hash, err := markOf(ctx, a.db, name)
 	if err != nil {
 		return false, err

@@ -25,8 +25,8 @@ import (
 // Lifetime is how long a session lives, as in the original.
 const Lifetime = time.Hour
 
-// clockSlack is how much later than Lifetime from now a session may end: the clocks of two servers differ. One that ends later was
-// issued before the clock was set back.
+// clockSlack is how much later than Lifetime from now a session may end: the clocks of two servers differ. One that
+// ends later was issued before the clock was set back.
 const clockSlack = time.Minute
 
 // Options are what Sessions need. Key is required.
@@ -65,8 +65,8 @@ type Users interface {
 	Mark(ctx context.Context, login, realm string) (secret.Text, error)
 }
 
-// claims are the original's, with mark added: a changed password ends the sessions from before it. No time says which they are,
-// because the clock may be set back.
+// claims are the original's, with mark added: a changed password ends the sessions from before it. No time says
+// which they are, because the clock may be set back.
 type claims struct {
 	Username string   `json:"username"`
 	Realm    string   `json:"realm"`

@@ -169,7 +169,8 @@ func TestLongTwinFileStopsTheStart(t *testing.T) {
 	t.Parallel()
 	long := write(t, "url", strings.Repeat("x", maxSecretFile+1))
 	_, err := Load(Options{File: write(t, "pi.cfg", minimal+"PI_JOB_QUEUE_URL_FILE = '"+long+"'\n")})
-	if err == nil || !strings.Contains(err.Error(), "PI_JOB_QUEUE_URL_FILE: ") || !strings.Contains(err.Error(), "larger than 65536 bytes") {
+	if err == nil || !strings.Contains(err.Error(), "PI_JOB_QUEUE_URL_FILE: ") ||
+		!strings.Contains(err.Error(), "larger than 65536 bytes") {
 		t.Error(err)
 	}
 }

@@ -148,8 +148,9 @@ func (c *count) after(at *keyPlace) (key, error) {
 	return key{reason: Reason(fmt.Sprint(at[0])), state: State(fmt.Sprint(at[1])), route: fmt.Sprint(at[2])}, err
 }
 
-// where returns the condition of a key's messages that changed since a time, with its arguments. A time that lies ahead is from
-// before the clock was set back: it would stand for the newest result until the clock gets there. A damaged row has no number there.
+// where returns the condition of a key's messages that changed since a time, with its arguments. A time that lies
+// ahead is from before the clock was set back: it would stand for the newest result until the clock gets there. A
+// damaged row has no number there.
 func (c *count) where(k key, since time.Time) (string, []any) {
 	w := &conditions{}
 	w.within(c.realms)

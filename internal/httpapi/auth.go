@@ -95,10 +95,12 @@ func (s *server) userOf(ctx context.Context, name string, p Params) (user.User, 
 	return s.Users.Find(ctx, login, realm)
 }
 
-// recognise returns who name and password belong to. user.ErrNotFound: there is no such user, or the password is another.
+// recognise returns who name and password belong to. user.ErrNotFound: there is no such user, or the password is
+// another.
 func (s *server) recognise(r *http.Request, name string, p Params) (access.Identity, error) {
 	ctx, c := r.Context(), callOf(r)
-	mark, err := s.Administrators.Mark(ctx, name) // before the password is checked: one that changes meanwhile ends the session
+	// before the password is checked: one that changes meanwhile ends the session
+	mark, err := s.Administrators.Mark(ctx, name)
 	if err != nil {
 		return access.Identity{}, err
 	}

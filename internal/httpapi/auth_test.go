@@ -78,7 +78,9 @@ func TestWrongPasswordIsLoggedWithItsUser(t *testing.T) {
 		r.auth("admin", "", "wr0ng")
 	}
 	log := r.log.String()
-	for _, line := range []string{`msg="wrong password" component=httpapi user=admin`, `msg="wrong password" component=httpapi user=alice`, `msg="unknown user" component=httpapi client`, `msg="held up" component=httpapi user=admin seconds=1`} {
+	for _, line := range []string{`msg="wrong password" component=httpapi user=admin`,
+		`msg="wrong password" component=httpapi user=alice`, `msg="unknown user" component=httpapi client`,
+		`msg="held up" component=httpapi user=admin seconds=1`} {
 		if !strings.Contains(log, line) {
 			t.Errorf("the log lacks %s", line)
 		}

@@ -26,10 +26,11 @@ type call struct {
 	identity access.Identity // the zero value on open routes
 	client   string          // address
 	entry    audit.Entry     // handlers add what they learn
-	guessed  string          // POST /auth: the user whose password was given, and who exists; no other name, which may be a password
-	recorded bool            // login wrote the row in its own transaction
-	counted  bool            // a fail counter counts the guess, and so bounds the rows
-	loud     bool            // what a quiet route does this time belongs into the journal
+	// POST /auth: the user whose password was given, and who exists; no other name, which may be a password
+	guessed  string
+	recorded bool // login wrote the row in its own transaction
+	counted  bool // a fail counter counts the guess, and so bounds the rows
+	loud     bool // what a quiet route does this time belongs into the journal
 }
 
 type callKey struct{}

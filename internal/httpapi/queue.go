@@ -61,8 +61,9 @@ func (s *server) lookAtQueue(ctx context.Context) (seen queueSeen, err error) {
 	return seen, err
 }
 
-// sawWorker reports whether the queue shows a worker, or has shown one within the last minute: a worker that is being started anew
-// is not missed. A time that lies ahead was noted before the clock was set back: it does not count.
+// sawWorker reports whether the queue shows a worker, or has shown one within the last minute: a
+// worker that is being started anew is not missed. A time that lies ahead was noted before the
+// clock was set back: it does not count.
 func (s *server) sawWorker(workers []queue.Seen) bool {
 	now := s.options.Now()
 	if len(workers) > 0 {

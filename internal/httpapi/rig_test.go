@@ -131,10 +131,17 @@ func newRigWith(t *testing.T, change func(*Deps, *Options)) *rig {
 		t.Fatal(err)
 	}
 	users := usersOf(t, db)
-	tokens := token.New(token.Options{DB: db, Keys: keys, Settings: r.settings, Users: users, Deliveries: r.delivery,
-		PINs:         pinhash.New(pinhash.Options{Params: pinhash.Params{Scheme: pinhash.PBKDF2SHA512, Rounds: 1}, Wait: time.Minute}),
+	tokens := token.New(token.Options{
+		DB:         db,
+		Keys:       keys,
+		Settings:   r.settings,
+		Users:      users,
+		Deliveries: r.delivery,
+		PINs: pinhash.New(pinhash.Options{Params: pinhash.Params{Scheme: pinhash.PBKDF2SHA512, Rounds: 1},
+			Wait: time.Minute}),
 		Turn:         time.Minute, // a busy machine refuses no guess
-		ValidAddress: func(address string) error { _, err := mail.ParseAddress(address); return err }})
+		ValidAddress: func(address string) error { _, err := mail.ParseAddress(address); return err },
+	})
 	deps := Deps{
 		Login: r.login, Tokens: tokens, Servers: r.servers,
 		Delivery: r.delivery, Settings: r.settings, Administrators: administrators, Sessions: r.sessions, Guard: access.NewGuard(db),

@@ -150,8 +150,13 @@ func newRig(t testing.TB) *rig {
 		OnOutcome: func(tx *store.Tx, o delivery.Outcome) error { return login.FollowOutcome(tx, db.Now(), o) },
 	})
 	r.tokens = token.New(token.Options{
-		DB: db, Keys: keys, Settings: r.settings, Users: r.people, Deliveries: r.deliveries,
-		PINs:         pinhash.New(pinhash.Options{Params: pinhash.Params{Scheme: pinhash.PBKDF2SHA512, Rounds: 1}, Wait: time.Minute}),
+		DB:         db,
+		Keys:       keys,
+		Settings:   r.settings,
+		Users:      r.people,
+		Deliveries: r.deliveries,
+		PINs: pinhash.New(pinhash.Options{Params: pinhash.Params{Scheme: pinhash.PBKDF2SHA512, Rounds: 1},
+			Wait: time.Minute}),
 		Turn:         time.Minute, // a busy machine refuses no guess
 		ValidAddress: func(address string) error { _, err := mail.ParseAddress(address); return err },
 	})

@@ -10,7 +10,8 @@ import (
 	"time"
 )
 
-// Numbers that we chose: how long a caller waits for a slot by default, and how many peers are remembered as right, for how long.
+// Numbers that we chose: how long a caller waits for a slot by default, and how many peers are
+// remembered as right, for how long.
 const (
 	maxWait   = 2 * time.Second // then a client had better come again
 	goodPeers = 10_000

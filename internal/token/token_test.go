@@ -52,8 +52,12 @@ func open(t *testing.T, path string) *rig {
 	r.alice = user.User{Login: "alice", Realm: "realm1", Resolver: "pw", UID: "1000", Email: "alice@example.com"}
 	r.bob = user.User{Login: "bob", Realm: "realm1", Resolver: "pw", UID: "1001"}
 	r.Service = token.New(token.Options{
-		DB: db, Keys: keys, Settings: system.New(db, keys), Users: people{r.alice, r.bob},
-		PINs:         pinhash.New(pinhash.Options{Params: pinhash.Params{Scheme: pinhash.PBKDF2SHA512, Rounds: 1}, Wait: time.Minute}),
+		DB:       db,
+		Keys:     keys,
+		Settings: system.New(db, keys),
+		Users:    people{r.alice, r.bob},
+		PINs: pinhash.New(pinhash.Options{Params: pinhash.Params{Scheme: pinhash.PBKDF2SHA512, Rounds: 1},
+			Wait: time.Minute}),
 		Turn:         time.Minute, // a busy machine refuses no guess
 		Deliveries:   delivery.New(delivery.Options{DB: db, Keys: keys}),
 		ValidAddress: func(address string) error { _, err := mail.ParseAddress(address); return err },

@@ -13,7 +13,8 @@ func TestFormOfAPageIsBounded(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, api{"POST /token/init": {200, `{"status": true, "value": true}`}})
 	admin := tokenOf(t, "admin", time.Now().Add(time.Hour), "enrollEMAIL")
-	got := body(t, post(s, "/ui/enrol", url.Values{"user": {"ada"}, "description": {strings.Repeat("a", mostForm)}}, admin))
+	got := body(t, post(s, "/ui/enrol",
+		url.Values{"user": {"ada"}, "description": {strings.Repeat("a", mostForm)}}, admin))
 	if !strings.HasPrefix(got, "400") {
 		t.Errorf("a form of more than %d bytes: %.200s", mostForm, got)
 	}

@@ -148,8 +148,8 @@ func (v *visit) signIn() error {
 	return v.goOn(form, welcome.Token)
 }
 
-// What /auth says of a wrong user name or password (fault.BadCredentials). Its other sentences of this number say why no password
-// was looked at, such as the delay after wrong ones.
+// What /auth says of a wrong user name or password (fault.BadCredentials). Its other sentences of this number say
+// why no password was looked at, such as the delay after wrong ones.
 const (
 	badCredentials      = 4031
 	wrongNameOrPassword = "Authentication failed."

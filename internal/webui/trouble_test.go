@@ -300,7 +300,8 @@ func TestSignInSaysHowLongTheDelayLasts(t *testing.T) {
 		r.Header.Set("Accept-Language", one.language)
 		w := httptest.NewRecorder()
 		s.ServeHTTP(w, r)
-		if got := w.Body.String(); w.Code != http.StatusUnauthorized || !strings.Contains(got, one.says) || one.answer == wait && strings.Contains(got, " wrong.") {
+		if got := w.Body.String(); w.Code != http.StatusUnauthorized || !strings.Contains(got, one.says) ||
+			one.answer == wait && strings.Contains(got, " wrong.") {
 			t.Errorf("%s, %q: %d\n%s", one.language, one.answer, w.Code, got)
 		}
 	}
@@ -311,8 +312,9 @@ func TestOverviewSaysWhyTheQueueCannotBeUsed(t *testing.T) {
 	t.Parallel()
 	const why = "redis at 127.0.0.1:6379: its maxmemory-policy is volatile-lru: set noeviction"
 	s := newSite(t, healthy(map[string]string{
-		"/smtpserver/": `{"office": {"server": "mail.example.com", "port": 587, "tls": true, "tls_verify": true, "enqueue_job": true}}`,
-		"/queue/":      `{"configured": true, "reachable": false, "error": "` + why + `"}`,
+		"/smtpserver/": `{"office": {"server": "mail.example.com", "port": 587, "tls": true, "tls_verify": true,
+			"enqueue_job": true}}`,
+		"/queue/": `{"configured": true, "reachable": false, "error": "` + why + `"}`,
 	}))
 	for _, language := range []string{"en", "de"} {
 		if code, got := looks(t, s, "/ui/overview", language); code != http.StatusOK || !strings.Contains(got, why) {

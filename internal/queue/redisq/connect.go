@@ -261,8 +261,9 @@ func bound(answer []rueidis.RedisMessage) error {
 	instance, host, _ := strings.Cut(other, " ")
 	instance = strings.Trim(strconv.QuoteToASCII(instance), `"`)
 	host = strings.Trim(strconv.QuoteToASCII(host), `"`)
-	return refusal{fmt.Errorf("another installation uses this Redis queue (database %.8s on host %.64s): give one of them another "+
-		"PI_JOB_QUEUE_NAME (docs/queue.md); a worker must run on the host and with the database of its server", instance, host)}
+	return refusal{fmt.Errorf("another installation uses this Redis queue (database %.8s on host %.64s): give one of "+
+		"them another PI_JOB_QUEUE_NAME (docs/queue.md); a worker must run on the host and with the database of its "+
+		"server", instance, host)}
 }
 
 // explain says in a sentence what an error of the client or of Redis means. None of them carries a password.
@@ -280,7 +281,8 @@ func (d *Driver) explain(err error) error {
 	case isTimeout(err):
 		return awayError{fmt.Errorf("redis at %s does not answer", d.target.address), []error{ErrAway, err}}
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		return awayError{fmt.Errorf("redis at %s closed the connection", d.target.address), []error{ErrAway, errConnection, err}}
+		return awayError{fmt.Errorf("redis at %s closed the connection", d.target.address),
+			[]error{ErrAway, errConnection, err}}
 	}
 	return fmt.Errorf("redis at %s: %w: %w: %w", d.target.address, ErrAway, errConnection, err)
 }

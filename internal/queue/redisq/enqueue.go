@@ -158,7 +158,8 @@ func (d *Driver) add(jobs []queue.Job) (mine []*batch, err error) {
 		n := len(b.waiting)
 		if n == 0 || len(b.waiting[n-1].jobs) >= mostJobs || b.waiting[n-1].bytes+len(j.Payload) > mostBytes {
 			if n >= mostWaiting {
-				return mine, awayError{fmt.Errorf("redis at %s does not answer, and %d calls wait for it", d.target.address, n), []error{ErrAway}}
+				return mine, awayError{fmt.Errorf("redis at %s does not answer, and %d calls wait for it", d.target.address, n),
+					[]error{ErrAway}}
 			}
 			b.waiting = append(b.waiting, &batch{done: make(chan struct{})})
 			n++

@@ -128,9 +128,11 @@ func TestQueueBelongsToOneDatabase(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	refuses(t, other.Bind(t.Context(), "00112233aabbccdd", "b"), "another installation uses this Redis queue (database 7f3a1122 on host a): "+
-		"give one of them another PI_JOB_QUEUE_NAME (docs/queue.md); a worker must run on the host and with the database of its server")
-	refuses(t, other.Register(t.Context(), queue.Worker{}), "another installation uses this Redis queue (database 7f3a1122 ")
+	refuses(t, other.Bind(t.Context(), "00112233aabbccdd", "b"),
+		"another installation uses this Redis queue (database 7f3a1122 on host a): give one of them another "+
+			"PI_JOB_QUEUE_NAME (docs/queue.md); a worker must run on the host and with the database of its server")
+	refuses(t, other.Register(t.Context(), queue.Worker{}),
+		"another installation uses this Redis queue (database 7f3a1122 ")
 	if err := d.Bind(t.Context(), "7f3a112233445566", "moved here"); err != nil {
 		t.Fatal(err)
 	}
@@ -263,14 +265,17 @@ func TestRedisThatComesBackWithAnEvictingPolicyIsRefused(t *testing.T) {
 	refuses(t, d.Enqueue(t.Context(), job()), "allkeys-lru")
 }
 
-// What is wrong with Redis is told by its cause, in one sentence, also when it goes wrong under a driver that was connected.
+// What is wrong with Redis is told by its cause, in one sentence, also when it goes wrong under a driver that was
+// connected.
 func TestTroubleAtRunTimeIsToldByItsCause(t *testing.T) {
 	t.Parallel()
 	for name, one := range map[string]struct {
 		harm func(s *server)
 		says string
 	}{
-		"policy": {func(s *server) { s.do("CONFIG", "SET", "maxmemory-policy", "allkeys-lru") }, `: its maxmemory-policy is "allkeys-lru"`},
+		"policy": {func(s *server) {
+			s.do("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
+		}, `: its maxmemory-policy is "allkeys-lru"`},
 		"password": {func(s *server) {
 			s.kill()
 			s.args = append(s.args, "--requirepass", "topsecret")
