@@ -20,10 +20,11 @@ func identify(path string) (fileID, error) {
 	if err := unix.Stat(path, &st); err != nil {
 		return fileID{}, fmt.Errorf("look at %s: %w", path, err)
 	}
-	return fileID{uint64(st.Dev), st.Ino}, nil
+	return fileID{st.Dev, st.Ino}, nil
 }
 
-// isFile reports whether an open file is still the one that its path names. A path that cannot be looked at says nothing.
+// isFile reports whether an open file is still the one that its path names. A path that cannot be looked at says
+// nothing.
 func isFile(file *os.File, path string) bool {
 	at, err := identify(path)
 	if err != nil {
@@ -33,7 +34,7 @@ func isFile(file *os.File, path string) bool {
 	if err := unix.Fstat(int(file.Fd()), &own); err != nil {
 		return true
 	}
-	return at == fileID{uint64(own.Dev), own.Ino}
+	return at == fileID{own.Dev, own.Ino}
 }
 
 // files are the files of the open database: what is written to them after another file has taken the name is lost.

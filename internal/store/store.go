@@ -37,9 +37,10 @@ var (
 	ErrForeign  = errors.New("not a database of otpost")
 	ErrSchema   = errors.New("the schema of the database does not fit this program")
 	ErrClosed   = errors.New("the database is closed")
-	ErrReplaced = errors.New("the database was replaced under the running program (stop every process of otpost before restoring a backup)")
-	// ErrBusy says that the database could not be used in time, and that nothing was done: another process holds the writers'
-	// lock, or too much waits. Clients may read its sentence, and try again.
+	ErrReplaced = errors.New("the database was replaced under the running program (stop every process of otpost " +
+		"before restoring a backup)")
+	// ErrBusy says that the database could not be used in time, and that nothing was done: another process holds the
+	// writers' lock, or too much waits. Clients may read its sentence, and try again.
 	ErrBusy error = fault.New(fault.Busy, "The database is busy. Please try again.")
 )
 
@@ -197,8 +198,8 @@ func (db *DB) Now() time.Time { return Time(Millis(db.options.Now())) }
 
 // Write runs f in a transaction that is on disk when Write returns (synchronous=FULL). Several callers share one commit, each
 // in a savepoint of its own. f may be run more than once and must have no effect outside tx but for results that it assigns
-// at its end; it must not call Write. When ctx ends before f has begun, f is not run; afterwards the call waits for the end. When
-// f could not begin within 5 s, Write returns ErrBusy.
+// at its end; it must not call Write. When ctx ends before f has begun, f is not run; afterwards the call waits for
+// the end. When f could not begin within 5 s, Write returns ErrBusy.
 func (db *DB) Write(ctx context.Context, f func(tx *Tx) error) error {
 	return db.write(ctx, f, true)
 }
@@ -218,9 +219,9 @@ func (db *DB) write(ctx context.Context, f func(tx *Tx) error, full bool) error 
 	return err
 }
 
-// Read runs f on a snapshot of the database. A few may run at once, the others wait, 5 s at most; f must not call Read. A Read
-// that takes more than 15 s, or more than 1 s while the WAL is too long, is ended with ErrBusy between two rows or before the
-// first one: what it pins of the WAL would grow.
+// Read runs f on a snapshot of the database. A few may run at once, the others wait, 5 s at most; f must not call
+// Read. A Read that takes more than 15 s, or more than 1 s while the WAL is too long, is ended with ErrBusy between
+// two rows or before the first one: what it pins of the WAL would grow.
 func (db *DB) Read(ctx context.Context, f func(r Reader) error) error {
 	if err := db.Err(); err != nil {
 		return err
@@ -230,9 +231,9 @@ func (db *DB) Read(ctx context.Context, f func(r Reader) error) error {
 	return err
 }
 
-// ReadInTurn is Read for lists and statistics, whose cost grows with the tables. f is run again when it takes more than 20 ms: then
-// such Reads run one at a time, for a quarter of the time, so that any number of callers leaves the processors to logins. A call
-// whose turn does not come within 5 s returns ErrBusy.
+// ReadInTurn is Read for lists and statistics, whose cost grows with the tables. f is run again when it takes more
+// than 20 ms: then such Reads run one at a time, for a quarter of the time, so that any number of callers leaves
+// the processors to logins. A call whose turn does not come within 5 s returns ErrBusy.
 func (db *DB) ReadInTurn(ctx context.Context, f func(r Reader) error) error {
 	if err := db.Err(); err != nil {
 		return err
