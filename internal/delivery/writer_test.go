@@ -32,9 +32,9 @@ func (h *held) take() (turns int, all time.Duration) {
 	return turns, all
 }
 
-// TestRelayLeavesTheWriterToLogins lets messages wait, with the embedded queue and with one outside the database: each round of the
-// relay is one transaction, that of its lease, whatever it looks at. With OTPOST_SOAK 100,000 messages wait, and the rounds, one a
-// second, may have the writer for 50 ms in the mean.
+// TestRelayLeavesTheWriterToLogins lets messages wait, with the embedded queue and with one outside the database:
+// each round of the relay is one transaction, that of its lease, whatever it looks at. With OTPOST_SOAK 100,000
+// messages wait, and the rounds, one a second, may have the writer for 50 ms in the mean.
 func TestRelayLeavesTheWriterToLogins(t *testing.T) {
 	t.Parallel()
 	waiting := 6_000

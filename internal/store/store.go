@@ -55,7 +55,8 @@ type Options struct {
 	Log      *slog.Logger       // discards
 	Prepared func(query string) // for tests: is called with each text that is prepared, by several goroutines at once
 
-	// Held is for tests: it is called after each transaction with how long it had the writers' lock. It must not use the database.
+	// Held is for tests: it is called after each transaction with how long it had the writers'
+	// lock. It must not use the database.
 	Held func(time.Duration)
 
 	wait    time.Duration // longestWait

@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// TestLongTestsHaveACommand holds the Makefile to running each test that OTPOST_SOAK makes longer: one whose text, or comment, or a
-// helper of its file that it calls, reads the variable.
+// TestLongTestsHaveACommand holds the Makefile to running each test that OTPOST_SOAK makes longer: one whose text,
+// or comment, or a helper of its file that it calls, reads the variable.
 func TestLongTestsHaveACommand(t *testing.T) {
 	t.Parallel()
 	makefile, err := os.ReadFile(filepath.Join(root, "Makefile"))

@@ -67,7 +67,9 @@ var exceptions = []exception{
 		"sorts the tokens of one user"),
 
 	except(`\bjob\b.* WHERE (queue = \$1 AND )?state = 1`, "SCAN job USING INDEX job_leased", leasedAlone),
-	except(`^UPDATE job SET state = 1`, "USE TEMP B-TREE FOR ORDER BY", "sorts at most as many jobs of each lane as are claimed"),
+	except(`^UPDATE job SET state = 1`, "USE TEMP B-TREE FOR ORDER BY",
+		"sorts at most as many jobs of each lane as are claimed"),
 	except(`SELECT id, CAST\(kind AS TEXT\), .* FROM job WHERE .* ORDER BY run_at_ms, id LIMIT \$2`, "USE TEMP B-TREE FOR",
-		"an operator's list: sorts at most as many jobs of each lane as it shows, those in hand, or the dead ones (docs/limits.md)"),
+		"an operator's list: sorts at most as many jobs of each lane as it shows, those in hand, or the dead ones "+
+			"(docs/limits.md)"),
 }

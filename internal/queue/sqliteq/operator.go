@@ -50,18 +50,23 @@ var (
 			(SELECT count(*) FROM job WHERE queue = $1 AND state = 3)`
 )
 
-// listed are the columns of List. States are stored as their place in queue.States. What no column of the table holds is shown as if it
-// were of its type.
-const listed = `SELECT id, CAST(kind AS TEXT), CAST(lane AS TEXT), CAST(min(max(priority, -128), 127) AS INTEGER), state, CAST(run_at_ms AS INTEGER),
-			CAST(not_after_ms AS INTEGER), worker, CAST(crashes AS INTEGER), CAST(reason AS TEXT) FROM job `
+// listed are the columns of List. States are stored as their place in queue.States. What no column of the table
+// holds is shown as if it were of its type.
+const listed = `SELECT id, CAST(kind AS TEXT), CAST(lane AS TEXT), CAST(min(max(priority, -128), 127) AS INTEGER),
+			state, CAST(run_at_ms AS INTEGER), CAST(not_after_ms AS INTEGER), worker, CAST(crashes AS INTEGER),
+			CAST(reason AS TEXT) FROM job `
 
-// The queries of List: for one job, and for the first $2 jobs of each state. Of each lane (and priority) as many are found by the
-// index that a claim uses, and sorted. There are as many leased jobs as handlers, and a bounded number of dead ones (mostDead).
+// The queries of List: for one job, and for the first $2 jobs of each state. Of each lane (and priority) as many
+// are found by the index that a claim uses, and sorted. There are as many leased jobs as handlers, and a bounded
+// number of dead ones (mostDead).
+//
+//nolint:gochecknoglobals // statements, composed once
 var (
 	listOneQuery = listed + `WHERE id = $2 AND queue = $1 AND state IN (0, 1, 2, 3) AND ($3 = -1 OR state = $3) LIMIT $4`
 	listQueries  = [...]string{
 		lanes("every", "0") + `, place(kind, lane, priority) AS (
-				SELECT kind, lane, (SELECT min(priority) FROM job WHERE queue = $1 AND state = 0 AND kind = f.kind AND lane = f.lane)
+				SELECT kind, lane, (SELECT min(priority) FROM job
+					WHERE queue = $1 AND state = 0 AND kind = f.kind AND lane = f.lane)
 				FROM found f WHERE lane IS NOT NULL
 				UNION ALL
 				SELECT kind, lane, (SELECT min(priority) FROM job WHERE queue = $1 AND state = 0 AND kind = o.kind AND lane = o.lane
@@ -115,7 +120,8 @@ func scanListed(scan store.Scan) (queue.Listed, error) {
 	var id, worker []byte
 	var state int
 	var notAfter int64
-	err := scan(&id, &l.Kind, &l.Lane, &l.Priority, &state, store.Moment{To: &l.RunAt}, &notAfter, &worker, &l.Crashes, &l.Reason)
+	err := scan(&id, &l.Kind, &l.Lane, &l.Priority, &state, store.Moment{To: &l.RunAt}, &notAfter, &worker,
+		&l.Crashes, &l.Reason)
 	if err != nil {
 		return queue.Listed{}, err
 	}
