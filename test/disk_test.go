@@ -124,7 +124,8 @@ func TestFullDiskRefusesLoginsAndRecovers(t *testing.T) {
 			t.Errorf("readyz answers %d on a full disk", status)
 		}
 	}
-	if a := d.server.Must(t, http.MethodGet, "/queue/", nil); !strings.Contains(string(a.Result.Value), `"database": "full"`) {
+	if a := d.server.Must(t, http.MethodGet, "/queue/", nil); !strings.Contains(string(a.Result.Value),
+		`"database": "full"`) {
 		t.Errorf("the queue's state says nothing of the full disk: %s", a)
 	}
 	d.empty(t)
@@ -163,7 +164,8 @@ func TestFullDiskInMidSend(t *testing.T) {
 			d.fill(t, other)
 			gate.Open()
 			e2e.Eventually(t, "the sender to have met the full disk, or to have found room", func() bool {
-				return len(d.server.Err.Lines("is full: the database cannot be written")) > 0 || len(d.server.Err.Lines("state=accepted")) > 0
+				return len(d.server.Err.Lines("is full: the database cannot be written")) > 0 ||
+					len(d.server.Err.Lines("state=accepted")) > 0
 			})
 			d.empty(t)
 			e2e.Eventually(t, "the mail to be sent", func() bool { return d.server.DeliveryState(t, l.transaction) == "sent" })

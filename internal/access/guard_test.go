@@ -91,7 +91,8 @@ func TestFullTableResetsNoDelayOfANameThatExists(t *testing.T) {
 		}
 	}
 	if let > freeFailures+1 {
-		t.Errorf("%d guesses at one name from ever new addresses were let through at a full table, want %d", let, freeFailures+1)
+		t.Errorf("%d guesses at one name from ever new addresses were let through at a full table, want %d", let,
+			freeFailures+1)
 	}
 	clock.Advance(time.Second)
 	if !paidGuess(t, g.Pay(t.Context(), "admin", "192.0.2.1")) {
@@ -200,8 +201,8 @@ func fillGuard(t testing.TB, db *store.DB, n, known int) {
 	}
 }
 
-// TestGuessCostsNoMoreAtAFullTable compares what a guess takes at an empty table and at one with as many rows as can be made, by
-// turns, so that what else the machine does meets both. A guess at a full table deletes a row, too.
+// TestGuessCostsNoMoreAtAFullTable compares what a guess takes at an empty table and at one with as many rows as
+// can be made, by turns, so that what else the machine does meets both. A guess at a full table deletes a row, too.
 func TestGuessCostsNoMoreAtAFullTable(t *testing.T) {
 	t.Parallel()
 	if os.Getenv("OTPOST_SOAK") == "" {
@@ -229,7 +230,8 @@ func TestGuessCostsNoMoreAtAFullTable(t *testing.T) {
 		slices.Sort(took[i])
 		return took[i][guesses*percent/100]
 	}
-	t.Logf("a guess takes %v (p99 %v) at an empty table, %v (p99 %v) at a full one", at(0, 50), at(0, 99), at(1, 50), at(1, 99))
+	t.Logf("a guess takes %v (p99 %v) at an empty table, %v (p99 %v) at a full one", at(0, 50), at(0, 99),
+		at(1, 50), at(1, 99))
 	if at(1, 50) > 3*at(0, 50) || at(1, 99) > 3*at(0, 99) {
 		t.Error("a guess at a full table takes more than three times as long")
 	}
@@ -239,7 +241,8 @@ func TestGuessCostsNoMoreAtAFullTable(t *testing.T) {
 func TestGuardReadsByIndex(t *testing.T) {
 	t.Parallel()
 	db, _ := open(t)
-	for _, query := range []string{evictOldest(""), evictOldest(" AND client = $2"), deleteOld, readGuess, countOfNetwork} {
+	for _, query := range []string{evictOldest(""), evictOldest(" AND client = $2"), deleteOld, readGuess,
+		countOfNetwork} {
 		args := []any{1, 2}[:strings.Count(query, "$")]
 		err := db.Read(t.Context(), func(r store.Reader) error {
 			return r.Query(func(scan store.Scan) error {

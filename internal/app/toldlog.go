@@ -7,8 +7,8 @@ import (
 	"otpost/internal/store"
 )
 
-// toldLog is a log in which a line about a call that failed because the whole database cannot be used (a full disk) has the level
-// DEBUG: the store says so once a minute, and each login, message and claim would say it again.
+// toldLog is a log in which a line about a call that failed because the whole database cannot be used (a full disk)
+// has the level DEBUG: the store says so once a minute, and each login, message and claim would say it again.
 type toldLog struct{ slog.Handler }
 
 // withoutTold returns log with toldLog as its handler.
@@ -30,7 +30,9 @@ func (h toldLog) Handle(ctx context.Context, r slog.Record) error {
 }
 
 // WithAttrs implements slog.Handler.
-func (h toldLog) WithAttrs(attrs []slog.Attr) slog.Handler { return toldLog{h.Handler.WithAttrs(attrs)} }
+func (h toldLog) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return toldLog{h.Handler.WithAttrs(attrs)}
+}
 
 // WithGroup implements slog.Handler.
 func (h toldLog) WithGroup(name string) slog.Handler { return toldLog{h.Handler.WithGroup(name)} }

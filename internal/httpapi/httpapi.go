@@ -62,7 +62,8 @@ type Options struct {
 	Log        *slog.Logger     // discards
 	// Check reports whether the database can be read and written now; it answers within half a second. nil: it always can.
 	Check func(context.Context) error
-	// Trouble says why the database takes no writes now: locked, full, read_only, io or damaged; empty when it does. nil: it always does.
+	// Trouble says why the database takes no writes now: locked, full, read_only, io or damaged; empty
+	// when it does. nil: it always does.
 	Trouble func() string
 }
 

@@ -26,8 +26,15 @@ func (s *server) queueStatus(w http.ResponseWriter, r *http.Request) error {
 	if r.Context().Err() != nil {
 		return r.Context().Err()
 	}
-	value := object{"configured": s.Queue != nil, "name": "", "place": "", "reachable": s.Queue != nil && err == nil, "error": nil, "database": s.options.Trouble(),
-		"start_one_with": ""}
+	value := object{
+		"configured":     s.Queue != nil,
+		"name":           "",
+		"place":          "",
+		"reachable":      s.Queue != nil && err == nil,
+		"error":          nil,
+		"database":       s.options.Trouble(),
+		"start_one_with": "",
+	}
 	if s.Queue != nil {
 		value["name"], value["place"], value["start_one_with"] = s.options.QueueName, s.options.QueuePlace, s.options.StartOne
 	}

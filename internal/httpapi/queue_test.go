@@ -37,8 +37,23 @@ func (q *shownQueue) List(context.Context, queue.Filter) ([]queue.Listed, error)
 
 func TestQueueThatIsNotThereIsSaidToBeOff(t *testing.T) {
 	t.Parallel()
-	want := map[string]any{"configured": false, "name": "", "place": "", "reachable": false, "error": nil, "database": "", "depth": []any{}, "oldest": nil, "leased": 0.0,
-		"scheduled": 0.0, "next_due": nil, "dead": 0.0, "workers": []any{}, "worker_seen": false, "start_one_with": ""}
+	want := map[string]any{
+		"configured":     false,
+		"name":           "",
+		"place":          "",
+		"reachable":      false,
+		"error":          nil,
+		"database":       "",
+		"depth":          []any{},
+		"oldest":         nil,
+		"leased":         0.0,
+		"scheduled":      0.0,
+		"next_due":       nil,
+		"dead":           0.0,
+		"workers":        []any{},
+		"worker_seen":    false,
+		"start_one_with": "",
+	}
 	g := newRig(t).do("GET", "/queue/", "", nil)
 	if g.status != http.StatusUnauthorized {
 		t.Error(g.raw)
@@ -64,12 +79,23 @@ func TestQueueShowsWhatWaitsAndWhoWorks(t *testing.T) {
 	r := newRigWith(t, func(d *Deps, o *Options) {
 		d.Queue, o.QueueName, o.QueuePlace, o.StartOne, o.Now = q, "huey", "Redis at 127.0.0.1:6379", "otpost worker", func() time.Time { return now }
 	})
-	want := map[string]any{"configured": true, "name": "huey", "place": "Redis at 127.0.0.1:6379", "reachable": true, "error": nil, "database": "",
+	want := map[string]any{
+		"configured": true,
+		"name":       "huey",
+		"place":      "Redis at 127.0.0.1:6379",
+		"reachable":  true,
+		"error":      nil,
+		"database":   "",
 		"depth": []any{
 			map[string]any{"priority": "urgent", "ready": 3.0, "oldest": "2026-11-24T11:59:00.000Z"}, map[string]any{"priority": "normal", "ready": 0.0, "oldest": nil},
 			map[string]any{"priority": "low", "ready": 1.0, "oldest": "2026-11-24T11:00:00.000Z"}, map[string]any{"priority": "idle", "ready": 0.0, "oldest": nil},
 		},
-		"oldest": "2026-11-24T11:00:00.000Z", "leased": 2.0, "scheduled": 5.0, "next_due": "2026-11-24T12:00:01.000Z", "dead": 1.0, "worker_seen": true,
+		"oldest":      "2026-11-24T11:00:00.000Z",
+		"leased":      2.0,
+		"scheduled":   5.0,
+		"next_due":    "2026-11-24T12:00:01.000Z",
+		"dead":        1.0,
+		"worker_seen": true,
 		"workers": []any{map[string]any{"host": "otp1", "pid": 4711.0, "version": "0.1.0", "handlers": 32.0, "started": "2026-11-24T11:00:00.000Z",
 			"beat": "2026-11-24T11:59:59.000Z", "local": true}},
 		"start_one_with": "otpost worker",

@@ -74,8 +74,8 @@ func (f *files) close() (err error) {
 	return err
 }
 
-// readCounter returns the change counter in the header of the database (offset 24, sqlite.org/fileformat.html, 1.3): it rises with
-// each change of the first page. ok is false when there is no header of SQLite.
+// readCounter returns the change counter in the header of the database (offset 24, sqlite.org/fileformat.html,
+// 1.3): it rises with each change of the first page. ok is false when there is no header of SQLite.
 func (f *files) readCounter() (counter uint32, ok bool) {
 	header := make([]byte, 28)
 	if _, err := f.file.ReadAt(header, 0); err != nil || !bytes.HasPrefix(header, []byte("SQLite format 3\x00")) {
@@ -84,8 +84,8 @@ func (f *files) readCounter() (counter uint32, ok bool) {
 	return binary.BigEndian.Uint32(header[24:]), true
 }
 
-// checkHeader returns ErrCorrupt when two looks, one after the other, find that another database was copied over the file: its header
-// is gone, or its change counter has gone back. For one goroutine.
+// checkHeader returns ErrCorrupt when two looks, one after the other, find that another database was copied over
+// the file: its header is gone, or its change counter has gone back. For one goroutine.
 func (f *files) checkHeader() error {
 	counter, ok := f.readCounter()
 	if ok && int32(counter-f.counter) >= 0 { // it may wrap around
@@ -99,8 +99,8 @@ func (f *files) checkHeader() error {
 	return nil
 }
 
-// checkDatabase returns ErrReplaced when the path of the database names another file or none. A path that cannot be looked at
-// says nothing.
+// checkDatabase returns ErrReplaced when the path of the database names another file or none. A path that
+// cannot be looked at says nothing.
 func (f *files) checkDatabase() error { return f.check(f.path) }
 
 // checkAll is checkDatabase for -wal and -shm, too, and checkHeader.

@@ -15,7 +15,8 @@ const (
 	tellEvery = time.Minute
 	// probeSize is what a write must be able to store before the database counts as writable again: a login writes less.
 	probeSize = 64 << 10
-	// mostCorrupt is how many answers of SQLite within corruptWithin say that the file is damaged before the database is given up.
+	// mostCorrupt is how many answers of SQLite within corruptWithin say that the file is damaged
+	// before the database is given up.
 	mostCorrupt   = 3
 	corruptWithin = time.Minute
 )
@@ -29,9 +30,10 @@ type trouble struct {
 
 // troubles are all of them. The first that fits counts.
 var troubles = [...]trouble{ //nolint:gochecknoglobals // a constant table
-	{errLocked, "locked", "another program holds the lock of the database in %s: the database cannot be written, so logins fail; " +
-		"end its transaction, no restart is needed"},
-	{ErrFull, "full", "the disk of %s is full: the database cannot be written, so logins fail; free space, no restart is needed"},
+	{errLocked, "locked", "another program holds the lock of the database in %s: the database cannot be written, so " +
+		"logins fail; end its transaction, no restart is needed"},
+	{ErrFull, "full", "the disk of %s is full: the database cannot be written, so logins fail; free space, no " +
+		"restart is needed"},
 	{ErrReadOnly, "read_only", "the database in %s is read-only: it cannot be written, so logins fail; " +
 		"make its file system and its files writable, no restart is needed"},
 	{ErrIO, "io", "the disk of %s answers with errors: the database cannot be written, so logins fail; " +
@@ -49,12 +51,12 @@ func troubleOf(err error) *trouble {
 	return nil
 }
 
-// Told reports whether an error means that the whole database cannot be used. The store logs that once a minute for the process, so
-// that the calls which meet it need not.
+// Told reports whether an error means that the whole database cannot be used. The store logs that once a minute for
+// the process, so that the calls which meet it need not.
 func Told(err error) bool { return troubleOf(err) != nil }
 
-// health knows whether the database takes writes, by what became of the last ones, and logs when that changes. It is safe for
-// concurrent use.
+// health knows whether the database takes writes, by what became of the last ones, and logs when that
+// changes. It is safe for concurrent use.
 type health struct {
 	folder string
 	log    *slog.Logger
@@ -112,8 +114,9 @@ func (h *health) tell() {
 	h.log.Error(fmt.Sprintf(h.now.sentence, h.folder), "err", h.cause)
 }
 
-// check counts answers of SQLite that say that the file is damaged. Several of them are no accident of one page that is never read
-// again: the database is given up, before more is written into what may be another database's pages.
+// check counts answers of SQLite that say that the file is damaged. Several of them are no accident
+// of one page that is never read again: the database is given up, before more is written into what
+// may be another database's pages.
 func (h *health) check(err error) {
 	if !errors.Is(err, ErrCorrupt) && !errors.Is(err, ErrForeign) {
 		return
@@ -137,7 +140,8 @@ func (h *health) trouble() (*trouble, error) {
 	return h.now, h.cause
 }
 
-// due repeats the log line of a trouble that lasts and reports whether a write is to be tried; the caller calls probed after it.
+// due repeats the log line of a trouble that lasts and reports whether a write is to be tried;
+// the caller calls probed after it.
 func (h *health) due() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -145,7 +149,8 @@ func (h *health) due() bool {
 		return false
 	}
 	h.tell()
-	if h.probing || h.now.err == errLocked { //nolint:errorlint // the table's own; the writer sees by itself when the lock is free
+	// errLocked stands in the table as it is. The writer sees by itself when the lock is free.
+	if h.probing || h.now.err == errLocked { //nolint:errorlint // see above
 		return false
 	}
 	h.probing = true
@@ -158,7 +163,8 @@ func (h *health) probed() {
 	h.probing = false
 }
 
-// Trouble says why the database takes no writes now: locked, full, read_only, io or damaged; empty when the last writes succeeded.
+// Trouble says why the database takes no writes now: locked, full, read_only, io or damaged; empty
+// when the last writes succeeded.
 func (db *DB) Trouble() string {
 	if t, _ := db.health.trouble(); t != nil {
 		return t.name
@@ -170,7 +176,8 @@ func (db *DB) Trouble() string {
 func (db *DB) tryWrite() {
 	defer db.health.probed()
 	err := db.WriteLight(context.Background(), func(tx *Tx) error {
-		tx.Put(`INSERT INTO write_probe (id, content) VALUES (1, $1) ON CONFLICT (id) DO UPDATE SET content = excluded.content`,
+		tx.Put(`INSERT INTO write_probe (id, content) VALUES (1, $1)
+			ON CONFLICT (id) DO UPDATE SET content = excluded.content`,
 			fmt.Appendf(nil, "%*d", probeSize, db.Now().UnixMilli()))
 		return nil
 	})
@@ -181,6 +188,6 @@ func (db *DB) tryWrite() {
 
 // errDamaged is what the database is lost with when SQLite finds its file damaged.
 func errDamaged(path string) error {
-	return fmt.Errorf("%w: the database %s is damaged, or was overwritten while otpost ran: stop all programs, remove %s, -wal and -shm, "+
-		"copy the backup there, start", ErrCorrupt, path, filepath.Base(path))
+	return fmt.Errorf("%w: the database %s is damaged, or was overwritten while otpost ran: stop all programs, "+
+		"remove %s, -wal and -shm, copy the backup there, start", ErrCorrupt, path, filepath.Base(path))
 }

@@ -39,7 +39,8 @@ func (l *lines) count(part string) int {
 func logged(t *testing.T, wait time.Duration) (*store.DB, *lines) {
 	t.Helper()
 	log := &lines{}
-	o := store.Options{Path: filepath.Join(t.TempDir(), "otpost.db"), Migrate: true, Log: slog.New(slog.NewTextHandler(log, nil))}
+	o := store.Options{Path: filepath.Join(t.TempDir(), "otpost.db"), Migrate: true,
+		Log: slog.New(slog.NewTextHandler(log, nil))}
 	db, err := store.Open(t.Context(), store.Within(o, wait, 20*time.Millisecond, 0))
 	if err != nil {
 		t.Fatal(err)
@@ -58,7 +59,8 @@ func eventually(t *testing.T, what string, ok func() bool) {
 	}
 }
 
-// A database that is full is not ready, although small writes into free pages may still succeed, and is ready again by itself.
+// A database that is full is not ready, although small writes into free pages may still
+// succeed, and is ready again by itself.
 func TestFullDatabaseIsNotReadyUntilItTakesWrites(t *testing.T) {
 	t.Parallel()
 	db, log := logged(t, 0)
@@ -77,7 +79,10 @@ func TestFullDatabaseIsNotReadyUntilItTakesWrites(t *testing.T) {
 	limit(1) // SQLite makes it the present size
 	const writes = 20
 	for i := range writes {
-		err := db.Write(t.Context(), func(tx *store.Tx) error { put(tx, fmt.Sprint("k", i), strings.Repeat("x", 50_000)); return nil })
+		err := db.Write(t.Context(), func(tx *store.Tx) error {
+			put(tx, fmt.Sprint("k", i), strings.Repeat("x", 50_000))
+			return nil
+		})
 		if !errors.Is(err, store.ErrFull) || !store.Told(err) {
 			t.Fatalf("write %d: %v, want ErrFull", i, err)
 		}
@@ -93,7 +98,8 @@ func TestFullDatabaseIsNotReadyUntilItTakesWrites(t *testing.T) {
 	}
 	limit(1 << 30)
 	eventually(t, "the full database to be writable again", func() bool { return db.Check(t.Context()) == nil })
-	begun := "the disk of " + filepath.Dir(db.Path()) + " is full: the database cannot be written, so logins fail; free space, no restart is needed"
+	begun := "the disk of " + filepath.Dir(db.Path()) +
+		" is full: the database cannot be written, so logins fail; free space, no restart is needed"
 	if n := log.count(begun); n != 1 {
 		t.Errorf("%d lines of the begin, want 1:\n%s", n, log.all.String())
 	}
@@ -121,7 +127,8 @@ func hold(t *testing.T, path string) (release func()) {
 	}
 }
 
-// Another program holds SQLite's lock: the first call is refused after its time, all later ones at once, and one line says so.
+// Another program holds SQLite's lock: the first call is refused after its time, all later ones at once, and one
+// line says so.
 func TestLockOfAnotherProgramMakesAllBusyWithinOneWait(t *testing.T) {
 	t.Parallel()
 	const wait = 500 * time.Millisecond
@@ -160,7 +167,8 @@ func wantDamaged(t *testing.T, db *store.DB) {
 		t.Fatal("the database is not lost")
 	}
 	err := db.Err()
-	if !errors.Is(err, store.ErrCorrupt) || strings.Contains(err.Error(), "\n") || !strings.Contains(err.Error(), db.Path()) ||
+	if !errors.Is(err, store.ErrCorrupt) || strings.Contains(err.Error(), "\n") ||
+		!strings.Contains(err.Error(), db.Path()) ||
 		!strings.Contains(err.Error(), "stop all programs, remove otpost.db, -wal and -shm, copy the backup there, start") {
 		t.Errorf("error %q, want the steps of a restore", err)
 	}
@@ -182,16 +190,21 @@ func TestDatabaseThatIsOverwrittenIsLost(t *testing.T) {
 			checkpoint(t, db.Path())
 			copyFile(t, db.Path(), backup)
 		},
-		"by a backup of SQLite": func(t *testing.T, db *store.DB, backup string) { raw(t, db.Path(), "VACUUM INTO '"+backup+"'") },
-		"by a text":             func(t *testing.T, _ *store.DB, backup string) { copyFile(t, os.Args[0], backup) },
-		"by nothing":            func(t *testing.T, _ *store.DB, backup string) { copyFile(t, os.DevNull, backup) },
+		"by a backup of SQLite": func(t *testing.T, db *store.DB, backup string) {
+			raw(t, db.Path(), "VACUUM INTO '"+backup+"'")
+		},
+		"by a text":  func(t *testing.T, _ *store.DB, backup string) { copyFile(t, os.Args[0], backup) },
+		"by nothing": func(t *testing.T, _ *store.DB, backup string) { copyFile(t, os.DevNull, backup) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			db, _ := logged(t, 0)
 			grow := func(name string) {
 				for i := range 10 {
-					err := db.Write(t.Context(), func(tx *store.Tx) error { put(tx, fmt.Sprint(name, i), strings.Repeat("x", 20_000)); return nil })
+					err := db.Write(t.Context(), func(tx *store.Tx) error {
+						put(tx, fmt.Sprint(name, i), strings.Repeat("x", 20_000))
+						return nil
+					})
 					if err != nil {
 						t.Fatal(err)
 					}
@@ -220,7 +233,10 @@ func TestDamagedPagesEndTheDatabaseAndADamagedRowDoesNot(t *testing.T) {
 		})
 	}
 	for i := range 20 {
-		if err := db.Write(t.Context(), func(tx *store.Tx) error { put(tx, fmt.Sprint("k", i), strings.Repeat("x", 3_000)); return nil }); err != nil {
+		if err := db.Write(t.Context(), func(tx *store.Tx) error {
+			put(tx, fmt.Sprint("k", i), strings.Repeat("x", 3_000))
+			return nil
+		}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -60,7 +60,8 @@ func checkFile(path string, create bool) error {
 	case errors.Is(err, fs.ErrNotExist) && create:
 		return nil
 	case errors.Is(err, fs.ErrNotExist):
-		return fmt.Errorf("database %s does not exist: bring it back from your backup; otpost setup, or otpost serve --migrate, makes an empty one for a new installation", path)
+		return fmt.Errorf("database %s does not exist: bring it back from your backup; otpost setup, or otpost serve "+
+			"--migrate, makes an empty one for a new installation", path)
 	case err != nil:
 		return fmt.Errorf("database: %w", err)
 	}

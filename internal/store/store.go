@@ -252,9 +252,9 @@ func (db *DB) ReadInTurn(ctx context.Context, f func(r Reader) error) error {
 // checkTime is how long Check takes at most.
 const checkTime = 400 * time.Millisecond
 
-// Check reports whether reads and transactions are possible now: it returns ErrBusy after 0.4 s at most where they hang, and the
-// error that they would have. It writes nothing: after a write that failed because of the whole database (a full disk), it returns
-// that error until a write has succeeded, which is tried each second.
+// Check reports whether reads and transactions are possible now: it returns ErrBusy after 0.4 s at most where they
+// hang, and the error that they would have. It writes nothing: after a write that failed because of the whole
+// database (a full disk), it returns that error until a write has succeeded, which is tried each second.
 func (db *DB) Check(ctx context.Context) error {
 	limited, cancel := context.WithTimeoutCause(ctx, checkTime, busy("no answer in time"))
 	defer cancel()

@@ -48,8 +48,9 @@ func (db *DB) watch() {
 	}
 }
 
-// Lost returns a channel that is closed when the files of the database were replaced, removed or overwritten, or are damaged. Every
-// call fails with ErrReplaced or ErrCorrupt from then on, and the process should end: Err says why. Close closes the channel, too.
+// Lost returns a channel that is closed when the files of the database were replaced, removed or overwritten, or
+// are damaged. Every call fails with ErrReplaced or ErrCorrupt from then on, and the process should end: Err says
+// why. Close closes the channel, too.
 func (db *DB) Lost() <-chan struct{} { return db.life.Done() }
 
 // Err returns the error of a database that is Lost, else nil.

@@ -240,13 +240,15 @@ func (w *writer) ending() bool {
 	}
 }
 
-// noBusyHandler lets SQLite answer at once while another program holds its lock: begin waits by itself, and no longer than its callers.
+// noBusyHandler lets SQLite answer at once while another program holds its lock: begin waits by itself,
+// and no longer than its callers.
 const noBusyHandler = "PRAGMA busy_timeout(0)"
 
 // retryBegin is how long begin waits between two attempts.
 const retryBegin = 5 * time.Millisecond
 
-// awaitSQLite is take for the lock of SQLite itself, after a begin that took too long: a program that is not otpost holds it.
+// awaitSQLite is take for the lock of SQLite itself, after a begin that took too long: a
+// program that is not otpost holds it.
 func (w *writer) awaitSQLite() {
 	for {
 		if w.refuse(); w.ending() {
@@ -354,8 +356,8 @@ func (w *writer) transact(calls []*call) (err error) {
 	return nil
 }
 
-// begin begins a transaction of the wanted durability, which SQLite takes only outside one. It returns errLocked when another
-// program holds SQLite's lock until limit.
+// begin begins a transaction of the wanted durability, which SQLite takes only outside one. It returns errLocked
+// when another program holds SQLite's lock until limit.
 func (w *writer) begin(full bool, limit time.Time) error {
 	err := w.synchronous(full)
 	if err == nil {
