@@ -76,7 +76,8 @@ func walked(args starlark.Tuple, _ []starlark.Tuple) (starlark.Value, error) {
 
 // walking returns the function of Starlark that walks over its arguments, which are bounded.
 func walking(name string) starlark.Value {
-	return starlark.NewBuiltin(name, func(thread *starlark.Thread, _ *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
+	return starlark.NewBuiltin(name, func(thread *starlark.Thread, _ *starlark.Builtin, args starlark.Tuple,
+		kwargs []starlark.Tuple) (starlark.Value, error) {
 		if heavy(args, kwargs, maxWalk) {
 			return nil, errLarge
 		}
@@ -130,8 +131,9 @@ func formatted(x, y starlark.Value) int {
 	return len(layout) + weight(y, maxText)
 }
 
-// weight returns about the length of a value as a text, which is also about what a comparison or a hash of it takes. It stops
-// counting above limit: a list may hold another many times over (A = [A, A], line after line), and its text would never end.
+// weight returns about the length of a value as a text, which is also about what a comparison or a hash of
+// it takes. It stops counting above limit: a list may hold another many times over (A = [A, A], line after
+// line), and its text would never end.
 func weight(v starlark.Value, limit int) int {
 	total := 0
 	var add func(v starlark.Value)
@@ -179,7 +181,8 @@ func boundedRange(args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value,
 
 // boundedMethod returns x.join, x.format, x.replace or x.get as a function that takes x first and is bounded.
 func boundedMethod(name string) starlark.Value {
-	return starlark.NewBuiltin(name, func(thread *starlark.Thread, _ *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
+	return starlark.NewBuiltin(name, func(thread *starlark.Thread, _ *starlark.Builtin, args starlark.Tuple,
+		kwargs []starlark.Tuple) (starlark.Value, error) {
 		x, args := args[0], args[1:]
 		of, ok := x.(starlark.HasAttrs)
 		if !ok {

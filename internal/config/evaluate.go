@@ -19,8 +19,9 @@ const (
 	maxText  = 64 << 10 // bytes of a text and elements of a list that an operator makes
 	maxRange = 10_000   // elements of range(), for list(range(n)) is one step whatever n is
 	maxBits  = 4096     // of an integer
-	maxWalk  = 1 << 18  // elements and bytes of a value that a comparison or a hash walks, each counted as often as it is reached
-	maxMade  = 4 << 20  // elements and bytes of all values that one file makes
+	// elements and bytes of a value that a comparison or a hash walks, each counted as often as it is reached
+	maxWalk = 1 << 18
+	maxMade = 4 << 20 // elements and bytes of all values that one file makes
 
 	// maxTime ends what the other bounds miss. The slowest source that they let through takes less.
 	maxTime = 5 * time.Second
@@ -32,8 +33,8 @@ func evaluate(file string, source []byte, env map[string]string) (layer, error) 
 	return within(file, func(thread *starlark.Thread) (layer, error) { return run(thread, file, source, env) })
 }
 
-// within returns what f returns, or an error after maxTime. A step of Starlark is the unit in which f is stopped; f runs on when a
-// single step does not end, and the caller ends the process.
+// within returns what f returns, or an error after maxTime. A step of Starlark is the unit in which f is stopped; f
+// runs on when a single step does not end, and the caller ends the process.
 func within(file string, f func(*starlark.Thread) (layer, error)) (layer, error) {
 	type result struct {
 		found layer

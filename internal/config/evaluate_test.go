@@ -198,8 +198,8 @@ func TestNothingGrowsWithoutEnd(t *testing.T) {
 	}
 }
 
-// TestSharedValuesAreNotWalkedWithoutEnd runs sources of a few hundred bytes whose values hold each other many times over. A hash, a
-// comparison or a text would walk each of them for hours.
+// TestSharedValuesAreNotWalkedWithoutEnd runs sources of a few hundred bytes whose values hold each other many
+// times over. A hash, a comparison or a text would walk each of them for hours.
 func TestSharedValuesAreNotWalkedWithoutEnd(t *testing.T) {
 	t.Parallel()
 	tuples := "A = (1,)\n" + strings.Repeat("A = (A, A)\n", 40)
@@ -208,13 +208,19 @@ func TestSharedValuesAreNotWalkedWithoutEnd(t *testing.T) {
 	assigned := "A = [1, 1]\n" + strings.Repeat("B = [0, 0]\nB[0] = A\nB[1] = A\nA = B\n", 40)
 	keys := "K = 'k' * 60000\nA = [{K: 1}] * 30000\n"
 	for _, source := range []string{
-		tuples + "B = {A: 1}", tuples + "B = {}[A]", tuples + "B = A in {}", tuples + "B = {}.get(A)", tuples + "B = dict([(A, 1)])",
-		tuples + "B = {x: 1 for x in [A]}", tuples + "B = {}\nB[A] = 1", tuples + "B = not (A not in {'a': 1})", tuples + "B = {(1, A): 1}",
+		tuples + "B = {A: 1}", tuples + "B = {}[A]", tuples + "B = A in {}", tuples + "B = {}.get(A)",
+		tuples + "B = dict([(A, 1)])",
+		tuples + "B = {x: 1 for x in [A]}", tuples + "B = {}\nB[A] = 1", tuples + "B = not (A not in {'a': 1})",
+		tuples + "B = {(1, A): 1}",
 		tuples + "B = {}\nfor B[A] in [1]: pass", tuples + "B = {}\nB[A], C = 1, 2",
-		wide + "B = A == C", wide + "B = A != C", wide + "B = A < C", wide + "B = A in [C]", wide + "B = sorted([A, C])", wide + "B = max(A, C)",
-		wide + "B = min([A, C])", dicts + "B = str(A)", dicts + "B = '%s' % A", dicts + "B = '%r' % (A,)", dicts + "B = '{x}'.format(x=A)",
-		assigned + "B = str(A)", assigned + "B = '{0}'.format(A)", keys + "B = str(A)", keys + "B = '%s' % A", tuples + "B = '%(x)s' % {'x': A}",
-		tuples + "B = 'x'.join([A])", tuples + "B = int(A)", tuples + "B = float(A)", tuples + "B = os.environ[A]", tuples + "B = range(A)",
+		wide + "B = A == C", wide + "B = A != C", wide + "B = A < C", wide + "B = A in [C]", wide + "B = sorted([A, C])",
+		wide + "B = max(A, C)",
+		wide + "B = min([A, C])", dicts + "B = str(A)", dicts + "B = '%s' % A", dicts + "B = '%r' % (A,)",
+		dicts + "B = '{x}'.format(x=A)",
+		assigned + "B = str(A)", assigned + "B = '{0}'.format(A)", keys + "B = str(A)", keys + "B = '%s' % A",
+		tuples + "B = '%(x)s' % {'x': A}",
+		tuples + "B = 'x'.join([A])", tuples + "B = int(A)", tuples + "B = float(A)", tuples + "B = os.environ[A]",
+		tuples + "B = range(A)",
 		tuples + "B = A()", tuples + "B = timedelta(A)", tuples + "B = ''.startswith(A)", tuples + "B = os.path.join(A)",
 	} {
 		done := make(chan error, 1)
@@ -232,10 +238,12 @@ func TestSharedValuesAreNotWalkedWithoutEnd(t *testing.T) {
 	}
 }
 
-// TestOneFileMakesABoundedAmount runs sources each of whose values is small enough. All together they would fill the memory.
+// TestOneFileMakesABoundedAmount runs sources each of whose values is small enough. All
+// together they would fill the memory.
 func TestOneFileMakesABoundedAmount(t *testing.T) {
 	t.Parallel()
-	for _, grow := range []string{"L[:]", "list(L)", "tuple(L)", "sorted(L)", "T.split('x')", "T.upper()", "L * 2", "list(range(10000))", "T + T"} {
+	for _, grow := range []string{"L[:]", "list(L)", "tuple(L)", "sorted(L)", "T.split('x')", "T.upper()", "L * 2",
+		"list(range(10000))", "T + T"} {
 		source := "L = [1] * 20000\nT = 'x' * 20000\nA = []\nfor i in range(500): A = A + [" + grow + "]\n"
 		if _, err := evaluate("pi.cfg", []byte(source), nil); err == nil || !strings.Contains(err.Error(), "too large") {
 			t.Errorf("%s: %v", grow, err)
@@ -267,7 +275,9 @@ func TestEvaluationThatDoesNotEndIsRefused(t *testing.T) {
 // connection or start a process at all.
 func TestNothingOutsideIsReachable(t *testing.T) {
 	t.Parallel()
-	want := "!= % * + .format .get .join .made .replace .walked < <= == > >= __absent__ __end__ __file__ datetime dict exit getattr globals in locals logging max min not in open os print quit range socket sorted str sys timedelta urllib vars |"
+	want := "!= % * + .format .get .join .made .replace .walked < <= == > >= __absent__ __end__ __file__ datetime " +
+		"dict exit getattr globals in locals logging max min not in open os print quit range socket sorted str sys " +
+		"timedelta urllib vars |"
 	offered := predeclared("pi.cfg", nil, scope{})
 	if got := strings.Join(offered.Keys(), " "); got != want {
 		t.Errorf("predeclared: %s", got)

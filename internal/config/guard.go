@@ -220,14 +220,15 @@ func (g *guard) expr(e syntax.Expr) syntax.Expr {
 func (g *guard) binary(e *syntax.BinaryExpr) syntax.Expr {
 	e.X, e.Y = g.expr(e.X), g.expr(e.Y)
 	switch e.Op {
-	case syntax.PLUS, syntax.STAR, syntax.PERCENT, syntax.PIPE, syntax.EQL, syntax.NEQ, syntax.LT, syntax.LE, syntax.GT, syntax.GE,
-		syntax.IN, syntax.NOT_IN:
+	case syntax.PLUS, syntax.STAR, syntax.PERCENT, syntax.PIPE, syntax.EQL, syntax.NEQ, syntax.LT, syntax.LE,
+		syntax.GT, syntax.GE, syntax.IN, syntax.NOT_IN:
 		return called(e.Op.String(), e.OpPos, e.X, e.Y)
 	}
 	return e
 }
 
-// call also turns x.join(...), x.format(...), x.replace(...) and x.get(...) into calls of bounded functions that take x first.
+// call also turns x.join(...), x.format(...), x.replace(...) and x.get(...) into calls of
+// bounded functions that take x first.
 func (g *guard) call(e *syntax.CallExpr) {
 	e.Fn = g.expr(e.Fn)
 	for i, arg := range e.Args {
@@ -237,7 +238,7 @@ func (g *guard) call(e *syntax.CallExpr) {
 		}
 		e.Args[i] = g.expr(arg)
 	}
-	if dot, ok := e.Fn.(*syntax.DotExpr); ok && (dot.Name.Name == "join" || dot.Name.Name == "format" || dot.Name.Name == "replace" || dot.Name.Name == "get") {
+	if dot, ok := e.Fn.(*syntax.DotExpr); ok && slices.Contains([]string{"join", "format", "replace", "get"}, dot.Name.Name) {
 		e.Fn = &syntax.Ident{NamePos: dot.NamePos, Name: "." + dot.Name.Name}
 		e.Args = append([]syntax.Expr{dot.X}, e.Args...)
 	}

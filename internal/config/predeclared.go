@@ -104,12 +104,14 @@ func predeclared(file string, env map[string]string, local scope) starlark.Strin
 	return names
 }
 
-// addBounded adds the functions that guard puts in the place of operators, calls and keys, and the functions of Starlark that walk.
+// addBounded adds the functions that guard puts in the place of operators, calls and keys, and the
+// functions of Starlark that walk.
 func addBounded(names starlark.StringDict) {
 	values := &allowance{left: maxMade}
 	names[madeName] = builtin(madeName, values.made)
 	names[walkedName] = builtin(walkedName, walked)
-	for _, op := range []syntax.Token{syntax.PLUS, syntax.STAR, syntax.PERCENT, syntax.PIPE, syntax.EQL, syntax.NEQ, syntax.LT, syntax.LE,
+	for _, op := range []syntax.Token{syntax.PLUS, syntax.STAR, syntax.PERCENT, syntax.PIPE, syntax.EQL, syntax.NEQ,
+		syntax.LT, syntax.LE,
 		syntax.GT, syntax.GE, syntax.IN, syntax.NOT_IN} {
 		names[op.String()] = builtin(op.String(), values.operate(op))
 	}

@@ -36,7 +36,8 @@ func (s setting) set() bool {
 type opaque string
 
 // fromStarlark converts what settings can take: two levels of lists and dicts, 1000 elements each. The bounds keep a list of
-// lists of lists from growing without end. left is how many values may still be converted; at 0 the result is not complete.
+// lists of lists from growing without end. left is how many values may still be converted; at 0 the result is not
+// complete.
 func fromStarlark(v starlark.Value, depth int, left *int) any {
 	if *left--; *left <= 0 {
 		return nil
