@@ -3,7 +3,7 @@
 
 PREFIX ?= /usr/local
 DESTDIR ?=
-SYSCONFDIR ?= /etc
+SYSCONFDIR ?= $(if $(filter /usr /usr/local,$(PREFIX:%/=%)),/etc,$(PREFIX)/etc)
 DOCDIR ?= $(PREFIX)/share/doc/otpost
 BIN ?= bin
 DEPS = $${OTPOST_DEPS:-$${XDG_CACHE_HOME:-$$HOME/.cache}/otpost-deps}
@@ -81,7 +81,7 @@ bench-overview: ## measure the overview's page on 100,000 deliveries (docs/perfo
 demo: ## run otpost demo: one login, inline and queued, in one process
 	go run ./cmd/otpost demo
 
-install: build ## install the program, its link, services, sample files and manual below PREFIX (/usr/local); what is in SYSCONFDIR (/etc) stays
+install: build ## install the program, its link, services, sample files and manual below PREFIX (/usr/local); what is in SYSCONFDIR (/etc; with another PREFIX its etc) stays
 	install -d "$(DESTDIR)$(PREFIX)/bin" "$(DESTDIR)$(PREFIX)/lib/systemd/system" "$(DESTDIR)$(PREFIX)/lib/sysusers.d" \
 		"$(DESTDIR)$(DOCDIR)" "$(DESTDIR)$(SYSCONFDIR)/default" "$(DESTDIR)$(SYSCONFDIR)/logrotate.d"
 	install -m 0755 "$(BIN)/otpost" "$(DESTDIR)$(PREFIX)/bin/"
@@ -92,7 +92,10 @@ install: build ## install the program, its link, services, sample files and manu
 		chmod 0644 "$(DESTDIR)$(PREFIX)/lib/systemd/system/$$unit.service" || exit 1; \
 	done
 	install -m 0644 packaging/systemd/otpost.sysusers "$(DESTDIR)$(PREFIX)/lib/sysusers.d/otpost.conf"
-	install -m 0644 packaging/pi.cfg.sample packaging/container/compose.yaml packaging/container/Dockerfile docs/*.md docs/passwd.sample CHANGELOG.md LICENSE "$(DESTDIR)$(DOCDIR)/"
+	install -m 0644 packaging/pi.cfg.sample packaging/container/compose.yaml packaging/container/Dockerfile docs/*.md docs/passwd.sample CHANGELOG.md SECURITY.md LICENSE "$(DESTDIR)$(DOCDIR)/"
+	sed -i -e 's|](\.\./|](|g' -e 's|](docs/|](|g' "$(DESTDIR)$(DOCDIR)"/*.md # SECURITY.md stands beside the manual there
+	install -d "$(DESTDIR)$(DOCDIR)/decisions"
+	install -m 0644 docs/decisions/*.md "$(DESTDIR)$(DOCDIR)/decisions/"
 	for picture in $$(grep -oh 'images/[a-z0-9-]*\.png' docs/*.md | sort -u); do \
 		install -D -m 0644 "docs/$$picture" "$(DESTDIR)$(DOCDIR)/$$picture" || exit 1; \
 	done

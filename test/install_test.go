@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -113,6 +114,49 @@ func TestInstallTwiceKeepsTheConfiguration(t *testing.T) {
 		} else if content != want {
 			t.Errorf("%s is another one after the second run", name)
 		}
+	}
+}
+
+// TestInstallBelowAFolderStaysInIt: with a prefix that is not the system's, the settings lie below it too, so that a user
+// without rights can install, and root writes nothing into /etc.
+func TestInstallBelowAFolderStaysInIt(t *testing.T) {
+	t.Parallel()
+	prefix := filepath.Join(t.TempDir(), "p")
+	makeInstall(t, "PREFIX="+prefix)
+	all := files(t, prefix)
+	for _, want := range []string{"/bin/otpost", "/etc/default/otpost", "/etc/logrotate.d/otpost"} {
+		if all[want] == "" {
+			t.Errorf("%s is missing", want)
+		}
+	}
+	if unit := all["/lib/systemd/system/otpost.service"]; !strings.Contains(unit, "\nEnvironmentFile=-"+prefix+"/etc/default/otpost\n") {
+		t.Errorf("the unit reads other options:\n%s", unit)
+	}
+}
+
+// TestLinksOfTheInstalledManualLeadToFiles: the manual is read where make install has put it, without the source beside it.
+func TestLinksOfTheInstalledManualLeadToFiles(t *testing.T) {
+	t.Parallel()
+	manual := filepath.Join(installed(t).prefix, "share/doc/otpost")
+	link := regexp.MustCompile(`\]\(([^)#\s]+)(#[^)]*)?\)`)
+	links := 0
+	for page, content := range files(t, manual) {
+		if filepath.Ext(page) != ".md" {
+			continue
+		}
+		for _, found := range link.FindAllStringSubmatch(content, -1) {
+			if strings.Contains(found[1], "://") {
+				continue
+			}
+			links++
+			target := filepath.Join(manual, filepath.Dir(page), found[1])
+			if _, err := os.Stat(target); err != nil || !strings.HasPrefix(target, manual+"/") {
+				t.Errorf("%s: the link to %s leads to nothing that is installed", page, found[1])
+			}
+		}
+	}
+	if links == 0 {
+		t.Error("the manual has no links")
 	}
 }
 
