@@ -59,4 +59,9 @@ func TestServerLogsToItsStandardOutput(t *testing.T) {
 	if lines := w.server.Out.Lines("serial=STDOUT "); len(lines) != 1 || !strings.Contains(lines[0], "[INFO]") {
 		t.Errorf("the mail's lines on standard output: %q", lines)
 	}
+	for _, event := range []string{"server started url=http://127.0.0.1:", "server stopped"} {
+		if lines := w.server.Out.Lines(event); len(lines) != 1 || !strings.Contains(lines[0], "[INFO]") {
+			t.Errorf("%s: %q, want one INFO line", event, lines)
+		}
+	}
 }

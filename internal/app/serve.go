@@ -66,6 +66,7 @@ func (a *App) serve(graceful, hard context.Context, d Door, n int) error {
 	beside.Go(func() { door.keep(background) })
 	beside.Go(func() { a.proxies.follow(background) })
 	a.life.notify.Ready("answers at " + d.URL())
+	a.log.Info("server started", "url", d.URL(), "version", Version)
 	var err error
 	select {
 	case <-graceful.Done():
@@ -79,7 +80,9 @@ func (a *App) serve(graceful, hard context.Context, d Door, n int) error {
 	err = errors.Join(err, d.drain(hard, server, g))
 	end()
 	beside.Wait()
-	return errors.Join(err, <-tended)
+	err = errors.Join(err, <-tended)
+	a.log.Info("server stopped")
+	return err
 }
 
 // beside runs what only the outside is told of: pings of the watchdog, warnings of the certificate.

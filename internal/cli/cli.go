@@ -85,12 +85,12 @@ func run(ctx context.Context, name string, args []string, s streams) int {
 		return exit
 	}
 	if err != nil {
-		flags := parser.Model.Flags
 		var wrong *kong.ParseError
+		text := err.Error()
 		if errors.As(err, &wrong) {
-			flags = wrong.Context.Flags()
+			text = explain(text, wrong.Context, args)
 		}
-		fmt.Fprintf(s.err, "%s: %s (%s --help tells more)\n", name, withNearest(err, flags), name)
+		fmt.Fprintf(s.err, "%s: %s (%s --help tells more)\n", name, text, name)
 		return 2
 	}
 	if err := parsed.Run(); err != nil {

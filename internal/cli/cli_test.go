@@ -114,6 +114,46 @@ func TestSetupNeedsAPasswordFromSomewhere(t *testing.T) {
 	}
 }
 
+func TestShortPasswordsLeaveAWarning(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "box")
+	const warning = "the password has fewer than 8 characters"
+	command(t, "short\n", "setup", "--dir", dir, "--password-stdin").want(t, 0, warning)
+	file := filepath.Join(dir, "pi.cfg")
+	command(t, "sieben7\n", "admin", "add", "--config", file, "berta", "--password-stdin").want(t, 0, warning)
+	command(t, "ääääääü\n", "admin", "password", "--config", file, "berta", "--password-stdin").want(t, 0, warning)
+	if r := command(t, "achtacht\n", "admin", "password", "--config", file, "berta", "--password-stdin"); strings.Contains(r.err, "warning") {
+		t.Errorf("8 characters: %s", r.err)
+	}
+}
+
+// TestSecondSetupSaysWhatBecomesOfThePassword: the password that a second setup is given is not used, and setup says so.
+func TestSecondSetupSaysWhatBecomesOfThePassword(t *testing.T) {
+	t.Parallel()
+	file := box(t)
+	again := []string{"setup", "--dir", filepath.Dir(file), "--password-stdin"}
+	command(t, "another-one\n", again...).want(t, 0, "its password stays", "otpost admin password --config "+file+" admin")
+	command(t, "another-one\n", append(again, "--admin", "berta")...).want(t, 0, "berta was not added", "otpost admin add --config "+file+" berta")
+	if r := command(t, "", again[:3]...); r.code != 0 || strings.Contains(r.out, "its password") {
+		t.Errorf("without a password: %d, %s%s", r.code, r.out, r.err)
+	}
+}
+
+func TestOptionBeforeItsCommandNamesTheOrder(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ args, want string }{
+		{"--config x worker", "write the command first: otpost worker --config FILE ("},
+		{"--config x queue status", "write the command first: otpost queue status --config FILE ("},
+		{"queue --config x status", "write the command first: otpost queue status --config FILE ("},
+		{"-w 4 worker", "write the command first: otpost worker --workers N ("},
+		{"--json queue list", "write the command first: otpost queue list --json ("},
+		{"--config x", "write the command before its options ("},
+		{"worker --confg x", "did you mean --config?"},
+	} {
+		command(t, "", strings.Fields(c.args)...).want(t, 2, c.want)
+	}
+}
+
 func TestAdministratorsComeAndGo(t *testing.T) {
 	t.Parallel()
 	file := box(t)

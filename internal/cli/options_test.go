@@ -180,3 +180,14 @@ func TestWorkerWhoseLogCannotBeWrittenDoesNotStart(t *testing.T) {
 		}
 	}
 }
+
+func TestLogNameSaysWhereAWorkerLogs(t *testing.T) {
+	t.Parallel()
+	for file, want := range map[string]string{
+		"-": "standard output", "/dev/stdout": "standard output", "/dev/fd/2": "standard error", "/dev/stderr": "standard error", "a.log": "'a.log'",
+	} {
+		if got := logName(file); got != want {
+			t.Errorf("%s: %q, want %q", file, got, want)
+		}
+	}
+}

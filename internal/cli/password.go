@@ -20,9 +20,21 @@ import (
 // maxPassword bounds what is read, in bytes.
 const maxPassword = 1024
 
+// minPassword is the length below which a password of an administrator leaves a warning, in characters (NIST SP 800-63B,
+// section 5.1.1.1). It is no refusal: the exchanges recorded with privacyIDEA have an administrator with 7.
+const minPassword = 8
+
 // askPassword reads a new password: the first line of standard input when the flag says so, else from the terminal, twice and
-// without echo.
+// without echo. A short one leaves a warning.
 func askPassword(s streams, prompt string, fromStdin bool) (app.Password, error) {
+	password, err := readPassword(s, prompt, fromStdin)
+	if err == nil && utf8.RuneCountInString(password.Reveal()) < minPassword {
+		fmt.Fprintf(s.err, "warning: the password has fewer than %d characters and is easy to guess: set a longer one with otpost admin password\n", minPassword)
+	}
+	return password, err
+}
+
+func readPassword(s streams, prompt string, fromStdin bool) (app.Password, error) {
 	if fromStdin {
 		return readLine(s.in)
 	}

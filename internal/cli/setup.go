@@ -52,6 +52,9 @@ func (c *setupCommand) Run(ctx context.Context, s streams) error {
 		return err
 	}
 	printInstalled(s, installed)
+	if c.PasswordStdin {
+		printUnused(s, installed, c.Admin)
+	}
 	return nil
 }
 
@@ -99,13 +102,33 @@ func printInstalled(s streams, in app.Installed) {
 	fmt.Fprintf(s.out, "\nKeep a copy of the keys and of pi.cfg apart from the database.\n\nStart the server, as this user:\n  otpost serve%s\n", flag)
 	switch in.Queue {
 	case config.NoQueue:
-		fmt.Fprintf(s.out, "The job queue is off: each mail leaves inside its request. To turn it on, take the # from\nPI_JOB_QUEUE_CLASS in %s and start the server again. A worker of its own is then:\n  %s\n", in.Config, worker)
+		fmt.Fprintf(s.out, "The job queue is off: each mail leaves inside its request. To turn it on, write into %s\n  PI_JOB_QUEUE_CLASS = 'embedded'\n(or, with a Redis, take the # from the line that is there) and start the server again. A worker of its own is then:\n  %s\n", in.Config, worker)
 	case config.RedisQueue:
 		fmt.Fprintf(s.out, "Start a worker beside it, as this user; without one, mails wait:\n  %s\n", worker)
 	default:
 		fmt.Fprintf(s.out, "It has 4 workers of its own. More of them, as this user:\n  %s\n", worker)
 	}
 	fmt.Fprintf(s.out, "Look whether it answers:\n  curl -s http://127.0.0.1:8080/auth --data-urlencode username=%s --data-urlencode password=PASSWORD\nThen go on in a browser on this host: http://127.0.0.1:8080/\n", shellWord(admin))
+}
+
+// printUnused says that a given password was not used, because administrators are there.
+func printUnused(s streams, in app.Installed, admin string) {
+	known := false
+	for _, t := range in.Things {
+		if t.What != "administrator" {
+			continue
+		}
+		if t.Made {
+			return
+		}
+		known = known || t.Where == admin
+	}
+	config := " --config " + shellWord(in.Config)
+	if known {
+		fmt.Fprintf(s.out, "\nThe administrator %s is there: its password stays. Change it with:\n  otpost admin password%s %s\n", admin, config, shellWord(admin))
+		return
+	}
+	fmt.Fprintf(s.out, "\nThe administrator %s was not added, because there is another one. Add it with:\n  otpost admin add%s %s\n", admin, config, shellWord(admin))
 }
 
 // shellWord quotes a text for a shell where it must be.

@@ -91,9 +91,20 @@ func runWorker(ctx context.Context, s streams, where configFlag, o *workerOption
 		return err
 	}
 	defer a.Close() //nolint:errcheck // everything was written by its own commit
-	app.PrintWithin(s.out, fmt.Sprintf("Logging to '%s'\n", o.Logfile))
+	app.PrintWithin(s.out, "Logging to "+logName(o.Logfile)+"\n")
 	tellIgnored(log, flags)
 	return a.Work(stop.graceful, stop.hard, app.Crew{Workers: o.Workers, MaxTasks: o.MaxTasks})
+}
+
+// logName returns a log as the worker announces it: a file in quotes, a stream by its name (app.OpenLogFile).
+func logName(file string) string {
+	switch file {
+	case "-", "/dev/stdout", "/dev/fd/1":
+		return "standard output"
+	case "/dev/stderr", "/dev/fd/2":
+		return "standard error"
+	}
+	return "'" + file + "'"
 }
 
 // loadQueue reads the configuration and wants a queue in it.

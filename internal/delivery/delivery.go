@@ -65,6 +65,14 @@ const (
 	Interrupted Reason = "request interrupted"
 )
 
+// String returns the reason as a log line and a table show it. REST and the database keep the value itself.
+func (r Reason) String() string {
+	if r == OneTry {
+		return "inside a request there is one try"
+	}
+	return string(r)
+}
+
 // Via says who handles a delivery: a worker, or the request itself.
 type Via string
 

@@ -43,7 +43,7 @@ func (s *Service) tell(log *slog.Logger, d row, c change, r mail.Result) {
 	}
 	args := []any{"state", string(c.state), "server", d.route, "recipient", d.recipient, "serial", d.serial, "delivery", d.id, "attempt", c.attempts}
 	if c.reason != "" {
-		args = append(args, "reason", string(c.reason))
+		args = append(args, "reason", c.reason.String())
 	}
 	if todo := c.reason.advice(); todo != "" {
 		args = append(args, "advice", todo)

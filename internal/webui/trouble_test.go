@@ -150,7 +150,7 @@ func TestOverviewShowsAFewNoticesOfAKind(t *testing.T) {
 	}
 	s := newSite(t, healthy(map[string]string{"/smtpserver/": string(raw), "/system/email.identifier": `"s000"`}))
 	_, got := looks(t, s, "/ui/overview", "en")
-	if n := strings.Count(got, "is not verified"); n != few || !strings.Contains(got, "195 more SMTP servers") {
+	if n := strings.Count(got, "is not verified"); n != few || !strings.Contains(got, "more SMTP servers: 195.") {
 		t.Errorf("%d notices:\n%s", n, got)
 	}
 }

@@ -277,7 +277,7 @@ func (r *run) lost() {
 	}
 	l.end()
 	r.set(nil)
-	r.log.Warn("lease lapsed, going on under a new id", "worker", l.id)
+	r.log.Info("lease lapsed while the queue was out of reach or the process was stopped, going on under a new id", "worker", l.id)
 	r.maybeDue = true
 }
 

@@ -71,7 +71,7 @@ func TestUsersPage(t *testing.T) {
 	before := p.Path()
 	p.Choose("realm", "many") // loads the page by itself
 	p.WaitFor("location.pathname + location.search !== " + fmt.Sprintf("%q", before))
-	p.WaitText("10 more match.")
+	p.WaitText("More users that match: 10.")
 	if got := p.Count("tbody tr"); got != 50 {
 		t.Errorf("%d users are shown, want 50", got)
 	}
