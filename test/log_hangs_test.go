@@ -55,8 +55,8 @@ var hungLogs = map[string]func(*testing.T, *e2e.Site) *os.File{
 	},
 }
 
-// TestLogThatHangsStopsNoLoginAndNoStop starts a server whose log takes no line, logs in by a queued mail, reopens the log, and
-// then either ends the server or reads its log again.
+// TestLogThatHangsStopsNoLoginAndNoStop starts a server whose log takes no line, logs in by a queued mail, reopens
+// the log, and then either ends the server or reads its log again.
 func TestLogThatHangsStopsNoLoginAndNoStop(t *testing.T) {
 	t.Parallel()
 	for name, hang := range hungLogs {

@@ -21,10 +21,10 @@ const LogFlushTime = 2 * time.Second
 
 var errLogBufferFull = errors.New("the log takes no lines, and its buffer is full")
 
-// LogBuffer is an io.Writer that never waits: one goroutine passes the lines on to the log, in their order and at once while the
-// log takes them. A pipe whose reader hangs, or a disk that hangs, holds only that goroutine. Beyond mostLogLines lines or
-// mostLogBytes bytes further lines are dropped and counted; one line in their place says how many were lost. It is safe for
-// concurrent use.
+// LogBuffer is an io.Writer that never waits: one goroutine passes the lines on to the log, in their order and at
+// once while the log takes them. A pipe whose reader hangs, or a disk that hangs, holds only that goroutine. Beyond
+// mostLogLines lines or mostLogBytes bytes further lines are dropped and counted; one line in their place says how
+// many were lost. It is safe for concurrent use.
 type LogBuffer struct {
 	w    io.Writer
 	mark func(slog.Record) []byte // format of the line that tells a loss; nil: the text alone
@@ -49,7 +49,8 @@ func NewLogBuffer(w io.Writer) *LogBuffer {
 	return b
 }
 
-// PrintWithin writes text to w and waits for at most LogFlushTime. It is for the first and the last sentences of a process.
+// PrintWithin writes text to w and waits for at most LogFlushTime. It is for the first and the last sentences of a
+// process.
 func PrintWithin(w io.Writer, text string) {
 	b := NewLogBuffer(w)
 	io.WriteString(b, text) //nolint:errcheck // the last sentence has no other place
@@ -134,8 +135,8 @@ func (b *LogBuffer) pass() {
 	}
 }
 
-// Flush waits until no line waits, at most LogFlushTime. It returns the error of the last line that was written; a log that takes
-// no lines in this time is no error.
+// Flush waits until no line waits, at most LogFlushTime. It returns the error of the last line that was written; a
+// log that takes no lines in this time is no error.
 func (b *LogBuffer) Flush() error {
 	b.mu.Lock()
 	idle := b.idle
@@ -146,8 +147,8 @@ func (b *LogBuffer) Flush() error {
 	return b.err
 }
 
-// Close writes the lines that wait, within LogFlushTime, and ends the goroutine, or leaves it in a write that does not end. Later
-// lines are dropped. It does not close the log.
+// Close writes the lines that wait, within LogFlushTime, and ends the goroutine, or leaves it in a write that does
+// not end. Later lines are dropped. It does not close the log.
 func (b *LogBuffer) Close() error {
 	b.mu.Lock()
 	b.closed = true

@@ -34,7 +34,8 @@ func within(t *testing.T, what string, f func()) {
 func TestLogThatIsNotReadHoldsNoCaller(t *testing.T) {
 	t.Parallel()
 	const lines = 3 * mostLogLines
-	for name, newLog := range map[string]func(io.Writer, slog.Leveler) *slog.Logger{"full": NewLog, "simple": NewSimpleLog} {
+	for name, newLog := range map[string]func(io.Writer, slog.Leveler) *slog.Logger{"full": NewLog,
+		"simple": NewSimpleLog} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			r, w, err := os.Pipe()

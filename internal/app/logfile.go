@@ -51,8 +51,8 @@ func (l *LogFile) Reopen() error {
 	return nil
 }
 
-// TellFailures says where it is told that lines cannot be written, once, and that they can again. Without it only the callers of
-// Write get the errors.
+// TellFailures says where it is told that lines cannot be written, once, and that they can again. Without it only
+// the callers of Write get the errors.
 func (l *LogFile) TellFailures(w io.Writer) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

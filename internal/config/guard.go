@@ -238,7 +238,8 @@ func (g *guard) call(e *syntax.CallExpr) {
 		}
 		e.Args[i] = g.expr(arg)
 	}
-	if dot, ok := e.Fn.(*syntax.DotExpr); ok && slices.Contains([]string{"join", "format", "replace", "get"}, dot.Name.Name) {
+	if dot, ok := e.Fn.(*syntax.DotExpr); ok && slices.Contains([]string{"join", "format", "replace", "get"},
+		dot.Name.Name) {
 		e.Fn = &syntax.Ident{NamePos: dot.NamePos, Name: "." + dot.Name.Name}
 		e.Args = append([]syntax.Expr{dot.X}, e.Args...)
 	}
