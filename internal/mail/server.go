@@ -17,7 +17,7 @@ import (
 type Server struct {
 	Identifier         string
 	Server             string // host name or address, or a URL smtp://host:port, smtps://host:port
-	Port               int    // 25 unless given; the URL's port wins
+	Port               int    // 0 is DefaultPort; a port in the URL wins
 	Username           string // empty: no AUTH
 	Password           secret.Text
 	Sender             string // address or Name <address>
@@ -65,14 +65,18 @@ func (s Server) Endpoint() (Endpoint, error) {
 			return e, fmt.Errorf("server: %q is no scheme of a mail server, write smtp:// or smtps://", scheme)
 		}
 		host, port, err := net.SplitHostPort(strings.TrimSuffix(rest, "/"))
-		if err != nil {
-			host, port = strings.Trim(strings.TrimSuffix(rest, "/"), "[]"), strconv.Itoa(defaultPort(e.Implicit))
-		}
-		n, err := strconv.Atoi(port)
-		if err != nil || n < 1 {
+		switch n, notNumber := strconv.Atoi(port); {
+		case err != nil: // the URL has no port
+			host = strings.Trim(strings.TrimSuffix(rest, "/"), "[]")
+			if e.Port == 0 || e.Port == DefaultPort { // a definition without a port is saved with the default
+				e.Port = defaultPort(e.Implicit)
+			}
+		case notNumber != nil || n < 1:
 			return e, fmt.Errorf("server: %q is no port", port)
+		default:
+			e.Port = n
 		}
-		e.Host, e.Port = host, n
+		e.Host = host
 	}
 	if name, found := strings.CutSuffix(e.Host, "."); found && !strings.Contains(name, ".") {
 		e.Host = name // /etc/hosts has "localhost" without a dot, and no other look-up finds it with one

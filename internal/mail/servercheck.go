@@ -69,6 +69,15 @@ func checkMeaning(s Server) error {
 	return nil
 }
 
+// otherPort is what to say of a port that counts for nothing, because the server's URL has another; nil: nothing.
+func otherPort(s Server) *Finding {
+	e, err := s.Endpoint()
+	if err != nil || s.Port == DefaultPort || s.Port == e.Port {
+		return nil
+	}
+	return found("port", "this port is not used: the server's name has the port %d in it", e.Port)
+}
+
 // unseen reports whether r is a control character, or a mark that breaks a line or turns the order of what stands behind it, so
 // that one name looks like another.
 func unseen(r rune) bool {

@@ -118,7 +118,7 @@ type Change struct {
 type Saved struct {
 	Revision int64
 	Cleared  bool       // a stored password is gone because its target changed
-	Warnings []*Finding // about S/MIME; empty: nothing
+	Warnings []*Finding // about S/MIME and the port; empty: nothing
 }
 
 // Change is Save with conditions. A fault.Error 4009 tells that somebody else was faster.
@@ -130,6 +130,9 @@ func (s *Servers) Change(ctx context.Context, c Change) (Saved, error) {
 	var saved Saved
 	if saved.Warnings, err = s.checkSigning(ctx, server, c.Strict); err != nil {
 		return Saved{}, err
+	}
+	if f := otherPort(server); f != nil {
+		saved.Warnings = append(saved.Warnings, f)
 	}
 	fresh := s.seal(server)
 	err = s.db.Write(ctx, func(tx *store.Tx) error {

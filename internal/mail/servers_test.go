@@ -363,3 +363,14 @@ func TestStrictChangeKeepsNewIdentifiersPlain(t *testing.T) {
 		t.Errorf("no sender: %v", err)
 	}
 }
+
+func TestPortThatIsNotUsedIsToldWhenAServerIsSaved(t *testing.T) {
+	t.Parallel()
+	s, _ := newServers(t)
+	for name, want := range map[string]int{"smtps://h": 0, "smtps://h:4465": 1} {
+		saved, err := s.Change(t.Context(), mail.Change{Server: mail.Server{Identifier: "a", Server: name, Port: 34115}})
+		if err != nil || len(saved.Warnings) != want || want > 0 && saved.Warnings[0].Field != "port" {
+			t.Errorf("%s: %v, %v", name, saved.Warnings, err)
+		}
+	}
+}

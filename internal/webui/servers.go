@@ -38,12 +38,19 @@ type server struct {
 	} `json:"smime_certificate"`
 }
 
-// Address returns server:port, as the original's list shows it. A URL has its port in it.
+// Address returns server:port, as the original's list shows it. A URL without a port gets the one that is dialled
+// (mail.Server.Endpoint).
 func (s server) Address() string {
-	if strings.Contains(s.Server, "://") {
-		return s.Server
+	port := cmp.Or(s.Port, 25)
+	if u, err := url.Parse(s.Server); err == nil && u.Host != "" {
+		if u.Port() != "" {
+			return s.Server
+		}
+		if s.Implicit() && port == 25 {
+			port = 465
+		}
 	}
-	return fmt.Sprintf("%s:%d", s.Server, cmp.Or(s.Port, 25))
+	return fmt.Sprintf("%s:%d", strings.TrimSuffix(s.Server, "/"), port)
 }
 
 // Implicit reports whether TLS begins with the connection.
