@@ -3,6 +3,7 @@ package cli
 import (
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -239,7 +240,11 @@ func tableOfPhases(w io.Writer, a delivery.Attempt) {
 	}
 	fmt.Fprintf(w, "\nattempt %d\n", a.Number)
 	reply := strings.TrimRight(replyText(a.Code, a.Enhanced, a.Text), " .")
-	if sentence := a.Diagnosis.Sentence(fmt.Sprintf("%q", a.Route), reply); sentence != "" {
+	server := "of the test mail" // of unsaved values
+	if a.Route != "" {
+		server = strconv.Quote(a.Route)
+	}
+	if sentence := a.Diagnosis.Sentence(server, reply); sentence != "" {
 		fmt.Fprintf(w, "%s: %s\n", a.Diagnosis, sentence)
 	}
 	var rows []string

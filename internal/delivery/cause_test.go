@@ -34,11 +34,12 @@ func TestErrorBeforeTheConnectionIsToldByItsCause(t *testing.T) {
 		err    error
 		reason delivery.Reason
 		advice string
+		says   mail.Diagnosis
 	}{
 		"a password that does not open": {fmt.Errorf("password: %w", secret.ErrSealed), delivery.NoSecret,
-			"type the password"},
-		"no such server":        {store.ErrNotFound, delivery.NoRoute, "define the SMTP server"},
-		"a database that fails": {errors.New("disk I/O error"), delivery.NoServer, "has the database's error"},
+			"type the password", mail.SealedPassword},
+		"no such server":        {store.ErrNotFound, delivery.NoRoute, "define the SMTP server", mail.NoServer},
+		"a database that fails": {errors.New("disk I/O error"), delivery.NoServer, "has the database's error", mail.Internal},
 	} {
 		for _, route := range []string{"queued", "inline"} {
 			r := newRig(t)
@@ -64,7 +65,7 @@ func TestErrorBeforeTheConnectionIsToldByItsCause(t *testing.T) {
 				t.Errorf("%s, %s: %s (%s), log:\n%s", name, route, got.State, got.Reason, log)
 			}
 			if n := len(got.Attempts); n == 0 || !strings.Contains(got.Attempts[n-1].Text, c.err.Error()) ||
-				got.Diagnosis() != mail.Internal {
+				got.Diagnosis() != c.says {
 				t.Errorf("%s, %s: attempts %+v", name, route, got.Attempts)
 			}
 		}

@@ -18,7 +18,7 @@ type Failure struct {
 }
 
 // Failures counts the messages that ended without success since a time, the most frequent first; nil when there was none. What
-// was dropped because nobody waited for it any more is no failure.
+// was dropped because nobody waited for it any more is no failure, nor is a test mail with unsaved values, which has no route.
 func (s *Service) Failures(ctx context.Context, since time.Time) ([]Failure, error) {
 	var all []Failure
 	err := s.DB.Read(ctx, func(r store.Reader) error {
@@ -32,7 +32,7 @@ func (s *Service) Failures(ctx context.Context, since time.Time) ([]Failure, err
 			all = append(all, f)
 			return nil
 		}, `SELECT state, reason, count(*), max(updated_ms) FROM delivery
-			WHERE updated_ms >= $1 AND state IN ('failed', 'expired', 'unknown')
+			WHERE updated_ms >= $1 AND state IN ('failed', 'expired', 'unknown') AND route <> ''
 			GROUP BY state, reason ORDER BY count(*) DESC, state, reason`, store.Millis(since))
 	})
 	if err != nil {

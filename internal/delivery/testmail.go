@@ -27,7 +27,7 @@ func (s *Service) Test(ctx context.Context, server mail.Server, recipient, subje
 		return Record{}, fmt.Errorf("draw an id: %w", err)
 	}
 	wait := server.Timeout + testMargin
-	m := Message{Route: server.Identifier, Server: &server, Recipient: recipient, Subject: subject, Body: body, NotAfter: s.DB.Now().Add(wait)}
+	m := Message{Route: s.testRoute(ctx, server), Server: &server, Recipient: recipient, Subject: subject, Body: body, NotAfter: s.DB.Now().Add(wait)}
 	p, err := s.Prepare(ctx, id, m)
 	if err != nil {
 		return Record{}, err
@@ -44,6 +44,20 @@ func (s *Service) Test(ctx context.Context, server mail.Server, recipient, subje
 	}
 	s.Dispatch(ctx, ticket)
 	return s.await(ctx, id, wait+testGrace, signals)
+}
+
+// testRoute is the route of a test mail: the server's identifier when its saved values are tested, otherwise empty, so that what
+// becomes of other values does not count as a result of the saved server.
+func (s *Service) testRoute(ctx context.Context, server mail.Server) string {
+	saved, err := s.Servers.Server(ctx, server.Identifier)
+	if err != nil { // there is none, or its password does not open
+		return ""
+	}
+	saved.Description, saved.Timeout, saved.EnqueueJob = server.Description, server.Timeout, server.EnqueueJob // decide nothing there
+	if saved != server {
+		return ""
+	}
+	return server.Identifier
 }
 
 // Diagnosis says what an administrator should look at: what the last attempt met, or that none was made; empty when nothing is

@@ -83,3 +83,42 @@ func TestAttemptOfALostOwnerIsDiagnosed(t *testing.T) {
 		t.Fatalf("attempts %+v", a)
 	}
 }
+
+// A test of unsaved values says nothing of the saved server, and is no mail in the figures.
+func TestTestOfUnsavedValuesDoesNotCountForTheSavedServer(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	saved, err := r.Servers.Server(t.Context(), "inline")
+	if err != nil {
+		t.Fatal(err)
+	}
+	begun := r.db.Now()
+	test := func(server mail.Server) delivery.Record {
+		t.Helper()
+		r.server.script = []attempt{{before: mail.Permanent, code: 550, text: "no", diagnosis: mail.Rejected}}
+		d, err := r.Test(t.Context(), server, "a@example.com", "s", "b")
+		if err != nil || d.State != delivery.Failed {
+			t.Fatalf("%+v, %v", d, err)
+		}
+		return d
+	}
+	otherPort, unsaved := saved, saved
+	otherPort.Port++
+	unsaved.Identifier = "new"
+	for _, server := range []mail.Server{otherPort, unsaved} {
+		if d := test(server); d.Server != "" || d.Attempts[0].Route != "" {
+			t.Errorf("port %d, %q: the route is %q, %q", server.Port, server.Identifier, d.Server, d.Attempts[0].Route)
+		}
+	}
+	failures, err := r.Failures(t.Context(), begun)
+	if st := r.statistics(nil); err != nil || len(failures) != 0 || len(st.Servers) != 0 || len(st.Failures) != 0 || st.Minutes[59].Failed != 0 {
+		t.Errorf("%+v, %+v, %v", st, failures, err)
+	}
+	saved.Description = "another"
+	if d := test(saved); d.Server != "inline" {
+		t.Errorf("the saved values: the route is %q", d.Server)
+	}
+	if st := r.statistics(nil); st.Servers["inline"].Last == nil || len(st.Failures) != 1 {
+		t.Errorf("the saved values: %+v", st)
+	}
+}

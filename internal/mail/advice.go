@@ -14,7 +14,7 @@ type Advice struct {
 
 // Advices returns the sentence of each diagnosis, in the order of a session: what is wrong, and what to do.
 func Advices() []Advice {
-	return slices.Concat(connectionAdvices(), tlsAdvices(), logInAdvices(), mailAdvices())
+	return slices.Concat(connectionAdvices(), tlsAdvices(), logInAdvices(), mailAdvices(), endAdvices())
 }
 
 func connectionAdvices() []Advice {
@@ -146,9 +146,28 @@ func mailAdvices() []Advice {
 		{SMIME,
 			`The mail could not be signed (S/MIME): it was not sent, or went unsigned where this SMTP server allows that. ` +
 				`Check key, key password and certificate of this SMTP server.`},
+	}
+}
+
+func endAdvices() []Advice {
+	return []Advice{
+		{NoReply,
+			`The mail server {server} took the mail and closed without a reply; it may have arrived. Its log should say ` +
+				`whether the mail was delivered.`},
+		{NoReplyInTime,
+			`The mail server {server} took the mail and did not reply in time; it may have arrived. If the server is only ` +
+				`slow, such as one that scans for viruses, raise the timeout.`},
 		{TooLate,
 			`The mail's time was over before the mail server {server} could be given it. Does a worker run? otpost queue ` +
 				`status shows it; start one with: otpost worker.`},
+		{SealedPassword,
+			`The stored password of the SMTP server {server} does not open: it was saved with another key file. Type the ` +
+				`password again and save the server, or put its key file (PI_ENCFILE) back.`},
+		{SealedMail,
+			`The text of the mail for the SMTP server {server} does not open: it was stored with another key file. Put the ` +
+				`key file (PI_ENCFILE) back; without it the user starts a new login.`},
+		{NoServer,
+			`The SMTP server {server} is not defined. Define it again, or choose another one in email.identifier.`},
 		{Internal, `otpost itself could not give the mail to the mail server {server}. Its log says more.`},
 	}
 }

@@ -58,7 +58,12 @@ const (
 	Deferred             Diagnosis = "deferred" // 4xx of a kind that is not known
 	Rejected             Diagnosis = "rejected" // 5xx of a kind that is not known
 	SMIME                Diagnosis = "smime"
+	NoReply              Diagnosis = "no_reply" // the mail was sent and the connection closed
+	NoReplyInTime        Diagnosis = "no_reply_in_time"
 	TooLate              Diagnosis = "too_late"
+	SealedPassword       Diagnosis = "sealed_password" // it does not open with this key file
+	SealedMail           Diagnosis = "sealed_mail"
+	NoServer             Diagnosis = "no_server"
 	Internal             Diagnosis = "internal"
 )
 
@@ -97,6 +102,10 @@ func diagnoseError(server Server, phase smtp.Phase, err error) Diagnosis {
 		return NotSMTP
 	case phase == smtp.PhaseGreeting && timedOut(err):
 		return NoGreeting
+	case phase == smtp.PhaseReply && timedOut(err):
+		return NoReplyInTime
+	case phase == smtp.PhaseReply && hungUp(err):
+		return NoReply
 	case timedOut(err):
 		return Timeout
 	case phase == smtp.PhaseTLS:

@@ -169,7 +169,7 @@ func TestFailuresWithoutAReplyAreDiagnosed(t *testing.T) {
 		}, silent(t), mail.NoGreeting},
 		"hung up at once":       {at(), nil, mail.Disconnected},
 		"hung up after EHLO":    {at("220 mx", "250 mx"), nil, mail.Disconnected},
-		"hung up after the dot": {at("220 mx", "250 mx", "250 ok", "250 ok", "354 go on", hangUp), nil, mail.Disconnected},
+		"hung up after the dot": {at("220 mx", "250 mx", "250 ok", "250 ok", "354 go on", hangUp), nil, mail.NoReply},
 		"a web server":          {at("HTTP/1.1 400 Bad Request"), nil, mail.NotSMTP},
 		"talks out of turn":     {at("220 mx", "250 mx\r\n250 more"), nil, mail.NotSMTP},
 		"log-in is not offered": {func(t *testing.T, s *mail.Server, m *mail.Message) { at("220 mx", "250 mx")(t, s, m); s.Username = "u" }, nil, mail.AuthUnavailable},
@@ -236,6 +236,11 @@ func TestFailuresWithoutAReplyAreDiagnosed(t *testing.T) {
 			r := mail.NewSender(o).Send(t.Context(), server, m)
 			if r.Diagnosis != c.want {
 				t.Errorf("%q at %s: %s, want %s", r.Text, r.Phase, r.Diagnosis, c.want)
+			}
+			for _, text := range []string{"EOF", "i/o timeout", "deadline exceeded", "reset by peer", "broken pipe"} {
+				if strings.Contains(r.Text, text) {
+					t.Errorf("the text is Go's: %s", r.Text)
+				}
 			}
 			if n := len(r.Phases); r.Phase != "" && c.want != "" && (n == 0 || r.Phases[n-1].Phase != r.Phase || r.Phases[n-1].Text == "") {
 				t.Errorf("ended at %s, phases %+v", r.Phase, r.Phases)

@@ -9,6 +9,8 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"slices"
+	"time"
 
 	"otpost/internal/smtp"
 )
@@ -262,6 +264,16 @@ func secrets(server Server, m Message) []string {
 	return remove
 }
 
+// lasted returns how long the phase took that ended a session without a reply; 0: it is not among the phases.
+func lasted(phases []smtp.PhaseTime, o smtp.Outcome) time.Duration {
+	for _, p := range slices.Backward(phases) {
+		if p.Phase == o.Phase && p.Err != nil {
+			return time.Duration(p.MS * float64(time.Millisecond))
+		}
+	}
+	return 0
+}
+
 // result says in the words of this package how a session ended, without the strings that must not be seen.
 func (s *Sender) result(o smtp.Outcome, phases []smtp.PhaseTime, server Server, m Message) Result {
 	remove := secrets(server, m)
@@ -275,7 +287,7 @@ func (s *Sender) result(o smtp.Outcome, phases []smtp.PhaseTime, server Server, 
 		return r
 	}
 	if r.Code == 0 && o.Err != nil {
-		r.Text = smtp.Scrub(o.Err.Error(), remove...)
+		r.Text = smtp.Scrub(smtp.Words(o.Err, lasted(phases, o)), remove...)
 	}
 	return r
 }

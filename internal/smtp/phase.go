@@ -1,9 +1,14 @@
 package smtp
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"fmt"
+	"io"
+	"net"
+	"syscall"
 	"time"
 )
 
@@ -54,7 +59,7 @@ func Reports(phases []PhaseTime, remove ...string) []PhaseReport {
 	for _, p := range phases {
 		r := PhaseReport{Phase: p.Phase, MS: p.MS, Code: p.Reply.Code, Enhanced: s.scrub(p.Reply.Enhanced), Text: s.scrub(p.Reply.text)}
 		if r.Code == 0 && p.Err != nil {
-			r.Text = s.scrub(p.Err.Error())
+			r.Text = s.scrub(Words(p.Err, time.Duration(p.MS*float64(time.Millisecond))))
 		}
 		if p.tls != nil {
 			r.TLS = p.tls.report(s)
@@ -63,6 +68,39 @@ func Reports(phases []PhaseTime, remove ...string) []PhaseReport {
 	}
 	return all
 }
+
+// Words says why there is no reply, without the terms of Go's net package. took is how long the phase lasted; 0: not known.
+func Words(err error, took time.Duration) string {
+	var silent silentGreeting
+	var network net.Error
+	switch {
+	case errors.As(err, &silent):
+		return silent.Error()
+	case errors.As(err, &network) && network.Timeout(), errors.Is(err, context.DeadlineExceeded):
+		if took < 100*time.Millisecond {
+			return "no answer in time"
+		}
+		return fmt.Sprintf("no answer within %.4g s", took.Round(100*time.Millisecond).Seconds())
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE),
+		errors.Is(err, syscall.ECONNABORTED):
+		return "the server closed the connection"
+	}
+	return err.Error()
+}
+
+// silentGreeting is a connection on which no greeting came in time. Its cause is a net.Error.
+type silentGreeting struct {
+	within time.Duration
+	error
+}
+
+// Error returns the sentence without its cause.
+func (s silentGreeting) Error() string {
+	return fmt.Sprintf("connected, but no greeting within %s", s.within)
+}
+
+// Unwrap returns the cause.
+func (s silentGreeting) Unwrap() error { return s.error }
 
 // handshake is what a handshake came to.
 type handshake struct {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"net/netip"
@@ -225,7 +224,7 @@ func (s *Session) greeting() (Reply, error) {
 	case errors.Is(err, errNoReply):
 		err = errBadGreeting
 	case errors.As(err, &timeout) && timeout.Timeout():
-		err = fmt.Errorf("connected, but no greeting within %s: %w", time.Since(s.begun).Round(100*time.Millisecond), err)
+		err = silentGreeting{time.Since(s.begun).Round(100 * time.Millisecond), err}
 	case err == nil && r.Code != 220:
 		err = &Error{Reply: r}
 	}
