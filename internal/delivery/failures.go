@@ -18,7 +18,8 @@ type Failure struct {
 }
 
 // Failures counts the messages that ended without success since a time, the most frequent first; nil when there was none. What
-// was dropped because nobody waited for it any more is no failure, nor is a test mail with unsaved values, which has no route.
+// was dropped because nobody waited for it any more is no failure, nor is a test mail with unsaved values: it
+// has no route.
 func (s *Service) Failures(ctx context.Context, since time.Time) ([]Failure, error) {
 	var all []Failure
 	err := s.DB.Read(ctx, func(r store.Reader) error {

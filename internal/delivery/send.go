@@ -243,8 +243,13 @@ func (h *handling) withoutServer(ctx context.Context, err error) error {
 // giveUpFor is row 8 without a connection: the delivery can never be sent.
 func (h *handling) giveUpFor(ctx context.Context, why Reason, err error) error {
 	h.said = internal(mail.Permanent, err)
-	if d, ok := map[Reason]mail.Diagnosis{NoSecret: mail.SealedPassword, Unreadable: mail.SealedMail, NoRoute: mail.NoServer}[why]; ok {
-		h.said.Diagnosis = d
+	switch why {
+	case NoSecret:
+		h.said.Diagnosis = mail.SealedPassword
+	case Unreadable:
+		h.said.Diagnosis = mail.SealedMail
+	case NoRoute:
+		h.said.Diagnosis = mail.NoServer
 	}
 	return h.only(ctx, func(tx *store.Tx, d row) (change, error) {
 		return refuseBeforeDot(d, why), h.writeAttempt(tx, d, h.said)

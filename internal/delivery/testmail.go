@@ -27,7 +27,14 @@ func (s *Service) Test(ctx context.Context, server mail.Server, recipient, subje
 		return Record{}, fmt.Errorf("draw an id: %w", err)
 	}
 	wait := server.Timeout + testMargin
-	m := Message{Route: s.testRoute(ctx, server), Server: &server, Recipient: recipient, Subject: subject, Body: body, NotAfter: s.DB.Now().Add(wait)}
+	m := Message{
+		Route:     s.testRoute(ctx, server),
+		Server:    &server,
+		Recipient: recipient,
+		Subject:   subject,
+		Body:      body,
+		NotAfter:  s.DB.Now().Add(wait),
+	}
 	p, err := s.Prepare(ctx, id, m)
 	if err != nil {
 		return Record{}, err
@@ -53,7 +60,8 @@ func (s *Service) testRoute(ctx context.Context, server mail.Server) string {
 	if err != nil { // there is none, or its password does not open
 		return ""
 	}
-	saved.Description, saved.Timeout, saved.EnqueueJob = server.Description, server.Timeout, server.EnqueueJob // decide nothing there
+	// These fields decide nothing at the mail server.
+	saved.Description, saved.Timeout, saved.EnqueueJob = server.Description, server.Timeout, server.EnqueueJob
 	if saved != server {
 		return ""
 	}

@@ -111,7 +111,8 @@ func TestTestOfUnsavedValuesDoesNotCountForTheSavedServer(t *testing.T) {
 		}
 	}
 	failures, err := r.Failures(t.Context(), begun)
-	if st := r.statistics(nil); err != nil || len(failures) != 0 || len(st.Servers) != 0 || len(st.Failures) != 0 || st.Minutes[59].Failed != 0 {
+	if st := r.statistics(nil); err != nil || len(failures) != 0 || len(st.Servers) != 0 || len(st.Failures) != 0 ||
+		st.Minutes[59].Failed != 0 {
 		t.Errorf("%+v, %+v, %v", st, failures, err)
 	}
 	saved.Description = "another"

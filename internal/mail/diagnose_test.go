@@ -297,7 +297,8 @@ func TestSentenceNamesTheServer(t *testing.T) {
 	if got := smtps.Sentence(mail.Refused, ""); !strings.Contains(got, "at mx.example.org:465 refused") {
 		t.Error(got)
 	}
-	if got := (mail.Server{Server: "smtps://127.0.0.1", Port: 34115}).Sentence(mail.Refused, ""); !strings.Contains(got, "at 127.0.0.1:34115 refused") {
+	onPort := mail.Server{Server: "smtps://127.0.0.1", Port: 34115}
+	if got := onPort.Sentence(mail.Refused, ""); !strings.Contains(got, "at 127.0.0.1:34115 refused") {
 		t.Error(got)
 	}
 	if got := (mail.Server{Identifier: "s", Server: "http://x"}).Sentence(mail.NoDNS, ""); !strings.Contains(got, `"s"`) {

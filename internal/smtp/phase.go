@@ -81,8 +81,8 @@ func Words(err error, took time.Duration) string {
 			return "no answer in time"
 		}
 		return fmt.Sprintf("no answer within %.4g s", took.Round(100*time.Millisecond).Seconds())
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE),
-		errors.Is(err, syscall.ECONNABORTED):
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET),
+		errors.Is(err, syscall.EPIPE), errors.Is(err, syscall.ECONNABORTED):
 		return "the server closed the connection"
 	}
 	return err.Error()

@@ -332,7 +332,8 @@ func TestAddressOfAServerNamesThePort(t *testing.T) {
 		want   string
 	}{
 		{"mx", 0, "mx:25"}, {"mx", 587, "mx:587"}, {"smtps://mx", 25, "smtps://mx:465"}, {"smtps://mx/", 0, "smtps://mx:465"},
-		{"smtps://127.0.0.1", 34115, "smtps://127.0.0.1:34115"}, {"smtps://mx:4465", 25, "smtps://mx:4465"}, {"smtp://mx", 2525, "smtp://mx:2525"},
+		{"smtps://127.0.0.1", 34115, "smtps://127.0.0.1:34115"},
+		{"smtps://mx:4465", 25, "smtps://mx:4465"}, {"smtp://mx", 2525, "smtp://mx:2525"},
 		{"smtp://[2001:db8::1]", 25, "smtp://[2001:db8::1]:25"},
 	} {
 		if got := (server{Server: one.server, Port: one.port}).Address(); got != one.want {
