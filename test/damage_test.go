@@ -305,6 +305,15 @@ func TestReplacedKeyFileTakesNoListDown(t *testing.T) {
 		}
 	}
 	log := l.server.Err.String()
+	if n := strings.Count(log, "the key file "+keys+" is not the one this database was made with"); n != 1 || !strings.Contains(log, "put the old key file back") {
+		t.Errorf("%d lines about the key file, want 1 with what to do:\n%s", n, log)
+	}
+	if a := l.server.Must(t, http.MethodGet, "/healthz/readyz", nil); !strings.Contains(a.Raw, `"hsm": "fail"`) {
+		t.Errorf("readiness does not show the other key file: %s", a)
+	}
+	if wrong, body := l.ask(t, "/ui/overview"); wrong != "" || !strings.Contains(body, "Put the old key file back") {
+		t.Errorf("the overview does not say what to do: %s", wrong)
+	}
 	if n := strings.Count(log, "does not open with this key file"); n == 0 || n > 6 {
 		t.Errorf("the log tells %d times that addresses cannot be read:\n%s", n, log)
 	}

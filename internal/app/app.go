@@ -59,6 +59,7 @@ type App struct {
 	log        *slog.Logger
 	queueLog   *slog.Logger
 	db         *store.DB
+	otherKeys  bool // PI_ENCFILE is not the key file that this database was made with
 	dialer     *dial.Dialer
 	driver     queue.Driver // nil: no queue
 	closeQueue func() error // before the database; nil: no queue
@@ -90,6 +91,7 @@ func Open(ctx context.Context, o Options) (*App, error) {
 		return nil, err
 	}
 	a := &App{config: o.Config, log: o.Log, queueLog: o.QueueLog, db: db, life: life{notify: o.Notify, pulse: pulse{begun: time.Now()}}}
+	a.checkKeys(ctx, keys)
 	if err := a.openQueue(ctx); err != nil {
 		a.Close() //nolint:errcheck // err is the one to tell
 		return nil, err
@@ -127,6 +129,19 @@ func readKeys(c *config.Config) (*secret.Keys, error) {
 		return nil, c.AboutEncFile(err)
 	}
 	return keys, nil
+}
+
+// checkKeys says when the key file is not the one of this database. The program runs all the same: what is not sealed can be used.
+func (a *App) checkKeys(ctx context.Context, keys *secret.Keys) {
+	same, err := a.db.SameKeys(ctx, keys.Fingerprint())
+	if err != nil { // on a full disk, for example, which the store tells
+		a.log.Warn("key file not compared with the database", "err", err)
+		return
+	}
+	if a.otherKeys = !same; a.otherKeys {
+		a.log.Error(fmt.Sprintf("the key file %s is not the one this database was made with: addresses and passwords cannot be read; "+
+			"put the old key file back", a.config.EncFile))
+	}
 }
 
 // wire makes the services from the ground up; each gets only what it may know.
@@ -173,7 +188,7 @@ func (a *App) wire(ctx context.Context, keys *secret.Keys, base string) error {
 		},
 	}, httpapi.Options{Version: Version, Node: c.Node, NodeID: a.db.Instance().ID, QueueName: c.QueueName, QueuePlace: a.queueAt,
 		StartOne: a.workerCommand(), Now: a.db.Now, Log: a.log, Check: a.db.Check,
-		Trouble: a.db.Trouble})
+		Trouble: a.db.Trouble, OtherKeys: a.otherKeys})
 	a.proxies = newProxies(settings, a.log)
 	page, err := webui.New(httpapi.Quiet(api), webui.Options{
 		Version: Version, Base: base, Now: a.db.Now, Log: a.log, Network: networkOf(a.proxies.names),

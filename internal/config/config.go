@@ -152,9 +152,20 @@ func inFile(at Position, key string, err error) error {
 		return fmt.Errorf("%s: %w", at, err)
 	}
 	if key == "" {
-		return fmt.Errorf("%s: %w", at, path.Err)
+		return fmt.Errorf("%s: %w%s", at, path.Err, adviceOn(err, "name the file with --config or PRIVACYIDEA_CONFIGFILE; otpost setup makes one"))
 	}
-	return fmt.Errorf("%s: %s: %w", at, key, err)
+	return fmt.Errorf("%s: %s: %w%s", at, key, err, adviceOn(err, "write the secret into this file, or correct its name"))
+}
+
+// adviceOn returns ": " and what to do about a file that cannot be opened; missing is for one that is not there.
+func adviceOn(err error, missing string) string {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return ": " + missing
+	case errors.Is(err, fs.ErrPermission):
+		return ": let the user of this process read it, or run it as the owner"
+	}
+	return ""
 }
 
 // merge lets the settings of over win. A secret and its _FILE twin replace each other, and one source may set only one of them.

@@ -198,9 +198,10 @@ func TestLoadSaysWhatIsMissing(t *testing.T) {
 		options Options
 		want    string
 	}{
-		{Options{File: none}, "none.cfg: no such file"},
+		{Options{File: none}, "none.cfg: no such file or directory: name the file with --config"},
 		{Options{SearchFile: none}, "none.cfg: there is no such file: make it with otpost setup"},
-		{Options{SearchFile: none, Env: []string{"PRIVACYIDEA_CONFIGFILE=/nowhere/pi.cfg"}}, "/nowhere/pi.cfg: no such file"},
+		{Options{SearchFile: none, Env: []string{"PRIVACYIDEA_CONFIGFILE=/nowhere/pi.cfg"}}, "/nowhere/pi.cfg: no such file or directory: name the file with"},
+		{Options{File: write(t, "a.cfg", uri+"SECRET_KEY_FILE = '/nowhere/secret'\n")}, "no such file or directory: write the secret into this file, or correct its name"},
 		{Options{File: write(t, "a.cfg", secret)}, "a.cfg: OTPOST_DATABASE_URI: is not set"},
 		{Options{File: write(t, "a.cfg", uri)}, "a.cfg: SECRET_KEY: is not set"},
 		{Options{File: write(t, "a.cfg", uri+secret)}, "a.cfg: PI_ENCFILE: is not set"},

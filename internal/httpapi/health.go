@@ -80,9 +80,17 @@ func (s *server) ready(w http.ResponseWriter, r *http.Request) error {
 			s.log.Error("readiness check failed", "err", err)
 		}
 		return writeJSON(w, http.StatusServiceUnavailable, object{"id": 1, "jsonrpc": "2.0", "time": epoch(callOf(r).begun),
-			"result": object{"status": false, "value": object{"hsm": "OK", "status": "not ready"}}})
+			"result": object{"status": false, "value": object{"hsm": s.hsmState(), "status": "not ready"}}})
 	}
-	return answer(w, r, object{"hsm": "OK", "status": "ready", "queue": s.queueHealth(found, workers, queue)})
+	return answer(w, r, object{"hsm": s.hsmState(), "status": "ready", "queue": s.queueHealth(found, workers, queue)})
+}
+
+// hsmState says whether the keys are those of the database: OK, or fail where sealed values cannot be read.
+func (s *server) hsmState() string {
+	if s.options.OtherKeys {
+		return "fail"
+	}
+	return "OK"
 }
 
 // named says what failed; nil stays nil.

@@ -33,6 +33,7 @@ func (s *server) queueStatus(w http.ResponseWriter, r *http.Request) error {
 		"reachable":      s.Queue != nil && err == nil,
 		"error":          nil,
 		"database":       s.options.Trouble(),
+		"other_keys":     s.options.OtherKeys,
 		"start_one_with": "",
 	}
 	if s.Queue != nil {

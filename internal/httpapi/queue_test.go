@@ -44,6 +44,7 @@ func TestQueueThatIsNotThereIsSaidToBeOff(t *testing.T) {
 		"reachable":      false,
 		"error":          nil,
 		"database":       "",
+		"other_keys":     false,
 		"depth":          []any{},
 		"oldest":         nil,
 		"leased":         0.0,
@@ -86,6 +87,7 @@ func TestQueueShowsWhatWaitsAndWhoWorks(t *testing.T) {
 		"reachable":  true,
 		"error":      nil,
 		"database":   "",
+		"other_keys": false,
 		"depth": []any{
 			map[string]any{"priority": "urgent", "ready": 3.0, "oldest": "2026-11-24T11:59:00.000Z"}, map[string]any{"priority": "normal", "ready": 0.0, "oldest": nil},
 			map[string]any{"priority": "low", "ready": 1.0, "oldest": "2026-11-24T11:00:00.000Z"}, map[string]any{"priority": "idle", "ready": 0.0, "oldest": nil},

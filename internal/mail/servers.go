@@ -93,7 +93,7 @@ func (s *Servers) Definition(ctx context.Context, identifier string) (Definition
 }
 
 // sealedElsewhere is what to do about a secret that does not open.
-const sealedElsewhere = "the stored one does not open: it was saved with another key file (PI_ENCFILE). Type it again and save the server"
+const sealedElsewhere = "the stored one does not open: it was saved with another key file (PI_ENCFILE). Put that key file back; if it is lost, type it again and save the server"
 
 // Save makes or replaces the server of this identifier; a port or time-out of 0 is the default. A secret that is Censored stays
 // as it is stored while what it is bound to stays: the password to server, port, user name, TLS and verification, the key's

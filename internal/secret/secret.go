@@ -29,6 +29,7 @@ const (
 	Delivery  Purpose = "delivery"  // the content of messages
 	Challenge Purpose = "challenge" // codes that wait for their answer
 	MessageID Purpose = "messageid" // the Message-ID of a delivery
+	KeyCheck  Purpose = "keycheck"  // the fingerprint of the key file
 )
 
 // ErrSealed says that a sealed record did not open: another key, another place or damaged bytes.
@@ -118,6 +119,9 @@ func (k *Keys) MAC(p Purpose, parts ...[]byte) []byte {
 	m.Write(data)
 	return m.Sum(nil)
 }
+
+// Fingerprint tells key files apart: 32 bytes that reveal nothing of the keys.
+func (k *Keys) Fingerprint() []byte { return k.MAC(KeyCheck, []byte("otpost key file 1")) }
 
 func (k *Keys) aead(p Purpose, record []byte) cipher.AEAD {
 	block, err := aes.NewCipher(k.derive("seal", p, record[2:2+saltSize]))

@@ -276,3 +276,17 @@ func TestDamagedPagesEndTheDatabaseAndADamagedRowDoesNot(t *testing.T) {
 	}
 	wantDamaged(t, db)
 }
+
+func TestKeysOfAnotherFileAreToldApart(t *testing.T) {
+	t.Parallel()
+	db, _ := logged(t, 0)
+	for _, c := range []struct {
+		fingerprint string
+		want        bool
+	}{{"first", true}, {"first", true}, {"other", false}, {"first", true}} {
+		same, err := db.SameKeys(t.Context(), []byte(c.fingerprint))
+		if err != nil || same != c.want {
+			t.Errorf("%s: %v, %v, want %v", c.fingerprint, same, err, c.want)
+		}
+	}
+}

@@ -11,6 +11,7 @@
 package store
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -190,6 +191,23 @@ func (db *DB) Close() error {
 
 // Instance returns the identity of the database.
 func (db *DB) Instance() Instance { return db.instance }
+
+// SameKeys reports whether a fingerprint of the keys is the one of this database. A database without one gets it.
+func (db *DB) SameKeys(ctx context.Context, fingerprint []byte) (bool, error) {
+	var known []byte
+	get := func(r Reader) error { return r.Get([]any{&known}, `SELECT key_check FROM instance`) }
+	err := db.Read(ctx, get)
+	if err == nil && known == nil {
+		err = db.Write(ctx, func(tx *Tx) error {
+			tx.Put(`UPDATE instance SET key_check = $1 WHERE key_check IS NULL`, fingerprint)
+			return get(tx)
+		})
+	}
+	if err != nil {
+		return false, fmt.Errorf("fingerprint of the keys: %w", err)
+	}
+	return bytes.Equal(known, fingerprint), nil
+}
 
 // Path returns the database's file; locks and sockets of the processes that share it may lie beside it.
 func (db *DB) Path() string { return db.options.Path }

@@ -45,7 +45,7 @@ func (s *Service) Draft(ctx context.Context, t Token, values system.Values, tran
 	d := Draft{Serial: t.Serial, Type: t.Type, PromptSent: promptSent, PromptNotSent: promptNotSent}
 	recipient, err := s.email(ctx, t)
 	if errors.Is(err, secret.ErrSealed) {
-		d.Why = "the token's address does not open with this key file (PI_ENCFILE): enter it again"
+		d.Why = "the token's address does not open with this key file (PI_ENCFILE): put the right key file back; if it is lost, enter the address again"
 		return d, nil
 	}
 	if err != nil {

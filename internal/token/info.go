@@ -64,7 +64,7 @@ func (s *Service) unreadable(serial string) {
 		return
 	}
 	s.sealed.told[serial] = struct{}{}
-	s.Log.Error("the address of a token does not open with this key file (PI_ENCFILE): enter it again", "serial", serial)
+	s.Log.Error("the address of a token does not open with this key file (PI_ENCFILE): put the right key file back; if it is lost, enter the address again", "serial", serial)
 }
 
 func date(t time.Time, form string) string {

@@ -25,6 +25,9 @@ func (v *visit) attention(p overviewPage, servers []server, forCodes string) []a
 	if p.Queue.Database != "" {
 		bad = append(bad, attention{"bad", v.text.say("database." + p.Queue.Database), ""})
 	}
+	if p.Queue.OtherKeys {
+		bad = append(bad, attention{"bad", v.text.say("attention.keys"), ""})
+	}
 	if len(servers) == 0 && v.session.may("smtpserver_read") && (p.Sent || p.Steps == nil) { // else the first step says so
 		bad = append(bad, attention{"bad", v.text.say("servers.none"), "/ui/servers"})
 	}

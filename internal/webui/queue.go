@@ -7,6 +7,7 @@ type queueState struct {
 	Reachable  bool
 	Error      string // why it is not
 	Database   string // why the database takes no writes now; empty when it does
+	OtherKeys  bool   `json:"other_keys"` // the key file is not the one of the database
 	Depth      []struct {
 		Priority string
 		Ready    int
