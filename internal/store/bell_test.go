@@ -1,7 +1,10 @@
 package store
 
 import (
+	"errors"
+	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -47,5 +50,35 @@ func TestRingWakesItsOwnProcessOnce(t *testing.T) {
 	}
 	if err := b.close(); err != nil {
 		t.Fatal(err)
+	}
+}
+
+func TestWakeFileThatCannotBeOpenedIsTriedAgain(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "wake")
+	b, err := newBell(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.close() //nolint:errcheck // nothing is written
+	if err := errors.Join(os.Remove(path), os.Mkdir(path, 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := b.renew(); err == nil || !strings.Contains(err.Error(), path) {
+			t.Errorf("with a folder in its place: %v", err)
+		}
+		b.ring() // it wakes this process at least
+	}
+	if err := errors.Join(os.Remove(path), b.renew()); err != nil {
+		t.Fatal(err)
+	}
+	wake, end := b.subscribe()
+	defer end()
+	b.ring()
+	select {
+	case <-wake:
+	case <-time.After(time.Minute):
+		t.Error("the wake file that was made again wakes no subscriber")
 	}
 }

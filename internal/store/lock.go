@@ -23,7 +23,7 @@ var errLocked = busy("another process holds the writers' lock and does not end i
 // after its end: SQLite's own busy handler sleeps and has no queue. For one goroutine at a time.
 type writersLock struct {
 	path  string
-	file  *os.File
+	file  *os.File   // nil: the last open failed, and take tries again
 	asked chan error // gets the result of a blocking flock under way; nil: there is none
 }
 
@@ -32,17 +32,25 @@ func openLock(database string) (*writersLock, error) {
 	return l, l.open()
 }
 
-func (l *writersLock) open() (err error) {
-	if l.file, err = os.OpenFile(l.path, os.O_CREATE|os.O_RDWR, 0o600); err != nil {
+func (l *writersLock) open() error {
+	file, err := os.OpenFile(l.path, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
 		return fmt.Errorf("open the writers' lock: %w", translate(err))
 	}
+	l.file = file
 	return nil
 }
 
 // take takes the lock, or returns ErrBusy after limit; a later call goes on to wait in the same place. A lock file
-// that was deleted or replaced is made again, so that all processes lock the same file.
+// that was deleted or replaced is made again, so that all processes lock the same file. After an error that is not
+// ErrBusy, a later call opens the file again.
 func (l *writersLock) take(limit time.Duration) error {
 	for {
+		if l.file == nil {
+			if err := l.open(); err != nil {
+				return err
+			}
+		}
 		if err := l.acquire(limit); err != nil {
 			return err
 		}
@@ -50,9 +58,7 @@ func (l *writersLock) take(limit time.Duration) error {
 			return nil
 		}
 		l.file.Close() //nolint:errcheck // only a lock
-		if err := l.open(); err != nil {
-			return err
-		}
+		l.file = nil
 	}
 }
 
@@ -69,6 +75,10 @@ func (l *writersLock) acquire(limit time.Duration) error {
 	select {
 	case err := <-l.asked:
 		l.asked = nil
+		if err != nil {
+			l.file.Close() //nolint:errcheck // only a lock
+			l.file = nil
+		}
 		return err
 	case <-end.C:
 		return errLocked
@@ -82,7 +92,7 @@ func (l *writersLock) release() {
 // close gives the lock up. A flock under way ends when its turn comes.
 func (l *writersLock) close() {
 	if l.asked == nil {
-		l.file.Close() //nolint:errcheck // only a lock
+		l.file.Close() //nolint:errcheck // only a lock, or nil
 		return
 	}
 	go func(asked <-chan error, file *os.File) {
