@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"net/http"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // Limits bound what clients can hold of a server. The zero value of a field means the default.
@@ -37,6 +39,37 @@ func (l Limits) orDefault() Limits {
 		Answer:      cmp.Or(l.Answer, 30*time.Second),
 		Idle:        cmp.Or(l.Idle, 2*time.Minute),
 	}
+}
+
+// withinFiles returns the limits of a process that may have so many files open. Each connection is one. A reserve of
+// 256 files, or of a quarter of fewer than 1,024, is for the database, the logs, and the connections to mail servers
+// and Redis.
+func (l Limits) withinFiles(files uint64) Limits {
+	most := files - min(256, files/4)
+	if most >= uint64(l.Connections) {
+		return l
+	}
+	l.Connections = max(1, int(most))
+	l.OfNetwork = min(l.OfNetwork, (l.Connections+2)/3)
+	return l
+}
+
+// limits returns the limits at a door, and logs when the number of open files (RLIMIT_NOFILE) cuts them. The package
+// os has raised the soft limit to the hard one.
+func (a *App) limits(d Door) Limits {
+	l := d.Limits.orDefault()
+	var files unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &files); err != nil {
+		a.log.Warn("the limit of open files is unknown", "err", err)
+		return l
+	}
+	cut := l.withinFiles(files.Cur)
+	if cut.Connections < l.Connections {
+		a.log.Warn("the limit of open files bounds the connections: "+
+			"raise it with LimitNOFILE= of the systemd unit or ulimit -n",
+			"connections", cut.Connections, "open_files", files.Cur, "wanted_open_files", l.Connections+256)
+	}
+	return cut
 }
 
 // server returns a server for a handler within the limits. HTTP/2 has its own: net/http's deadlines

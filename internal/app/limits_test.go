@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -385,5 +386,22 @@ func TestRequestsUnderWayAreBounded(t *testing.T) {
 	all.Wait()
 	if w := ask("192.0.2.1:3"); w.Code != http.StatusOK || len(g.clients.of) != 0 {
 		t.Errorf("afterwards: %d, %d networks are kept", w.Code, len(g.clients.of))
+	}
+}
+
+func TestConnectionsStayWithinTheOpenFiles(t *testing.T) {
+	t.Parallel()
+	full := Limits{}.orDefault()
+	for files, want := range map[uint64]Limits{
+		math.MaxUint64: {Connections: 4096, OfNetwork: 256},
+		4352:           {Connections: 4096, OfNetwork: 256},
+		4351:           {Connections: 4095, OfNetwork: 256},
+		1024:           {Connections: 768, OfNetwork: 256},
+		100:            {Connections: 75, OfNetwork: 25},
+		0:              {Connections: 1, OfNetwork: 1},
+	} {
+		if l := full.withinFiles(files); l.Connections != want.Connections || l.OfNetwork != want.OfNetwork || l.Requests != full.Requests {
+			t.Errorf("with %d files: %+v", files, l)
+		}
 	}
 }

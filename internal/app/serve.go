@@ -45,7 +45,7 @@ func (a *App) serve(graceful, hard context.Context, d Door, n int) error {
 	// A stop begins when graceful ends, and also when a part of the server does.
 	stopping, stop := context.WithCancel(graceful)
 	defer stop()
-	limits := d.Limits.orDefault()
+	limits := a.limits(d)
 	g := &gate{
 		handler: a.handler,
 		strict:  d.Certificate != nil || d.Proxied,

@@ -99,7 +99,7 @@ func checkWritable(path string) error {
 // migrate checks that the database is ours and that its schema fits, and brings it up to date where it may.
 func migrate(ctx context.Context, o Options) error {
 	fresh, err := checkOurs(ctx, o.Path)
-	if errors.Is(err, ErrReadOnly) { // not even to be read, without its side files
+	if errors.Is(err, ErrReadOnly) || errors.Is(err, errCannotOpen) { // not even to be read, without its side files
 		err = cmp.Or(checkWritable(o.Path), err)
 	}
 	if err != nil {

@@ -102,6 +102,9 @@ func eachRow(rows *sql.Rows, err error, each func(Scan) error) error {
 	return translate(rows.Err())
 }
 
+// errCannotOpen is SQLITE_CANTOPEN, of the database, its WAL or its -shm.
+var errCannotOpen = errors.New("a file of the database cannot be opened: the process has too many files open, or its folder is out of reach")
+
 // translate turns the driver's errors into the package's own.
 func translate(err error) error {
 	if err == nil {
@@ -135,8 +138,10 @@ func translate(err error) error {
 		return fmt.Errorf("%w: %w", ErrIO, err)
 	case sqlite3.SQLITE_CORRUPT:
 		return fmt.Errorf("%w: %w", ErrCorrupt, err)
-	case sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN:
+	case sqlite3.SQLITE_READONLY:
 		return fmt.Errorf("%w: %w", ErrReadOnly, err)
+	case sqlite3.SQLITE_CANTOPEN: // SQLite does not tell the cause
+		return fmt.Errorf("%w: %w", errCannotOpen, err)
 	case sqlite3.SQLITE_NOTADB:
 		return fmt.Errorf("%w: %w", ErrForeign, err)
 	}
