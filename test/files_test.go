@@ -11,13 +11,15 @@ import (
 	"otpost/test/e2e"
 )
 
-// TestSilentConnectionsLeaveFilesForLogins opens more connections than the server may have files open, and logs in beside them.
+// TestSilentConnectionsLeaveFilesForLogins opens more connections than the server may have files open, and logs in
+// beside them.
 func TestSilentConnectionsLeaveFilesForLogins(t *testing.T) {
 	t.Parallel()
 	const files, silent = 300, 400
 	site := e2e.NewSite(t, programs, true)
 	serve := site.Otpost("serve", "--config", site.Config, "--listen", "127.0.0.1:0")
-	serve.Args = append([]string{"-c", fmt.Sprintf("ulimit -n %d", files) + ` && exec "$0" "$@"`, serve.Path}, serve.Args...)
+	bounded := fmt.Sprintf("ulimit -n %d", files) + ` && exec "$0" "$@"`
+	serve.Args = append([]string{"-c", bounded, serve.Path}, serve.Args...)
 	serve.Path = "/bin/sh"
 	p := e2e.Start(t, serve)
 	_, url, _ := strings.Cut(p.Line(t, "listening on "), "listening on ")

@@ -400,7 +400,8 @@ func TestConnectionsStayWithinTheOpenFiles(t *testing.T) {
 		100:            {Connections: 75, OfNetwork: 25},
 		0:              {Connections: 1, OfNetwork: 1},
 	} {
-		if l := full.withinFiles(files); l.Connections != want.Connections || l.OfNetwork != want.OfNetwork || l.Requests != full.Requests {
+		l := full.withinFiles(files)
+		if l.Connections != want.Connections || l.OfNetwork != want.OfNetwork || l.Requests != full.Requests {
 			t.Errorf("with %d files: %+v", files, l)
 		}
 	}

@@ -103,7 +103,8 @@ func eachRow(rows *sql.Rows, err error, each func(Scan) error) error {
 }
 
 // errCannotOpen is SQLITE_CANTOPEN, of the database, its WAL or its -shm.
-var errCannotOpen = errors.New("a file of the database cannot be opened: the process has too many files open, or its folder is out of reach")
+var errCannotOpen = errors.New("a file of the database cannot be opened: " +
+	"the process has too many files open, or its folder is out of reach")
 
 // translate turns the driver's errors into the package's own.
 func translate(err error) error {
