@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -179,10 +180,15 @@ func (r *resolver) load() (*content, error) {
 
 func (r *resolver) warn(c *content) {
 	if c.malformed > 0 {
-		r.Log.Warn("lines of the users' file are malformed and were skipped", "lines", c.malformed, "first_line", c.firstMalformed)
+		r.Log.Warn("lines of the users' file are malformed and were skipped", "file", r.file, "lines", c.malformed,
+			"first", strings.Join(c.problems, "; "))
+	}
+	if c.sharedUIDs > 0 {
+		r.Log.Warn("users have the uid of another user and share the tokens: give each a uid of its own", "file", r.file,
+			"users", c.sharedUIDs, "first", strings.Join(c.sharing, "; "))
 	}
 	if c.unknownHashes > 0 {
-		r.Log.Warn("users have a password hash that cannot be checked", "users", c.unknownHashes)
+		r.Log.Warn("users have a password hash that cannot be checked", "file", r.file, "users", c.unknownHashes)
 	}
 }
 

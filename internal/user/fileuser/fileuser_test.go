@@ -204,7 +204,7 @@ func TestMalformedLinesAreSkippedWithOneWarning(t *testing.T) {
 		}
 	}
 	log := p.log.String()
-	if strings.Count(log, "malformed") != 1 || !strings.Contains(log, "lines=6") || !strings.Contains(log, "first_line=4") {
+	if strings.Count(log, "malformed") != 1 || !strings.Contains(log, "lines=6") || !strings.Contains(log, `first="line 4: `) {
 		t.Errorf("log: %s", log)
 	}
 	if strings.Count(log, "cannot be checked") != 1 || strings.Contains(log, "secret-in-clear") {
@@ -246,7 +246,7 @@ func TestFieldsAreReadAsAdministratorsWriteThem(t *testing.T) {
 		u.Phone != "069 2" {
 		t.Errorf("%+v, %v", u, err)
 	}
-	if log := p.log.String(); strings.Count(log, "level=WARN") != 1 || !strings.Contains(log, "lines=4 first_line=8") {
+	if log := p.log.String(); strings.Count(log, "level=WARN") != 1 || !strings.Contains(log, `lines=4 first="line 8: `) {
 		t.Errorf("log: %s", log)
 	}
 }
@@ -382,5 +382,29 @@ func TestPasswordMarkFollowsThePassword(t *testing.T) {
 	p.write("alice:x:1000:100:Alice:/:")
 	if mark("1000") != "" {
 		t.Error("a user without a password has a mark")
+	}
+}
+
+// The warning names the file and says why lines were skipped, without what they hold; users who share a UID are named.
+func TestWarningsNameTheFileTheLinesAndTheUsersOfAUID(t *testing.T) {
+	t.Parallel()
+	p := newPlace(t, "alice:x:1001:1001:Alice:/:/", "j\xfcrgen:x:1002:1002:J:/:/", "alice:x:1003:1003:Again:/:/", "hunter22", "dave::::x",
+		"bob:x:1001:1001:Bob:/:/")
+	for range 2 {
+		if _, err := p.Find(t.Context(), "alice"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	log := p.log.String()
+	for _, text := range []string{
+		`lines=4 first="line 2: not UTF-8 (save the file as UTF-8); line 3: the name is there already; line 4: 1 of 7 fields"`,
+		`users=1 first="alice and bob"`,
+	} {
+		if strings.Count(log, text) != 1 {
+			t.Errorf("want once: %s", text)
+		}
+	}
+	if strings.Count(log, "file="+p.path) != 2 || strings.Contains(log, "hunter22") || t.Failed() {
+		t.Error(log)
 	}
 }

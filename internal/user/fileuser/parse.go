@@ -1,6 +1,7 @@
 package fileuser
 
 import (
+	"fmt"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -17,7 +18,9 @@ type content struct {
 	byLogin, byUID map[string]int // place in entries
 	costliest      string         // the hash that takes longest to check; empty: there is none
 	malformed      int            // lines that were skipped
-	firstMalformed int            // number of the first of them, from 1
+	problems       []string       // why, of the first of them; without what they hold
+	sharedUIDs     int            // users whose UID another has
+	sharing        []string       // the first of them, each with the other
 	unknownHashes  int
 }
 
@@ -45,11 +48,13 @@ func parse(raw []byte) *content {
 		if line == "" || strings.HasPrefix(line, "#") {
 			continue
 		}
-		e, ok := parseLine(line)
-		if _, taken := c.byLogin[e.user.Login]; !ok || taken {
-			c.malformed++
-			if c.malformed == 1 {
-				c.firstMalformed = number + 1
+		e, problem := parseLine(line)
+		if _, taken := c.byLogin[e.user.Login]; taken && problem == "" {
+			problem = "the name is there already"
+		}
+		if problem != "" {
+			if c.malformed++; len(c.problems) < mostProblems {
+				c.problems = append(c.problems, fmt.Sprintf("line %d: %s", number+1, problem))
 			}
 			continue
 		}
@@ -72,15 +77,33 @@ func (c *content) add(e entry) {
 	place := len(c.entries)
 	c.entries = append(c.entries, e)
 	c.byLogin[e.user.Login] = place
-	if _, taken := c.byUID[e.user.UID]; !taken {
+	first, taken := c.byUID[e.user.UID]
+	if !taken {
 		c.byUID[e.user.UID] = place
+		return
+	}
+	if c.sharedUIDs++; len(c.sharing) < mostProblems {
+		c.sharing = append(c.sharing, c.entries[first].user.Login+" and "+e.user.Login)
 	}
 }
 
-func parseLine(line string) (e entry, ok bool) {
+// mostProblems is how many lines a warning names.
+const mostProblems = 3
+
+// parseLine reads one line, or says what is wrong with it.
+func parseLine(line string) (e entry, problem string) {
 	fields := trimmed(strings.Split(line, ":"))
-	if len(fields) < 5 || fields[0] == "" || fields[2] == "" || !utf8.ValidString(line) || strings.ContainsRune(line, 0) {
-		return entry{}, false
+	switch {
+	case !utf8.ValidString(line):
+		return e, "not UTF-8 (save the file as UTF-8)"
+	case strings.ContainsRune(line, 0):
+		return e, "a NUL byte"
+	case len(fields) < 5:
+		return e, fmt.Sprintf("%d of 7 fields", len(fields))
+	case fields[0] == "":
+		return e, "no name (field 1)"
+	case fields[2] == "":
+		return e, "no uid (field 3)"
 	}
 	gecos := fields[4]
 	parts := append(trimmed(strings.Split(gecos, ",")), "", "", "", "") // at least five
@@ -95,7 +118,7 @@ func parseLine(line string) (e entry, ok bool) {
 		Login: fields[0], UID: fields[2], Description: gecos,
 		Givenname: given, Surname: strings.TrimSpace(surname),
 		Mobile: parts[2], Phone: parts[3], Email: email,
-	}}, true
+	}}, ""
 }
 
 // trimmed takes the white space off each field.
