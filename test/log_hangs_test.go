@@ -89,3 +89,27 @@ func TestLogThatHangsStopsNoLoginAndNoStop(t *testing.T) {
 		}
 	}
 }
+
+// TestWorkerWhoseLogHangsSendsAndStops gives a worker of its own a named pipe that takes no line.
+func TestWorkerWhoseLogHangsSendsAndStops(t *testing.T) {
+	t.Parallel()
+	site := e2e.NewSite(t, programs, true)
+	name := filepath.Join(site.Dir, "worker.pipe")
+	if err := unix.Mkfifo(name, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	pipe, err := os.OpenFile(name, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { pipe.Close() })
+	fill(t, pipe)
+	w := startWorld(t, site, "--workers", "0")
+	worker := e2e.Start(t, site.Otpost("worker", "--config", site.Config, "-l", name))
+	worker.Line(t, "Logging to ")
+	l := w.enrol(t, "HUNGWORKER")
+	l.begin(t, w.server.Client)
+	l.finish(t, w.server.Client, w.oneCopy(t, l))
+	worker.Signal(t, syscall.SIGHUP)
+	worker.Stop(t)
+}
