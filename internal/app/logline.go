@@ -135,7 +135,7 @@ func appendAttr(b *bytes.Buffer, group string, a slog.Attr) {
 		}
 		return
 	}
-	text := v.String()
+	text := bound(v.String())
 	if v.Kind() == slog.KindTime {
 		text = v.Time().UTC().Format("2006-01-02T15:04:05.000Z")
 	}
@@ -143,6 +143,17 @@ func appendAttr(b *bytes.Buffer, group string, a slog.Attr) {
 		text = strconv.Quote(text)
 	}
 	fmt.Fprintf(b, " %s%s=%s", group, a.Key, text)
+}
+
+// mostOfValue is how many bytes of one value a line shows: a damaged row may hold any number.
+const mostOfValue = 1024
+
+// bound cuts a value at mostOfValue and says how long it was.
+func bound(s string) string {
+	if len(s) <= mostOfValue {
+		return s
+	}
+	return strings.ToValidUTF8(s[:mostOfValue], "") + " (cut: " + strconv.Itoa(len(s)) + " bytes)"
 }
 
 // clean makes a text safe in the middle of a line.

@@ -2,6 +2,7 @@ package app_test
 
 import (
 	"bytes"
+	"errors"
 	"log/slog"
 	"regexp"
 	"strings"
@@ -30,5 +31,17 @@ func TestSimpleLinesNameTheLevelAboveInfo(t *testing.T) {
 		if !regexp.MustCompile(pattern).MatchString(lines[i]) {
 			t.Errorf("line %q, want %s", lines[i], pattern)
 		}
+	}
+}
+
+// A value of a damaged row may have any length: a line shows the beginning of each.
+func TestLineCutsLongValues(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	log := app.NewLog(&out, slog.LevelDebug)
+	long := strings.Repeat("ü", 50_000)
+	log.With("a", long).Error("a thing", "b", long, "c", errors.New(long), slog.Group("g", "d", long))
+	if out.Len() > 10_000 || strings.Count(out.String(), "(cut: 100000 bytes)") != 4 {
+		t.Errorf("a line of %d bytes: %.100s", out.Len(), out.String())
 	}
 }

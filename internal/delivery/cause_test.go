@@ -156,3 +156,34 @@ func TestInterruptionsAreLoggedOnceAMinute(t *testing.T) {
 		t.Errorf("%d lines in 90 s, want 2", n)
 	}
 }
+
+// A row whose seal does not open under its own key file was changed: the advice is not to put another key file back.
+func TestDamagedRowIsToldApartFromAnotherKeyFile(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		set    string
+		reason delivery.Reason
+	}{
+		{`serial = 'OTHER'`, delivery.Damaged},
+		{`route = 'other'`, delivery.Damaged},
+		{`channel = 'other'`, delivery.Damaged},
+		{`not_after_ms = not_after_ms + 1`, delivery.Damaged},
+		{`sealed = x'00'`, delivery.Damaged},
+		{`message_id = 'junk'`, delivery.Damaged},
+		{`message_id = message_id || char(13, 10) || 'Bcc: eve@example.com'`, delivery.Damaged},
+		{`message_id = printf('%s%.*c', message_id, 100000, 'x')`, delivery.Damaged},
+		{`message_id = 'of-another-key@example.com', sealed = x'00'`, delivery.Unreadable},
+	} {
+		r := newRig(t)
+		ticket, _ := r.put("queued")
+		r.write(func(tx *store.Tx) { tx.Put(`UPDATE delivery SET ` + c.set) })
+		r.work(workerA, ticket, queue.Claimed{})
+		got, log := r.record(ticket), r.log.String()
+		if got.State != delivery.Failed || got.Reason != c.reason || len(r.server.sent) != 0 {
+			t.Errorf("%s: %s (%s), %d mails", c.set, got.State, got.Reason, len(r.server.sent))
+		}
+		if strings.Contains(log, "put the key file") != (c.reason == delivery.Unreadable) {
+			t.Errorf("%s: log:\n%s", c.set, log)
+		}
+	}
+}

@@ -52,6 +52,7 @@ const (
 	NoTryLeft  Reason = "no try left before its end"
 	NoRoute    Reason = "its SMTP server is not configured any more"
 	Unreadable Reason = "its content does not open with this key file"
+	Damaged    Reason = "its row in the database is damaged or was changed"
 	NoSecret   Reason = "the password of its SMTP server does not open with this key file"
 	NoServer   Reason = "its SMTP server could not be read from the database" // until no try was left
 	// failed: its handling has killed too many workers
@@ -85,7 +86,7 @@ const (
 // Kind is the queue's name for the jobs of this package. A job's id is the delivery's; it has no payload.
 const Kind = "delivery.send"
 
-// ErrNoRoute says that a message names an SMTP server that does not exist.
+// ErrNoRoute says that a message names an SMTP server that does not exist, or whose row in the database is damaged (store.ErrDamaged).
 var ErrNoRoute = errors.New("no such SMTP server")
 
 // Message is what shall be delivered.

@@ -107,7 +107,8 @@ type sealedRoute struct {
 }
 
 // Prepare seals m under id and decides whether a worker or the request sends it: a worker when there is a queue and the server
-// is set to use it. It returns ErrNoRoute when the server does not exist, and the error of an impossible recipient. It is
+// is set to use it. It returns ErrNoRoute when the server does not exist or
+// its row is damaged, and the error of an impossible recipient. It is
 // called before the transaction, for it reads and encrypts.
 func (s *Service) Prepare(ctx context.Context, id uuid.UUID, m Message) (Prepared, error) {
 	server, err := s.route(ctx, m)
@@ -145,6 +146,8 @@ func (s *Service) route(ctx context.Context, m Message) (mail.Server, error) {
 	switch {
 	case errors.Is(err, store.ErrNotFound):
 		return server, fmt.Errorf("%w: %q", ErrNoRoute, m.Route)
+	case errors.Is(err, store.ErrDamaged):
+		return server, fmt.Errorf("%w: %q: %w", ErrNoRoute, m.Route, err)
 	case errors.Is(err, secret.ErrSealed):
 		return server, nil // the message does not need it; the handling ends with the reason NoSecret
 	}
@@ -159,9 +162,19 @@ func place(d row) secret.Context {
 // messageID returns the Message-ID of a delivery, the same for all its attempts (RFC 5322 section 3.6.4). It tells nothing of
 // the delivery's or the transaction's id.
 func (s *Service) messageID(id uuid.UUID, server mail.Server) string {
+	return s.messageIDLeft(id) + "@" + server.SenderDomain()
+}
+
+func (s *Service) messageIDLeft(id uuid.UUID) string {
 	mac := s.Keys.MAC(secret.MessageID, id[:])
-	left := strings.ToLower(base32.StdEncoding.EncodeToString(mac[:20]))
-	return left + "@" + server.SenderDomain()
+	return strings.ToLower(base32.StdEncoding.EncodeToString(mac[:20]))
+}
+
+// named reports whether the left part of a row's Message-ID is what this key file makes of the row's id. Then the key file is that
+// of the row.
+func (s *Service) named(d row) bool {
+	left, _, _ := strings.Cut(d.messageID, "@")
+	return left == s.messageIDLeft(d.id)
 }
 
 // Put is row 1 of the table: it writes the delivery, who waits for it and, with a queue inside the database, the job, in the
@@ -187,6 +200,26 @@ func job(id uuid.UUID, route string, notAfter, runAt time.Time) queue.Job {
 func lane(route string) string {
 	return strings.ToValidUTF8(route[:min(len(route), queue.MostLane)], "")
 }
+
+// read opens the content of a row. why is the reason of an error: another key file, or a row that is damaged.
+func (s *Service) read(d row) (c content, why Reason, err error) {
+	c, err = s.open(d)
+	switch {
+	case err != nil && s.named(d):
+		return c, Damaged, err
+	case err != nil:
+		return c, Unreadable, err
+	case !s.named(d) || len(d.messageID) > longestMessageID || strings.ContainsFunc(d.messageID, breaksMessageID):
+		return c, Damaged, errors.New("the Message-ID is not that of this delivery")
+	}
+	return c, "", nil
+}
+
+// longestMessageID is that of an address: 64 octets, "@" and 255 octets (RFC 5321 section 4.5.3.1).
+const longestMessageID = 320
+
+// breaksMessageID reports a character that would end the field Message-ID or its value (RFC 5322 section 3.6.4).
+func breaksMessageID(r rune) bool { return r <= ' ' || r == 0x7f || r == '<' || r == '>' }
 
 // open decrypts the content of a delivery.
 func (s *Service) open(d row) (content, error) {

@@ -197,9 +197,9 @@ func (h *handling) later(at time.Time) {
 // and what becomes of it was written.
 func (h *handling) letter(ctx context.Context, d row) (*mail.Server, mail.Message, error) {
 	h.begun = h.s.DB.Now()
-	c, err := h.s.open(d)
+	c, why, err := h.s.read(d)
 	if err != nil {
-		return nil, mail.Message{}, h.giveUpFor(ctx, Unreadable, err)
+		return nil, mail.Message{}, h.giveUpFor(ctx, why, err)
 	}
 	var server mail.Server
 	if c.Server != nil {

@@ -16,6 +16,8 @@ func (why Reason) advice() string {
 		return "define the SMTP server again, or choose another one in email.identifier"
 	case Unreadable:
 		return "put the key file (PI_ENCFILE) of this message back; without it the user starts a new login"
+	case Damaged:
+		return "restore the row from a backup, or let the user start a new login; the key file is the right one"
 	case NoServer:
 		return "text= has the database's error: mend it; the lines of the same time say more"
 	case Interrupted:

@@ -2,6 +2,7 @@ package token
 
 import (
 	"context"
+	"fmt"
 	"strconv"
 	"time"
 
@@ -64,7 +65,8 @@ func (s *Service) unreadable(serial string) {
 		return
 	}
 	s.sealed.told[serial] = struct{}{}
-	s.Log.Error("the address of a token does not open with this key file (PI_ENCFILE): put the right key file back; if it is lost, enter the address again", "serial", serial)
+	s.Log.Error("the address of a token does not open with this key file (PI_ENCFILE): put the right key file back; if it is lost, enter the address again",
+		"serial", fmt.Sprintf("%.64s", serial))
 }
 
 func date(t time.Time, form string) string {
