@@ -324,3 +324,58 @@ func TestReplacedKeyFileTakesNoListDown(t *testing.T) {
 		t.Errorf("an address that was entered again: %s %s", wrong, body)
 	}
 }
+
+// TestDamagedRowRefusesOnlyItsOwnRequests damages rows that single requests read. Each is answered with its documented
+// refusal, the log names the row and what to do, and the repair that the log names works.
+func TestDamagedRowRefusesOnlyItsOwnRequests(t *testing.T) {
+	t.Parallel()
+	l := newLooker(t)
+	changed := func(query string, args ...any) {
+		l.exec(t, query, args...)
+		l.exec(t, `UPDATE instance SET generation = generation + 1`)
+	}
+	auth := func(name, password string) (status int) {
+		body := map[string]any{"username": name, "password": password}
+		return l.server.Anonymous().Call(t, http.MethodPost, "/auth", body).HTTPStatus
+	}
+
+	for _, column := range []string{"port", "tls", "timeout_s", "enqueue_job"} {
+		changed(`UPDATE smtp_server SET ` + column + ` = 'junk' WHERE identifier = 'queued'`)
+		if a := l.server.MustCheck(t, "REJECT", "T1", "pin"); !strings.Contains(string(a.Raw), "could not be sent") {
+			t.Errorf("smtp_server.%s: %s", column, a.Raw)
+		}
+		if wrong, _ := l.ask(t, "/smtpserver/queued"); wrong != "" {
+			t.Errorf("smtp_server.%s: %s", column, wrong)
+		}
+		l.server.SMTPServer(t, "queued", l.sink.Port, map[string]any{"enqueue_job": true})
+		l.server.MustCheck(t, "CHALLENGE", "T1", "pin")
+	}
+	for _, hash := range []any{5, "", strings.Repeat("x", 100_000), []byte{0xff}, "$argon2id$junk"} {
+		changed(`UPDATE administrator SET password_hash = ? WHERE name = 'another'`, hash)
+		if status := auth("another", e2e.AdminPassword); status < 400 || status >= 500 { // 429 after some
+			t.Errorf("administrator.password_hash %.20v: /auth %d", hash, status)
+		}
+		if status := auth("admin", e2e.AdminPassword); status != http.StatusOK {
+			t.Errorf("administrator.password_hash %.20v: /auth of another administrator %d", hash, status)
+		}
+	}
+	for column, value := range map[string]any{"data": "{", "type": "unknown"} {
+		changed(`UPDATE resolver SET `+column+` = ? WHERE name = 'second'`, value)
+		body := map[string]any{"user": "bob", "realm": "second", "pass": "pin"}
+		a := l.server.Anonymous().Call(t, http.MethodPost, "/validate/check", body)
+		if a.HTTPStatus >= http.StatusInternalServerError {
+			t.Errorf("resolver.%s: %s", column, a.Raw)
+		}
+	}
+	log := l.server.Err.String()
+	for _, want := range []string{
+		"save the SMTP server again", "set the password of this administrator again", "define it again",
+	} {
+		if !strings.Contains(log, want) {
+			t.Errorf("the log does not say %q", want)
+		}
+	}
+	if strings.Contains(log, "request failed") {
+		t.Errorf("a request failed:\n%s", log)
+	}
+}

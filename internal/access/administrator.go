@@ -143,17 +143,33 @@ func (a *Administrators) Mark(ctx context.Context, name string) (secret.Text, er
 	return markOf(ctx, a.db, name)
 }
 
-// markOf returns the stored hash of an administrator's password. Its salt makes each change of the password another
-// mark.
+// markOf returns the stored hash of an administrator's password, empty when its row is damaged. Its salt makes each
+// change of the password another mark.
 func markOf(ctx context.Context, db *store.DB, name string) (mark secret.Text, err error) {
 	var hash string
 	err = db.Read(ctx, func(r store.Reader) error {
 		return r.Get([]any{&hash}, `SELECT password_hash FROM administrator WHERE name = $1`, name)
 	})
+	if errors.Is(err, store.ErrDamaged) {
+		return "", nil // the store logs it; no password fits, and no session holds
+	}
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return "", fmt.Errorf("read administrator: %w", err)
 	}
 	return secret.Text(hash), nil
+}
+
+// logHash lets the store log that no password can be checked against the stored hash of an administrator.
+func (a *Administrators) logHash(ctx context.Context, name string) error {
+	var hash string
+	refused := store.Checked{To: &hash, Check: func(string) bool { return false }}
+	err := a.db.Read(ctx, func(r store.Reader) error {
+		return r.Get([]any{refused}, `SELECT password_hash FROM administrator WHERE name = $1`, name)
+	})
+	if errors.Is(err, store.ErrDamaged) || errors.Is(err, store.ErrNotFound) {
+		return nil
+	}
+	return err
 }
 
 // CheckPassword reports whether name is an administrator with this password. An unknown name takes
@@ -170,6 +186,12 @@ func (a *Administrators) CheckPassword(ctx context.Context, name string, passwor
 		return false, busy(a.passwords.Dummy(ctx, client, "", password.Reveal()))
 	}
 	ok, err := a.passwords.Verify(ctx, client, hash.Reveal(), password.Reveal())
+	if errors.Is(err, pinhash.ErrUnknownFormat) || errors.Is(err, pinhash.ErrTooCostly) {
+		if err := a.logHash(ctx, name); err != nil {
+			return false, err
+		}
+		return false, busy(a.passwords.Dummy(ctx, client, "", password.Reveal()))
+	}
 	return ok && err == nil, busy(err)
 }
 

@@ -86,7 +86,8 @@ const (
 // Kind is the queue's name for the jobs of this package. A job's id is the delivery's; it has no payload.
 const Kind = "delivery.send"
 
-// ErrNoRoute says that a message names an SMTP server that does not exist, or whose row in the database is damaged (store.ErrDamaged).
+// ErrNoRoute says that a message names an SMTP server that does not exist, or whose row in the database is damaged
+// (store.ErrDamaged).
 var ErrNoRoute = errors.New("no such SMTP server")
 
 // Message is what shall be delivered.

@@ -170,8 +170,8 @@ func (s *Service) messageIDLeft(id uuid.UUID) string {
 	return strings.ToLower(base32.StdEncoding.EncodeToString(mac[:20]))
 }
 
-// named reports whether the left part of a row's Message-ID is what this key file makes of the row's id. Then the key file is that
-// of the row.
+// named reports whether the left part of a row's Message-ID is what this key file makes of the row's id. Then the key
+// file is that of the row.
 func (s *Service) named(d row) bool {
 	left, _, _ := strings.Cut(d.messageID, "@")
 	return left == s.messageIDLeft(d.id)

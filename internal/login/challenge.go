@@ -86,6 +86,10 @@ func noMessage(made token.Draft, err error) string {
 	case made.Message.Route == "":
 		return "no SMTP server is chosen: set email.identifier"
 	}
+	if errors.Is(err, store.ErrDamaged) {
+		return fmt.Sprintf("the row of the SMTP server %.64q in the database is damaged: save the server again",
+			made.Message.Route)
+	}
 	return fmt.Sprintf("%v: define it, or set email.identifier", err)
 }
 

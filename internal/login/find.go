@@ -65,6 +65,8 @@ func (s *Service) findToken(ctx context.Context, r Request, sub *subject) error 
 	switch {
 	case errors.Is(err, store.ErrNotFound):
 		return fault.New(fault.NotFound, "The requested token could not be found.")
+	case errors.Is(err, store.ErrDamaged):
+		return nil // it was logged; as among the tokens of a user, it is left out
 	case err != nil:
 		return err
 	case r.User != "" && !t.Owned(sub.user):

@@ -491,17 +491,27 @@ func TestRow19OurFaultGivesThePaymentBack(t *testing.T) {
 		t.Fatalf("error %v", err)
 	}
 	r.wantCounters("EMDYN", counters{})
-	err = r.db.Write(t.Context(), func(tx *store.Tx) error {
-		tx.Put(`UPDATE token SET pin_hash = 'no hash at all' WHERE serial = $1`, serial)
-		return nil
-	})
-	if err != nil {
-		t.Fatal(err)
+}
+
+// A token whose row is damaged cannot be used. Its login is refused; another token of the same user still works.
+func TestDamagedTokenIsLeftOutOfALogin(t *testing.T) {
+	t.Parallel()
+	for column, value := range map[string]any{
+		"pin_hash": "no hash at all", "otplen": "junk", "failcount": "junk", "active": "junk", "created_ms": "junk",
+	} {
+		r := newRig(t)
+		r.sql(`UPDATE token SET `+column+` = $2 WHERE serial = $1`, serial, value)
+		for _, q := range []login.Request{{User: "alice", Pass: alicePIN}, {Serial: serial, Pass: alicePIN}} {
+			got, err := r.Check(t.Context(), q)
+			if err != nil || got.Authentication != login.Reject {
+				t.Errorf("%s: %+v, %v", column, got, err)
+			}
+		}
+		r.enrol("OTHER", "alice", alicePIN)
+		if got := r.check(login.Request{User: "alice", Pass: alicePIN}); got.Authentication != login.Challenge {
+			t.Errorf("%s: the other token: %+v", column, got)
+		}
 	}
-	if _, err := r.Check(t.Context(), login.Request{User: "alice", Pass: alicePIN}); fault.CodeOf(err) != fault.Internal {
-		t.Errorf("an unreadable hash: %v", err)
-	}
-	r.wantCounters(serial, counters{})
 }
 
 func TestUnknownUserRealmAndSerialAreFaults(t *testing.T) {

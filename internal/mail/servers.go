@@ -45,9 +45,9 @@ func (s *Servers) List(ctx context.Context) ([]Server, error) {
 	return all, nil
 }
 
-// Server returns a server with its secrets, ready to be sent by. The error wraps store.ErrNotFound when there is none, and
-// secret.ErrSealed when a secret does not open: another key file, or a row whose target was changed behind our
-// back. The latter comes with the server, without that secret.
+// Server returns a server with its secrets, ready to be sent by. The error wraps store.ErrNotFound when there is none,
+// store.ErrDamaged when its row cannot be read, and secret.ErrSealed when a secret does not open: another key file, or
+// a row whose target was changed behind our back. The latter comes with the server, without that secret.
 func (s *Servers) Server(ctx context.Context, identifier string) (Server, error) {
 	one, err := s.record(ctx, identifier)
 	if err != nil {
@@ -75,7 +75,7 @@ func (s *Servers) Definition(ctx context.Context, identifier string) (Definition
 	if isNotFound(err) {
 		return Definition{}, unknownServer()
 	}
-	if err != nil {
+	if err != nil && !errors.Is(err, store.ErrDamaged) { // what can be read is shown, to be saved again
 		return Definition{}, fmt.Errorf("SMTP server %q: %w", identifier, err)
 	}
 	d := Definition{Server: one.Server, Revision: one.revision} // before a secret is opened
@@ -137,7 +137,7 @@ func (s *Servers) Change(ctx context.Context, c Change) (Saved, error) {
 	fresh := s.seal(server)
 	err = s.db.Write(ctx, func(tx *store.Tx) error {
 		old, err := get(tx, server.Identifier)
-		if err != nil && !isNotFound(err) {
+		if err != nil && !isNotFound(err) && !errors.Is(err, store.ErrDamaged) { // to save is the repair
 			return err
 		}
 		if err := mayReplace(old, c); err != nil {
@@ -190,7 +190,7 @@ func (s *Servers) checkSigning(ctx context.Context, server Server, strict bool) 
 	}
 	if server.PrivateKeyPassword == Censored {
 		old, err := s.record(ctx, server.Identifier)
-		if err != nil && !isNotFound(err) {
+		if err != nil && !isNotFound(err) && !errors.Is(err, store.ErrDamaged) {
 			return nil, fmt.Errorf("SMTP server %q: %w", server.Identifier, err)
 		}
 		server.PrivateKeyPassword = ""

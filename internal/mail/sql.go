@@ -27,17 +27,9 @@ func read(scan store.Scan) (record, error) {
 	return r, err
 }
 
-// get reads one server; store.ErrNotFound when there is none.
+// get reads one server; store.ErrNotFound when there is none, store.ErrDamaged with what can be read of it.
 func get(r store.Reader, identifier string) (record, error) {
-	var one record
-	err := r.Query(func(scan store.Scan) (err error) {
-		one, err = read(scan)
-		return err
-	}, selectAll+` WHERE identifier = $1`, identifier)
-	if err == nil && one.Identifier == "" {
-		err = store.ErrNotFound
-	}
-	return one, err
+	return read(func(dest ...any) error { return r.Get(dest, selectAll+` WHERE identifier = $1`, identifier) })
 }
 
 // put writes a row. Its revision is that of all settings, which changed has raised, so that a server that was deleted and made

@@ -1,6 +1,8 @@
 package store
 
 import (
+	"cmp"
+	"database/sql"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -45,6 +47,30 @@ func List(r Reader, each func(scan Scan) error, query string, args ...any) error
 		}
 		return nil
 	}, query, args...)
+}
+
+// firstRow reads the first row for Get and closes rows. A damaged row is logged by the first argument of the query,
+// which names it, and is an error that wraps ErrDamaged; what can be read is in the destinations then.
+func firstRow(d *damages, dest []any, rows *sql.Rows, err error, query string, args []any) error {
+	if err != nil {
+		return translate(err)
+	}
+	defer rows.Close()
+	if !rows.Next() {
+		return translate(cmp.Or(rows.Err(), sql.ErrNoRows))
+	}
+	if err := rows.Scan(dest...); err != nil {
+		_, columns, err := readable(rows.Scan, dest, err)
+		if errors.Is(err, ErrDamaged) {
+			key := ""
+			if len(args) > 0 {
+				key = keyText(args[0])
+			}
+			d.log(query, key, columns)
+		}
+		return translate(err)
+	}
+	return translate(rows.Close())
 }
 
 // readable fills the destinations that can be filled, one by one, and returns the row's first column and the places
@@ -119,6 +145,21 @@ func tableOf(query string) (table, list string) {
 	return "", ""
 }
 
+// repair says what to do about a damaged row.
+func repair(table string) string {
+	switch table {
+	case "administrator":
+		return "set the password of this administrator again with otpost admin password NAME"
+	case "smtp_server":
+		return "save the SMTP server again, or delete it"
+	case "resolver":
+		return "delete the resolver and define it again, or restore the row from a backup"
+	case "token":
+		return "delete the token and enrol it again, or restore the row from a backup"
+	}
+	return "restore it from a backup, or delete it"
+}
+
 // damages logs each damage once. It is safe for concurrent use.
 type damages struct {
 	to *slog.Logger
@@ -147,6 +188,5 @@ func (d *damages) log(query, key string, columns []int) {
 		return
 	}
 	d.told[what] = struct{}{}
-	d.to.Error("a row of the database cannot be read: restore it from a backup, or delete it",
-		"table", table, "row", key, "columns", damaged)
+	d.to.Error("a row of the database cannot be read: "+repair(table), "table", table, "row", key, "columns", damaged)
 }

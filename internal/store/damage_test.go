@@ -79,3 +79,57 @@ func TestListReadsWhatCanBeReadAndLogsDamageOnce(t *testing.T) {
 		t.Errorf("another error of each: %v", err)
 	}
 }
+
+// A single row that is damaged is told apart from a fault of the database, and logged by its key, without the value.
+func TestGetTellsADamagedRowAndLogsItOnce(t *testing.T) {
+	t.Parallel()
+	var log bytes.Buffer
+	db, err := store.Open(t.Context(), store.Options{
+		Path: filepath.Join(t.TempDir(), "otpost.db"), Migrate: true, Log: slog.New(slog.NewTextHandler(&log, nil)),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	get := func(r store.Reader, name string) (holder string, term int64, err error) {
+		err = r.Get([]any{&term, store.Checked{To: &holder, Check: func(text string) bool { return text == "holder" }}},
+			`SELECT term, holder FROM lease WHERE name = $1`, name)
+		return holder, term, err
+	}
+	check := func(r store.Reader) error {
+		holder, _, err := get(r, "number")
+		if !errors.Is(err, store.ErrDamaged) || holder != "holder" || strings.Contains(err.Error(), "hidden") {
+			t.Errorf("a wrong type: %q, %v", holder, err)
+		}
+		if _, term, err := get(r, "text"); !errors.Is(err, store.ErrDamaged) || term != 2 {
+			t.Errorf("a wrong text: %d, %v", term, err)
+		}
+		if _, _, err := get(r, "missing"); !errors.Is(err, store.ErrNotFound) {
+			t.Errorf("no row: %v", err)
+		}
+		if _, term, err := get(r, "whole"); err != nil || term != 3 {
+			t.Errorf("a row that is whole: %d, %v", term, err)
+		}
+		return nil
+	}
+	err = db.Write(t.Context(), func(tx *store.Tx) error {
+		for _, one := range [][]any{{"number", "holder", "hidden value"}, {"text", "hidden", 2}, {"whole", "holder", 3}} {
+			tx.Put(`INSERT INTO lease (name, holder, term, expires_ms) VALUES ($1, $2, $3, 0)`, one...)
+		}
+		return check(tx)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Read(t.Context(), check); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{`row="\"number\"" columns=[term]`, `row="\"text\"" columns=[holder]`} {
+		if strings.Count(log.String(), want) != 1 {
+			t.Errorf("the log does not have %s once:\n%s", want, log.String())
+		}
+	}
+	if strings.Contains(log.String(), "hidden") {
+		t.Errorf("the log shows a value:\n%s", log.String())
+	}
+}

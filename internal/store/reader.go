@@ -217,7 +217,8 @@ func (s snapshot) Get(dest []any, query string, args ...any) error {
 	if err != nil {
 		return err
 	}
-	return translate(stmt.QueryRowContext(s.ctx, args...).Scan(dest...))
+	rows, err := stmt.QueryContext(s.ctx, args...)
+	return firstRow(s.r.damages, dest, rows, err, query, args)
 }
 
 // Query implements Reader.

@@ -55,7 +55,8 @@ func (tx *Tx) Get(dest []any, query string, args ...any) error {
 	if err != nil {
 		return err
 	}
-	return translate(stmt.QueryRowContext(context.Background(), args...).Scan(dest...))
+	rows, err := stmt.QueryContext(context.Background(), args...)
+	return firstRow(tx.w.damages, dest, rows, err, query, args)
 }
 
 // Query implements Reader, for statements with RETURNING too.

@@ -27,6 +27,23 @@ func (m Moment) Scan(value any) error {
 	return nil
 }
 
+// Checked is where a text goes that its reader must be able to use, for Get and Scan. A value that is no text, or that
+// Check refuses, counts as damaged and leaves To as it is.
+type Checked struct {
+	To    *string
+	Check func(text string) bool
+}
+
+// Scan implements sql.Scanner.
+func (c Checked) Scan(value any) error {
+	text, ok := value.(string)
+	if !ok || !c.Check(text) {
+		return errType
+	}
+	*c.To = text
+	return nil
+}
+
 // Flag returns b as it is stored: 0 or 1.
 func Flag(b bool) int {
 	if b {

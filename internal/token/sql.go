@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"otpost/internal/pinhash"
 	"otpost/internal/store"
 	"otpost/internal/user"
 )
@@ -18,11 +19,18 @@ const columns = `serial, id, type, description, active, revoked, rollout_state, 
 // destinations returns where the columns of a row go.
 func (t *Token) destinations() []any {
 	return []any{
-		&t.Serial, &t.ID, &t.Type, &t.Description, &t.Active, &t.Revoked, &t.RolloutState, &t.pinHash, &t.OTPLen, &t.FailCount,
+		&t.Serial, &t.ID, &t.Type, &t.Description, &t.Active, &t.Revoked, &t.RolloutState,
+		store.Checked{To: &t.pinHash, Check: isHash}, &t.OTPLen, &t.FailCount,
 		&t.MaxFailCount, &t.CountWindow, &t.SyncWindow, &t.CountAuth, &t.CountAuthSuccess, store.Moment{To: &t.LastAuth},
 		store.Moment{To: &t.FailCounterExceeded}, &t.Resolver, &t.UserID, &t.UserRealm, store.Moment{To: &t.Assigned}, &t.emailSealed, &t.DynamicEmail,
 		&t.EmailIdentifier, &t.ChallengeCount, store.Moment{To: &t.Created},
 	}
+}
+
+// isHash reports a text that a PIN can be checked against; an empty one stands for an empty PIN.
+func isHash(text string) bool {
+	_, err := pinhash.Cost(text)
+	return text == "" || err == nil
 }
 
 func load(r store.Reader, serial string) (Token, error) {

@@ -148,12 +148,13 @@ func (s *Service) BySerial(ctx context.Context, serial string) (t Token, err err
 	return t, err
 }
 
-// Again reads the tokens with these serials anew, in their order; those that are gone are left out.
+// Again reads the tokens with these serials anew, in their order; those that are gone, or whose
+// row is damaged, are left out.
 func Again(r store.Reader, serials ...string) ([]Token, error) {
 	found := make([]Token, 0, len(serials))
 	for _, serial := range serials {
 		t, err := load(r, serial)
-		if errors.Is(err, store.ErrNotFound) {
+		if errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrDamaged) {
 			continue
 		}
 		if err != nil {

@@ -2,12 +2,14 @@ package user
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
 	"sync"
 
+	"otpost/internal/fault"
 	"otpost/internal/pinhash"
 	"otpost/internal/store"
 )
@@ -120,6 +122,10 @@ func (c *catalogue) realm(name string) (Realm, bool) {
 func (c *catalogue) resolver(name string) (Resolver, error) {
 	for _, r := range c.resolvers {
 		if r.Name == name {
+			if errors.Is(r.err, store.ErrDamaged) {
+				return nil, fault.Wrap(r.err, fault.Config,
+					"ERR302: The users of the resolver '"+clean(name)+"' cannot be read: its row is damaged.")
+			}
 			if r.err != nil {
 				return nil, fmt.Errorf("open resolver %s: %w", name, r.err)
 			}

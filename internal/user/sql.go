@@ -50,17 +50,13 @@ func readDefinition(r store.Reader, name string) (Definition, error) {
 
 func scanDefinition(scan store.Scan) (one Definition, err error) {
 	var data string
-	one.Parameters = map[string]string{}
-	if err := scan(&one.ID, &one.Name, &one.Type, &data); err != nil {
-		return one, err
-	}
-	if json.Unmarshal([]byte(data), &one.Parameters) != nil { // its error would show the parameters
-		return one, fmt.Errorf("%w: parameters of resolver %s", store.ErrDamaged, one.Name)
-	}
+	err = scan(&one.ID, &one.Name, &one.Type, store.Checked{To: &data, Check: func(text string) bool {
+		return json.Unmarshal([]byte(text), &one.Parameters) == nil
+	}})
 	if one.Parameters == nil {
 		one.Parameters = map[string]string{}
 	}
-	return one, nil
+	return one, err
 }
 
 func putDefinition(tx *store.Tx, one Definition) error {
