@@ -300,7 +300,7 @@ func TestReplacedKeyFileTakesNoListDown(t *testing.T) {
 	}
 	for range 2 {
 		a := l.server.MustCheck(t, "REJECT", "T1", "pin")
-		if !strings.Contains(string(a.Raw), "could not be sent") {
+		if !strings.Contains(a.Raw, "could not be sent") {
 			t.Errorf("login: %s", a.Raw)
 		}
 	}

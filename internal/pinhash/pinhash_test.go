@@ -57,7 +57,10 @@ func TestHashVerifiesItsOwnPlainTextAlone(t *testing.T) {
 		params := cheap()
 		params.Scheme = rapid.SampledFrom([]Scheme{Argon2id, PBKDF2SHA512}).Draw(t, "scheme")
 		params.Threads = rapid.IntRange(1, 3).Draw(t, "threads")
-		plain, other := rapid.String().Draw(t, "plain"), rapid.String().Draw(t, "other")
+		// HMAC fills a short key with NUL bytes (RFC 2104, section 2), so for PBKDF2 a text and the same with NULs
+		// behind it are one. PINs and passwords with control characters are refused.
+		text := rapid.StringMatching(`[^\x00]*`)
+		plain, other := text.Draw(t, "plain"), text.Draw(t, "other")
 		stored, err := params.Hash(rand.Reader, plain)
 		if err != nil {
 			t.Fatal(err)

@@ -21,7 +21,7 @@ const (
 	corruptWithin = time.Minute
 )
 
-// trouble is a state in which the whole database takes no writes, whoever writes what.
+// trouble is a state in which the whole database takes no write of any caller.
 type trouble struct {
 	err      error
 	name     string // for programs
@@ -96,7 +96,7 @@ func (h *health) failed(err error) {
 func (h *health) ended(t error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.now == nil || t != nil && h.now.err != t {
+	if h.now == nil || t != nil && h.now.err != t { //nolint:errorlint // the table's errors, unwrapped
 		return
 	}
 	if h.told {

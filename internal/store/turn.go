@@ -59,7 +59,7 @@ func (w *writer) awaitSQLite() {
 		if w.refuse(); w.ending() {
 			return
 		}
-		time.Sleep(stuckCheck)
+		time.Sleep(stuckCheck) //nolint:forbidigo // SQLite has no event for the end of a lock of another program
 		err := w.exec("BEGIN IMMEDIATE")
 		if err == nil {
 			err = w.exec("ROLLBACK")

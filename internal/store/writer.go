@@ -298,7 +298,7 @@ func (w *writer) begin(full bool, limit time.Time) error {
 		if !time.Now().Before(limit) {
 			return errLocked
 		}
-		time.Sleep(retryBegin)
+		time.Sleep(retryBegin) //nolint:forbidigo // as in awaitSQLite
 		err = w.exec("BEGIN IMMEDIATE")
 	}
 	if err != nil {

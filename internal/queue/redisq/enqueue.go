@@ -25,8 +25,8 @@ const (
 // Adds jobs. ARGV: clock, instance and host or empty, then for each job id, line, priority, run_at, not_after,
 // payload (no run_at: now). It begins with a write that a full Redis refuses, and so refuses all or nothing. The
 // answer: empty, or who else has the queue, and then nothing was added: after a Redis was emptied, another database
-// may have been first. A record counts as known only where its job is in the structure that its state names: what
-// somebody has edited out of all of them comes back so.
+// may have been first. A record counts as known only where its job is in the structure that its state names, so a
+// job that was edited out of all of them comes back.
 const enqueueScript = `
 local function waits(id)
   local r = load(id)
