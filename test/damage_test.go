@@ -341,7 +341,7 @@ func TestDamagedRowRefusesOnlyItsOwnRequests(t *testing.T) {
 
 	for _, column := range []string{"port", "tls", "timeout_s", "enqueue_job"} {
 		changed(`UPDATE smtp_server SET ` + column + ` = 'junk' WHERE identifier = 'queued'`)
-		if a := l.server.MustCheck(t, "REJECT", "T1", "pin"); !strings.Contains(string(a.Raw), "could not be sent") {
+		if a := l.server.MustCheck(t, "REJECT", "T1", "pin"); !strings.Contains(a.Raw, "could not be sent") {
 			t.Errorf("smtp_server.%s: %s", column, a.Raw)
 		}
 		if wrong, _ := l.ask(t, "/smtpserver/queued"); wrong != "" {

@@ -67,11 +67,11 @@ const (
 )
 
 // String returns the reason as a log line and a table show it. REST and the database keep the value itself.
-func (r Reason) String() string {
-	if r == OneTry {
+func (why Reason) String() string {
+	if why == OneTry {
 		return "inside a request there is one try"
 	}
-	return string(r)
+	return string(why)
 }
 
 // Via says who handles a delivery: a worker, or the request itself.

@@ -49,12 +49,9 @@ func List(r Reader, each func(scan Scan) error, query string, args ...any) error
 	}, query, args...)
 }
 
-// firstRow reads the first row for Get and closes rows. A damaged row is logged by the first argument of the query,
-// which names it, and is an error that wraps ErrDamaged; what can be read is in the destinations then.
-func firstRow(d *damages, dest []any, rows *sql.Rows, err error, query string, args []any) error {
-	if err != nil {
-		return translate(err)
-	}
+// firstRow reads the first row of a query for Get and closes rows. A damaged row is logged by the first argument of
+// the query, which names it, and is an error that wraps ErrDamaged; what can be read is in the destinations then.
+func (d *damages) firstRow(dest []any, rows *sql.Rows, query string, args []any) error {
 	defer rows.Close()
 	if !rows.Next() {
 		return translate(cmp.Or(rows.Err(), sql.ErrNoRows))

@@ -218,7 +218,10 @@ func (s snapshot) Get(dest []any, query string, args ...any) error {
 		return err
 	}
 	rows, err := stmt.QueryContext(s.ctx, args...)
-	return firstRow(s.r.damages, dest, rows, err, query, args)
+	if err != nil {
+		return translate(err)
+	}
+	return s.r.damages.firstRow(dest, rows, query, args)
 }
 
 // Query implements Reader.

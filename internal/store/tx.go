@@ -56,7 +56,10 @@ func (tx *Tx) Get(dest []any, query string, args ...any) error {
 		return err
 	}
 	rows, err := stmt.QueryContext(context.Background(), args...)
-	return firstRow(tx.w.damages, dest, rows, err, query, args)
+	if err != nil {
+		return translate(err)
+	}
+	return tx.w.damages.firstRow(dest, rows, query, args)
 }
 
 // Query implements Reader, for statements with RETURNING too.
