@@ -53,13 +53,21 @@ func TestOutageIsSaidOnceByEach(t *testing.T) {
 			last := w.enrol(t, "LAST")
 			last.begin(t, w.server.Client)
 			w.delivered(t, last)
+			// The relay may be either's, or go from one to the other.
+			relay := func() (begun, over []string) {
+				all := w.Read(worker.Log) + w.server.Err.String()
+				return e2e.LinesWith(all, "queue out of reach, its mails wait"), e2e.LinesWith(all, "queue takes mails again")
+			}
+			e2e.Eventually(t, "the relay to say that the queue takes mails again", func() bool {
+				begun, over := relay()
+				return len(over) == len(begun)
+			})
 			<-time.After(3 * time.Second) // for what has begun during the outage and ends now
 			log, server := w.Read(worker.Log), w.server.Err.String()
 			wantLines(t, log, "queue out of reach, trying again", 1)
 			wantLines(t, log, "queue answers again", 1)
 			wantLines(t, log, "must not be used", 0)
-			// The relay may be either's, or go from one to the other.
-			begun, over := e2e.LinesWith(log+server, "queue out of reach, its mails wait"), e2e.LinesWith(log+server, "queue takes mails again")
+			begun, over := relay()
 			if len(begun) == 0 || len(begun) > 2 || len(over) != len(begun) {
 				t.Errorf("the relay: %q, %q", begun, over)
 			}

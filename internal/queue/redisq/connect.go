@@ -279,12 +279,17 @@ func (d *Driver) explain(err error) error {
 	case isTLSFault(err):
 		return d.explainTLS(err)
 	case isTimeout(err):
-		return awayError{fmt.Errorf("redis at %s does not answer", d.target.address), []error{ErrAway, err}}
+		return d.silent(err)
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return awayError{fmt.Errorf("redis at %s closed the connection", d.target.address),
 			[]error{ErrAway, errConnection, err}}
 	}
 	return fmt.Errorf("redis at %s: %w: %w: %w", d.target.address, ErrAway, errConnection, err)
+}
+
+// silent returns the error of a Redis that has not answered in time; err says which limit has passed.
+func (d *Driver) silent(err error) error {
+	return awayError{fmt.Errorf("redis at %s does not answer", d.target.address), []error{ErrAway, err}}
 }
 
 // awayError is an ErrAway that says one sentence; the error of the client is in its chain only.

@@ -92,7 +92,10 @@ func (d *Driver) enqueue(ctx context.Context, jobs []queue.Job) error {
 			err = errors.Join(err, b.err)
 		case <-ctx.Done():
 			d.adding.leave(mine)
-			return ctx.Err()
+			if err := ctx.Err(); !errors.Is(err, context.DeadlineExceeded) {
+				return err // the caller has gone
+			}
+			return d.silent(ctx.Err())
 		}
 	}
 	return err
