@@ -65,7 +65,7 @@ func TestPagesOfManyServersAreLight(t *testing.T) {
 	p := signedIn(t, s)
 	weighs(t, p, "/ui/servers")
 	weighs(t, p, "/ui/overview")
-	p.WaitText("195 more SMTP servers")
+	p.WaitText("more SMTP servers: 195.")
 	if got := p.Count("#now .notice.warn"); got != 6 {
 		t.Errorf("the overview shows %d notices of one kind", got)
 	}
