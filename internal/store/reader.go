@@ -213,25 +213,12 @@ type snapshot struct {
 
 // Get implements Reader.
 func (s snapshot) Get(dest []any, query string, args ...any) error {
-	stmt, err := s.r.prepare(query)
-	if err != nil {
-		return err
-	}
-	rows, err := stmt.QueryContext(s.ctx, args...)
-	if err != nil {
-		return translate(err)
-	}
-	return s.r.damages.firstRow(dest, rows, query, args)
+	return s.r.get(s.ctx, dest, query, args)
 }
 
 // Query implements Reader.
 func (s snapshot) Query(each func(scan Scan) error, query string, args ...any) error {
-	stmt, err := s.r.prepare(query)
-	if err != nil {
-		return err
-	}
-	rows, err := stmt.QueryContext(s.ctx, args...)
-	return eachRow(rows, err, each)
+	return s.r.query(s.ctx, each, query, args)
 }
 
 func (s snapshot) damaged() *damages { return s.r.damages }

@@ -65,6 +65,33 @@ func (s *statements) exec(query string) error {
 	return translate(err)
 }
 
+// get is Reader.Get on this connection.
+func (s *statements) get(ctx context.Context, dest []any, query string, args []any) error {
+	rows, err := s.rows(ctx, query, args)
+	if err != nil {
+		return err
+	}
+	return s.damages.firstRow(dest, rows, query, args)
+}
+
+// query is Reader.Query on this connection.
+func (s *statements) query(ctx context.Context, each func(Scan) error, query string, args []any) error {
+	rows, err := s.rows(ctx, query, args)
+	if err != nil {
+		return err
+	}
+	return eachRow(rows, each)
+}
+
+func (s *statements) rows(ctx context.Context, query string, args []any) (*sql.Rows, error) {
+	stmt, err := s.prepare(query)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := stmt.QueryContext(ctx, args...)
+	return rows, translate(err)
+}
+
 func (s *statements) closeOldest() {
 	oldest := s.byUse.Remove(s.byUse.Back()).(*statement)
 	delete(s.byText, oldest.text)

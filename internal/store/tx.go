@@ -51,15 +51,7 @@ func (tx *Tx) Get(dest []any, query string, args ...any) error {
 	if tx.err != nil {
 		return tx.err
 	}
-	stmt, err := tx.w.prepare(query)
-	if err != nil {
-		return err
-	}
-	rows, err := stmt.QueryContext(context.Background(), args...)
-	if err != nil {
-		return translate(err)
-	}
-	return tx.w.damages.firstRow(dest, rows, query, args)
+	return tx.w.get(context.Background(), dest, query, args)
 }
 
 // Query implements Reader, for statements with RETURNING too.
@@ -67,12 +59,7 @@ func (tx *Tx) Query(each func(scan Scan) error, query string, args ...any) error
 	if tx.err != nil {
 		return tx.err
 	}
-	stmt, err := tx.w.prepare(query)
-	if err != nil {
-		return err
-	}
-	rows, err := stmt.QueryContext(context.Background(), args...)
-	return eachRow(rows, err, each)
+	return tx.w.query(context.Background(), each, query, args)
 }
 
 func (tx *Tx) damaged() *damages { return tx.w.damages }
@@ -93,10 +80,7 @@ func (tx *Tx) AfterCommit(f func()) { tx.afterCommit = append(tx.afterCommit, f)
 // Signal wakes the subscribers of all processes after the commit.
 func (tx *Tx) Signal() { tx.signal = true }
 
-func eachRow(rows *sql.Rows, err error, each func(Scan) error) error {
-	if err != nil {
-		return translate(err)
-	}
+func eachRow(rows *sql.Rows, each func(Scan) error) error {
 	defer rows.Close()
 	for rows.Next() {
 		if err := each(rows.Scan); err != nil {
