@@ -18,7 +18,7 @@ type Failure struct {
 }
 
 // Failures counts the messages that ended without success since a time, the most frequent first; nil when there was none. What
-// was dropped because nobody waited for it any more is no failure, nor is a test mail with unsaved values: it
+// was dropped because its code was no longer wanted is no failure, nor is a test mail with unsaved values: it
 // has no route.
 func (s *Service) Failures(ctx context.Context, since time.Time) ([]Failure, error) {
 	var all []Failure
