@@ -39,6 +39,13 @@ func (d *Driver) WaitingJobs() (n int) {
 	return n
 }
 
+// CallsUnderWay is how many calls that add jobs wait for Redis.
+func (d *Driver) CallsUnderWay() int {
+	d.adding.mu.Lock()
+	defer d.adding.mu.Unlock()
+	return d.adding.flying
+}
+
 // Recheck makes the next call read the settings of the server again.
 func (d *Driver) Recheck() {
 	d.line.mu.Lock()
