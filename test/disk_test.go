@@ -78,7 +78,7 @@ func (d *smallDisk) fill(t *testing.T, l *login) {
 		switch {
 		case err != nil:
 			t.Fatal(err)
-		case a.HTTPStatus >= 500 && !a.Result.Status && a.Detail.TransactionID == "":
+		case a.HTTPStatus == http.StatusServiceUnavailable && !a.Result.Status && a.Detail.TransactionID == "":
 			refused++
 		case a.Result.Authentication == "CHALLENGE":
 			l.transaction = a.Detail.TransactionID

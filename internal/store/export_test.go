@@ -34,6 +34,9 @@ func (db *DB) Statements() []int {
 // Callers returns how many calls wait for the writer or are in its transaction.
 func (db *DB) Callers() int { return int(db.writer.callers.Load()) }
 
+// WaitingCalls returns how many calls wait for the writer to take them.
+func (db *DB) WaitingCalls() int { return len(db.writer.calls) }
+
 // What bounds ReadInTurn.
 const (
 	QuickRead   = quickRead

@@ -9,8 +9,10 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -105,6 +107,52 @@ func TestFullDatabaseIsNotReadyUntilItTakesWrites(t *testing.T) {
 	}
 	if n := log.count("the database can be written again"); n != 1 {
 		t.Errorf("%d lines of the end, want 1", n)
+	}
+}
+
+// SQLite ends the whole transaction when one of its calls finds the disk full. The calls beside it are committed.
+func TestCallBesideOneThatFillsTheDiskIsCommitted(t *testing.T) {
+	t.Parallel()
+	db, _ := logged(t, 0)
+	err := db.WriteLight(t.Context(), func(tx *store.Tx) error {
+		var pages int
+		return tx.Get([]any{&pages}, `PRAGMA max_page_count = 1`) // SQLite makes it the present size
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	started, goOn := make(chan struct{}), make(chan struct{})
+	var all sync.WaitGroup
+	all.Go(func() {
+		if err := db.Write(t.Context(), func(*store.Tx) error { close(started); <-goOn; return nil }); err != nil {
+			t.Errorf("the call that goes first: %v", err)
+		}
+	})
+	<-started
+	var runs atomic.Int64
+	for i := range 9 { // of which each third needs room that is not there
+		all.Go(func() {
+			err := db.Write(t.Context(), func(tx *store.Tx) error {
+				runs.Add(1)
+				size := 1
+				if i%3 == 0 {
+					size = 500_000
+				}
+				put(tx, fmt.Sprint("k", i), strings.Repeat("x", size))
+				return nil
+			})
+			if filling := i%3 == 0; filling != errors.Is(err, store.ErrFull) || !filling && err != nil {
+				t.Errorf("call %d: %v", i, err)
+			}
+		})
+	}
+	for db.WaitingCalls() < 9 {
+		runtime.Gosched()
+	}
+	close(goOn)
+	all.Wait()
+	if runs.Load() <= 9 {
+		t.Errorf("the closures ran %d times: no transaction was ended by SQLite", runs.Load())
 	}
 }
 

@@ -31,19 +31,35 @@ const Program = 1
 var (
 	ErrNotFound = errors.New("no such row")
 	ErrUnique   = errors.New("a row with this key exists")
-	ErrFull     = errors.New("the database cannot grow: disk full or quota reached")
-	ErrReadOnly = errors.New("the database is read-only")
-	ErrIO       = errors.New("the disk of the database answers with an error")
 	ErrCorrupt  = errors.New("the file of the database is damaged")
 	ErrForeign  = errors.New("not a database of otpost")
 	ErrSchema   = errors.New("the schema of the database does not fit this program")
 	ErrClosed   = errors.New("the database is closed")
 	ErrReplaced = errors.New("the database was replaced under the running program (stop every process of otpost " +
 		"before restoring a backup)")
+	// ErrFull, ErrReadOnly and ErrIO say that the database takes no write of any caller until an administrator mends
+	// its disk. Clients may read the sentence, and try again or ask another server.
+	ErrFull     error = unwritable("the database cannot grow: disk full or quota reached")
+	ErrReadOnly error = unwritable("the database is read-only")
+	ErrIO       error = unwritable("the disk of the database answers with an error")
 	// ErrBusy says that the database could not be used in time, and that nothing was done: another process holds the
 	// writers' lock, or too much waits. Clients may read its sentence, and try again.
 	ErrBusy error = fault.New(fault.Busy, "The database is busy. Please try again.")
 )
+
+// unwritable is the error of a database that takes no write. It reads as its cause, for the log and the command line.
+type unwritable string
+
+func (u unwritable) Error() string { return string(u) }
+
+// As gives the error that a client may read.
+func (u unwritable) As(target any) bool {
+	f, ok := target.(**fault.Error)
+	if ok {
+		*f = fault.Wrap(u, fault.Busy, "The server cannot store anything at present. Please try again later.")
+	}
+	return ok
+}
 
 // busy returns ErrBusy with its reason, for the log.
 func busy(why string) error { return fmt.Errorf("%w: %s", ErrBusy, why) }

@@ -257,9 +257,26 @@ func (w *writer) gather(first ...*call) []*call {
 	return calls
 }
 
-// transact runs calls in one transaction, each in its savepoint, and commits. A call that fails is taken back alone; an error of
-// transact itself is that of all.
-func (w *writer) transact(calls []*call) (err error) {
+// transact runs calls in one transaction, each in its savepoint, and commits. A call that fails is taken back alone. An
+// error of transact itself is that of all calls that have none of their own.
+func (w *writer) transact(calls []*call) error {
+	for len(calls) > 0 {
+		ended, err := w.attempt(calls)
+		if !ended {
+			return err
+		}
+		// The others run again without the call that failed: each round has fewer.
+		calls = slices.DeleteFunc(slices.Clone(calls), func(c *call) bool { return c.err != nil })
+		for _, c := range calls {
+			c.tx = Tx{}
+		}
+	}
+	return nil
+}
+
+// attempt is one transaction of transact. SQLite ends the whole transaction by itself when a call finds the disk full:
+// ended is then true, that call has its error, and no call is committed.
+func (w *writer) attempt(calls []*call) (ended bool, err error) {
 	full, limit := false, calls[0].limit
 	for _, c := range calls {
 		full = full || c.full
@@ -268,23 +285,22 @@ func (w *writer) transact(calls []*call) (err error) {
 		}
 	}
 	if err := w.begin(full, limit); err != nil {
-		return err
+		return false, err
 	}
 	for _, c := range calls {
 		if c.err = w.runOne(c); c.err == nil {
 			continue
 		}
 		if err := w.exec("ROLLBACK TO one"); err != nil {
-			// SQLite ends the whole transaction by itself when the disk is full.
-			w.exec("ROLLBACK") //nolint:errcheck // there may be none left
-			return fmt.Errorf("%w (%w)", err, c.err)
+			w.exec("ROLLBACK") //nolint:errcheck // there may be no transaction left
+			return true, nil
 		}
 	}
 	if err := w.exec("COMMIT"); err != nil {
 		w.exec("ROLLBACK") //nolint:errcheck // COMMIT's error is the one to tell
-		return fmt.Errorf("commit: %w", err)
+		return false, fmt.Errorf("commit: %w", err)
 	}
-	return nil
+	return false, nil
 }
 
 // begin begins a transaction of the wanted durability, which SQLite takes only outside one. It returns errLocked
