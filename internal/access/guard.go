@@ -161,7 +161,7 @@ func (g *Guard) row(tx *store.Tx, name, network string, known bool) (failures, e
 
 func readFailures(tx *store.Tx, name, client string) (failures, error) {
 	f := failures{client: client}
-	err := tx.Get([]any{&f.count, store.Moment{To: &f.notBefore}},
+	err := tx.Get([]any{&f.count, store.NullTime{To: &f.notBefore}},
 		readGuess, name, client)
 	if errors.Is(err, store.ErrNotFound) {
 		return f, nil

@@ -100,7 +100,7 @@ func (a *App) readyToWork(err error) {
 	switch {
 	case err == nil:
 		a.life.notify.Ready("works on the queue " + a.config.QueueName + ", " + a.queueAt)
-	case store.Told(err):
+	case store.Unusable(err):
 		a.life.notify.Ready("the database cannot be used, trying again: " + a.db.Path())
 	case !errors.Is(err, queue.ErrLost):
 		a.life.notify.Ready("queue out of reach, trying again: " + a.queueAt)

@@ -17,7 +17,7 @@ func withoutTold(log *slog.Logger) *slog.Logger { return slog.New(toldLog{log.Ha
 // Handle implements slog.Handler.
 func (h toldLog) Handle(ctx context.Context, r slog.Record) error {
 	r.Attrs(func(a slog.Attr) bool {
-		if err, ok := a.Value.Any().(error); ok && store.Told(err) {
+		if err, ok := a.Value.Any().(error); ok && store.Unusable(err) {
 			r.Level = slog.LevelDebug
 			return false
 		}

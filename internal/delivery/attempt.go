@@ -108,8 +108,8 @@ func eachAttempt(r store.Reader, ids []uuid.UUID, each func(id uuid.UUID, a Atte
 		var a Attempt
 		var dot, ended time.Time
 		var phases []byte
-		err := scan(&id, &a.Number, &a.Route, store.Moment{To: &a.Started}, store.Moment{To: &dot},
-			store.Moment{To: &ended}, &a.Class, &a.Phase, &phases, &a.Code, &a.Enhanced, &a.Text, &a.Diagnosis)
+		err := scan(&id, &a.Number, &a.Route, store.NullTime{To: &a.Started}, store.NullTime{To: &dot},
+			store.NullTime{To: &ended}, &a.Class, &a.Phase, &phases, &a.Code, &a.Enhanced, &a.Text, &a.Diagnosis)
 		if err != nil && (id == uuid.Nil || !errors.Is(err, store.ErrDamaged)) {
 			return err
 		}

@@ -22,7 +22,7 @@ func (r *relay) followClock(ctx context.Context) error {
 	now := r.DB.Now()
 	var newest time.Time
 	err := r.DB.Read(ctx, func(rd store.Reader) error {
-		return rd.Get([]any{store.Moment{To: &newest}}, `SELECT max(updated_ms) FROM delivery WHERE updated_ms <= $1`,
+		return rd.Get([]any{store.NullTime{To: &newest}}, `SELECT max(updated_ms) FROM delivery WHERE updated_ms <= $1`,
 			int64(math.MaxInt64)) // a damaged text sorts behind all numbers
 	})
 	if err != nil {

@@ -26,7 +26,7 @@ func (s *Service) Failures(ctx context.Context, since time.Time) ([]Failure, err
 		all = nil
 		return store.List(r, func(scan store.Scan) error {
 			var f Failure
-			err := scan(&f.State, &f.Reason, &f.Count, store.Moment{To: &f.Last})
+			err := scan(&f.State, &f.Reason, &f.Count, store.NullTime{To: &f.Last})
 			if err != nil && !errors.Is(err, store.ErrDamaged) {
 				return err
 			}

@@ -74,7 +74,7 @@ func (r *relay) nextLost(ctx context.Context, now time.Time) (rows []lost, err e
 		err := store.List(rd, func(scan store.Scan) error {
 			seen++
 			var l lost
-			if err := scan(&l.id, &l.ms, &l.route, store.Moment{To: &l.created}, store.Moment{To: &l.notAfter}); err != nil {
+			if err := scan(&l.id, &l.ms, &l.route, store.NullTime{To: &l.created}, store.NullTime{To: &l.notAfter}); err != nil {
 				r.leave(l.id, err)
 				return nil
 			}

@@ -66,7 +66,7 @@ const recordColumns = `id, channel, state, reason, via, route, serial, realm, re
 
 func (d *Record) columns() []any {
 	return []any{&d.ID, &d.Channel, &d.State, &d.Reason, &d.Via, &d.Server, &d.Serial, &d.Realm, &d.Recipient, &d.MessageID,
-		store.Moment{To: &d.Created}, store.Moment{To: &d.Updated}, store.Moment{To: &d.NotAfter}, store.Moment{To: &d.NextTry}}
+		store.NullTime{To: &d.Created}, store.NullTime{To: &d.Updated}, store.NullTime{To: &d.NotAfter}, store.NullTime{To: &d.NextTry}}
 }
 
 // conditions returns those of the filter, without its states.

@@ -52,8 +52,8 @@ func load(r store.Reader, id uuid.UUID) (row, error) {
 
 // columns returns where the columns of rowColumns go.
 func (d *row) columns() []any {
-	return []any{&d.id, &d.channel, &d.route, &d.sealed, &d.recipient, &d.serial, &d.via, store.Moment{To: &d.notAfter}, &d.state, &d.epoch,
-		&d.owner, store.Moment{To: &d.ownUntil}, &d.unsure, &d.attempts, store.Moment{To: &d.nextTry}, &d.messageID, store.Moment{To: &d.created}}
+	return []any{&d.id, &d.channel, &d.route, &d.sealed, &d.recipient, &d.serial, &d.via, store.NullTime{To: &d.notAfter}, &d.state, &d.epoch,
+		&d.owner, store.NullTime{To: &d.ownUntil}, &d.unsure, &d.attempts, store.NullTime{To: &d.nextTry}, &d.messageID, store.NullTime{To: &d.created}}
 }
 
 // insert writes a new delivery.

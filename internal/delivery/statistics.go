@@ -193,7 +193,7 @@ func (c *count) look(k key) (last newest, err error) {
 	}
 	last.state = k.state
 	where, args := c.where(k, time.Time{})
-	err = c.Get([]any{&last.id, store.Moment{To: &last.at}}, "SELECT id, updated_ms FROM delivery"+where+
+	err = c.Get([]any{&last.id, store.NullTime{To: &last.at}}, "SELECT id, updated_ms FROM delivery"+where+
 		" ORDER BY updated_ms DESC LIMIT 1", args...)
 	if errors.Is(err, store.ErrNotFound) {
 		return last, nil
@@ -288,5 +288,5 @@ func (c *count) open() error {
 	w := &conditions{}
 	w.within(c.realms)
 	w.add("state IN ('queued', 'deferred', 'sending') AND state <> 'sending'")
-	return c.Get([]any{&c.Waiting, store.Moment{To: &c.Oldest}}, "SELECT count(*), min(created_ms) FROM delivery"+w.where(), w.args...)
+	return c.Get([]any{&c.Waiting, store.NullTime{To: &c.Oldest}}, "SELECT count(*), min(created_ms) FROM delivery"+w.where(), w.args...)
 }

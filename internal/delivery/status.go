@@ -57,7 +57,7 @@ func (s *Service) Status(ctx context.Context, transactionID string) (Status, err
 			var m MessageStatus
 			var state State
 			var next, created, notAfter time.Time
-			if err := scan(&m.Serial, &state, store.Moment{To: &next}, store.Moment{To: &created}, store.Moment{To: &notAfter}); err != nil {
+			if err := scan(&m.Serial, &state, store.NullTime{To: &next}, store.NullTime{To: &created}, store.NullTime{To: &notAfter}); err != nil {
 				return err
 			}
 			m.State = state.public()

@@ -34,7 +34,7 @@ func (s *Service) Unfinished(ctx context.Context, most int) ([]Unfinished, error
 		all = nil
 		return store.List(r, func(scan store.Scan) error {
 			var u Unfinished
-			err := scan(&u.ID, &u.State, &u.Via, &u.Server, store.Moment{To: &u.Created}, store.Moment{To: &u.NextTry}, store.Moment{To: &u.NotAfter}, &u.Attempts)
+			err := scan(&u.ID, &u.State, &u.Via, &u.Server, store.NullTime{To: &u.Created}, store.NullTime{To: &u.NextTry}, store.NullTime{To: &u.NotAfter}, &u.Attempts)
 			if err != nil && !errors.Is(err, store.ErrDamaged) {
 				return err
 			}
@@ -64,7 +64,7 @@ func (s *Service) Backlog(ctx context.Context) ([]Backlog, error) {
 		all = nil
 		return r.Query(func(scan store.Scan) error {
 			var b Backlog
-			err := scan(&b.State, &b.Mails, &b.Attempts, store.Moment{To: &b.Oldest})
+			err := scan(&b.State, &b.Mails, &b.Attempts, store.NullTime{To: &b.Oldest})
 			all = append(all, b)
 			return err
 		}, `SELECT state, count(*), sum(attempts), min(created_ms) FROM delivery
@@ -80,7 +80,7 @@ func (s *Service) Backlog(ctx context.Context) ([]Backlog, error) {
 // of a partial index: probes ask each few seconds.
 func (s *Service) Waiting(ctx context.Context) (n int, oldest time.Time, err error) {
 	err = s.DB.Read(ctx, func(r store.Reader) error {
-		return r.Get([]any{&n, store.Moment{To: &oldest}}, `SELECT count(*), min(created_ms) FROM delivery
+		return r.Get([]any{&n, store.NullTime{To: &oldest}}, `SELECT count(*), min(created_ms) FROM delivery
 			WHERE state IN ('queued', 'deferred', 'sending') AND state <> 'sending' AND via = 'queue'`)
 	})
 	if err != nil {

@@ -24,7 +24,7 @@ const mostDamages = 1000
 // goes on with what it has, or returns the error and thereby leaves the row out. Damage is logged once for
 // the process, without the value.
 func List(r Reader, each func(scan Scan) error, query string, args ...any) error {
-	told, _ := r.(interface{ damaged() *damages })
+	log, _ := r.(interface{ damaged() *damages })
 	return r.Query(func(scan Scan) error {
 		logged := false
 		err := each(func(dest ...any) error {
@@ -33,8 +33,8 @@ func List(r Reader, each func(scan Scan) error, query string, args ...any) error
 				return nil
 			}
 			key, columns, err := readable(scan, dest, err)
-			if errors.Is(err, ErrDamaged) && told != nil {
-				told.damaged().log(query, key, columns)
+			if errors.Is(err, ErrDamaged) && log != nil {
+				log.damaged().log(query, key, columns)
 				logged = true
 			}
 			return err
@@ -42,8 +42,8 @@ func List(r Reader, each func(scan Scan) error, query string, args ...any) error
 		if !errors.Is(err, ErrDamaged) {
 			return err
 		}
-		if !logged && told != nil {
-			told.damaged().log(query, keyOf(scan, query), nil)
+		if !logged && log != nil {
+			log.damaged().log(query, keyOf(scan, query), nil)
 		}
 		return nil
 	}, query, args...)
@@ -162,11 +162,11 @@ type damages struct {
 	to *slog.Logger
 
 	mu   sync.Mutex
-	told map[string]struct{}
+	seen map[string]struct{}
 }
 
 func newDamages(log *slog.Logger) *damages {
-	return &damages{to: log, told: make(map[string]struct{})}
+	return &damages{to: log, seen: make(map[string]struct{})}
 }
 
 func (d *damages) log(query, key string, columns []int) {
@@ -181,9 +181,9 @@ func (d *damages) log(query, key string, columns []int) {
 	what := fmt.Sprint(table, key, damaged)
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if _, ok := d.told[what]; ok || len(d.told) >= mostDamages {
+	if _, ok := d.seen[what]; ok || len(d.seen) >= mostDamages {
 		return
 	}
-	d.told[what] = struct{}{}
+	d.seen[what] = struct{}{}
 	d.to.Error("a row of the database cannot be read: "+repair(table), "table", table, "row", key, "columns", damaged)
 }

@@ -11,8 +11,8 @@ import (
 )
 
 const (
-	// tellEvery is how often the log repeats a trouble that lasts, and how far apart the begins of two are logged.
-	tellEvery = time.Minute
+	// logEvery is the interval at which the log repeats a trouble that lasts, and the minimum between two such lines.
+	logEvery = time.Minute
 	// probeSize is what a write must be able to store before the database counts as writable again: a login writes less.
 	probeSize = 64 << 10
 	// mostCorrupt is how many answers of SQLite within corruptWithin say that the file is damaged
@@ -51,9 +51,9 @@ func troubleOf(err error) *trouble {
 	return nil
 }
 
-// Told reports whether an error means that the whole database cannot be used. The store logs that once a minute for
+// Unusable reports whether an error means that the whole database cannot be used. The store logs that once a minute for
 // the process, so that the calls which meet it need not.
-func Told(err error) bool { return troubleOf(err) != nil }
+func Unusable(err error) bool { return troubleOf(err) != nil }
 
 // health knows whether the database takes writes, by what became of the last ones, and logs when that
 // changes. It is safe for concurrent use.
@@ -67,7 +67,7 @@ type health struct {
 	cause    error    // of now
 	begun    time.Time
 	logged   time.Time // when a begin or a repetition was last logged
-	told     bool      // now was logged
+	inLog    bool      // now was logged
 	probing  bool
 	corrupt  int // answers since firstBad
 	firstBad time.Time
@@ -86,10 +86,10 @@ func (h *health) failed(err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.now != t {
-		h.now, h.begun, h.told = t, time.Now(), false
+		h.now, h.begun, h.inLog = t, time.Now(), false
 	}
 	h.cause = err
-	h.tell()
+	h.report()
 }
 
 // ended says that writes succeed again: t is what they failed of, nil for anything.
@@ -99,18 +99,18 @@ func (h *health) ended(t error) {
 	if h.now == nil || t != nil && h.now.err != t { //nolint:errorlint // the table's errors, unwrapped
 		return
 	}
-	if h.told {
+	if h.inLog {
 		h.log.Info("the database can be written again", "after", time.Since(h.begun).Round(time.Second))
 	}
-	h.now, h.cause, h.told = nil, nil, false
+	h.now, h.cause, h.inLog = nil, nil, false
 }
 
-// tell logs the trouble unless a line of the last minute did. The caller holds mu.
-func (h *health) tell() {
-	if !h.logged.IsZero() && time.Since(h.logged) < tellEvery {
+// report logs the trouble unless a line of the last minute did. The caller holds mu.
+func (h *health) report() {
+	if !h.logged.IsZero() && time.Since(h.logged) < logEvery {
 		return
 	}
-	h.logged, h.told = time.Now(), true
+	h.logged, h.inLog = time.Now(), true
 	h.log.Error(fmt.Sprintf(h.now.sentence, h.folder), "err", h.cause)
 }
 
@@ -148,7 +148,7 @@ func (h *health) due() bool {
 	if h.now == nil {
 		return false
 	}
-	h.tell()
+	h.report()
 	// errLocked stands in the table as it is. The writer sees by itself when the lock is free.
 	if h.probing || h.now.err == errLocked { //nolint:errorlint // see above
 		return false

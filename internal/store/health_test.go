@@ -85,7 +85,7 @@ func TestFullDatabaseIsNotReadyUntilItTakesWrites(t *testing.T) {
 			put(tx, fmt.Sprint("k", i), strings.Repeat("x", 50_000))
 			return nil
 		})
-		if !errors.Is(err, store.ErrFull) || !store.Told(err) {
+		if !errors.Is(err, store.ErrFull) || !store.Unusable(err) {
 			t.Fatalf("write %d: %v, want ErrFull", i, err)
 		}
 		if err := db.WriteLight(t.Context(), func(*store.Tx) error { return nil }); err != nil {

@@ -167,7 +167,7 @@ func playSignal(path string) error {
 func TestSignalWakesAnotherProcess(t *testing.T) {
 	t.Parallel()
 	db := opened(t, t.TempDir())
-	bell, end := db.Subscribe()
+	commits, end := db.Subscribe()
 	defer end()
 	cmd := process(t, "signal", db.Path())
 	if err := cmd.Start(); err != nil {
@@ -175,7 +175,7 @@ func TestSignalWakesAnotherProcess(t *testing.T) {
 	}
 	seen := 0
 	for seen < processWrites {
-		<-bell
+		<-commits
 		for seen < processWrites && value(t, db, fmt.Sprint("k", seen)) != "" {
 			seen++
 		}

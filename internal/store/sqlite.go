@@ -78,8 +78,8 @@ func checkFile(path string, create bool) error {
 	return nil
 }
 
-// checkWritable refuses a database that this process may not write, or beside which it may make no files as SQLite must: nothing
-// else would say so before the first login. It is for a file that is ours.
+// checkWritable refuses a database that this process may not write, or beside which it may create no files, as SQLite
+// must. Without it the first login would find out. The file must be a database of otpost.
 func checkWritable(path string) error {
 	err := unix.Faccessat(unix.AT_FDCWD, path, unix.W_OK, unix.AT_EACCESS)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -96,7 +96,7 @@ func checkWritable(path string) error {
 	return errors.Join(probe.Close(), os.Remove(probe.Name()))
 }
 
-// migrate checks that the database is ours and that its schema fits, and brings it up to date where it may.
+// migrate checks that the database is otpost's and that its schema fits, and brings it up to date where it may.
 func migrate(ctx context.Context, o Options) error {
 	fresh, err := checkOurs(ctx, o.Path)
 	if errors.Is(err, ErrReadOnly) || errors.Is(err, errCannotOpen) { // not even to be read, without its side files
@@ -162,8 +162,8 @@ func apply(ctx context.Context, o Options, provider *goose.Provider, db *sql.DB)
 	return translate(err)
 }
 
-// checkOurs reports whether the file is empty, and refuses one with tables that are not ours. It does not write: not even
-// the journal mode of a foreign database may change.
+// checkOurs reports whether the file is empty, and refuses a file with foreign tables. It does not write: not even the
+// journal mode of a foreign database may change.
 func checkOurs(ctx context.Context, path string) (fresh bool, err error) {
 	if info, err := os.Stat(path); err != nil || info.Size() == 0 {
 		return true, nil

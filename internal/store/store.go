@@ -1,11 +1,11 @@
 // Package store is the state database with its one writer.
 //
-// It promises: what Write returned without an error is on disk; a closure that fails leaves nothing behind and disturbs none
-// of the closures that are committed together with it; a reader sees one moment. It knows no record: SQL lives with the
-// package of its record, and every function that writes takes a *Tx.
+// It promises: when Write returns no error, its transaction is on disk; a closure that fails leaves nothing behind and
+// does not disturb the closures that are committed together with it; a reader sees one snapshot. It knows no record:
+// SQL lives with the package of its record, and every function that writes takes a *Tx.
 //
-// Several processes may open one file: each takes a lock on a side file around its transactions (SQLite's own busy handler
-// starves them) and tells the others about a commit that they wait for by a byte in another one (Tx.Signal, DB.Subscribe).
+// Several processes may open one file. Each takes a lock on a side file around its transactions, because SQLite's busy
+// handler starves them. A commit wakes the other processes by a byte in a second side file (Tx.Signal, DB.Subscribe).
 //
 // Everything that waits or grows has an end: docs/limits.md.
 package store
@@ -88,7 +88,7 @@ type DB struct {
 	writer   *writer
 	readers  *readers
 	turns    *turns
-	bell     *bell
+	notifier *notifier
 	health   *health
 	instance Instance
 	files    atomic.Pointer[files]   // nil until the database is open
@@ -106,8 +106,9 @@ type Instance struct {
 	Host string // where setup ran
 }
 
-// Open opens the database and checks owner, file system, kind, schema and that it can be written (ErrReadOnly). It never writes to a database that is not ours
-// (ErrForeign) or whose schema is outside the range of this program (ErrSchema).
+// Open opens the database. It checks owner, file system, kind, schema and that the database can be written
+// (ErrReadOnly). It never writes to a database of another program (ErrForeign), or to one whose schema is outside the
+// range of this program (ErrSchema).
 func Open(ctx context.Context, o Options) (*DB, error) {
 	if o.Now == nil {
 		o.Now = time.Now
@@ -149,10 +150,10 @@ func (db *DB) open(ctx context.Context) (err error) {
 	if err != nil {
 		return fmt.Errorf("read instance: %w", err)
 	}
-	if db.bell, err = newBell(db.options.Path + "-wake"); err != nil {
+	if db.notifier, err = newNotifier(db.options.Path + "-wake"); err != nil {
 		return err
 	}
-	if db.writer, err = newWriter(ctx, db.options, db.bell, db.health, db.usable); err != nil {
+	if db.writer, err = newWriter(ctx, db.options, db.notifier, db.health, db.usable); err != nil {
 		return err
 	}
 	if err := db.probe(ctx); err != nil {
@@ -192,8 +193,8 @@ func (db *DB) Close() error {
 	if db.writer != nil {
 		errs = append(errs, db.writer.close())
 	}
-	if db.bell != nil {
-		errs = append(errs, db.bell.close())
+	if db.notifier != nil {
+		errs = append(errs, db.notifier.close())
 	}
 	if db.readers != nil {
 		errs = append(errs, db.readers.close())
@@ -208,7 +209,8 @@ func (db *DB) Close() error {
 // Instance returns the identity of the database.
 func (db *DB) Instance() Instance { return db.instance }
 
-// SameKeys reports whether a fingerprint of the keys is the one of this database. A database without one gets it.
+// SameKeys reports whether a fingerprint of the keys equals that of this database. A database without a fingerprint
+// stores it.
 func (db *DB) SameKeys(ctx context.Context, fingerprint []byte) (bool, error) {
 	var known []byte
 	get := func(r Reader) error { return r.Get([]any{&known}, `SELECT key_check FROM instance`) }
@@ -310,4 +312,4 @@ func (db *DB) Check(ctx context.Context) error {
 
 // Subscribe returns a channel that gets a value after every commit with a Signal, of this process or another one (at most
 // 25 ms late), and a function that ends it. The channel holds one value: look for everything that is new after each.
-func (db *DB) Subscribe() (<-chan struct{}, func()) { return db.bell.subscribe() }
+func (db *DB) Subscribe() (<-chan struct{}, func()) { return db.notifier.subscribe() }

@@ -463,14 +463,14 @@ func TestSignalWakesAnotherHandle(t *testing.T) {
 func TestNobodyIsWokenByAFailure(t *testing.T) {
 	t.Parallel()
 	db := opened(t, t.TempDir())
-	bell, end := db.Subscribe()
+	commits, end := db.Subscribe()
 	defer end()
 	err := db.Write(t.Context(), func(tx *store.Tx) error { tx.Signal(); return errOwn })
 	if !errors.Is(err, errOwn) {
 		t.Fatal(err)
 	}
 	select {
-	case <-bell:
+	case <-commits:
 		t.Error("woken")
 	default:
 	}

@@ -32,7 +32,7 @@ type Tx struct {
 	afterCommit []func()
 }
 
-// Put runs a statement whose result nobody needs. Its error shows at the next read or at the end of the closure.
+// Put runs a statement whose result is not needed. Its error shows at the next read or at the end of the closure.
 func (tx *Tx) Put(query string, args ...any) {
 	if tx.err != nil {
 		return

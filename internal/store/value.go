@@ -11,11 +11,11 @@ func Millis(t time.Time) int64 { return t.UnixMilli() }
 // Time is the inverse of Millis.
 func Time(ms int64) time.Time { return time.UnixMilli(ms).UTC() }
 
-// Moment is where the value of a column *_ms goes that may be NULL, for Get and Scan: To gets the zero time then.
-type Moment struct{ To *time.Time }
+// NullTime scans a column *_ms that may be NULL, for Get and Scan: NULL sets To to the zero time.
+type NullTime struct{ To *time.Time }
 
 // Scan implements sql.Scanner.
-func (m Moment) Scan(value any) error {
+func (m NullTime) Scan(value any) error {
 	switch ms := value.(type) {
 	case nil:
 		*m.To = time.Time{}
@@ -27,8 +27,8 @@ func (m Moment) Scan(value any) error {
 	return nil
 }
 
-// Checked is where a text goes that its reader must be able to use, for Get and Scan. A value that is no text, or that
-// Check refuses, counts as damaged and leaves To as it is.
+// Checked scans a text that must pass a check, for Get and Scan. A value of another type, or a text that Check refuses,
+// counts as damaged and leaves To unchanged.
 type Checked struct {
 	To    *string
 	Check func(text string) bool

@@ -38,7 +38,7 @@ func (db *DB) watch() {
 			db.lost(err)
 			return
 		}
-		if err := db.bell.renew(); err != nil {
+		if err := db.notifier.renew(); err != nil {
 			db.options.Log.Warn("wake file not made again, other processes see commits up to a second late", "err", err)
 		}
 		if db.health.due() {

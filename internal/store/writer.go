@@ -13,10 +13,10 @@ import (
 )
 
 const (
-	// mostTogether bounds the closures of one commit, so that the first of them does not wait for ever.
+	// mostTogether bounds the closures of one commit, and with it the wait of the first one.
 	mostTogether = 256
-	// mostCallers bounds the calls that wait for the writer or are in its transaction. More than these would not be
-	// through within longestWait on a slow disk.
+	// mostCallers bounds the calls that wait for the writer or are in its transaction: a slow disk commits about so
+	// many within longestWait.
 	mostCallers = 2048
 )
 
@@ -31,11 +31,11 @@ type writer struct {
 	grace       time.Duration // of a checkpoint for the readers of other processes
 	check       func() error  // what forbids a transaction; under the lock
 	health      *health       // gets what became of transactions
-	bell        *bell
+	notifier    *notifier
 	full        bool // synchronous=FULL is set
 	calls       chan *call
 	callers     atomic.Int64
-	stuck       atomic.Bool // the lock was not to be had within wait
+	stuck       atomic.Bool // the lock was not acquired within wait
 	checkpoints chan chan error
 	stopped     sync.RWMutex        // guards calls against a send after close; senders do not wait for each other
 	held        func(time.Duration) // Options.Held
@@ -62,7 +62,7 @@ const (
 )
 
 // newWriter opens the writing connection and the lock, and starts the one goroutine that uses them.
-func newWriter(ctx context.Context, o Options, b *bell, h *health, check func() error) (*writer, error) {
+func newWriter(ctx context.Context, o Options, n *notifier, h *health, check func() error) (*writer, error) {
 	lock, err := openLock(o.Path)
 	if err != nil {
 		return nil, err
@@ -75,7 +75,7 @@ func newWriter(ctx context.Context, o Options, b *bell, h *health, check func() 
 	conn, err := db.Conn(ctx)
 	if err != nil {
 		lock.close()
-		db.Close() //nolint:errcheck // err is the one to tell
+		db.Close() //nolint:errcheck // err is returned
 		return nil, fmt.Errorf("open the writing connection: %w", translate(err))
 	}
 	w := &writer{
@@ -87,7 +87,7 @@ func newWriter(ctx context.Context, o Options, b *bell, h *health, check func() 
 		held:        o.Held,
 		check:       check,
 		health:      h,
-		bell:        b,
+		notifier:    n,
 		calls:       make(chan *call, mostTogether),
 		checkpoints: make(chan chan error),
 		closing:     make(chan struct{}),
@@ -96,7 +96,7 @@ func newWriter(ctx context.Context, o Options, b *bell, h *health, check func() 
 	if err := w.exec(noBusyHandler); err != nil {
 		w.statements.close()
 		lock.close()
-		db.Close() //nolint:errcheck // err is the one to tell
+		db.Close() //nolint:errcheck // err is returned
 		return nil, err
 	}
 	go w.run()
@@ -135,14 +135,14 @@ var errTurn = busy("the transactions before this one do not end")
 // giveUp ends the call with why, or with its result if the writer has taken it meanwhile.
 func (c *call) giveUp(why error) error {
 	if c.state.CompareAndSwap(waiting, givenUp) {
-		c.f = nil // the call may stay in the line, what the closure holds need not
+		c.f = nil // the call may stay in the queue; the closure's memory need not
 		return why
 	}
 	<-c.answer
 	return c.result()
 }
 
-// result returns the error of a call that was answered; without one it runs what is to follow the commit.
+// result returns the error of a call that was answered. Without an error it runs what follows the commit.
 func (c *call) result() error {
 	if c.err != nil {
 		return c.err
@@ -153,7 +153,7 @@ func (c *call) result() error {
 	return nil
 }
 
-// send puts a call into the line, unless the writer is closed, or ctx or limit ends first.
+// send enqueues a call, unless the writer is closed, or ctx or limit ends first.
 func (w *writer) send(ctx context.Context, c *call, limit <-chan time.Time) error {
 	w.stopped.RLock()
 	defer w.stopped.RUnlock()
@@ -170,7 +170,7 @@ func (w *writer) send(ctx context.Context, c *call, limit <-chan time.Time) erro
 	}
 }
 
-// close ends the goroutine after the calls that are in the line, and then closes everything.
+// close ends the goroutine after the calls that are enqueued, and then closes everything.
 func (w *writer) close() error {
 	w.stopped.Lock()
 	if !w.closed {
@@ -200,8 +200,8 @@ func (w *writer) run() {
 	}
 }
 
-// commit runs first and everything that waits behind it in one transaction and answers them. What waits is gathered once the
-// lock is ours: until then a caller may still give up.
+// commit runs first and all calls that wait behind it in one transaction, and answers them. It gathers them after it has
+// acquired the lock: until then a caller may still give up.
 func (w *writer) commit(first *call) {
 	err := w.take()
 	begun := time.Now()
@@ -217,7 +217,7 @@ func (w *writer) commit(first *call) {
 		}
 	}
 	if err == nil && slices.ContainsFunc(calls, func(c *call) bool { return c.err == nil && c.tx.signal }) {
-		w.bell.ring()
+		w.notifier.notify()
 	}
 	for _, c := range calls {
 		if c.err == nil {
@@ -232,7 +232,8 @@ func (w *writer) commit(first *call) {
 	}
 }
 
-// gather takes first and what waits behind it, but for calls whose caller has given up; at most mostTogether.
+// gather takes first and the calls that wait behind it, at most mostTogether. It leaves out calls whose caller has
+// given up.
 func (w *writer) gather(first ...*call) []*call {
 	calls := make([]*call, 0, 8)
 	take := func(c *call) {
@@ -257,15 +258,15 @@ func (w *writer) gather(first ...*call) []*call {
 	return calls
 }
 
-// transact runs calls in one transaction, each in its savepoint, and commits. A call that fails is taken back alone. An
-// error of transact itself is that of all calls that have none of their own.
+// transact runs calls in one transaction, each in its savepoint, and commits. A call that fails is rolled back alone.
+// The error of transact counts for all calls that have no error of their own.
 func (w *writer) transact(calls []*call) error {
 	for len(calls) > 0 {
 		ended, err := w.attempt(calls)
 		if !ended {
 			return err
 		}
-		// The others run again without the call that failed: each round has fewer.
+		// The other calls run again without the call that failed: each round has fewer.
 		calls = slices.DeleteFunc(slices.Clone(calls), func(c *call) bool { return c.err != nil })
 		for _, c := range calls {
 			c.tx = Tx{}
@@ -297,7 +298,7 @@ func (w *writer) attempt(calls []*call) (ended bool, err error) {
 		}
 	}
 	if err := w.exec("COMMIT"); err != nil {
-		w.exec("ROLLBACK") //nolint:errcheck // COMMIT's error is the one to tell
+		w.exec("ROLLBACK") //nolint:errcheck // COMMIT's error is returned
 		return false, fmt.Errorf("commit: %w", err)
 	}
 	return false, nil
@@ -339,7 +340,7 @@ func (w *writer) synchronous(full bool) error {
 	return nil
 }
 
-// runOne runs a closure in its savepoint. A panic is the closure's error: the other callers have no part in it.
+// runOne runs a closure in its savepoint. A panic becomes the closure's error and does not concern the other calls.
 func (w *writer) runOne(c *call) (err error) {
 	defer func() {
 		if p := recover(); p != nil {

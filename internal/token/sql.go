@@ -21,9 +21,9 @@ func (t *Token) destinations() []any {
 	return []any{
 		&t.Serial, &t.ID, &t.Type, &t.Description, &t.Active, &t.Revoked, &t.RolloutState,
 		store.Checked{To: &t.pinHash, Check: isHash}, &t.OTPLen, &t.FailCount,
-		&t.MaxFailCount, &t.CountWindow, &t.SyncWindow, &t.CountAuth, &t.CountAuthSuccess, store.Moment{To: &t.LastAuth},
-		store.Moment{To: &t.FailCounterExceeded}, &t.Resolver, &t.UserID, &t.UserRealm, store.Moment{To: &t.Assigned}, &t.emailSealed, &t.DynamicEmail,
-		&t.EmailIdentifier, &t.ChallengeCount, store.Moment{To: &t.Created},
+		&t.MaxFailCount, &t.CountWindow, &t.SyncWindow, &t.CountAuth, &t.CountAuthSuccess, store.NullTime{To: &t.LastAuth},
+		store.NullTime{To: &t.FailCounterExceeded}, &t.Resolver, &t.UserID, &t.UserRealm, store.NullTime{To: &t.Assigned}, &t.emailSealed, &t.DynamicEmail,
+		&t.EmailIdentifier, &t.ChallengeCount, store.NullTime{To: &t.Created},
 	}
 }
 

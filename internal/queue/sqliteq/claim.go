@@ -199,7 +199,7 @@ func (d *Driver) nextDue(ctx context.Context, kinds, full []string) (next time.T
 			return err
 		}
 		next = time.Time{}
-		return r.Get([]any{store.Moment{To: &next}}, dueQuery, d.queue, list(kinds), list(full))
+		return r.Get([]any{store.NullTime{To: &next}}, dueQuery, d.queue, list(kinds), list(full))
 	})
 	return next, err
 }

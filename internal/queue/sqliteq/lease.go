@@ -35,7 +35,7 @@ func (d *Driver) sweeps(r store.Reader) (s sweeps, err error) {
 	err = r.Query(func(scan store.Scan) error {
 		var name string
 		var at time.Time
-		err := scan(&name, store.Moment{To: &at})
+		err := scan(&name, store.NullTime{To: &at})
 		if name == last {
 			s.last = at
 		} else {

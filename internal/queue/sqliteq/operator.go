@@ -18,11 +18,11 @@ func (d *Driver) Status(ctx context.Context) (queue.Status, error) {
 	err := d.db.Read(ctx, func(r store.Reader) error {
 		for p := range s.Ready {
 			at := &s.Ready[p]
-			if err := r.Get([]any{&at.Jobs, store.Moment{To: &at.Oldest}}, countQuery, d.queue, p); err != nil {
+			if err := r.Get([]any{&at.Jobs, store.NullTime{To: &at.Oldest}}, countQuery, d.queue, p); err != nil {
 				return err
 			}
 		}
-		return r.Get([]any{&s.Leased, &s.Scheduled, store.Moment{To: &s.NextDue}, &s.Dead}, restQuery, d.queue)
+		return r.Get([]any{&s.Leased, &s.Scheduled, store.NullTime{To: &s.NextDue}, &s.Dead}, restQuery, d.queue)
 	})
 	if err != nil {
 		return queue.Status{}, fmt.Errorf("count jobs: %w", err)
@@ -120,7 +120,7 @@ func scanListed(scan store.Scan) (queue.Listed, error) {
 	var id, worker []byte
 	var state int
 	var notAfter int64
-	err := scan(&id, &l.Kind, &l.Lane, &l.Priority, &state, store.Moment{To: &l.RunAt}, &notAfter, &worker,
+	err := scan(&id, &l.Kind, &l.Lane, &l.Priority, &state, store.NullTime{To: &l.RunAt}, &notAfter, &worker,
 		&l.Crashes, &l.Reason)
 	if err != nil {
 		return queue.Listed{}, err

@@ -1,8 +1,8 @@
 // Package sqliteq is the embedded queue: jobs in the state database.
 //
-// A job commits with the row that it is about (EnqueueTx) and is gone with the outcome (ReportTx). Nothing is polled: the
-// store's bell wakes who waits, in this process and in others. Done reports, the promotion of due jobs and the lease are one
-// light commit: a power cut repeats jobs and loses none.
+// A job commits with the row that it is about (EnqueueTx) and is deleted with the outcome (ReportTx). Wait does not
+// poll: the store's notifier wakes it after a commit of this process or another one. Done reports, the promotion of due
+// jobs and the lease are one light commit: a power cut repeats jobs and loses none.
 //
 // Recovery on one host does not wait for the lease (queue.HostLocks). Leases go by the wall clock,
 // which may be set: see lease.go.
@@ -220,7 +220,7 @@ func (d *Driver) answer(what string, worker uuid.UUID, known bool, err error) er
 
 // Wait implements queue.Driver.
 func (d *Driver) Wait(ctx context.Context, kinds, full []string, most time.Duration) error {
-	bell, stop := d.db.Subscribe() // before the first look, so that nothing falls between
+	commits, stop := d.db.Subscribe() // before the first look, so that nothing falls between
 	defer stop()
 	for begun := time.Now(); ; {
 		pause := most - time.Since(begun)
@@ -241,7 +241,7 @@ func (d *Driver) Wait(ctx context.Context, kinds, full []string, most time.Durat
 		}
 		timer := time.NewTimer(pause)
 		select {
-		case <-bell:
+		case <-commits:
 		case <-timer.C:
 		case <-ctx.Done():
 			timer.Stop()

@@ -11,44 +11,44 @@ import (
 	"github.com/fsnotify/fsnotify"
 )
 
-// subscribed returns a new bell and what wakes its subscriber.
-func subscribed(t *testing.T) (b *bell, wake <-chan struct{}) {
+// subscribed returns a new notifier and what wakes its subscriber.
+func subscribed(t *testing.T) (n *notifier, wake <-chan struct{}) {
 	t.Helper()
-	b, err := newBell(filepath.Join(t.TempDir(), "wake"))
+	n, err := newNotifier(filepath.Join(t.TempDir(), "wake"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	wake, end := b.subscribe()
+	wake, end := n.subscribe()
 	t.Cleanup(end)
-	return b, wake
+	return n, wake
 }
 
-func TestLostEventsWakeAndDoNotStopTheBell(t *testing.T) {
+func TestLostEventsWakeAndDoNotStopTheNotifier(t *testing.T) {
 	t.Parallel()
-	b, wake := subscribed(t)
+	n, wake := subscribed(t)
 	for range 3 {
-		b.watcher.Errors <- fsnotify.ErrEventOverflow
+		n.watcher.Errors <- fsnotify.ErrEventOverflow
 		<-wake
 	}
-	if err := b.close(); err != nil {
+	if err := n.close(); err != nil {
 		t.Fatal(err)
 	}
 }
 
-func TestRingWakesItsOwnProcessOnce(t *testing.T) {
+func TestNotifyWakesItsOwnProcessOnce(t *testing.T) {
 	t.Parallel()
-	b, wake := subscribed(t)
+	n, wake := subscribed(t)
 	for range 100 {
-		b.ring()
+		n.notify()
 		<-wake
 	}
 	select {
 	case <-wake:
-		t.Error("the last ring has woken twice")
+		t.Error("the last notification has woken twice")
 	// a second wake-up is there by then, or the test passes without having seen it
 	case <-time.After(50 * time.Millisecond):
 	}
-	if err := b.close(); err != nil {
+	if err := n.close(); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -56,26 +56,26 @@ func TestRingWakesItsOwnProcessOnce(t *testing.T) {
 func TestWakeFileThatCannotBeOpenedIsTriedAgain(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "wake")
-	b, err := newBell(path)
+	n, err := newNotifier(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer b.close() //nolint:errcheck // nothing is written
+	defer n.close() //nolint:errcheck // nothing is written
 	if err := errors.Join(os.Remove(path), os.Mkdir(path, 0o700)); err != nil {
 		t.Fatal(err)
 	}
 	for range 2 {
-		if err := b.renew(); err == nil || !strings.Contains(err.Error(), path) {
+		if err := n.renew(); err == nil || !strings.Contains(err.Error(), path) {
 			t.Errorf("with a folder in its place: %v", err)
 		}
-		b.ring() // it wakes this process at least
+		n.notify() // it wakes this process at least
 	}
-	if err := errors.Join(os.Remove(path), b.renew()); err != nil {
+	if err := errors.Join(os.Remove(path), n.renew()); err != nil {
 		t.Fatal(err)
 	}
-	wake, end := b.subscribe()
+	wake, end := n.subscribe()
 	defer end()
-	b.ring()
+	n.notify()
 	select {
 	case <-wake:
 	case <-time.After(time.Minute):
