@@ -3,6 +3,7 @@ package test
 import (
 	"bufio"
 	"bytes"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -71,6 +72,11 @@ func TestLogThatHangsStopsNoLoginAndNoStop(t *testing.T) {
 				l.begin(t, w.server.Client)
 				l.finish(t, w.server.Client, w.oneCopy(t, l))
 				w.server.Signal(t, syscall.SIGHUP)
+				hangs := func() bool {
+					a := w.server.Must(t, http.MethodGet, "/healthz/readyz", nil)
+					return strings.Contains(a.Raw, `"log": "hangs"`)
+				}
+				e2e.Eventually(t, "readyz to say that the log hangs", hangs)
 				if end == "stopped" {
 					w.server.Stop(t)
 					return
@@ -85,6 +91,7 @@ func TestLogThatHangsStopsNoLoginAndNoStop(t *testing.T) {
 					}
 				}()
 				e2e.Eventually(t, "the mail's line in the log that is read again", func() bool { return len(found) > 0 })
+				e2e.Eventually(t, "readyz to say so no more", func() bool { return !hangs() })
 			})
 		}
 	}

@@ -49,6 +49,7 @@ type Options struct {
 	Log      *slog.Logger // of the process
 	QueueLog *slog.Logger // of the outcomes of queued messages; nil: Log
 	Notify   *Notifier    // of the service manager; nil: there is none
+	LogHangs func() bool  // reports whether a log takes no lines; nil: none does
 }
 
 // App is the program, wired. It is safe for concurrent use. It has a field for each part, hence their number.
@@ -96,7 +97,7 @@ func Open(ctx context.Context, o Options) (*App, error) {
 		a.Close() //nolint:errcheck // err is the one to tell
 		return nil, err
 	}
-	if err := a.wire(ctx, keys, o.BasePath); err != nil {
+	if err := a.wire(ctx, keys, o); err != nil {
 		a.Close() //nolint:errcheck // err is the one to tell
 		return nil, err
 	}
@@ -145,8 +146,8 @@ func (a *App) checkKeys(ctx context.Context, keys *secret.Keys) {
 }
 
 // wire makes the services from the ground up; each gets only what it may know.
-func (a *App) wire(ctx context.Context, keys *secret.Keys, base string) error {
-	if err := freeOf(base); err != nil {
+func (a *App) wire(ctx context.Context, keys *secret.Keys, o Options) error {
+	if err := freeOf(o.BasePath); err != nil {
 		return err
 	}
 	c := a.config
@@ -188,12 +189,12 @@ func (a *App) wire(ctx context.Context, keys *secret.Keys, base string) error {
 		},
 	}, httpapi.Options{Version: Version, Node: c.Node, NodeID: a.db.Instance().ID, QueueName: c.QueueName, QueuePlace: a.queueAt,
 		StartOne: a.workerCommand(), Now: a.db.Now, Log: a.log, Check: a.db.Check,
-		Trouble: a.db.Trouble, OtherKeys: a.otherKeys})
+		Trouble: a.db.Trouble, LogHangs: o.LogHangs, OtherKeys: a.otherKeys})
 	a.proxies = newProxies(settings, a.log)
 	page, err := webui.New(httpapi.Quiet(api), webui.Options{
-		Version: Version, Base: base, Now: a.db.Now, Log: a.log, Network: networkOf(a.proxies.names),
+		Version: Version, Base: o.BasePath, Now: a.db.Now, Log: a.log, Network: networkOf(a.proxies.names),
 	})
-	a.page, a.handler = page, below(base, route(page, api))
+	a.page, a.handler = page, below(o.BasePath, route(page, api))
 	return err
 }
 

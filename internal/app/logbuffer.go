@@ -32,8 +32,9 @@ type LogBuffer struct {
 	mu      sync.Mutex
 	changed *sync.Cond // lines or closed, for the goroutine
 	lines   [][]byte
-	bytes   int // of lines
-	lost    int // since the last of lines
+	bytes   int       // of lines
+	lost    int       // since the last of lines
+	begun   time.Time // of the write of the first of lines
 	err     error
 	closed  bool
 	idle    chan struct{} // is closed while no line waits
@@ -118,6 +119,7 @@ func (b *LogBuffer) pass() {
 			b.changed.Wait()
 		}
 		line := b.lines[0]
+		b.begun = time.Now()
 		b.mu.Unlock()
 		_, err := b.w.Write(line)
 		b.mu.Lock()
@@ -133,6 +135,13 @@ func (b *LogBuffer) pass() {
 			close(b.idle)
 		}
 	}
+}
+
+// Hangs reports whether the log has taken no line for LogFlushTime, although one waits.
+func (b *LogBuffer) Hangs() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.lines) > 0 && time.Since(b.begun) > LogFlushTime
 }
 
 // Flush waits until no line waits, at most LogFlushTime. It returns the error of the last line that was written; a

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 
@@ -66,6 +67,7 @@ func (c *serveCommand) Run(ctx context.Context, s streams) error {
 		Log:      logs.server,
 		QueueLog: logs.queue,
 		Notify:   notify,
+		LogHangs: func() bool { return complaints.Hangs() || logs.hangs() },
 	})
 	if err != nil {
 		return err
@@ -158,6 +160,9 @@ func (l *logs) open(name string, otherwise io.Writer) (io.Writer, error) {
 	l.files, l.buffers = append(l.files, file), append(l.buffers, buffer)
 	return buffer, nil
 }
+
+// hangs reports whether one of the log files takes no lines.
+func (l *logs) hangs() bool { return slices.ContainsFunc(l.buffers, (*app.LogBuffer).Hangs) }
 
 // reopen follows a rotation.
 func (l *logs) reopen() {

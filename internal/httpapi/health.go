@@ -82,7 +82,11 @@ func (s *server) ready(w http.ResponseWriter, r *http.Request) error {
 		return writeJSON(w, http.StatusServiceUnavailable, object{"id": 1, "jsonrpc": "2.0", "time": epoch(callOf(r).begun),
 			"result": object{"status": false, "value": object{"hsm": s.hsmState(), "status": "not ready"}}})
 	}
-	return answer(w, r, object{"hsm": s.hsmState(), "status": "ready", "queue": s.queueHealth(found, workers, queue)})
+	state := object{"hsm": s.hsmState(), "status": "ready", "queue": s.queueHealth(found, workers, queue)}
+	if s.options.LogHangs != nil && s.options.LogHangs() {
+		state["log"] = "hangs" // logins go on, and lines are lost
+	}
+	return answer(w, r, state)
 }
 
 // hsmState says whether the keys are those of the database: OK, or fail where sealed values cannot be read.

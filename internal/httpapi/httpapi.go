@@ -65,6 +65,8 @@ type Options struct {
 	// Trouble says why the database takes no writes now: locked, full, read_only, io or damaged; empty
 	// when it does. nil: it always does.
 	Trouble func() string
+	// LogHangs reports whether a log of the process takes no lines; nil: none does.
+	LogHangs func() bool
 	// OtherKeys: the key file is not the one that the database was made with.
 	OtherKeys bool
 }

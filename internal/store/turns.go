@@ -12,7 +12,7 @@ const (
 	quickRead = 20 * time.Millisecond
 	// quickShare and costlyShare bound the processor time of both kinds: one part in so many of one
 	// processor. Logins need the rest.
-	quickShare, costlyShare = 8, 4
+	quickShare, costlyShare = 8, 8
 	// leastRead is what a read counts for at least: the request around it takes about as long as a quick read.
 	leastRead = 5 * time.Millisecond
 	// readAhead is how much of that time may be used before it is earned, so that an occasional read never waits.

@@ -127,7 +127,7 @@ func TestQuickReadsDoNotWaitForCostlyOnes(t *testing.T) {
 			if took := time.Since(begun); took != store.QuickRead+time.Second {
 				t.Fatalf("a costly read took %v with no other", took)
 			}
-			time.Sleep(5 * time.Second)
+			time.Sleep(store.CostlyShare * time.Second)
 		}
 	})
 }
@@ -138,7 +138,7 @@ func TestTurnOfACallThatEndsIsFree(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		turns := store.NewTurns(5 * time.Second)
 		var p pretended
-		if err := turns.Do(t.Context(), p.read(10*time.Second)); err != nil { // the next turn comes after 22 seconds
+		if err := turns.Do(t.Context(), p.read(10*time.Second)); err != nil { // the next turn comes after its share of these
 			t.Fatal(err)
 		}
 		if err := turns.Do(t.Context(), p.read(time.Second)); !errors.Is(err, store.ErrBusy) {
