@@ -62,6 +62,7 @@ const (
 	OneTry    Reason = "inline"             // failed: in the request there is one try
 	QueueAway Reason = "queue out of reach" // failed: with the fallback "error"
 	LostOwner Reason = "worker lost"        // unknown: the worker that sent the dot is gone
+	NoWorker  Reason = "no worker"          // dropped: a test mail, withdrawn
 	// Interrupted: failed or expired, for the request that should have sent it ended without an outcome.
 	Interrupted Reason = "request interrupted"
 )

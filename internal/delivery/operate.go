@@ -72,19 +72,24 @@ func (s *Service) hasten(ctx context.Context, d row) {
 	}
 }
 
-// Cancel is row 5 by an administrator: nobody waits for the delivery any more, and it is dropped. After an unsure attempt it
+// Cancel is row 5 by an administrator: nothing waits for the delivery any more, and it is dropped. After an unsure attempt it
 // becomes unknown instead. The errors are those above. What becomes of the challenges is OnOutcome's to say.
 func (s *Service) Cancel(ctx context.Context, id uuid.UUID, realms []string) error {
+	return s.withdraw(ctx, id, realms, Cancelled)
+}
+
+// withdraw is Cancel with a reason.
+func (s *Service) withdraw(ctx context.Context, id uuid.UUID, realms []string, why Reason) error {
 	return s.DB.Write(ctx, func(tx *store.Tx) error {
 		d, err := waiting(tx, id, realms)
 		if err != nil {
 			return err
 		}
-		c, err := arrived(tx, d, drop(d, Cancelled))
+		c, err := arrived(tx, d, drop(d, why))
 		if err != nil {
 			return err
 		}
-		tx.Put(`UPDATE waiter SET ended = $2 WHERE delivery_id = $1 AND ended = ''`, id[:], string(Cancelled))
+		tx.Put(`UPDATE waiter SET ended = $2 WHERE delivery_id = $1 AND ended = ''`, id[:], string(why))
 		if err := s.apply(tx, d, c); err != nil {
 			return err
 		}

@@ -20,6 +20,8 @@ func (why Reason) advice() string {
 		return "restore the row from a backup, or let the user start a new login; the key file is the right one"
 	case NoServer:
 		return "text= has the database's error: mend it; the lines of the same time say more"
+	case NoWorker:
+		return "start a worker: otpost worker"
 	case Interrupted:
 		return "look at the lines before this one: the database or the SMTP server's definition could not be read or written"
 	}

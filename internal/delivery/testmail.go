@@ -20,7 +20,8 @@ const (
 
 // Test sends a message by a server that need not be saved, on the way that its messages take: by a worker when the server is
 // set to use the queue. It waits for the end, at most the server's time-out and 11 s, and returns the record; one whose state is
-// not final was interrupted by the end of the wait or of ctx.
+// not final was interrupted by the end of the wait or of ctx. A message that no worker can begin is withdrawn after
+// workerWithin (reason NoWorker).
 func (s *Service) Test(ctx context.Context, server mail.Server, recipient, subject, body string) (Record, error) {
 	id, err := uuid.NewV7()
 	if err != nil {
@@ -68,7 +69,7 @@ func (s *Service) testRoute(ctx context.Context, server mail.Server) string {
 	return server.Identifier
 }
 
-// Diagnosis says what an administrator should look at: what the last attempt met, or that none was made; empty when nothing is
+// Diagnosis says what an administrator should look at: what the last attempt met, or why there was none; empty when nothing is
 // wrong. A message that was accepted may have one too: sent unsigned.
 func (d Record) Diagnosis() mail.Diagnosis {
 	if n := len(d.Attempts); n > 0 {
@@ -81,16 +82,22 @@ func (d Record) Diagnosis() mail.Diagnosis {
 		}
 	}
 	switch d.State {
-	case Accepted, Dropped:
+	case Accepted:
+		return ""
+	case Dropped:
+		if d.Reason == NoWorker {
+			return mail.NoWorker
+		}
 		return ""
 	case Failed, Unknown:
 		return mail.Internal
 	default:
-		return mail.TooLate // nobody took it
+		return mail.TooLate // no worker began it in time
 	}
 }
 
-// await reads the record again after each signal, and each second, until it has its end.
+// await reads the record again after each signal, and each second, until it has its end. It withdraws a message that no
+// worker can begin.
 func (s *Service) await(ctx context.Context, id uuid.UUID, most time.Duration, signals <-chan struct{}) (Record, error) {
 	over := time.NewTimer(most)
 	defer over.Stop()
@@ -101,6 +108,12 @@ func (s *Service) await(ctx context.Context, id uuid.UUID, most time.Duration, s
 		if err != nil || d.State.Final() {
 			return d, err
 		}
+		if s.withoutWorker(ctx, d) {
+			// The next read shows what became of it: a worker that began it meanwhile keeps it.
+			if err := s.withdraw(ctx, id, nil, NoWorker); err == nil {
+				continue
+			}
+		}
 		select {
 		case <-signals:
 		case <-look.C:
@@ -110,4 +123,20 @@ func (s *Service) await(ctx context.Context, id uuid.UUID, most time.Duration, s
 			return d, nil
 		}
 	}
+}
+
+// workerWithin is how long a test mail waits for a first worker. A worker that starts registers within a second.
+const workerWithin = 3 * time.Second
+
+// withoutWorker reports whether a message has waited for workerWithin, no attempt was made, and the queue knows no
+// worker that lives. A queue that is out of reach is no proof: the relay may still send the message.
+func (s *Service) withoutWorker(ctx context.Context, d Record) bool {
+	if s.Driver == nil || d.Via != ViaQueue || d.State != Queued || len(d.Attempts) > 0 ||
+		s.DB.Now().Sub(d.Created) < workerWithin {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(ctx, enqueueWithin)
+	defer cancel()
+	workers, err := s.Driver.Workers(ctx)
+	return err == nil && len(workers) == 0
 }

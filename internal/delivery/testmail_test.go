@@ -1,6 +1,8 @@
 package delivery_test
 
 import (
+	"context"
+	"errors"
 	"testing"
 	"time"
 
@@ -10,6 +12,7 @@ import (
 	"otpost/internal/mail"
 	"otpost/internal/queue"
 	"otpost/internal/smtp"
+	"otpost/internal/store/storetest"
 )
 
 func TestStoryIsDiagnosedByItsLastAttempt(t *testing.T) {
@@ -121,5 +124,67 @@ func TestTestOfUnsavedValuesDoesNotCountForTheSavedServer(t *testing.T) {
 	}
 	if st := r.statistics(nil); st.Servers["inline"].Last == nil || len(st.Failures) != 1 {
 		t.Errorf("the saved values: %+v", st)
+	}
+}
+
+// workers is a queue outside the database. It takes each job three seconds after the message was made and tells which
+// workers it knows.
+type workers struct {
+	noDriver
+	clock *storetest.Clock
+	known func() ([]queue.Seen, error)
+}
+
+// Enqueue implements queue.Driver.
+func (w *workers) Enqueue(context.Context, ...queue.Job) error {
+	w.clock.Advance(3 * time.Second)
+	return nil
+}
+
+// Workers implements queue.Driver.
+func (w *workers) Workers(context.Context) ([]queue.Seen, error) { return w.known() }
+
+// A test mail that no worker can begin ends at once, and is not sent when a worker starts later.
+func TestTestMailWithoutAWorkerIsWithdrawn(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		known []queue.Seen
+		err   error
+		want  delivery.State
+		why   delivery.Reason
+	}{
+		"no worker":             {nil, nil, delivery.Dropped, delivery.NoWorker},
+		"a worker that is busy": {make([]queue.Seen, 1), nil, delivery.Queued, ""},
+		"a queue out of reach":  {nil, errors.New("connection refused"), delivery.Queued, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t)
+			ctx, cancel := context.WithCancel(t.Context())
+			r.Driver = &workers{clock: r.clock, known: func() ([]queue.Seen, error) {
+				if c.want == delivery.Queued {
+					cancel() // the test has seen enough
+				}
+				return c.known, c.err
+			}}
+			server, err := r.Servers.Server(ctx, "queued")
+			if err != nil {
+				t.Fatal(err)
+			}
+			d, err := r.Test(ctx, server, "a@example.com", "s", "b")
+			if err != nil || d.State != c.want || d.Reason != c.why {
+				t.Fatalf("%s (%s), %v", d.State, d.Reason, err)
+			}
+			if c.want == delivery.Queued {
+				return
+			}
+			if got := d.Diagnosis(); got != mail.NoWorker {
+				t.Errorf("diagnosis %q", got)
+			}
+			r.work(workerA, delivery.Ticket{ID: d.ID}, queue.Claimed{})
+			if st := r.statistics(nil); len(r.server.sent) != 0 || len(st.Failures) != 0 {
+				t.Errorf("%d mails, failures %+v", len(r.server.sent), st.Failures)
+			}
+		})
 	}
 }

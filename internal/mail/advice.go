@@ -160,6 +160,9 @@ func endAdvices() []Advice {
 		{TooLate,
 			`The mail's time was over before the mail server {server} could be given it. Does a worker run? otpost queue ` +
 				`status shows it; start one with: otpost worker.`},
+		{NoWorker,
+			`No worker runs, so the mail was withdrawn and not given to the mail server {server}. Start one with: otpost ` +
+				`worker. otpost queue status shows the workers.`},
 		{SealedPassword,
 			`The stored password of the SMTP server {server} does not open: it was saved with another key file. Type the ` +
 				`password again and save the server, or put its key file (PI_ENCFILE) back.`},

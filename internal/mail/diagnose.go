@@ -61,6 +61,7 @@ const (
 	NoReply              Diagnosis = "no_reply" // the mail was sent and the connection closed
 	NoReplyInTime        Diagnosis = "no_reply_in_time"
 	TooLate              Diagnosis = "too_late"
+	NoWorker             Diagnosis = "no_worker"
 	SealedPassword       Diagnosis = "sealed_password" // it does not open with this key file
 	SealedMail           Diagnosis = "sealed_mail"
 	NoServer             Diagnosis = "no_server"
