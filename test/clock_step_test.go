@@ -58,6 +58,11 @@ func (s *slowReplies) Server(_ context.Context, identifier string) (mail.Server,
 	}, nil
 }
 
+// Routes implements delivery.Servers.
+func (s *slowReplies) Routes(store.Reader) (map[string]mail.Route, error) {
+	return map[string]mail.Route{"queued": {EnqueueJob: true, SenderDomain: "example.org"}}, nil
+}
+
 // count returns how many messages were sent, and how many dots were written for them.
 func (s *slowReplies) count() (messages, dots int) {
 	s.mu.Lock()
@@ -114,17 +119,25 @@ func TestStepOfTheClockSendsNoMailTwice(t *testing.T) {
 				go func() { ended <- w.Run(graceful, context.Background()) }()
 			}
 			const n = 20
+			var routes delivery.Routes
+			err := services[0].DB.Read(t.Context(), func(reader store.Reader) (err error) {
+				routes, err = services[0].Routes(reader)
+				return err
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
 			ids := make([]uuid.UUID, n)
 			for i := range ids {
 				ids[i] = uuid.Must(uuid.NewV7())
-				p, err := services[0].Prepare(t.Context(), ids[i], delivery.Message{
+				p, err := services[0].Prepare(ids[i], delivery.Message{
 					Route:     "queued",
 					Recipient: "alice@example.org",
 					Subject:   "s",
 					Body:      "482913",
 					Code:      "482913",
 					NotAfter:  now().Add(2 * time.Minute),
-				})
+				}, routes)
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -280,7 +280,7 @@ func TestJobWithoutARowIsPutAside(t *testing.T) {
 func TestUnknownServerIsRefusedBeforeAnythingIsWritten(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
-	_, err := r.Prepare(t.Context(), uuid.Must(uuid.NewV7()), delivery.Message{Route: "nosuch", Recipient: "a@example.com", NotAfter: r.db.Now()})
+	_, err := r.prepare(uuid.Must(uuid.NewV7()), delivery.Message{Route: "nosuch", Recipient: "a@example.com", NotAfter: r.db.Now()})
 	if !errors.Is(err, delivery.ErrNoRoute) {
 		t.Fatal(err)
 	}

@@ -41,6 +41,20 @@ type Options struct {
 // is none, and one that wraps secret.ErrSealed beside the definition when a secret of it does not open.
 type Servers interface {
 	Server(ctx context.Context, identifier string) (mail.Server, error)
+	// Routes returns the route of every mail server by its identifier. It opens no secret.
+	Routes(r store.Reader) (map[string]mail.Route, error)
+}
+
+// Routes are all routes at one moment. They change with the settings' generation alone.
+type Routes struct{ mail map[string]mail.Route }
+
+// Routes reads all routes. It opens no secret.
+func (s *Service) Routes(r store.Reader) (Routes, error) {
+	found, err := s.Servers.Routes(r)
+	if err != nil {
+		return Routes{}, fmt.Errorf("read routes: %w", err)
+	}
+	return Routes{mail: found}, nil
 }
 
 // Service brings messages out. It is safe for concurrent use.
@@ -106,12 +120,11 @@ type sealedRoute struct {
 	PrivateKeyPassword string `json:"sealed_private_key_password"`
 }
 
-// Prepare seals m under id and decides whether a worker or the request sends it: a worker when there is a queue and the server
-// is set to use it. It returns ErrNoRoute when the server does not exist or
-// its row is damaged, and the error of an impossible recipient. It is
-// called before the transaction, for it reads and encrypts.
-func (s *Service) Prepare(ctx context.Context, id uuid.UUID, m Message) (Prepared, error) {
-	server, err := s.route(ctx, m)
+// Prepare seals m under id and decides whether a worker or the request sends it: a worker when there is a queue and the route
+// is set to use it. It returns ErrNoRoute when routes has no such route or its row is damaged, and the error of an
+// impossible recipient. It is called before the transaction, because it encrypts; it reads nothing.
+func (s *Service) Prepare(id uuid.UUID, m Message, routes Routes) (Prepared, error) {
+	route, err := routes.of(m)
 	if err != nil {
 		return Prepared{}, err
 	}
@@ -121,10 +134,10 @@ func (s *Service) Prepare(ctx context.Context, id uuid.UUID, m Message) (Prepare
 	}
 	p := Prepared{id: id, route: m.Route, serial: m.Serial, realm: m.Realm, via: ViaInline, notAfter: m.NotAfter, created: s.DB.Now(),
 		recipient: address.Masked()}
-	if s.Driver != nil && server.EnqueueJob {
+	if s.Driver != nil && route.EnqueueJob {
 		p.via = ViaQueue
 	}
-	p.messageID = s.messageID(id, server)
+	p.messageID = s.messageID(id, route)
 	plain := content{Recipient: address.String(), Subject: m.Subject, Body: m.Body, MIMEType: m.MIMEType, Code: m.Code}
 	if m.Server != nil {
 		plain.Server = &sealedRoute{Server: *m.Server, Password: m.Server.Password.Reveal(), PrivateKeyPassword: m.Server.PrivateKeyPassword.Reveal()}
@@ -137,21 +150,19 @@ func (s *Service) Prepare(ctx context.Context, id uuid.UUID, m Message) (Prepare
 	return p, nil
 }
 
-// route returns the server of a message: its own (test mail) or the configured one.
-func (s *Service) route(ctx context.Context, m Message) (mail.Server, error) {
+// of returns the route of a message: that of its own server (test mail) or the configured one.
+func (r Routes) of(m Message) (mail.Route, error) {
 	if m.Server != nil {
-		return *m.Server, nil
+		return m.Server.Route(), nil
 	}
-	server, err := s.Servers.Server(ctx, m.Route)
+	route, ok := r.mail[m.Route]
 	switch {
-	case errors.Is(err, store.ErrNotFound):
-		return server, fmt.Errorf("%w: %q", ErrNoRoute, m.Route)
-	case errors.Is(err, store.ErrDamaged):
-		return server, fmt.Errorf("%w: %q: %w", ErrNoRoute, m.Route, err)
-	case errors.Is(err, secret.ErrSealed):
-		return server, nil // the message does not need it; the handling ends with the reason NoSecret
+	case !ok:
+		return route, fmt.Errorf("%w: %q", ErrNoRoute, m.Route)
+	case route.Damage != nil:
+		return route, fmt.Errorf("%w: %q: %w", ErrNoRoute, m.Route, route.Damage)
 	}
-	return server, err
+	return route, nil
 }
 
 // place is where a delivery's content is sealed for: moved to another row, route or end of life it does not open.
@@ -161,8 +172,8 @@ func place(d row) secret.Context {
 
 // messageID returns the Message-ID of a delivery, the same for all its attempts (RFC 5322 section 3.6.4). It tells nothing of
 // the delivery's or the transaction's id.
-func (s *Service) messageID(id uuid.UUID, server mail.Server) string {
-	return s.messageIDLeft(id) + "@" + server.SenderDomain()
+func (s *Service) messageID(id uuid.UUID, route mail.Route) string {
+	return s.messageIDLeft(id) + "@" + route.SenderDomain
 }
 
 func (s *Service) messageIDLeft(id uuid.UUID) string {

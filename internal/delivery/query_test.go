@@ -21,7 +21,7 @@ import (
 func (r *rig) putIn(realm, serial, transaction string) delivery.Ticket {
 	r.t.Helper()
 	id := uuid.Must(uuid.NewV7())
-	p, err := r.Prepare(r.t.Context(), id, delivery.Message{
+	p, err := r.prepare(id, delivery.Message{
 		Route: "queued", Recipient: "alice@example.com", Subject: "Your OTP", Body: "482913", Code: "482913", Serial: serial, Realm: realm,
 		NotAfter: r.db.Now().Add(life),
 	})

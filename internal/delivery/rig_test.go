@@ -98,6 +98,19 @@ func (s *server) Server(_ context.Context, identifier string) (mail.Server, erro
 	return mail.Server{}, store.ErrNotFound
 }
 
+// Routes implements delivery.Servers.
+func (s *server) Routes(store.Reader) (map[string]mail.Route, error) {
+	all := map[string]mail.Route{}
+	for _, name := range []string{"queued", "inline"} {
+		one, err := s.Server(context.Background(), name)
+		if err != nil {
+			return nil, err
+		}
+		all[name] = one.Route()
+	}
+	return all, nil
+}
+
 // rig is a service on a real database with a scripted server.
 type rig struct {
 	*delivery.Service
@@ -166,11 +179,25 @@ func (noDriver) Enqueue(context.Context, ...queue.Job) error { return nil }
 
 const life = 120 * time.Second
 
+// prepare is Prepare with the routes of now.
+func (r *rig) prepare(id uuid.UUID, m delivery.Message) (delivery.Prepared, error) {
+	r.t.Helper()
+	var routes delivery.Routes
+	err := r.db.Read(r.t.Context(), func(reader store.Reader) (err error) {
+		routes, err = r.Routes(reader)
+		return err
+	})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return r.Prepare(id, m, routes)
+}
+
 // put makes a delivery with one waiter and returns its ticket and the challenge that waits.
 func (r *rig) put(route string) (delivery.Ticket, uuid.UUID) {
 	r.t.Helper()
 	id, challenge := uuid.Must(uuid.NewV7()), uuid.Must(uuid.NewV7())
-	p, err := r.Prepare(r.t.Context(), id, delivery.Message{
+	p, err := r.prepare(id, delivery.Message{
 		Route: route, Recipient: "alice@example.com", Subject: "Your OTP", Body: "482913", Code: "482913", Serial: "PIEM00000001",
 		NotAfter: r.db.Now().Add(life),
 	})

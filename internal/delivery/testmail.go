@@ -36,7 +36,7 @@ func (s *Service) Test(ctx context.Context, server mail.Server, recipient, subje
 		Body:      body,
 		NotAfter:  s.DB.Now().Add(wait),
 	}
-	p, err := s.Prepare(ctx, id, m)
+	p, err := s.Prepare(id, m, Routes{})
 	if err != nil {
 		return Record{}, err
 	}

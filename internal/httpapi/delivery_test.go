@@ -23,6 +23,20 @@ const (
 	secretAddress = "alice.secret@example.com"
 )
 
+// prepare is service.Prepare with the routes of now.
+func (r *rig) prepare(service *delivery.Service, id uuid.UUID, m delivery.Message) (delivery.Prepared, error) {
+	r.t.Helper()
+	var routes delivery.Routes
+	err := r.db.Read(r.t.Context(), func(reader store.Reader) (err error) {
+		routes, err = service.Routes(reader)
+		return err
+	})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return service.Prepare(id, m, routes)
+}
+
 // putDelivery makes a delivery to secretAddress with a challenge that waits for it.
 func (r *rig) putDelivery(service *delivery.Service, transaction string) uuid.UUID {
 	r.t.Helper()
@@ -31,7 +45,7 @@ func (r *rig) putDelivery(service *delivery.Service, transaction string) uuid.UU
 		r.t.Fatal(g.raw)
 	}
 	id, until := uuid.Must(uuid.NewV7()), r.db.Now().Add(2*time.Minute)
-	p, err := service.Prepare(ctx, id, delivery.Message{Route: "fast", Recipient: secretAddress, Subject: "Your OTP", Body: secretCode, Code: secretCode,
+	p, err := r.prepare(service, id, delivery.Message{Route: "fast", Recipient: secretAddress, Subject: "Your OTP", Body: secretCode, Code: secretCode,
 		Serial: "PIEM1", Realm: "realm1", NotAfter: until})
 	if err != nil {
 		r.t.Fatal(err)

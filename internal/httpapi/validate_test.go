@@ -221,7 +221,7 @@ func TestPollTellsOfTheDeliveryWhileTheChallengeWaits(t *testing.T) {
 	}
 	const transaction = "17228345298848196792"
 	id, until := uuid.Must(uuid.NewV7()), r.db.Now().Add(2*time.Minute)
-	prepared, err := r.delivery.Prepare(ctx, id, delivery.Message{Route: "fast", Recipient: "alice@example.com", Serial: "PIEM1", NotAfter: until})
+	prepared, err := r.prepare(r.delivery, id, delivery.Message{Route: "fast", Recipient: "alice@example.com", Serial: "PIEM1", NotAfter: until})
 	if err != nil {
 		t.Fatal(err)
 	}

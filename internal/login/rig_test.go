@@ -72,6 +72,15 @@ func (p *post) Server(_ context.Context, identifier string) (mail.Server, error)
 	return s, nil
 }
 
+// Routes implements delivery.Servers.
+func (p *post) Routes(store.Reader) (map[string]mail.Route, error) {
+	all := map[string]mail.Route{}
+	for _, name := range []string{"inline", "queued", "dead"} {
+		all[name] = mail.Route{EnqueueJob: name == "queued", SenderDomain: "example.com"}
+	}
+	return all, nil
+}
+
 func (p *post) Send(ctx context.Context, s mail.Server, m mail.Message) mail.Result {
 	if s.Server == "dead" {
 		return mail.Result{Class: mail.Unreachable, Phase: smtp.PhaseConnect}

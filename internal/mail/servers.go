@@ -45,6 +45,35 @@ func (s *Servers) List(ctx context.Context) ([]Server, error) {
 	return all, nil
 }
 
+// Route is what the outbox asks of a server: no secret, and nothing that needs a connection.
+type Route struct {
+	EnqueueJob   bool
+	SenderDomain string
+	Damage       error // wraps store.ErrDamaged: the row cannot be read; nil: it can
+}
+
+// Route returns the route of a definition.
+func (s Server) Route() Route { return Route{EnqueueJob: s.EnqueueJob, SenderDomain: s.SenderDomain()} }
+
+// Routes returns the routes of all servers, by their identifiers. It opens no secret.
+func (s *Servers) Routes(r store.Reader) (map[string]Route, error) {
+	all := make(map[string]Route)
+	err := store.List(r, func(scan store.Scan) error {
+		one, err := read(scan)
+		if err != nil && !errors.Is(err, store.ErrDamaged) {
+			return err
+		}
+		route := one.Server.Route()
+		route.Damage = err
+		all[one.Identifier] = route
+		return nil
+	}, selectAll)
+	if err != nil {
+		return nil, fmt.Errorf("read the routes of SMTP servers: %w", err)
+	}
+	return all, nil
+}
+
 // Server returns a server with its secrets, ready to be sent by. The error wraps store.ErrNotFound when there is none,
 // store.ErrDamaged when its row cannot be read, and secret.ErrSealed when a secret does not open: another key file, or
 // a row whose target was changed behind our back. The latter comes with the server, without that secret.

@@ -204,6 +204,26 @@ func TestRowWhoseTargetWasChangedBehindOurBackDoesNotOpen(t *testing.T) {
 	}
 }
 
+// A login asks for a server's route, and needs none of its secrets: the route is there with another key file, too.
+func TestRoutesOpenNoSecret(t *testing.T) {
+	t.Parallel()
+	s, db := newServers(t)
+	one := full()
+	one.EnqueueJob = true
+	save(t, s, one)
+	other := mail.NewServers(db, nil, nil) // to open a secret without keys would panic
+	err := db.Read(t.Context(), func(r store.Reader) error {
+		routes, err := other.Routes(r)
+		if got := routes["full"]; len(routes) != 1 || !got.EnqueueJob || got.SenderDomain != one.SenderDomain() || got.Damage != nil {
+			t.Errorf("%+v", routes)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestSecretsDoNotStandInTheDatabase(t *testing.T) {
 	t.Parallel()
 	s, db := newServers(t)

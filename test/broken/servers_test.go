@@ -74,6 +74,11 @@ type field struct {
 // Server implements delivery.Servers.
 func (f *field) Server(context.Context, string) (mail.Server, error) { return f.server, nil }
 
+// Routes implements delivery.Servers.
+func (f *field) Routes(store.Reader) (map[string]mail.Route, error) {
+	return map[string]mail.Route{"s": f.server.Route()}, nil
+}
+
 func newField(t *testing.T, db *store.DB, c *Case, way string) *field {
 	t.Helper()
 	f := &field{t: t, c: c, way: way, script: c.Script.fresh(), server: c.Server, db: db}
@@ -143,7 +148,15 @@ func (f *field) send() delivery.Record {
 		return d
 	}
 	id := uuid.Must(uuid.NewV7())
-	p, err := f.Prepare(f.t.Context(), id, delivery.Message{
+	var routes delivery.Routes
+	err := f.db.Read(f.t.Context(), func(reader store.Reader) (err error) {
+		routes, err = f.Service.Routes(reader)
+		return err
+	})
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	p, err := f.Prepare(id, delivery.Message{
 		Route:     "s",
 		Recipient: f.c.Recipient,
 		Subject:   "Your OTP",
@@ -151,7 +164,7 @@ func (f *field) send() delivery.Record {
 		Code:      code,
 		Serial:    "PIEM1",
 		NotAfter:  f.db.Now().Add(2 * time.Minute),
-	})
+	}, routes)
 	if err != nil {
 		f.t.Fatal(err)
 	}
