@@ -12,7 +12,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"otpost/test/e2e"
 )
@@ -69,10 +68,6 @@ func newLooker(t *testing.T) *looker {
 	// Another administrator: a damaged row of another account must not end the session that looks.
 	l.exec(t, `INSERT INTO administrator
 		SELECT 'another', email, password_hash, password_changed_ms, created_ms FROM administrator`)
-	for _, address := range []string{"192.0.2.1:80", "192.0.2.2:80"} {
-		l.exec(t, `INSERT INTO listener (address, holder, expires_ms) VALUES (?, 'test', ?)`, address,
-			time.Now().Add(time.Hour).UnixMilli())
-	}
 	return l
 }
 

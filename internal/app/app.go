@@ -154,7 +154,7 @@ func (a *App) wire(ctx context.Context, keys *secret.Keys, o Options) error {
 	files := fileroot.New(fileroot.Options{
 		Roots: c.FileRoots, Base: baseFolder(c), Deny: a.ownFiles(), DenyNames: []string{queueLog}, Streams: []*os.File{os.Stdout, os.Stderr},
 	})
-	a.dialer = dial.New(dial.Options{Refuse: a.isQueue(ctx), Listeners: a.listeners})
+	a.dialer = dial.New(dial.Options{Refuse: a.isQueue(ctx)})
 	passwords := pinhash.New(pinhash.Options{Params: pinhash.FromPasslib(nil, c.HashParams), CacheOff: !c.PINCache})
 	settings := system.New(a.db, keys)
 	a.settings = settings

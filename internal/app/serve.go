@@ -41,7 +41,6 @@ func (a *App) untilLost(graceful, hard context.Context) (g, h context.Context, r
 
 func (a *App) serve(graceful, hard context.Context, d Door, n int) error {
 	a.dialer.Guard(d.Listener.Addr())
-	door := a.announce(graceful, d.Listener.Addr())
 	// A stop begins when graceful ends, and also when a part of the server does.
 	stopping, stop := context.WithCancel(graceful)
 	defer stop()
@@ -63,7 +62,6 @@ func (a *App) serve(graceful, hard context.Context, d Door, n int) error {
 	go func() { tended <- a.tend(background, hard, n) }()
 	go func() { answered <- d.serve(server) }()
 	beside := a.beside(background, d)
-	beside.Go(func() { door.keep(background) })
 	beside.Go(func() { a.proxies.follow(background) })
 	a.life.notify.Ready("answers at " + d.URL())
 	a.log.Info("server started", "url", d.URL(), "version", Version)

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"net"
 	"net/netip"
-	"slices"
 	"testing"
 
 	"otpost/internal/dial"
@@ -59,7 +58,7 @@ func TestGuardedListenerIsRefusedAndItsNeighbourIsNot(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := d.DialContext(t.Context(), "tcp", "[::ffff:127.0.0.1]:"+port); !errors.Is(err, dial.ErrRefused) {
-		t.Errorf("own listener in IPv6 dress: %v, want ErrRefused", err)
+		t.Errorf("own listener in IPv6 form: %v, want ErrRefused", err)
 	}
 	c, err := d.DialContext(t.Context(), "tcp", other.Addr().String())
 	if err != nil {
@@ -98,62 +97,6 @@ func TestRefusesWhatItIsToldTo(t *testing.T) {
 	d := dial.New(dial.Options{Refuse: func(a netip.AddrPort) bool { return a == l.Addr().(*net.TCPAddr).AddrPort() }})
 	if _, err := d.DialContext(t.Context(), "tcp", l.Addr().String()); !errors.Is(err, dial.ErrRefused) {
 		t.Fatalf("%v, want ErrRefused", err)
-	}
-}
-
-// What another process says of its listeners is asked at each connection, and counts as Guard does.
-func TestListenersOfOtherProcessesAreRefusedWhileTheyListen(t *testing.T) {
-	t.Parallel()
-	var others []netip.AddrPort
-	var failure error
-	d := dial.New(dial.Options{Listeners: func(context.Context) ([]netip.AddrPort, error) { return others, failure }})
-	one, all := listen(t, "127.0.0.1:0"), listen(t, "[::]:0")
-	port := netip.MustParseAddrPort(all.Addr().String()).Port()
-	onAll := netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), port).String()
-	attempt := func(address string) error {
-		c, err := d.DialContext(t.Context(), "tcp", address)
-		if err == nil {
-			c.Close()
-		}
-		return err
-	}
-	for _, address := range []string{one.Addr().String(), onAll} {
-		if err := attempt(address); err != nil {
-			t.Errorf("nobody's listener: %v", err)
-		}
-	}
-	others = []netip.AddrPort{netip.MustParseAddrPort(one.Addr().String()), netip.AddrPortFrom(netip.IPv6Unspecified(), port)}
-	for _, address := range []string{one.Addr().String(), onAll} {
-		if err := attempt(address); !errors.Is(err, dial.ErrRefused) {
-			t.Errorf("%s: %v, want ErrRefused", address, err)
-		}
-	}
-	others, failure = nil, errors.New("no answer")
-	if err := attempt(one.Addr().String()); !errors.Is(err, failure) || errors.Is(err, dial.ErrRefused) {
-		t.Errorf("while it cannot be told: %v, want %v, which may pass", err, failure)
-	}
-}
-
-func TestReachOfAListenerOnAllAddressesNamesThoseOfThisHost(t *testing.T) {
-	t.Parallel()
-	one := listen(t, "127.0.0.1:0")
-	got, err := dial.Reach(one.Addr())
-	if want := netip.MustParseAddrPort(one.Addr().String()); err != nil || len(got) != 1 || got[0] != want {
-		t.Errorf("%v, %v, want %v alone", got, err, want)
-	}
-	all, err := net.InterfaceAddrs()
-	if err != nil {
-		t.Fatal(err)
-	}
-	got, err = dial.Reach(&net.TCPAddr{IP: net.IPv6unspecified, Port: 443})
-	if err != nil || !slices.Contains(got, netip.MustParseAddrPort("[::]:443")) {
-		t.Fatalf("%v, %v, want [::]:443 among them", got, err)
-	}
-	for _, address := range all {
-		ip := netip.MustParsePrefix(address.String()).Addr().Unmap()
-		if want := !ip.IsLoopback() && !ip.IsLinkLocalUnicast(); slices.Contains(got, netip.AddrPortFrom(ip, 443)) != want {
-			t.Errorf("%s is among %v: %v, want %v", ip, got, !want, want)
-		}
 	}
 }
 

@@ -12,6 +12,8 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"errors"
+	"fmt"
+	"io"
 	"math/big"
 	"net"
 	"net/netip"
@@ -163,6 +165,35 @@ func TestSilentServerEndsTheOpening(t *testing.T) {
 				t.Fatalf("%v, want a time-out in %s", e, phase)
 			}
 		})
+	}
+}
+
+// An HTTP server waits for a request and sends no greeting. It gets no byte of one, so a test mail cannot speak HTTP.
+func TestNothingIsWrittenBeforeTheGreeting(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	got := make(chan string, 1)
+	go func() {
+		defer close(got)
+		c, err := l.Accept()
+		if err != nil {
+			return
+		}
+		defer c.Close()
+		all, err := io.ReadAll(c) // until the client closes
+		got <- fmt.Sprintf("%q, %v", all, err)
+	}()
+	o := (&script{t: t, listener: l}).options()
+	o.Timeout, o.STARTTLS = 200*time.Millisecond, true
+	if e := failure(t, o); e.Phase != smtp.PhaseGreeting {
+		t.Errorf("%v, want a failure in the greeting", e)
+	}
+	if all := <-got; all != `"", <nil>` {
+		t.Errorf("the server read %s, want nothing", all)
 	}
 }
 

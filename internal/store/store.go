@@ -25,7 +25,7 @@ import (
 )
 
 // Program is this program's place in the order of programs; a schema names the lowest one that may run on it.
-const Program = 1
+const Program = 2
 
 // Errors that callers tell apart. ErrUnique and ErrNotFound stand for the driver's own.
 var (

@@ -34,7 +34,6 @@ var small = map[string]string{
 	"goose_db_version": "a row for each step of the schema",
 	"instance":         "one row",
 	"lease":            "a row for each task that one process does at a time",
-	"listener":         "a row for each address of a running server",
 	"queue_worker":     "a row for each running worker",
 	"setting":          "settings have fixed names",
 	"resolver":         "made by administrators",

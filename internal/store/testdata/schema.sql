@@ -161,13 +161,6 @@ CREATE TABLE lease (
     expires_ms BIGINT NOT NULL
 );
 
-CREATE TABLE listener (
-    address    TEXT   NOT NULL, -- IP address and port
-    holder     TEXT   NOT NULL, -- random for each start
-    expires_ms BIGINT NOT NULL,
-    PRIMARY KEY (address, holder)
-);
-
 CREATE TABLE queue_worker (
     id         BLOB   NOT NULL PRIMARY KEY, -- random for each start
     queue      TEXT   NOT NULL,
