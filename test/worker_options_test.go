@@ -119,7 +119,7 @@ func seedConsumerOptions(t *testing.T) {
 			t.Errorf("--help does not show %s", o)
 		}
 	}
-	exits(t, 2, "did you mean --workers?", huey("--wrokers", "4"))
+	exits(t, 2, `did you mean "--workers"?`, huey("--wrokers", "4"))
 	w := newWorld(t, "--workers", "0")
 	for i, args := range [][]string{
 		{"-w", "2"}, {"-k", "thread"}, {"-k", "process"}, {"-k", "greenlet"}, {"-d", "0.1"}, {"-m", "1.0"}, {"-b", "1.1"}, {"-c", "5"}, {"-C"},

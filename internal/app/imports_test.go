@@ -22,7 +22,7 @@ type row struct {
 const everything = "*"
 
 var house = []row{
-	{"cli", "app config inbox worker queue delivery spelling",
+	{"cli", "app config inbox worker queue delivery",
 		"commands talk to the composition root, never to a service behind its back"},
 	{"app", everything, "the composition root"},
 	{"webui", "", "pages are rendered from REST, so that they can do nothing that REST cannot"},
@@ -52,8 +52,7 @@ var house = []row{
 	{"smpp", "", "a protocol, written without a word of otpost"},
 	{"dial", "", "the one door out; it is handed down as a function"},
 	{"fileroot", "", "the one opener of files that REST can name; it is handed down as a function"},
-	{"config", "spelling", "pi.cfg and environment become one value"},
-	{"spelling", "", "an algorithm: words in, a word out"},
+	{"config", "", "pi.cfg and environment become one value"},
 	{"inbox", "", "an SMTP server for demo and tests"},
 }
 

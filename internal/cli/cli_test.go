@@ -148,7 +148,7 @@ func TestOptionBeforeItsCommandNamesTheOrder(t *testing.T) {
 		{"-w 4 worker", "write the command first: otpost worker --workers N ("},
 		{"--json queue list", "write the command first: otpost queue list --json ("},
 		{"--config x", "write the command before its options ("},
-		{"worker --confg x", "did you mean --config?"},
+		{"worker --confg x", `did you mean "--config"?`},
 	} {
 		command(t, "", strings.Fields(c.args)...).want(t, 2, c.want)
 	}

@@ -144,8 +144,12 @@ func TestHelpOfTheWorkerFitsEightyColumns(t *testing.T) {
 func TestUnknownOptionsGetTheNearestName(t *testing.T) {
 	t.Parallel()
 	for option, want := range map[string]string{
-		"--worker": `did you mean --workers?`, "--maxdelay": "did you mean --max-delay?", "--logfiel": "did you mean --logfile?",
-		"--shutdown": "did you mean --shutdown-timeout?", "--utc": "did you mean", "-W": "did you mean -w?", "-e": "did you mean --extra-locks?", "-j": "known are -",
+		"--worker":   `did you mean one of "--workers", `,
+		"--maxdelay": `did you mean "--max-delay"?`,
+		"--logfiel":  `did you mean "--logfile"?`,
+		"--shutdown": `did you mean "--shutdown-timeout"?`,
+		"-W":         `"-w"`,
+		"-j":         "did you mean one of ",
 	} {
 		code, out := huey(t, hueyName, option)
 		if code != 2 || !strings.Contains(out, "unknown flag "+option) || !strings.Contains(out, want) || strings.Count(out, "\n") != 1 {

@@ -6,8 +6,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-
-	"otpost/internal/spelling"
 )
 
 // queuePrefix begins the settings that privacyIDEA hands to huey, each as the option that follows the
@@ -179,7 +177,7 @@ func (c *Config) queueOptions(settings layer) error {
 		case option == "immediate":
 			return v.fail(problem{"would send each mail inside its request", "remove PI_JOB_QUEUE_CLASS for that, or this line"})
 		default:
-			return v.fail(problem{"is no option of the queue", "did you mean " + spelling.Nearest(name, names) + "?"})
+			return v.fail(problem{"is no option of the queue", "did you mean " + nearest(name, names) + "?"})
 		}
 	}
 	return nil

@@ -1,4 +1,4 @@
-package spelling
+package config
 
 import "testing"
 
@@ -12,14 +12,14 @@ func TestNearest(t *testing.T) {
 		"":        "HOST",
 		"PATH":    "PATH",
 	} {
-		if got := Nearest(word, known); got != want {
+		if got := nearest(word, known); got != want {
 			t.Errorf("%q is most like %q, want %q", word, got, want)
 		}
 	}
-	if got := Nearest("x", nil); got != "" {
+	if got := nearest("x", nil); got != "" {
 		t.Errorf("without words: %q", got)
 	}
-	if d := Distance("kitten", "sitting"); d != 3 {
+	if d := distance("kitten", "sitting"); d != 3 {
 		t.Errorf("distance %d, want 3", d)
 	}
 }
