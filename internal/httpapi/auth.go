@@ -14,8 +14,8 @@ import (
 
 func (s *server) authRoutes() []route {
 	return []route{
-		{method: "POST", path: "/auth", who: anyone, right: open, realms: noRealm, handler: s.auth, empty: onAccess, client: true},
-		{method: "GET", path: "/auth/rights", who: session, right: signedIn, realms: noRealm, handler: s.rights, empty: onAccess},
+		{method: "POST", path: "/auth", who: anyone, right: open, handler: s.auth, empty: onAccess, client: true},
+		{method: "GET", path: "/auth/rights", who: session, right: signedIn, handler: s.rights, empty: onAccess},
 	}
 }
 

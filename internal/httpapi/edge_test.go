@@ -244,7 +244,7 @@ func TestSecretsStayOutOfLogsJournalAndAnswers(t *testing.T) {
 
 func TestRouteThatDeclaresNothingStopsTheStart(t *testing.T) {
 	t.Parallel()
-	whole := route{method: "GET", path: "/x", who: admins, right: "r", realms: noRealm, handler: (&server{}).live}
+	whole := route{method: "GET", path: "/x", who: admins, right: "r", handler: (&server{}).live}
 	if err := whole.check(); err != nil {
 		t.Fatal(err)
 	}
@@ -253,7 +253,6 @@ func TestRouteThatDeclaresNothingStopsTheStart(t *testing.T) {
 		"open":    func(r *route) { r.right = open },
 		"who":     func(r *route) { r.who = 0 },
 		"anyone":  func(r *route) { r.who = anyone },
-		"realms":  func(r *route) { r.realms = 0 },
 		"handler": func(r *route) { r.handler = nil },
 		"method":  func(r *route) { r.method = "" },
 	} {

@@ -14,7 +14,7 @@ const stale = time.Minute
 
 func (s *server) probeRoutes() []route {
 	probe := func(path string, h handler) route {
-		return route{method: "GET", path: path, who: anyone, right: open, realms: noRealm, handler: h, quiet: true, bare: true}
+		return route{method: "GET", path: path, who: anyone, right: open, handler: h, quiet: true, bare: true}
 	}
 	return []route{
 		probe("/healthz/{$}", s.ready), probe("/healthz/readyz", s.ready), probe("/healthz/livez", s.live), probe("/healthz/startupz", s.started),

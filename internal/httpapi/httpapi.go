@@ -1,6 +1,6 @@
 // Package httpapi is privacyIDEA's REST API.
 //
-// It promises: every request passes one decoder (decode.go), one table of routes with a right and a realm filter in each row
+// It promises: every request passes one decoder (decode.go), one table of routes with a right in each row
 // (routes.go) and one edge that answers, logs, writes the request's one audit row and survives a panic (edge.go); every error
 // number has its HTTP status in one table (errors.go); answers have the recorded envelope (envelope.go, testdata/rest). What it
 // does not: decide anything about a login, a token or a message, or know the database.
@@ -90,7 +90,7 @@ type server struct {
 	workerSeen  atomic.Int64  // when the queue last showed a worker, in milliseconds since 1970
 }
 
-// New returns the API. A route that declares no right, no realm filter or no role is a mistake in this program: New panics.
+// New returns the API. A route that declares no right or no role is a mistake in this program: New panics.
 func New(d Deps, o Options) http.Handler {
 	if o.Version == "" {
 		o.Version = "0"

@@ -16,7 +16,7 @@ const (
 
 func (s *server) queueRoutes() []route {
 	return []route{
-		{method: "GET", path: "/queue/{$}", who: admins, right: "queue_read", realms: noRealm, handler: s.queueStatus, quiet: true},
+		{method: "GET", path: "/queue/{$}", who: admins, right: "queue_read", handler: s.queueStatus, quiet: true},
 	}
 }
 

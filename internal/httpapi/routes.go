@@ -26,14 +26,6 @@ func (w who) roles() []access.Role {
 	return []access.Role{access.Admin, access.User}
 }
 
-// realmFilter says whether a route shows or changes what belongs to a realm. Zero declares nothing.
-type realmFilter int
-
-const (
-	noRealm realmFilter = iota + 1 // settings, servers: they belong to no realm
-	byRealm                        // users and tokens: an administrator sees all realms until policies come, a user his own things
-)
-
 // emptyDetail says on which errors "detail" is {} instead of null, as recorded.
 type emptyDetail int
 
@@ -59,7 +51,6 @@ type route struct {
 	who     who
 	right   string   // privacyIDEA's name of the right, or open, or signedIn
 	more    []string // rights that parameters of the route ask for (server.require)
-	realms  realmFilter
 	handler handler
 	empty   emptyDetail
 	client  bool // the parameter client may name the client (OverrideAuthorizationClient)
@@ -99,8 +90,6 @@ func (rt *route) check() error {
 		return fmt.Errorf("route %s %s declares no right", rt.method, rt.path)
 	case rt.who == 0 || (rt.right == open) != (rt.who == anyone):
 		return fmt.Errorf("route %s %s does not say who may call it", rt.method, rt.path)
-	case rt.realms == 0:
-		return fmt.Errorf("route %s %s declares no realm filter", rt.method, rt.path)
 	case rt.handler == nil || rt.method == "":
 		return fmt.Errorf("route %q %s has no method or no handler", rt.method, rt.path)
 	}

@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"otpost/internal/delivery"
 	"otpost/internal/queue"
 )
 
@@ -76,7 +77,7 @@ func TestLooksOfOthersAreNotShared(t *testing.T) {
 	s := newShared[string](time.Now)
 	all := [][]string{nil, {}, {""}, {"a"}, {"a", "b"}, {"a b"}, {"a, b"}, {`a", "b`}, {"b", "a"}}
 	for i, realms := range all {
-		got, err := s.get(t.Context(), realmsKey(realms), func(context.Context) (string, error) { return strings.Repeat("x", i), nil })
+		got, err := s.get(t.Context(), listKey(delivery.Filter{Realms: realms}), func(context.Context) (string, error) { return strings.Repeat("x", i), nil })
 		if err != nil || len(got) != i {
 			t.Errorf("%q see what others see, %v", realms, err)
 		}
@@ -128,23 +129,24 @@ func TestCallerThatGoesFailsNoOther(t *testing.T) {
 	})
 }
 
-func TestLookThatNobodyWaitsForIsGivenUp(t *testing.T) {
+func TestCallEndsInTimeWithoutCallers(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s, dear := newShared[int](time.Now), &slow{takes: time.Hour}
-		for range 2 { // nobody joins the one that was given up
+		for range 2 { // the second caller joins the call
 			ctx, leave := context.WithTimeout(t.Context(), time.Millisecond)
 			if _, err := s.get(ctx, "", dear.ask); !errors.Is(err, context.DeadlineExceeded) {
 				t.Errorf("got %v", err)
 			}
 			leave()
-			synctest.Wait()
 		}
-		if n := dear.looks.Load(); n != 2 || len(dear.ended) != 2 {
-			t.Errorf("%d looks, %d of them given up", n, len(dear.ended))
+		time.Sleep(longestShared)
+		synctest.Wait()
+		if n := dear.looks.Load(); n != 1 || len(dear.ended) != 1 {
+			t.Errorf("%d calls, %d of them ended, want one of each", n, len(dear.ended))
 		}
-		if len(s.looks) != 0 {
-			t.Errorf("%d looks are kept", len(s.looks))
+		if len(s.results) != 0 {
+			t.Errorf("%d results are cached", len(s.results))
 		}
 	})
 }
@@ -163,8 +165,8 @@ func TestOldLooksAreForgotten(t *testing.T) {
 	ask("a")
 	ask("b")
 	now = now.Add(sharedFor)
-	if n := ask("c"); n != 3 || len(s.looks) != 1 {
-		t.Errorf("look %d, %d are kept", n, len(s.looks))
+	if n := ask("c"); n != 3 || len(s.results) != 1 {
+		t.Errorf("look %d, %d are kept", n, len(s.results))
 	}
 	now = now.Add(-time.Hour) // the clock was set back
 	if n := ask("c"); n != 4 {

@@ -11,11 +11,11 @@ import (
 
 func (s *server) serverRoutes() []route {
 	return []route{
-		{method: "GET", path: "/smtpserver/{$}", who: admins, right: "smtpserver_read", realms: noRealm, handler: s.servers},
-		{method: "GET", path: "/smtpserver/{identifier}", who: admins, right: "smtpserver_read", realms: noRealm, handler: s.oneServer},
-		{method: "POST", path: "/smtpserver/{identifier}", who: admins, right: "smtpserver_write", realms: noRealm, handler: s.saveServer},
-		{method: "DELETE", path: "/smtpserver/{identifier}", who: admins, right: "smtpserver_write", realms: noRealm, handler: s.deleteServer},
-		{method: "POST", path: "/smtpserver/send_test_email", who: admins, right: "smtpserver_write", realms: noRealm, handler: s.testServer},
+		{method: "GET", path: "/smtpserver/{$}", who: admins, right: "smtpserver_read", handler: s.servers},
+		{method: "GET", path: "/smtpserver/{identifier}", who: admins, right: "smtpserver_read", handler: s.oneServer},
+		{method: "POST", path: "/smtpserver/{identifier}", who: admins, right: "smtpserver_write", handler: s.saveServer},
+		{method: "DELETE", path: "/smtpserver/{identifier}", who: admins, right: "smtpserver_write", handler: s.deleteServer},
+		{method: "POST", path: "/smtpserver/send_test_email", who: admins, right: "smtpserver_write", handler: s.testServer},
 	}
 }
 

@@ -13,14 +13,14 @@ import (
 
 func (s *server) systemRoutes() []route {
 	return []route{
-		{method: "GET", path: "/system/{$}", who: admins, right: "configread", realms: noRealm, handler: s.settings},
-		{method: "GET", path: "/system/{key}", who: admins, right: "configread", realms: noRealm, handler: s.setting},
-		{method: "DELETE", path: "/system/{key}", who: admins, right: "configdelete", realms: noRealm, handler: s.deleteSetting},
-		{method: "POST", path: "/system/setConfig", who: admins, right: "configwrite", realms: noRealm, handler: s.setConfig, empty: onRole},
-		{method: "POST", path: "/system/setDefault", who: admins, right: "configwrite", realms: noRealm, handler: s.setDefault},
-		{method: "GET", path: "/system/random", who: admins, right: "getrandom", realms: noRealm, handler: s.random},
-		{method: "GET", path: "/system/hsm", who: admins, right: "configread", realms: noRealm, handler: s.hsm},
-		{method: "GET", path: "/system/nodes", who: admins, right: "configread", realms: noRealm, handler: s.nodes},
+		{method: "GET", path: "/system/{$}", who: admins, right: "configread", handler: s.settings},
+		{method: "GET", path: "/system/{key}", who: admins, right: "configread", handler: s.setting},
+		{method: "DELETE", path: "/system/{key}", who: admins, right: "configdelete", handler: s.deleteSetting},
+		{method: "POST", path: "/system/setConfig", who: admins, right: "configwrite", handler: s.setConfig, empty: onRole},
+		{method: "POST", path: "/system/setDefault", who: admins, right: "configwrite", handler: s.setDefault},
+		{method: "GET", path: "/system/random", who: admins, right: "getrandom", handler: s.random},
+		{method: "GET", path: "/system/hsm", who: admins, right: "configread", handler: s.hsm},
+		{method: "GET", path: "/system/nodes", who: admins, right: "configread", handler: s.nodes},
 	}
 }
 

@@ -13,19 +13,19 @@ import (
 func (s *server) tokenRoutes() []route {
 	act := func(name, right string, h handler) []route { // the serial stands in the path or in the body
 		return []route{
-			{method: "POST", path: "/token/" + name, who: admins, right: right, realms: byRealm, handler: h},
-			{method: "POST", path: "/token/" + name + "/{serial}", who: admins, right: right, realms: byRealm, handler: h},
+			{method: "POST", path: "/token/" + name, who: admins, right: right, handler: h},
+			{method: "POST", path: "/token/" + name + "/{serial}", who: admins, right: right, handler: h},
 		}
 	}
 	routes := []route{
-		{method: "GET", path: "/token/{$}", who: session, right: "tokenlist", realms: byRealm, handler: s.tokens},
-		{method: "POST", path: "/token/init", who: admins, right: "enrollEMAIL", realms: byRealm, handler: s.initToken},
-		{method: "DELETE", path: "/token/{serial}", who: admins, right: "delete", realms: byRealm, handler: s.count((*token.Service).Delete)},
-		{method: "POST", path: "/token/assign", who: admins, right: "assign", realms: byRealm, handler: s.assign},
-		{method: "POST", path: "/token/info/{serial}/{key}", who: admins, right: "settokeninfo", realms: byRealm, handler: s.setInfo},
-		{method: "DELETE", path: "/token/info/{serial}/{key}", who: admins, right: "settokeninfo", realms: byRealm, handler: s.deleteInfo},
-		{method: "GET", path: "/token/challenges/{$}", who: admins, right: "getchallenges", realms: byRealm, handler: s.challenges},
-		{method: "GET", path: "/token/challenges/{serial}", who: admins, right: "getchallenges", realms: byRealm, handler: s.challenges},
+		{method: "GET", path: "/token/{$}", who: session, right: "tokenlist", handler: s.tokens},
+		{method: "POST", path: "/token/init", who: admins, right: "enrollEMAIL", handler: s.initToken},
+		{method: "DELETE", path: "/token/{serial}", who: admins, right: "delete", handler: s.count((*token.Service).Delete)},
+		{method: "POST", path: "/token/assign", who: admins, right: "assign", handler: s.assign},
+		{method: "POST", path: "/token/info/{serial}/{key}", who: admins, right: "settokeninfo", handler: s.setInfo},
+		{method: "DELETE", path: "/token/info/{serial}/{key}", who: admins, right: "settokeninfo", handler: s.deleteInfo},
+		{method: "GET", path: "/token/challenges/{$}", who: admins, right: "getchallenges", handler: s.challenges},
+		{method: "GET", path: "/token/challenges/{serial}", who: admins, right: "getchallenges", handler: s.challenges},
 	}
 	routes = append(routes, act("enable", "enable", s.count((*token.Service).Enable))...)
 	routes = append(routes, act("disable", "disable", s.count((*token.Service).Disable))...)

@@ -10,20 +10,20 @@ import (
 
 func (s *server) userRoutes() []route {
 	return []route{
-		{method: "GET", path: "/user/{$}", who: session, right: "userlist", realms: byRealm, handler: s.users},
-		{method: "GET", path: "/realm/{$}", who: admins, right: "resolverread", realms: noRealm, handler: s.realms},
-		{method: "GET", path: "/realm/superuser", who: admins, right: "resolverread", realms: noRealm, handler: s.superuserRealms},
-		{method: "POST", path: "/realm/{realm}", who: admins, right: "resolverwrite", realms: noRealm, handler: s.saveRealm},
-		{method: "DELETE", path: "/realm/{realm}", who: admins, right: "resolverdelete", realms: noRealm, handler: s.deleteRealm},
-		{method: "GET", path: "/defaultrealm", who: admins, right: "resolverread", realms: noRealm, handler: s.defaultRealm},
-		{method: "DELETE", path: "/defaultrealm", who: admins, right: "resolverdelete", realms: noRealm, handler: s.clearDefaultRealm},
-		{method: "POST", path: "/defaultrealm/{realm}", who: admins, right: "resolverwrite", realms: noRealm, handler: s.setDefaultRealm},
-		{method: "GET", path: "/resolver/{$}", who: admins, right: "resolverread", realms: noRealm, handler: s.resolvers},
-		{method: "GET", path: "/resolver/{resolver}", who: admins, right: "resolverread", realms: noRealm, handler: s.resolver},
-		{method: "GET", path: "/resolver/{type}/default", who: admins, right: "resolverread", realms: noRealm, handler: s.resolverDefault},
-		{method: "POST", path: "/resolver/{resolver}", who: admins, right: "resolverwrite", realms: noRealm, handler: s.saveResolver},
-		{method: "DELETE", path: "/resolver/{resolver}", who: admins, right: "resolverdelete", realms: noRealm, handler: s.deleteResolver},
-		{method: "POST", path: "/resolver/test", who: admins, right: "resolverwrite", realms: noRealm, handler: s.testResolver},
+		{method: "GET", path: "/user/{$}", who: session, right: "userlist", handler: s.users},
+		{method: "GET", path: "/realm/{$}", who: admins, right: "resolverread", handler: s.realms},
+		{method: "GET", path: "/realm/superuser", who: admins, right: "resolverread", handler: s.superuserRealms},
+		{method: "POST", path: "/realm/{realm}", who: admins, right: "resolverwrite", handler: s.saveRealm},
+		{method: "DELETE", path: "/realm/{realm}", who: admins, right: "resolverdelete", handler: s.deleteRealm},
+		{method: "GET", path: "/defaultrealm", who: admins, right: "resolverread", handler: s.defaultRealm},
+		{method: "DELETE", path: "/defaultrealm", who: admins, right: "resolverdelete", handler: s.clearDefaultRealm},
+		{method: "POST", path: "/defaultrealm/{realm}", who: admins, right: "resolverwrite", handler: s.setDefaultRealm},
+		{method: "GET", path: "/resolver/{$}", who: admins, right: "resolverread", handler: s.resolvers},
+		{method: "GET", path: "/resolver/{resolver}", who: admins, right: "resolverread", handler: s.resolver},
+		{method: "GET", path: "/resolver/{type}/default", who: admins, right: "resolverread", handler: s.resolverDefault},
+		{method: "POST", path: "/resolver/{resolver}", who: admins, right: "resolverwrite", handler: s.saveResolver},
+		{method: "DELETE", path: "/resolver/{resolver}", who: admins, right: "resolverdelete", handler: s.deleteResolver},
+		{method: "POST", path: "/resolver/test", who: admins, right: "resolverwrite", handler: s.testResolver},
 	}
 }
 

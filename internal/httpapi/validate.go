@@ -10,7 +10,7 @@ import (
 
 func (s *server) validateRoutes() []route {
 	check := func(method, path string, h handler) route {
-		return route{method: method, path: path, who: anyone, right: open, realms: noRealm, handler: h, client: true, acts: true}
+		return route{method: method, path: path, who: anyone, right: open, handler: h, client: true, acts: true}
 	}
 	poll := func(path string) route {
 		return route{
@@ -18,14 +18,13 @@ func (s *server) validateRoutes() []route {
 			path:    path,
 			who:     anyone,
 			right:   open,
-			realms:  noRealm,
 			handler: s.poll,
 			client:  true,
 			quiet:   true,
 		}
 	}
 	trigger := func(method string) route {
-		return route{method: method, path: "/validate/triggerchallenge", who: admins, right: "triggerchallenge", realms: byRealm,
+		return route{method: method, path: "/validate/triggerchallenge", who: admins, right: "triggerchallenge",
 			handler: s.trigger, empty: onAccess, client: true, acts: true}
 	}
 	return []route{

@@ -1,71 +1,48 @@
 package pinhash
 
 import (
-	"container/list"
-	"sync"
 	"time"
+
+	lru "github.com/hashicorp/golang-lru/v2"
 )
 
-// recent is a map that forgets: an entry is in it for ttl after it was put there, and the one unused for longest goes when there
-// are more than size. It is safe for concurrent use.
+// recent is a map with a limited size whose entries expire: ttl after an entry was put, and the least recently used entry when there
+// are more than size. It is safe for concurrent use. (The library's own package expirable reads the clock of the system and keeps a
+// goroutine for ever.)
 type recent[K comparable, V any] struct {
-	ttl  time.Duration
-	size int
-	now  func() time.Time
-
-	mu    sync.Mutex
-	order *list.List // of remembered[K, V], the last used first
-	keys  map[K]*list.Element
+	ttl     time.Duration
+	now     func() time.Time
+	entries *lru.Cache[K, expiring[V]]
 }
 
-type remembered[K comparable, V any] struct {
-	key   K
+type expiring[V any] struct {
 	value V
 	until time.Time
 }
 
 func newRecent[K comparable, V any](ttl time.Duration, size int, now func() time.Time) *recent[K, V] {
-	return &recent[K, V]{ttl: ttl, size: size, now: now, order: list.New(), keys: make(map[K]*list.Element)}
+	entries, err := lru.New[K, expiring[V]](size)
+	if err != nil {
+		panic(err) // a size below 1
+	}
+	return &recent[K, V]{ttl: ttl, now: now, entries: entries}
 }
 
 // put begins the time of key anew.
 func (r *recent[K, V]) put(key K, value V) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	entry := remembered[K, V]{key, value, r.now().Add(r.ttl)}
-	if e, ok := r.keys[key]; ok {
-		e.Value = entry
-		r.order.MoveToFront(e)
-		return
-	}
-	r.keys[key] = r.order.PushFront(entry)
-	if r.order.Len() > r.size {
-		r.drop(r.order.Back())
-	}
+	r.entries.Add(key, expiring[V]{value, r.now().Add(r.ttl)})
 }
 
 func (r *recent[K, V]) get(key K) (value V, ok bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	e, ok := r.keys[key]
-	if !ok {
+	e, ok := r.entries.Get(key)
+	if ok && !r.now().Before(e.until) {
+		r.entries.Remove(key)
 		return value, false
 	}
-	entry := e.Value.(remembered[K, V])
-	if !r.now().Before(entry.until) {
-		r.drop(e)
-		return value, false
-	}
-	r.order.MoveToFront(e)
-	return entry.value, true
+	return e.value, ok
 }
 
 func (r *recent[K, V]) has(key K) bool {
 	_, ok := r.get(key)
 	return ok
-}
-
-func (r *recent[K, V]) drop(e *list.Element) {
-	delete(r.keys, e.Value.(remembered[K, V]).key)
-	r.order.Remove(e)
 }

@@ -1,9 +1,6 @@
 package pinhash
 
-import (
-	"context"
-	"errors"
-)
+import "context"
 
 // Turn is the right to compute, for one peer and one goroutine. Begin it before the guess is paid for, so that whoever finds no
 // slot has lost nothing; end it with whether the peer was right.
@@ -64,8 +61,8 @@ func (t *Turn) Match(ctx context.Context, hash string, plains ...string) (int, e
 	return -1, nil
 }
 
-// share computes, or waits for the turn that is computing the same. The slot is taken first, so that no turn waits for
-// another one that waits.
+// share computes, or waits for the turn that computes the same, at most for one computation. It takes the slot first, so that no
+// turn waits for another turn that waits for a slot.
 func (t *Turn) share(ctx context.Context, hash, plain string) (bool, error) {
 	v := t.v
 	if err := t.acquire(ctx); err != nil {
@@ -74,42 +71,18 @@ func (t *Turn) share(ctx context.Context, hash, plain string) (bool, error) {
 	if v.cache == nil {
 		return v.verify(hash, plain)
 	}
-	both := v.mark(hash, plain)
-	v.mu.Lock()
-	f, running := v.flights[both]
-	if !running {
-		f = &flight{done: make(chan struct{}), err: errors.New("the computation ended without a result")}
-		v.flights[both] = f
-	}
-	v.mu.Unlock()
-	if !running {
-		v.fly(f, both, hash, plain)
-	}
-	select {
-	case <-f.done:
-		return f.right, f.err
-	case <-ctx.Done():
-		return false, ctx.Err()
-	}
-}
-
-// fly runs one computation and remembers a right result. both is the mark of hash and plain.
-func (v *Verifier) fly(f *flight, both mark, hash, plain string) {
-	defer func() { // even when a library panics, nobody may wait for ever
-		v.mu.Lock()
-		delete(v.flights, both)
-		v.mu.Unlock()
-		close(f.done)
-	}()
-	alone := v.mark(hash)
-	if right, known := v.cache.get(alone); known { // a flight landed between the look and the start
-		f.right, f.err = both == right, nil
-		return
-	}
-	f.right, f.err = v.verify(hash, plain)
-	if f.right {
-		v.cache.put(alone, both)
-	}
+	both, alone := v.mark(hash, plain), v.mark(hash)
+	right, err, _ := v.computations.Do(string(both[:]), func() (any, error) {
+		if known, ok := v.cache.get(alone); ok { // put since Match looked
+			return both == known, nil
+		}
+		right, err := v.verify(hash, plain)
+		if right {
+			v.cache.put(alone, both)
+		}
+		return right, err
+	})
+	return right == true, err
 }
 
 // Verify is the function Verify. Nothing is remembered: it is for passwords that are not ours.

@@ -11,6 +11,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"golang.org/x/sync/singleflight"
 )
 
 // Options of a Verifier. The zero value is usable.
@@ -39,21 +41,13 @@ type Verifier struct {
 	cache  *recent[mark, mark]                    // of a hash: of it and its plain text; nil: off
 	verify func(hash, plain string) (bool, error) // Verify; tests count its calls
 
-	mu      sync.Mutex
-	flights map[mark]*flight // of a hash and a plain text
+	computations singleflight.Group // by the mark of hash and plain text
 
 	dummy func() (string, error)
 }
 
 // mark stands for texts that must not lie in memory for long.
 type mark [sha256.Size]byte
-
-// flight is one running computation that others may wait for.
-type flight struct {
-	done  chan struct{} // closed when right and err are set
-	right bool
-	err   error
-}
 
 // New returns a Verifier with an empty cache.
 func New(o Options) *Verifier {
@@ -67,8 +61,13 @@ func New(o Options) *Verifier {
 	if o.Rand == nil {
 		o.Rand = rand.Reader
 	}
-	v := &Verifier{params: o.Params, slots: o.Slots, rand: o.Rand, key: make([]byte, sha256.Size), verify: Verify,
-		flights: make(map[mark]*flight)}
+	v := &Verifier{
+		params: o.Params,
+		slots:  o.Slots,
+		rand:   o.Rand,
+		key:    make([]byte, sha256.Size),
+		verify: Verify,
+	}
 	rand.Read(v.key) //nolint:errcheck // it never fails
 	if !o.CacheOff {
 		v.cache = newRecent[mark, mark](cmp.Or(o.CacheTTL, 10*time.Minute), cmp.Or(o.CacheSize, 100_000), o.Now)
