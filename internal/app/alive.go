@@ -66,9 +66,9 @@ func (b beating) Register(ctx context.Context, w queue.Worker) error {
 	return err
 }
 
-// Beat implements queue.Driver.
-func (b beating) Beat(ctx context.Context, worker uuid.UUID) error {
-	return b.pulse.try(func() error { return b.Driver.Beat(ctx, worker) })
+// Heartbeat implements queue.Driver.
+func (b beating) Heartbeat(ctx context.Context, worker uuid.UUID) error {
+	return b.pulse.try(func() error { return b.Driver.Heartbeat(ctx, worker) })
 }
 
 // Claim implements queue.Driver.

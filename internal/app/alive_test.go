@@ -14,7 +14,7 @@ import (
 // slowQueue takes a minute for each beat.
 type slowQueue struct{ queue.Driver }
 
-func (slowQueue) Beat(ctx context.Context, _ uuid.UUID) error {
+func (slowQueue) Heartbeat(ctx context.Context, _ uuid.UUID) error {
 	select {
 	case <-time.After(time.Minute):
 	case <-ctx.Done():
@@ -31,7 +31,7 @@ func TestOnlyAWorkerThatDoesNotBeatIsSilent(t *testing.T) {
 		b := beating{Driver: slowQueue{}, pulse: p}
 		for range 3 {
 			ended := make(chan error)
-			go func() { ended <- b.Beat(t.Context(), uuid.New()) }()
+			go func() { ended <- b.Heartbeat(t.Context(), uuid.New()) }()
 			for range 59 {
 				time.Sleep(time.Second)
 				if s := p.silence(); s > pulseLost {

@@ -122,7 +122,7 @@ func (a *App) QueueShow(ctx context.Context, id uuid.UUID) (*queue.Listed, *deli
 	return job, &d, away
 }
 
-// LocalWorker returns the worker on this host that beat last, and how long ago. When none has within its lease, the error says
+// LocalWorker returns the worker on this host with the latest heartbeat, and how long ago. When none has within its lease, the error says
 // so and names the command that starts one.
 func (a *App) LocalWorker(ctx context.Context) (queue.Seen, time.Duration, error) {
 	if a.driver == nil {
@@ -134,13 +134,13 @@ func (a *App) LocalWorker(ctx context.Context) (queue.Seen, time.Duration, error
 	}
 	var last queue.Seen
 	for _, w := range seen {
-		if w.Local && w.Beat.After(last.Beat) {
+		if w.Local && w.Heartbeat.After(last.Heartbeat) {
 			last = w
 		}
 	}
-	if last.Beat.IsZero() {
+	if last.Heartbeat.IsZero() {
 		return last, 0, fmt.Errorf("no worker of the queue %q on this host was seen within %s; start one with: %s",
 			a.config.QueueName, queue.Lease, a.workerCommand())
 	}
-	return last, max(0, a.db.Now().Sub(last.Beat)), nil
+	return last, max(0, a.db.Now().Sub(last.Heartbeat)), nil
 }

@@ -22,17 +22,17 @@ func fakeStatus() app.QueueStatus {
 	return app.QueueStatus{
 		Name: "huey", Place: "embedded in /var/lib/otpost/otpost.db", At: at, StartOne: "privacyidea-queue-huey",
 		Jobs: queue.Status{
-			Ready:  [4]queue.Depth{queue.Urgent: {Jobs: 12, Oldest: at.Add(-75 * time.Second)}, queue.Idle: {Jobs: 1, Oldest: at.Add(-3 * time.Hour)}},
+			Ready:  [2]queue.Depth{queue.Urgent: {Jobs: 12, Oldest: at.Add(-75 * time.Second)}, queue.Normal: {Jobs: 1, Oldest: at.Add(-3 * time.Hour)}},
 			Leased: 3, Scheduled: 2, NextDue: at.Add(4 * time.Second), Dead: 1,
 		},
 		Workers: []queue.Seen{
 			{
 				Worker:  queue.Worker{ID: uuid.MustParse("b3c1f0de-0000-4000-8000-000000000001"), Host: "otp1", PID: 4711, Version: "0.1.0", Handlers: 128},
-				Started: at.Add(-50 * time.Hour), Beat: at.Add(-time.Second), Local: true,
+				Started: at.Add(-50 * time.Hour), Heartbeat: at.Add(-time.Second), Local: true,
 			},
 			{
 				Worker:  queue.Worker{ID: uuid.MustParse("b3c1f0de-0000-4000-8000-000000000002"), Host: "otp-backup", PID: 9, Version: "0.1.0", Handlers: 32},
-				Started: at.Add(-101 * time.Second), Beat: at.Add(-9 * time.Second),
+				Started: at.Add(-101 * time.Second), Heartbeat: at.Add(-9 * time.Second),
 			},
 		},
 		Open: []delivery.Backlog{{State: delivery.Queued, Mails: 13, Attempts: 2, Oldest: at.Add(-75 * time.Second)}},
@@ -49,9 +49,7 @@ func TestStatusIsOneScreen(t *testing.T) {
 
 READY   JOBS  OLDEST DUE SINCE
 urgent  12    75 s
-normal  0     -
-low     0     -
-idle    1     3 h 0 min
+normal  1     3 h 0 min
 
 leased 3, scheduled 2 (the next one is due in 4 s), dead 1
 
@@ -77,8 +75,6 @@ func TestStatusOfAnIdleQueueNamesTheCommandThatStartsAWorker(t *testing.T) {
 READY   JOBS  OLDEST DUE SINCE
 urgent  0     -
 normal  0     -
-low     0     -
-idle    0     -
 
 leased 0, scheduled 0, dead 0
 
@@ -169,9 +165,7 @@ func TestStatusAsJSONHasTheSameFigures(t *testing.T) {
 		"reachable": true, "error": nil, "queue": "huey", "place": "embedded in /var/lib/otpost/otpost.db", "at": "2026-11-24T12:00:00.005Z",
 		"ready": []any{
 			map[string]any{"priority": "urgent", "jobs": 12., "oldest": "2026-11-24T11:58:45.005Z"},
-			map[string]any{"priority": "normal", "jobs": 0.},
-			map[string]any{"priority": "low", "jobs": 0.},
-			map[string]any{"priority": "idle", "jobs": 1., "oldest": "2026-11-24T09:00:00.005Z"},
+			map[string]any{"priority": "normal", "jobs": 1., "oldest": "2026-11-24T09:00:00.005Z"},
 		},
 		"leased": 3., "scheduled": 2., "next_due": "2026-11-24T12:00:04.005Z", "dead": 1.,
 		"workers": []any{
@@ -207,17 +201,17 @@ func TestListIsALineForEachJob(t *testing.T) {
 			State: queue.Ready, Crashes: 2,
 		},
 		{
-			Job:   queue.Job{ID: uuid.MustParse("0192f6e0-0000-7000-8000-000000000002"), Kind: "delivery.send", Priority: queue.Low, RunAt: at.Add(8 * time.Second)},
+			Job:   queue.Job{ID: uuid.MustParse("0192f6e0-0000-7000-8000-000000000002"), Kind: "delivery.send", Priority: queue.Normal, RunAt: at.Add(8 * time.Second)},
 			State: queue.Scheduled,
 		},
 		{
 			Job:   queue.Job{ID: uuid.MustParse("0192f6e0-0000-7000-8000-000000000003"), Kind: "delivery.send", RunAt: at.Add(-time.Hour), NotAfter: at},
-			State: queue.Aside, Reason: "no such\nrow",
+			State: queue.Dead, Reason: "no such\nrow",
 		},
 	}
 	const want = `ID                                    KIND           STATE      PRIORITY  DUE            ENDS IN     CRASHES  REASON
 0192f6e0-0000-7000-8000-000000000001  delivery.send  ready      urgent    5 s ago        1 min 40 s  2        -
-0192f6e0-0000-7000-8000-000000000002  delivery.send  scheduled  low       in 8 s         -           0        -
+0192f6e0-0000-7000-8000-000000000002  delivery.send  scheduled  normal       in 8 s         -           0        -
 0192f6e0-0000-7000-8000-000000000003  delivery.send  dead       urgent    60 min 0 s ago  over        0        no such row
 `
 	var got bytes.Buffer

@@ -120,10 +120,10 @@ func viewStatus(s app.QueueStatus, away error) statusView {
 	}
 	v.Leased, v.Scheduled, v.NextDue, v.Dead = &s.Jobs.Leased, &s.Jobs.Scheduled, s.Jobs.NextDue, &s.Jobs.Dead
 	for p, d := range s.Jobs.Ready {
-		v.Ready = append(v.Ready, depthView{Priority: priorityName(queue.Priority(p)), Jobs: d.Jobs, Oldest: d.Oldest})
+		v.Ready = append(v.Ready, depthView{Priority: queue.Priority(p).String(), Jobs: d.Jobs, Oldest: d.Oldest})
 	}
 	for _, w := range s.Workers {
-		v.Workers = append(v.Workers, workerView{w.ID, w.Host, w.PID, w.Version, w.Handlers, w.Started, w.Beat, w.Local})
+		v.Workers = append(v.Workers, workerView{w.ID, w.Host, w.PID, w.Version, w.Handlers, w.Started, w.Heartbeat, w.Local})
 	}
 	return v
 }
@@ -137,7 +137,7 @@ func viewJobs(jobs []queue.Listed) []jobView {
 }
 
 func viewJob(j queue.Listed) jobView {
-	return jobView{j.ID, j.Kind, j.State, priorityName(j.Priority), j.RunAt, j.NotAfter, j.Worker, j.Crashes, j.Reason}
+	return jobView{j.ID, j.Kind, j.State, j.Priority.String(), j.RunAt, j.NotAfter, j.Worker, j.Crashes, j.Reason}
 }
 
 func viewShow(job *queue.Listed, d *delivery.Record, away error) showView {
@@ -150,17 +150,4 @@ func viewShow(job *queue.Listed, d *delivery.Record, away error) showView {
 		v.Delivery = &deliveryView{d.ID, d.State, d.Reason, d.Via, d.Server, d.Recipient, d.MessageID, d.Created, d.NotAfter, d.Attempts}
 	}
 	return v
-}
-
-func priorityName(p queue.Priority) string {
-	switch p {
-	case queue.Urgent:
-		return "urgent"
-	case queue.Normal:
-		return "normal"
-	case queue.Low:
-		return "low"
-	default:
-		return "idle"
-	}
 }

@@ -60,7 +60,7 @@ func (r *relay) bringBack(ctx context.Context, now time.Time) (ids []uuid.UUID, 
 		}
 		if driver, ok := r.Driver.(queue.TxDriver); ok {
 			for _, id := range all {
-				driver.HastenTx(tx, id)
+				driver.RunNowTx(tx, id)
 			}
 		}
 		ids = all
@@ -81,7 +81,7 @@ func (r *relay) hastenAll(ctx context.Context, ids []uuid.UUID) error {
 	ctx, cancel := context.WithTimeout(ctx, relayEvery)
 	defer cancel()
 	for _, id := range ids {
-		if err := r.Driver.Hasten(ctx, id); err != nil {
+		if err := r.Driver.RunNow(ctx, id); err != nil {
 			return nil //nolint:nilerr // a queue out of reach is told by enqueueLost
 		}
 	}

@@ -114,11 +114,11 @@ func TestNoDotAfterItsEnd(t *testing.T) {
 	}
 }
 
-func TestExpiredVerdictOfAValidRowRuns(t *testing.T) {
+func TestJobPastItsEndRunsWhileItsRowIsValid(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	ticket, _ := r.put("queued")
-	r.work(workerA, ticket, queue.Claimed{Verdict: queue.Expired})
+	r.work(workerA, ticket, queue.Claimed{Job: queue.Job{NotAfter: r.clock.Now().Add(-time.Second)}})
 	r.wantState(ticket, delivery.Accepted)
 }
 
@@ -126,7 +126,7 @@ func TestPoisonedJobFailsItsDelivery(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	ticket, _ := r.put("queued")
-	r.work(workerA, ticket, queue.Claimed{Verdict: queue.Poisoned})
+	r.work(workerA, ticket, queue.Claimed{Crashes: queue.CrashesPoison})
 	r.wantState(ticket, delivery.Failed)
 }
 
@@ -272,7 +272,7 @@ func TestJobWithoutARowIsPutAside(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	got := r.work(workerA, delivery.Ticket{ID: uuid.Must(uuid.NewV7())}, queue.Claimed{})
-	if got.Action != queue.Dead || got.Reason == "" {
+	if got.Action != queue.DeadLetter || got.Reason == "" {
 		t.Fatalf("job: %+v", got)
 	}
 }

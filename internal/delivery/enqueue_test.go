@@ -30,8 +30,8 @@ func (a *away) Enqueue(_ context.Context, jobs ...queue.Job) error {
 	return nil
 }
 
-// Hasten implements queue.Driver.
-func (a *away) Hasten(context.Context, uuid.UUID) error {
+// RunNow implements queue.Driver.
+func (a *away) RunNow(context.Context, uuid.UUID) error {
 	if !a.back.Load() {
 		return errors.New("connection refused")
 	}

@@ -44,7 +44,7 @@ func (s *Service) Retry(ctx context.Context, id uuid.UUID, realms []string) erro
 			}
 		}
 		if driver, ok := s.Driver.(queue.TxDriver); ok {
-			driver.HastenTx(tx, id)
+			driver.RunNowTx(tx, id)
 			driver.EnqueueTx(tx, job(id, d.route, d.notAfter, now)) // where the job was lost
 		}
 		return nil
@@ -63,7 +63,7 @@ func (s *Service) hasten(ctx context.Context, d row) {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), hastenWithin)
 	defer cancel()
-	err := s.Driver.Hasten(ctx, d.id)
+	err := s.Driver.RunNow(ctx, d.id)
 	if err == nil {
 		err = s.Driver.Enqueue(ctx, job(d.id, d.route, d.notAfter, time.Time{})) // where the job was lost
 	}

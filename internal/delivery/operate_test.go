@@ -17,8 +17,8 @@ import (
 	"otpost/internal/store"
 )
 
-// Hasten implements queue.Driver.
-func (noDriver) Hasten(context.Context, uuid.UUID) error { return nil }
+// RunNow implements queue.Driver.
+func (noDriver) RunNow(context.Context, uuid.UUID) error { return nil }
 
 // deferred makes a delivery whose first try met a server that said "later", and returns its ticket and challenge.
 func (r *rig) deferred() (delivery.Ticket, uuid.UUID) {
@@ -143,8 +143,8 @@ func TestRetryWithoutAQueueThatAnswersLeavesTheRowDue(t *testing.T) {
 // deaf is a queue out of reach.
 type deaf struct{ queue.Driver }
 
-// Hasten implements queue.Driver.
-func (deaf) Hasten(context.Context, uuid.UUID) error { return errors.New("connection refused") }
+// RunNow implements queue.Driver.
+func (deaf) RunNow(context.Context, uuid.UUID) error { return errors.New("connection refused") }
 
 func TestCancelDropsWhatWaitsAndNothingIsSent(t *testing.T) {
 	t.Parallel()

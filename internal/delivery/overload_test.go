@@ -30,7 +30,7 @@ func (r *rig) overload(lasting, gap time.Duration) (ages []time.Duration) {
 			NotAfter: r.clock.Now().Add(life)}); err != nil {
 			r.t.Fatal(err)
 		}
-		if err := d.Beat(r.t.Context(), workerA); err != nil {
+		if err := d.Heartbeat(r.t.Context(), workerA); err != nil {
 			r.t.Fatal(err)
 		}
 		for !r.clock.Now().Before(next) {

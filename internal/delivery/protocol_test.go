@@ -142,14 +142,14 @@ func minTime(a, b time.Time) time.Time {
 }
 
 func (h *history) step() {
-	switch rapid.SampledFrom([]string{"work", "work", "work", "wait", "relay", "drop", "expired verdict", "poisoned"}).Draw(h.t, "step") {
+	switch rapid.SampledFrom([]string{"work", "work", "work", "wait", "relay", "drop", "past its end", "poisoned"}).Draw(h.t, "step") {
 	case "work":
-		h.work(queue.Run)
-	case "expired verdict":
-		h.work(queue.Expired)
+		h.work(queue.Claimed{})
+	case "past its end":
+		h.work(queue.Claimed{Job: queue.Job{NotAfter: h.rig.clock.Now()}})
 	case "poisoned":
 		if rapid.IntRange(0, 9).Draw(h.t, "rare") == 0 {
-			h.work(queue.Poisoned)
+			h.work(queue.Claimed{Crashes: queue.CrashesPoison})
 		}
 	case "wait":
 		h.rig.clock.Advance(time.Duration(rapid.IntRange(1, 60_000).Draw(h.t, "ms")) * time.Millisecond)
@@ -162,13 +162,12 @@ func (h *history) step() {
 	}
 }
 
-func (h *history) work(v queue.Verdict) {
+func (h *history) work(claim queue.Claimed) {
 	if h.ticket.Via == delivery.ViaInline {
 		return // the request's own: no worker ever gets a job
 	}
 	worker := h.worker()
 	h.rig.server.script = []attempt{h.attempt("attempt")}
-	claim := queue.Claimed{Verdict: v}
 	if rapid.Bool().Draw(h.t, "swept") {
 		claim.SweptOwner = h.swept
 	}

@@ -96,7 +96,7 @@ func (h *handling) look(ctx context.Context) (d row, ready bool, err error) {
 	})
 	if errors.Is(err, errNoRow) {
 		h.log.Warn("job without a delivery put aside", "delivery", h.id)
-		h.result.Action, h.result.Reason = queue.Dead, "the database has no delivery of this id"
+		h.result.Action, h.result.Reason = queue.DeadLetter, "the database has no delivery of this id"
 		return d, false, nil
 	}
 	if err != nil {
@@ -110,7 +110,7 @@ func (h *handling) look(ctx context.Context) (d row, ready bool, err error) {
 		return d, false, nil
 	case d.state == Sending:
 		return d, false, h.tryTakeOver(ctx, d, now)
-	case h.claim != nil && h.claim.Verdict == queue.Poisoned:
+	case h.claim != nil && h.claim.Poisoned():
 		return d, false, h.only(ctx, func(_ *store.Tx, d row) (change, error) { return poison(d), nil })
 	case why != "":
 		return d, false, h.only(ctx, h.dropUnwanted)

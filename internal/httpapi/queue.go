@@ -84,7 +84,6 @@ func (s *server) sawWorker(workers []queue.Seen) bool {
 
 // addDepth renders how many jobs there are: none where the queue was not read.
 func addDepth(value object, status queue.Status, read bool) {
-	names := [...]string{queue.Urgent: "urgent", queue.Normal: "normal", queue.Low: "low", queue.Idle: "idle"}
 	depth := []object{}
 	var oldest time.Time
 	for priority, at := range status.Ready {
@@ -92,7 +91,7 @@ func addDepth(value object, status queue.Status, read bool) {
 			oldest = at.Oldest
 		}
 		if read {
-			depth = append(depth, object{"priority": names[priority], "ready": at.Jobs, "oldest": stampOrNull(at.Oldest)})
+			depth = append(depth, object{"priority": queue.Priority(priority).String(), "ready": at.Jobs, "oldest": stampOrNull(at.Oldest)})
 		}
 	}
 	value["depth"], value["oldest"], value["leased"], value["scheduled"] = depth, stampOrNull(oldest), status.Leased, status.Scheduled
@@ -104,7 +103,7 @@ func renderWorkers(workers []queue.Seen) []object {
 	list := make([]object, len(workers))
 	for i, one := range workers {
 		list[i] = object{"host": one.Host, "pid": one.PID, "version": one.Version, "handlers": one.Handlers, "started": stamp(one.Started),
-			"beat": stamp(one.Beat), "local": one.Local}
+			"beat": stamp(one.Heartbeat), "local": one.Local}
 	}
 	return list
 }

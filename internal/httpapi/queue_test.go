@@ -73,8 +73,8 @@ func TestQueueShowsWhatWaitsAndWhoWorks(t *testing.T) {
 	at := time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
 	now := at
 	q := &shownQueue{
-		workers: []queue.Seen{{Worker: queue.Worker{Host: "otp1", PID: 4711, Version: "0.1.0", Handlers: 32}, Started: at.Add(-time.Hour), Beat: at.Add(-time.Second), Local: true}},
-		status: queue.Status{Ready: [4]queue.Depth{queue.Urgent: {Jobs: 3, Oldest: at.Add(-time.Minute)}, queue.Low: {Jobs: 1, Oldest: at.Add(-time.Hour)}},
+		workers: []queue.Seen{{Worker: queue.Worker{Host: "otp1", PID: 4711, Version: "0.1.0", Handlers: 32}, Started: at.Add(-time.Hour), Heartbeat: at.Add(-time.Second), Local: true}},
+		status: queue.Status{Ready: [2]queue.Depth{queue.Urgent: {Jobs: 3, Oldest: at.Add(-time.Minute)}, queue.Normal: {Jobs: 1, Oldest: at.Add(-time.Hour)}},
 			Leased: 2, Scheduled: 5, NextDue: at.Add(time.Second), Dead: 1},
 	}
 	r := newRigWith(t, func(d *Deps, o *Options) {
@@ -89,8 +89,7 @@ func TestQueueShowsWhatWaitsAndWhoWorks(t *testing.T) {
 		"database":   "",
 		"other_keys": false,
 		"depth": []any{
-			map[string]any{"priority": "urgent", "ready": 3.0, "oldest": "2026-11-24T11:59:00.000Z"}, map[string]any{"priority": "normal", "ready": 0.0, "oldest": nil},
-			map[string]any{"priority": "low", "ready": 1.0, "oldest": "2026-11-24T11:00:00.000Z"}, map[string]any{"priority": "idle", "ready": 0.0, "oldest": nil},
+			map[string]any{"priority": "urgent", "ready": 3.0, "oldest": "2026-11-24T11:59:00.000Z"}, map[string]any{"priority": "normal", "ready": 1.0, "oldest": "2026-11-24T11:00:00.000Z"},
 		},
 		"oldest":      "2026-11-24T11:00:00.000Z",
 		"leased":      2.0,

@@ -13,13 +13,13 @@ type State string
 // The states, in the order in which List gives them.
 const (
 	Ready     State = "ready"     // due, waits for a worker
-	Leased    State = "leased"    // in a worker's hands
+	Leased    State = "leased"    // a worker runs it
 	Scheduled State = "scheduled" // waits for its time
-	Aside     State = "dead"      // kept aside with a reason; nobody will run it
+	Dead      State = "dead"      // kept with a reason; it is not run
 )
 
 // States lists the states in order.
-func States() []State { return []State{Ready, Leased, Scheduled, Aside} }
+func States() []State { return []State{Ready, Leased, Scheduled, Dead} }
 
 // Depth is what waits in one priority.
 type Depth struct {
@@ -30,7 +30,7 @@ type Depth struct {
 // Status is a queue at a glance. A scheduled job whose time has come may still be counted as scheduled until a claim or another
 // driver's step makes it ready.
 type Status struct {
-	Ready     [Idle + 1]Depth // by priority
+	Ready     [Normal + 1]Depth // by priority
 	Leased    int
 	Scheduled int
 	NextDue   time.Time // of the scheduled ones; zero: there is none

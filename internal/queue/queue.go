@@ -1,11 +1,11 @@
 // Package queue is the contract of otpost's job queue.
 //
 // It promises: a job that was enqueued is handed out at least once, to one worker at a time, until that worker reports it; what
-// a dead worker held is handed out again; a job past its not_after is handed out as expired, never to be run. What it does not:
-// exactly once. The truth about a delivery is its row; the queue is a hint when to look at it (docs/states.md).
+// a dead worker held is handed out again; a job past its not_after is handed out too, for its row is to be ended. It does not
+// promise "exactly once". The truth about a delivery is its row; the queue is a hint when to look at it (docs/states.md).
 //
-// A worker's lease covers all jobs it holds: it beats, or loses them. Every claim of a job has a token of its own, and a report
-// with another worker or token changes nothing.
+// A worker's lease covers all jobs that it holds; heartbeats renew it. Every claim of a job has a token of its own, and a
+// report with another worker or token changes nothing.
 package queue
 
 import (
@@ -21,15 +21,15 @@ import (
 
 // The times of a lease and the limits of a job.
 const (
-	Lease         = 10 * time.Second       // a worker that has not beaten for so long is swept
-	BeatEvery     = 2 * time.Second        // how often a worker beats
-	SweepEvery    = 500 * time.Millisecond // how often workers look for dead ones
-	StartUntil    = 7 * time.Second        // no new dot later than this after the last answered beat
-	HoldEvery     = 10 * time.Second       // how often a worker states what it holds
-	CrashesAlone  = 2                      // a job with so many crashes runs alone in its process
-	CrashesPoison = 5                      // a job with so many crashes is handed out as poisoned
-	LowestEvery   = 16                     // every so many-th claim of a driver begins with the lowest priority
-	StaleAfter    = time.Minute            // a job whose not_after passed so long ago is claimed after all others
+	Lease          = 10 * time.Second       // a worker without a heartbeat for so long is swept
+	HeartbeatEvery = 2 * time.Second        // how often a worker renews its lease
+	SweepEvery     = 500 * time.Millisecond // how often workers look for dead ones
+	StartUntil     = 7 * time.Second        // no new dot later than this after the last answered heartbeat
+	ReconcileEvery = 10 * time.Second       // how often a worker states what it holds
+	CrashesAlone   = 2                      // a job with so many crashes runs alone in its process
+	CrashesPoison  = 5                      // a job with so many crashes is given up
+	LowestEvery    = 16                     // every so many-th claim of a driver begins with the lowest priority
+	StaleAfter     = time.Minute            // a job whose not_after passed so long ago is claimed after all others
 	// stale jobs of a lane that a claim passes over at least, to find one that is not
 	MostPassed  = 500
 	MostPayload = 64 << 10 // bytes of a payload
@@ -48,16 +48,22 @@ var ErrPayload = errors.New("the payload of the job is too long")
 // ErrLane says that a lane is longer than MostLane or no UTF-8.
 var ErrLane = errors.New("the lane of the job is too long or no text")
 
-// Priority orders the jobs of a queue. Lower ones are not starved: every 16th claim of a driver begins with the lowest.
+// Priority orders the jobs of a queue. The lower one is not starved: every LowestEvery-th claim of a driver begins with it.
 type Priority int8
 
 // The priorities, first to last.
 const (
-	Urgent Priority = iota // somebody waits before a login page
-	Normal
-	Low
-	Idle
+	Urgent Priority = iota // a user waits before a login page
+	Normal                 // everything else
 )
+
+// String returns the priority as REST and the command line show it.
+func (p Priority) String() string {
+	if p == Urgent {
+		return "urgent"
+	}
+	return "normal"
+}
 
 // Job is something to do. The caller draws the id; enqueuing an id that the queue knows changes nothing.
 type Job struct {
@@ -67,7 +73,7 @@ type Job struct {
 	Lane     string
 	Priority Priority
 	RunAt    time.Time // zero: now; after NotAfter: at NotAfter
-	NotAfter time.Time // from then on the job is handed out as Expired; zero: never
+	NotAfter time.Time // the end of what the job is about; zero: none
 	Payload  []byte    // <= MostPayload, sealed by the caller; nil for deliveries
 }
 
@@ -82,38 +88,30 @@ func (j Job) Check() error {
 	return nil
 }
 
-// Verdict says what a claimed job is handed out for. All three are leased and must be reported.
-type Verdict int8
-
-// The verdicts.
-const (
-	Run      Verdict = iota // do it
-	Expired                 // its not_after has passed: write that down
-	Poisoned                // it has killed CrashesPoison workers: write that down, whatever the time is
-)
-
-// Claimed is a job in a worker's hands.
+// Claimed is a job that a worker has leased. It must be reported.
 type Claimed struct {
 	Job
 	Worker     uuid.UUID // who holds it
 	Token      int64     // of this claim: higher than that of every earlier one
-	Verdict    Verdict
 	Crashes    int       // workers that died holding it
 	SweptOwner uuid.UUID // the worker that was last swept while it held the job, kept over retries; zero: none
 }
+
+// Poisoned reports whether the job has killed so many workers that it must not be run: that is to be written to its row.
+func (c Claimed) Poisoned() bool { return c.Crashes >= CrashesPoison }
 
 // Action is what becomes of a job.
 type Action int8
 
 // The actions.
 const (
-	Done    Action = iota // forget it
-	Retry                 // hand it out again at RunAt
-	Release               // hand it out again at once; the claim does not count
-	Dead                  // keep it aside with Reason
+	Done       Action = iota // forget it
+	Retry                    // hand it out again at RunAt
+	Release                  // hand it out again at once; the claim does not count
+	DeadLetter               // keep it as dead, with Reason
 )
 
-// Result reports a claimed job. It is without effect, and that is no error, when the claim is over: swept, given back by Hold
+// Result reports a claimed job. It is without effect, and that is no error, when the claim is over: swept, given back by Reconcile
 // or reported before. So a report whose answer was lost can be repeated.
 type Result struct {
 	ID       uuid.UUID
@@ -121,7 +119,7 @@ type Result struct {
 	Action   Action
 	RunAt    time.Time // of Retry; zero: now
 	NotAfter time.Time // of Retry; zero: as it was
-	Reason   string    // of Dead: a sentence without secrets
+	Reason   string    // of DeadLetter: a sentence without secrets
 }
 
 // Worker describes a process that claims.
@@ -136,8 +134,8 @@ type Worker struct {
 // Seen is a worker as the queue knows it.
 type Seen struct {
 	Worker
-	Started, Beat time.Time
-	Local         bool // runs on this host
+	Started, Heartbeat time.Time
+	Local              bool // runs on this host
 }
 
 // ClaimRequest asks for jobs.
@@ -154,8 +152,8 @@ type Driver interface {
 	// Enqueue adds the jobs whose ids the queue does not know. A dead job counts as not known and lives again. The
 	// errors of Job.Check refuse all of them.
 	Enqueue(ctx context.Context, jobs ...Job) error
-	// Hasten makes a scheduled job due now. It changes nothing of a job that is ready, leased, dead or not known.
-	Hasten(ctx context.Context, id uuid.UUID) error
+	// RunNow makes a scheduled job due now. It changes nothing of a job that is ready, leased, dead or not known.
+	RunNow(ctx context.Context, id uuid.UUID) error
 	// Register makes a worker known and begins its lease. Its process then takes part in same-host recovery: a peer sees
 	// within a sweep that the process has died.
 	Register(ctx context.Context, w Worker) error
@@ -169,12 +167,12 @@ type Driver interface {
 	Claim(ctx context.Context, req ClaimRequest) ([]Claimed, error)
 	// Report is Claim without a claim, for when somebody waits for the outcome or no handler is free; ErrLost as there.
 	Report(ctx context.Context, worker uuid.UUID, results ...Result) error
-	// Hold states which jobs the worker holds; everything else under its name goes back uncounted (the answer of a claim may
-	// have been lost). It must not run beside a Claim of the same worker: what that brings is not in held yet. ErrLost as
-	// in Beat.
-	Hold(ctx context.Context, worker uuid.UUID, held []uuid.UUID) error
-	// Beat renews the worker's lease. ErrLost: it was swept, or is unknown.
-	Beat(ctx context.Context, worker uuid.UUID) error
+	// Reconcile states which jobs the worker holds; everything else under its name goes back uncounted (the answer of a claim
+	// may have been lost). It must not run beside a Claim of the same worker: what that brings is not in held yet. ErrLost as
+	// in Heartbeat.
+	Reconcile(ctx context.Context, worker uuid.UUID, held []uuid.UUID) error
+	// Heartbeat renews the worker's lease. ErrLost: it was swept, or is unknown.
+	Heartbeat(ctx context.Context, worker uuid.UUID) error
 	// Sweep takes the jobs of dead workers back: crashes+1, swept owner noted. It returns how many.
 	Sweep(ctx context.Context) (int, error)
 	// Wait returns when a job of one of the kinds may be due, at the latest after most; it consumes no job. Jobs of
@@ -190,8 +188,8 @@ type TxDriver interface {
 	Driver
 	// EnqueueTx is Enqueue inside the caller's transaction; whoever waits is woken after its commit.
 	EnqueueTx(tx *store.Tx, jobs ...Job)
-	// HastenTx is Hasten inside the caller's transaction; whoever waits is woken after its commit.
-	HastenTx(tx *store.Tx, id uuid.UUID)
+	// RunNowTx is RunNow inside the caller's transaction; whoever waits is woken after its commit.
+	RunNowTx(tx *store.Tx, id uuid.UUID)
 	// RemoveTx removes the jobs that are not leased, in the transaction that ends what they are about. A leased one is its
 	// worker's to report.
 	RemoveTx(tx *store.Tx, ids ...uuid.UUID)

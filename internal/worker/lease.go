@@ -17,7 +17,7 @@ import (
 type lease struct {
 	id       uuid.UUID
 	elapsed  func() time.Duration
-	answered atomic.Int64 // when the last beat that was answered was sent, by elapsed
+	answered atomic.Int64 // when the last heartbeat that was answered was sent, by elapsed
 	over     atomic.Bool
 }
 
@@ -46,7 +46,7 @@ type hand struct {
 }
 
 // MayStart reports, in the context of a handler, whether the lease under which its job was claimed still allows to begin what
-// cannot be taken back: not later than queue.StartUntil after the last beat that was answered. A handler asks
+// cannot be taken back: not later than queue.StartUntil after the last heartbeat that was answered. A handler asks
 // before its writes to the network; a suspect's first call ends the time in which it holds claims back. Outside of
 // a handler there is no lease, and it is true. It is safe for concurrent use.
 func MayStart(ctx context.Context) bool {
@@ -101,14 +101,14 @@ func (r *run) every(ctx context.Context, period time.Duration, f func(ctx contex
 	}
 }
 
-// beat renews the lease. An error that is no refusal is not told here: the claims meet it, too.
-func (r *run) beat(ctx context.Context) {
+// heartbeat renews the lease. An error that is no refusal is not told here: the claims meet it, too.
+func (r *run) heartbeat(ctx context.Context) {
 	l := r.current()
 	if l == nil {
 		return
 	}
 	sent := r.elapsed()
-	switch err := r.driver.Beat(ctx, l.id); {
+	switch err := r.driver.Heartbeat(ctx, l.id); {
 	case err == nil:
 		l.answered.Store(int64(sent))
 	case errors.Is(err, queue.ErrLost):

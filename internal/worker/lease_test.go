@@ -17,16 +17,16 @@ import (
 
 var errAway = errors.New("the queue is away")
 
-// The rule StartUntil: no new dot later than 7 s after the last beat that was answered.
+// The rule StartUntil: no new dot later than 7 s after the last heartbeat that was answered.
 func TestNothingIsBegunOnAStaleLease(t *testing.T) {
 	at(t, func(b *bench) {
 		var away atomic.Bool
 		var s spy
-		s.beat = func(ctx context.Context, w uuid.UUID) error {
+		s.heartbeat = func(ctx context.Context, w uuid.UUID) error {
 			if away.Load() {
 				return errAway
 			}
-			return s.Driver.Beat(ctx, w)
+			return s.Driver.Heartbeat(ctx, w)
 		}
 		ask, may := make(chan struct{}), make(chan bool)
 		mayStart := func() bool {
@@ -41,12 +41,12 @@ func TestNothingIsBegunOnAStaleLease(t *testing.T) {
 			return queue.Result{}
 		})
 		b.put(1)
-		time.Sleep(20*time.Second + queue.BeatEvery/2) // the last beat was a second ago
+		time.Sleep(20*time.Second + queue.HeartbeatEvery/2) // the last heartbeat was a second ago
 		if !mayStart() {
-			t.Error("stale though it beats")
+			t.Error("stale though its heartbeats are answered")
 		}
 		away.Store(true)
-		time.Sleep(queue.StartUntil - queue.BeatEvery/2 - time.Millisecond)
+		time.Sleep(queue.StartUntil - queue.HeartbeatEvery/2 - time.Millisecond)
 		if !mayStart() {
 			t.Error("stale too early")
 		}
@@ -71,11 +71,11 @@ func TestWorkerWhoseLeaseLapsedGoesOnUnderANewID(t *testing.T) {
 		var paused atomic.Bool
 		var s spy
 		reported := make(chan uuid.UUID, 4)
-		s.beat = func(ctx context.Context, w uuid.UUID) error {
+		s.heartbeat = func(ctx context.Context, w uuid.UUID) error {
 			if paused.Load() {
 				return errAway
 			}
-			return s.Driver.Beat(ctx, w)
+			return s.Driver.Heartbeat(ctx, w)
 		}
 		s.claim = func(ctx context.Context, r queue.ClaimRequest) ([]queue.Claimed, error) {
 			if paused.Load() {
@@ -101,7 +101,7 @@ func TestWorkerWhoseLeaseLapsedGoesOnUnderANewID(t *testing.T) {
 		b.put(1)
 		first := <-claims
 		paused.Store(true)
-		time.Sleep(queue.Lease + queue.BeatEvery)
+		time.Sleep(queue.Lease + queue.HeartbeatEvery)
 		if n, err := b.jobs.Sweep(context.Background()); n > 1 || err != nil {
 			t.Fatalf("sweep: %d, %v", n, err)
 		}
@@ -138,7 +138,7 @@ func TestRefusedBeatIsNoticedWithoutAClaim(t *testing.T) {
 		if err := b.jobs.Unregister(context.Background(), seen[0].ID); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(2 * queue.BeatEvery)
+		time.Sleep(2 * queue.HeartbeatEvery)
 		again, err := b.jobs.Workers(context.Background())
 		if err != nil || len(again) != 1 || again[0].ID == seen[0].ID {
 			t.Fatal(again, err)

@@ -32,7 +32,7 @@ type run struct {
 
 	due   chan error    // an answer of Wait
 	ended chan outcome  // of a handler; has room for all of them
-	kick  chan struct{} // a beat was refused
+	kick  chan struct{} // a heartbeat was refused
 
 	held     map[uuid.UUID]queue.Claimed // running, or ended and not yet reported
 	done     []outcome                   // ended and not yet reported
@@ -91,7 +91,7 @@ func (r *run) step() error {
 	case l.over.Load():
 		return queue.ErrLost
 	}
-	if r.unsure || r.elapsed()-r.stated >= queue.HoldEvery {
+	if r.unsure || r.elapsed()-r.stated >= queue.ReconcileEvery {
 		if err := r.state(); err != nil {
 			return err
 		}
@@ -206,7 +206,7 @@ func (r *run) state() error {
 			ids = append(ids, id)
 		}
 	}
-	if err := r.driver.Hold(r.working, l.id, ids); err != nil {
+	if err := r.driver.Reconcile(r.working, l.id, ids); err != nil {
 		return fmt.Errorf("state what is held: %w", err)
 	}
 	r.maybeDue = r.maybeDue || r.unsure

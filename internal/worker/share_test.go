@@ -30,7 +30,7 @@ func (s *servers) run(ctx context.Context, c queue.Claimed) queue.Result {
 		s.most.Store(n)
 	}
 	defer s.hanging.Add(-1)
-	if c.Verdict == queue.Expired {
+	if !c.NotAfter.IsZero() && !c.NotAfter.After(time.Now()) {
 		return queue.Result{}
 	}
 	select {

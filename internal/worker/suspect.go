@@ -33,7 +33,7 @@ func (s *suspect) write() { s.once.Do(func() { close(s.wrote) }) }
 
 // isSuspect reports whether a job is to run without another suspect beside it.
 func isSuspect(c queue.Claimed) bool {
-	return c.Verdict == queue.Run && c.Crashes >= queue.CrashesAlone
+	return c.Crashes >= queue.CrashesAlone && !c.Poisoned()
 }
 
 // apart reports whether a suspect holds claims back.

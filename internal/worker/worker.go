@@ -22,7 +22,7 @@ import (
 // Kind is one kind of job.
 type Kind struct {
 	Name string
-	// Run does a job, or writes down that it has expired or is poisoned: claimed.Verdict tells. Its answer is the report;
+	// Run does a job, or writes down that it has expired or is poisoned: NotAfter and Poisoned tell. Its answer is the report;
 	// ID and Token are filled in, and the zero Result is Done. ctx outlives a graceful stop and ends with a hard one. A panic
 	// is logged, and the job comes back later.
 	Run func(ctx context.Context, claimed queue.Claimed) queue.Result
@@ -105,7 +105,7 @@ func (w *Worker) Run(graceful, hard context.Context) error {
 		lanes: make(map[string]int), told: make(map[string]time.Duration), maybeDue: true,
 	}
 	var beside sync.WaitGroup
-	beside.Go(func() { r.every(working, queue.BeatEvery, r.beat) })
+	beside.Go(func() { r.every(working, queue.HeartbeatEvery, r.heartbeat) })
 	beside.Go(func() { r.every(claiming, queue.SweepEvery, r.sweep) })
 	r.loop()
 	stopClaiming()

@@ -160,7 +160,7 @@ type spy struct {
 	queue.Driver
 	claims, reports, holds atomic.Int64
 	claim                  func(ctx context.Context, r queue.ClaimRequest) ([]queue.Claimed, error)
-	beat                   func(ctx context.Context, w uuid.UUID) error
+	heartbeat              func(ctx context.Context, w uuid.UUID) error
 	report                 func(w uuid.UUID)
 }
 
@@ -180,16 +180,16 @@ func (s *spy) Report(ctx context.Context, w uuid.UUID, r ...queue.Result) error 
 	return s.Driver.Report(ctx, w, r...)
 }
 
-func (s *spy) Hold(ctx context.Context, w uuid.UUID, held []uuid.UUID) error {
+func (s *spy) Reconcile(ctx context.Context, w uuid.UUID, held []uuid.UUID) error {
 	s.holds.Add(1)
-	return s.Driver.Hold(ctx, w, held)
+	return s.Driver.Reconcile(ctx, w, held)
 }
 
-func (s *spy) Beat(ctx context.Context, w uuid.UUID) error {
-	if s.beat != nil {
-		return s.beat(ctx, w)
+func (s *spy) Heartbeat(ctx context.Context, w uuid.UUID) error {
+	if s.heartbeat != nil {
+		return s.heartbeat(ctx, w)
 	}
-	return s.Driver.Beat(ctx, w)
+	return s.Driver.Heartbeat(ctx, w)
 }
 
 func (s *spy) around(d queue.Driver) queue.Driver {
@@ -358,16 +358,16 @@ func TestPanicIsLoggedAndTheJobComesBackLater(t *testing.T) {
 	})
 }
 
-func TestVerdictsReachTheKind(t *testing.T) {
+func TestJobPastItsEndReachesTheKind(t *testing.T) {
 	at(t, func(b *bench) {
-		verdicts := make(chan queue.Verdict, 3)
+		ends := make(chan time.Time, 3)
 		b.work(nil, func(_ context.Context, c queue.Claimed) queue.Result {
-			verdicts <- c.Verdict
+			ends <- c.NotAfter
 			return queue.Result{}
 		})
 		b.enqueue(queue.Job{NotAfter: time.Now().Add(-time.Second)})
-		if v := <-verdicts; v != queue.Expired {
-			t.Errorf("verdict %d", v)
+		if end := <-ends; end.IsZero() || end.After(time.Now()) {
+			t.Errorf("end %s", end)
 		}
 		b.end()
 	})
@@ -381,7 +381,7 @@ func TestRetryAndDeadAreReported(t *testing.T) {
 			if len(runs) < 2 {
 				return queue.Result{Action: queue.Retry, RunAt: time.Now().Add(5 * time.Second), NotAfter: c.NotAfter}
 			}
-			return queue.Result{Action: queue.Dead, Reason: "as the test wants it"}
+			return queue.Result{Action: queue.DeadLetter, Reason: "as the test wants it"}
 		})
 		b.put(1)
 		time.Sleep(20 * time.Second)

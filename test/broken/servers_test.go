@@ -109,8 +109,8 @@ type noDriver struct{ queue.Driver }
 // Enqueue implements queue.Driver.
 func (noDriver) Enqueue(context.Context, ...queue.Job) error { return nil }
 
-// Hasten implements queue.Driver.
-func (noDriver) Hasten(context.Context, uuid.UUID) error { return nil }
+// RunNow implements queue.Driver.
+func (noDriver) RunNow(context.Context, uuid.UUID) error { return nil }
 
 func (f *field) play() {
 	f.t.Helper()

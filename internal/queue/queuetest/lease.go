@@ -17,10 +17,10 @@ func unknownWorkerIsLost(t *testing.T, q *subject) {
 	if _, err := q.Claim(q.ctx(), queue.ClaimRequest{Worker: w, Most: 1, Kinds: []string{kind}}); !errors.Is(err, queue.ErrLost) {
 		t.Errorf("claim: %v", err)
 	}
-	if err := q.Beat(q.ctx(), w); !errors.Is(err, queue.ErrLost) {
-		t.Errorf("beat: %v", err)
+	if err := q.Heartbeat(q.ctx(), w); !errors.Is(err, queue.ErrLost) {
+		t.Errorf("heartbeat: %v", err)
 	}
-	if err := q.Hold(q.ctx(), w, nil); !errors.Is(err, queue.ErrLost) {
+	if err := q.Reconcile(q.ctx(), w, nil); !errors.Is(err, queue.ErrLost) {
 		t.Errorf("hold: %v", err)
 	}
 	if err := q.Report(q.ctx(), w); !errors.Is(err, queue.ErrLost) {
@@ -38,21 +38,21 @@ func lapsedLease(t *testing.T, q *subject) {
 	if !errors.Is(err, queue.ErrLost) {
 		t.Errorf("claim: %v, want ErrLost", err)
 	}
-	if err := q.Beat(q.ctx(), w); !errors.Is(err, queue.ErrLost) {
-		t.Errorf("beat: %v, want ErrLost", err)
+	if err := q.Heartbeat(q.ctx(), w); !errors.Is(err, queue.ErrLost) {
+		t.Errorf("heartbeat: %v, want ErrLost", err)
 	}
 	q.sweep(0) // the report counted
 	q.none(q.worker())
 }
 
-func beatKeepsTheLease(t *testing.T, q *subject) {
+func heartbeatKeepsTheLease(t *testing.T, q *subject) {
 	w := q.worker()
 	q.put(q.job())
 	c := q.one(w)
 	for range 8 {
 		q.clock.Advance(queue.Lease - time.Millisecond)
 		q.sweep(0)
-		if err := q.Beat(q.ctx(), w); err != nil {
+		if err := q.Heartbeat(q.ctx(), w); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -86,7 +86,7 @@ func lateReport(t *testing.T, q *subject) {
 	if now.SweptOwner != slow || now.Crashes != 1 {
 		t.Fatalf("claim after the sweep: %+v", now)
 	}
-	for _, a := range []queue.Action{queue.Done, queue.Retry, queue.Release, queue.Dead} {
+	for _, a := range []queue.Action{queue.Done, queue.Retry, queue.Release, queue.DeadLetter} {
 		if err := q.Report(q.ctx(), slow, result(old, a)); !errors.Is(err, queue.ErrLost) {
 			t.Errorf("late report %d: %v, want ErrLost", a, err)
 		}
@@ -134,12 +134,12 @@ func retryMovesTheEnd(t *testing.T, q *subject) {
 	c := q.one(w)
 	end := q.clock.Now().Add(2 * time.Second)
 	q.report(w, queue.Result{ID: c.ID, Token: c.Token, Action: queue.Retry, RunAt: q.clock.Now(), NotAfter: end})
-	if c = q.one(w); c.Verdict != queue.Run || !c.NotAfter.Equal(end) {
+	if c = q.one(w); q.over(c) || !c.NotAfter.Equal(end) {
 		t.Fatalf("claim: %+v", c)
 	}
 	q.report(w, result(c, queue.Release))
 	q.clock.Advance(2 * time.Second)
-	if c = q.one(w); c.Verdict != queue.Expired {
+	if c = q.one(w); !q.over(c) {
 		t.Fatalf("claim after the new end: %+v", c)
 	}
 }
@@ -169,15 +169,15 @@ func expiredIsLeased(t *testing.T, q *subject) {
 	q.clock.Advance(time.Minute)
 	w := q.worker()
 	c := q.one(w)
-	if c.Verdict != queue.Expired {
-		t.Fatalf("verdict %d at the end itself", c.Verdict)
+	if !q.over(c) {
+		t.Fatalf("claim at the end itself: %+v", c)
 	}
 	q.none(w) // it is leased ...
 	q.clock.Advance(queue.Lease)
 	q.sweep(1)
 	w = q.worker()
 	c = q.one(w) // ... and comes back, for the row may not have been written
-	if c.Verdict != queue.Expired || c.Crashes != 1 {
+	if !q.over(c) || c.Crashes != 1 {
 		t.Fatalf("claim: %+v", c)
 	}
 	q.report(w, result(c, queue.Done))
@@ -192,7 +192,7 @@ func scheduledPastItsEnd(t *testing.T, q *subject) {
 	w := q.worker()
 	q.none(w)
 	q.clock.Advance(time.Millisecond)
-	if c := q.one(w); c.Verdict != queue.Expired {
+	if c := q.one(w); !q.over(c) {
 		t.Fatalf("claim: %+v", c)
 	}
 }
@@ -203,7 +203,7 @@ func fiveSweeps(t *testing.T, q *subject) {
 	q.put(j)
 	for crashes := range queue.CrashesPoison {
 		w := q.worker()
-		if c := q.one(w); c.Verdict != queue.Run || c.Crashes != crashes {
+		if c := q.one(w); c.Poisoned() || q.over(c) || c.Crashes != crashes {
 			t.Fatalf("after %d sweeps: %+v", crashes, c)
 		}
 		q.pass(queue.Lease)
@@ -211,13 +211,13 @@ func fiveSweeps(t *testing.T, q *subject) {
 	}
 	w := q.worker()
 	c := q.one(w)
-	if c.Verdict != queue.Poisoned {
+	if !c.Poisoned() {
 		t.Fatalf("claim: %+v", c)
 	}
 	q.report(w, result(c, queue.Release))
 	q.clock.Advance(time.Hour)
 	w = q.worker()
-	if c = q.one(w); c.Verdict != queue.Poisoned { // "expired" may be run when the row is valid; this one must never be
+	if c = q.one(w); !c.Poisoned() { // a job past its end may be run when the row is valid; this one must never be
 		t.Fatalf("claim after its end: %+v", c)
 	}
 	q.report(w, result(c, queue.Done))
@@ -229,7 +229,7 @@ func releasesDoNotCount(t *testing.T, q *subject) {
 	q.put(q.job())
 	for range 2 * queue.CrashesPoison {
 		c := q.one(w)
-		if c.Crashes != 0 || c.Verdict != queue.Run {
+		if c.Crashes != 0 || q.over(c) {
 			t.Fatalf("claim: %+v", c)
 		}
 		q.report(w, result(c, queue.Release))
@@ -250,20 +250,20 @@ func unregisterGivesBack(t *testing.T, q *subject) {
 	if len(got) != 2 || got[0].Crashes != 0 || got[0].SweptOwner != uuid.Nil {
 		t.Fatalf("claimed %+v", got)
 	}
-	if err := q.Beat(q.ctx(), first); !errors.Is(err, queue.ErrLost) {
-		t.Fatalf("beat of the unregistered: %v", err)
+	if err := q.Heartbeat(q.ctx(), first); !errors.Is(err, queue.ErrLost) {
+		t.Fatalf("heartbeat of the unregistered: %v", err)
 	}
 	if err := q.Unregister(q.ctx(), first); err != nil {
 		t.Fatalf("again: %v", err)
 	}
 }
 
-func holdGivesBack(t *testing.T, q *subject) {
+func reconcileGivesBack(t *testing.T, q *subject) {
 	w, other := q.worker(), q.worker()
 	q.put(q.job(), q.job(), q.job())
 	mine := q.claim(w, 2)
 	theirs := q.one(other)
-	if err := q.Hold(q.ctx(), w, []uuid.UUID{mine[1].ID, theirs.ID, newID()}); err != nil {
+	if err := q.Reconcile(q.ctx(), w, []uuid.UUID{mine[1].ID, theirs.ID, newID()}); err != nil {
 		t.Fatal(err)
 	}
 	back := q.one(other)
@@ -301,12 +301,12 @@ func workersListsTheLiving(t *testing.T, q *subject) {
 		t.Fatalf("%d workers, %v", len(seen), err)
 	}
 	q.clock.Advance(time.Second)
-	if err := q.Beat(q.ctx(), second); err != nil {
+	if err := q.Heartbeat(q.ctx(), second); err != nil {
 		t.Fatal(err)
 	}
 	want := []queue.Seen{{
 		Worker:  queue.Worker{ID: second, Host: "host", PID: 7, Version: "v1", Handlers: 32},
-		Started: begun.Add(queue.Lease - time.Second), Beat: begun.Add(queue.Lease), Local: true,
+		Started: begun.Add(queue.Lease - time.Second), Heartbeat: begun.Add(queue.Lease), Local: true,
 	}}
 	got, err := q.Workers(q.ctx())
 	if err != nil {

@@ -71,8 +71,8 @@ func (m *Memory) Enqueue(_ context.Context, jobs ...queue.Job) error {
 	return nil
 }
 
-// Hasten implements queue.Driver.
-func (m *Memory) Hasten(_ context.Context, id uuid.UUID) error {
+// RunNow implements queue.Driver.
+func (m *Memory) RunNow(_ context.Context, id uuid.UUID) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if e := m.jobs[id]; e != nil && !e.leased && !e.dead && e.RunAt.After(m.time()) {
@@ -99,7 +99,7 @@ func (e *entry) schedule(now, runAt, notAfter time.Time) {
 func (m *Memory) Register(_ context.Context, w queue.Worker) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.workers[w.ID] = &queue.Seen{Worker: w, Started: m.time(), Beat: m.time(), Local: true}
+	m.workers[w.ID] = &queue.Seen{Worker: w, Started: m.time(), Heartbeat: m.time(), Local: true}
 	return nil
 }
 
@@ -130,7 +130,7 @@ func (m *Memory) heldBy(worker uuid.UUID) []*entry {
 // alive reports whether the worker's lease stands.
 func (m *Memory) alive(worker uuid.UUID) bool {
 	w := m.workers[worker]
-	return w != nil && m.time().Before(w.Beat.Add(queue.Lease))
+	return w != nil && m.time().Before(w.Heartbeat.Add(queue.Lease))
 }
 
 // Claim implements queue.Driver.
@@ -152,13 +152,7 @@ func (m *Memory) Claim(_ context.Context, req queue.ClaimRequest) ([]queue.Claim
 	var got []queue.Claimed
 	for _, e := range ready[:min(len(ready), max(req.Most, 0))] {
 		m.token++
-		e.leased, e.Worker, e.Token, e.Verdict = true, req.Worker, m.token, queue.Run
-		switch {
-		case e.Crashes >= queue.CrashesPoison:
-			e.Verdict = queue.Poisoned
-		case !e.NotAfter.IsZero() && !m.time().Before(e.NotAfter):
-			e.Verdict = queue.Expired
-		}
+		e.leased, e.Worker, e.Token = true, req.Worker, m.token
 		got = append(got, e.Claimed)
 	}
 	return got, nil
@@ -211,7 +205,7 @@ func (m *Memory) report(worker uuid.UUID, r queue.Result) {
 		}
 		e.schedule(m.time(), r.RunAt, r.NotAfter)
 	case queue.Release:
-	case queue.Dead:
+	case queue.DeadLetter:
 		e.dead, e.reason = true, r.Reason
 	}
 	m.wake()
@@ -223,8 +217,8 @@ func (m *Memory) Report(ctx context.Context, worker uuid.UUID, results ...queue.
 	return err
 }
 
-// Hold implements queue.Driver.
-func (m *Memory) Hold(_ context.Context, worker uuid.UUID, held []uuid.UUID) error {
+// Reconcile implements queue.Driver.
+func (m *Memory) Reconcile(_ context.Context, worker uuid.UUID, held []uuid.UUID) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if !m.alive(worker) {
@@ -239,14 +233,14 @@ func (m *Memory) Hold(_ context.Context, worker uuid.UUID, held []uuid.UUID) err
 	return nil
 }
 
-// Beat implements queue.Driver.
-func (m *Memory) Beat(_ context.Context, worker uuid.UUID) error {
+// Heartbeat implements queue.Driver.
+func (m *Memory) Heartbeat(_ context.Context, worker uuid.UUID) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if !m.alive(worker) {
 		return queue.ErrLost
 	}
-	m.workers[worker].Beat = m.time()
+	m.workers[worker].Heartbeat = m.time()
 	return nil
 }
 

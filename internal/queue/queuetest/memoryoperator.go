@@ -47,7 +47,7 @@ func (m *Memory) listed(e *entry) queue.Listed {
 	l.Payload = nil
 	switch {
 	case e.dead:
-		l.State = queue.Aside
+		l.State = queue.Dead
 	case e.leased:
 		l.State = queue.Leased
 	case e.RunAt.After(m.time()):

@@ -56,20 +56,20 @@ func emptyStatus(t *testing.T, q *subject) {
 func statusCounts(t *testing.T, q *subject) {
 	w := q.worker()
 	first, second, low, later, latest := q.job(), q.job(), q.job(), q.job(), q.job()
-	low.Priority = queue.Low
+	low.Priority = queue.Normal
 	begun := q.clock.Now()
 	later.RunAt, latest.RunAt = begun.Add(20*time.Second), begun.Add(30*time.Second)
 	q.put(first, latest)
 	q.clock.Advance(time.Second)
 	q.put(second, low, later)
 	q.wantStatus(queue.Status{
-		Ready:     [4]queue.Depth{queue.Urgent: {Jobs: 2, Oldest: begun}, queue.Low: {Jobs: 1, Oldest: begun.Add(time.Second)}},
+		Ready:     [2]queue.Depth{queue.Urgent: {Jobs: 2, Oldest: begun}, queue.Normal: {Jobs: 1, Oldest: begun.Add(time.Second)}},
 		Scheduled: 2, NextDue: later.RunAt,
 	})
 	got := q.claim(w, 2)
-	q.report(w, result(got[0], queue.Dead))
+	q.report(w, result(got[0], queue.DeadLetter))
 	q.wantStatus(queue.Status{
-		Ready:  [4]queue.Depth{queue.Low: {Jobs: 1, Oldest: begun.Add(time.Second)}},
+		Ready:  [2]queue.Depth{queue.Normal: {Jobs: 1, Oldest: begun.Add(time.Second)}},
 		Leased: 1, Scheduled: 2, NextDue: later.RunAt, Dead: 1,
 	})
 	q.report(w, result(got[1], queue.Done))
@@ -87,8 +87,8 @@ func statusCounts(t *testing.T, q *subject) {
 func listTells(t *testing.T, q *subject) {
 	dying, w := q.worker(), q.worker()
 	now := q.clock.Now()
-	ready := queue.Job{ID: newID(), Kind: kind, Priority: queue.Low, RunAt: now, NotAfter: now.Add(time.Minute), Payload: []byte("sealed")}
-	endless := queue.Job{ID: newID(), Kind: "test.other", Priority: queue.Idle, RunAt: now.Add(time.Hour)}
+	ready := queue.Job{ID: newID(), Kind: kind, Priority: queue.Normal, RunAt: now, NotAfter: now.Add(time.Minute), Payload: []byte("sealed")}
+	endless := queue.Job{ID: newID(), Kind: "test.other", Priority: queue.Normal, RunAt: now.Add(time.Hour)}
 	q.put(ready, endless)
 	plain := ready
 	plain.Payload = nil
@@ -98,7 +98,7 @@ func listTells(t *testing.T, q *subject) {
 	}
 	q.one(dying)
 	q.clock.Advance(queue.Lease / 2)
-	if err := q.Beat(q.ctx(), w); err != nil {
+	if err := q.Heartbeat(q.ctx(), w); err != nil {
 		t.Fatal(err)
 	}
 	q.clock.Advance(queue.Lease / 2)
@@ -108,10 +108,10 @@ func listTells(t *testing.T, q *subject) {
 	if diff := cmp.Diff(want, q.list(queue.Filter{})); diff != "" {
 		t.Fatalf("a leased job (-want +got):\n%s", diff)
 	}
-	r := result(c, queue.Dead)
+	r := result(c, queue.DeadLetter)
 	r.Reason = "no such row"
 	q.report(w, r)
-	want[0].State, want[0].Worker, want[0].Reason = queue.Aside, uuid.Nil, "no such row"
+	want[0].State, want[0].Worker, want[0].Reason = queue.Dead, uuid.Nil, "no such row"
 	want[0], want[1] = want[1], want[0]
 	if diff := cmp.Diff(want, q.list(queue.Filter{})); diff != "" {
 		t.Fatalf("a dead job (-want +got):\n%s", diff)
@@ -142,7 +142,7 @@ func listOrder(t *testing.T, q *subject) {
 		{"ready", queue.Filter{State: queue.Ready}, []uuid.UUID{jobs[0].ID, jobs[1].ID, jobs[2].ID}},
 		{"leased", queue.Filter{State: queue.Leased}, []uuid.UUID{held.ID}},
 		{"scheduled", queue.Filter{State: queue.Scheduled}, []uuid.UUID{later.ID}},
-		{"dead", queue.Filter{State: queue.Aside}, nil},
+		{"dead", queue.Filter{State: queue.Dead}, nil},
 		{"one", queue.Filter{ID: jobs[1].ID, Most: 1}, []uuid.UUID{jobs[1].ID}},
 		{"one, other state", queue.Filter{ID: jobs[1].ID, State: queue.Leased}, nil},
 		{"unknown", queue.Filter{ID: newID()}, nil},

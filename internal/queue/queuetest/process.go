@@ -35,8 +35,8 @@ func HoldForEver(d queue.Driver) int {
 		fmt.Println(c.ID)
 	}
 	fmt.Println("end")
-	for range time.Tick(queue.BeatEvery) {
-		if err := d.Beat(ctx, w.ID); err != nil {
+	for range time.Tick(queue.HeartbeatEvery) {
+		if err := d.Heartbeat(ctx, w.ID); err != nil {
 			return fail(err)
 		}
 	}
@@ -139,7 +139,7 @@ func ClaimUntil(t *testing.T, d queue.Driver, worker uuid.UUID, n int) []queue.C
 		if err := d.Wait(t.Context(), []string{kind}, nil, time.Second); err != nil {
 			t.Fatal(err)
 		}
-		if err := d.Beat(t.Context(), worker); err != nil {
+		if err := d.Heartbeat(t.Context(), worker); err != nil {
 			t.Fatal(err)
 		}
 		all = append(all, q.claim(worker, n)...)

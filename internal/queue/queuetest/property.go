@@ -29,8 +29,8 @@ func likeTheModel(t *testing.T, open Open) {
 			"unregister": m.unregister,
 			"claim":      m.claim,
 			"report":     m.report,
-			"hold":       m.hold,
-			"beat":       m.beat,
+			"reconcile":  m.reconcile,
+			"heartbeat":  m.heartbeat,
 			"sweep":      m.sweep,
 			"advance":    m.advance,
 		})
@@ -75,7 +75,7 @@ func (m *machine) someTime(rt *rapid.T, label string) time.Time {
 func (m *machine) enqueue(rt *rapid.T) {
 	j := queue.Job{
 		ID: newID(), Kind: rapid.SampledFrom([]string{kind, "test.other"}).Draw(rt, "kind"),
-		Priority: queue.Priority(rapid.IntRange(int(queue.Urgent), int(queue.Idle)).Draw(rt, "priority")),
+		Priority: queue.Priority(rapid.IntRange(int(queue.Urgent), int(queue.Normal)).Draw(rt, "priority")),
 		RunAt:    m.someTime(rt, "run at"), NotAfter: m.someTime(rt, "not after"),
 	}
 	if len(m.jobs) > 0 && rapid.IntRange(0, 3).Draw(rt, "again") == 0 {
@@ -143,7 +143,7 @@ func (m *machine) report(rt *rapid.T) {
 	}
 	c := rapid.SampledFrom(m.claims).Draw(rt, "claim")
 	r := queue.Result{
-		ID: c.driver.ID, Action: queue.Action(rapid.IntRange(int(queue.Done), int(queue.Dead)).Draw(rt, "action")),
+		ID: c.driver.ID, Action: queue.Action(rapid.IntRange(int(queue.Done), int(queue.DeadLetter)).Draw(rt, "action")),
 		RunAt: m.someTime(rt, "run at"), NotAfter: m.someTime(rt, "not after"),
 	}
 	m.both(rt, func(d queue.Driver) error {
@@ -155,7 +155,7 @@ func (m *machine) report(rt *rapid.T) {
 	})
 }
 
-func (m *machine) hold(rt *rapid.T) {
+func (m *machine) reconcile(rt *rapid.T) {
 	var held []uuid.UUID
 	for _, c := range m.claims {
 		if rapid.Bool().Draw(rt, "held") {
@@ -163,12 +163,12 @@ func (m *machine) hold(rt *rapid.T) {
 		}
 	}
 	w := m.worker(rt)
-	m.both(rt, func(d queue.Driver) error { return d.Hold(m.t.Context(), w, held) })
+	m.both(rt, func(d queue.Driver) error { return d.Reconcile(m.t.Context(), w, held) })
 }
 
-func (m *machine) beat(rt *rapid.T) {
+func (m *machine) heartbeat(rt *rapid.T) {
 	w := m.worker(rt)
-	m.both(rt, func(d queue.Driver) error { return d.Beat(m.t.Context(), w) })
+	m.both(rt, func(d queue.Driver) error { return d.Heartbeat(m.t.Context(), w) })
 }
 
 // sweep is a sweep after the workers whose lease has lapsed have learnt of it: a process sweeps none of

@@ -29,28 +29,28 @@ func Run(t *testing.T, open Open) {
 		{"EnqueueOfAKnownIDChangesNothing", enqueueOfAKnownID},
 		{"EnqueueOfADoneIDIsANewJob", enqueueOfADoneID},
 		{"EnqueueRefusesALongPayload", enqueueRefusesALongPayload},
-		{"DeadJobIsAsideUntilEnqueuedAgain", deadJob},
+		{"DeadJobIsNotRunUntilEnqueuedAgain", deadJob},
 		{"ClaimsAreByPriorityThenAge", claimOrder},
 		{"LowestPriorityIsNotStarved", lowestIsNotStarved},
 		{"ClaimTakesNoMoreThanAskedAndOnlyItsKinds", claimLimits},
 		{"ClaimOfAnUnknownWorkerIsLost", unknownWorkerIsLost},
 		{"LapsedLeaseIsLostButReportsCount", lapsedLease},
-		{"BeatKeepsTheLease", beatKeepsTheLease},
+		{"HeartbeatKeepsTheLease", heartbeatKeepsTheLease},
 		{"TokenRisesWithEveryClaim", tokenRises},
 		{"LateReportOfASweptWorkerChangesNothing", lateReport},
 		{"ReportCanBeRepeated", repeatedReport},
 		{"RetryComesAtItsTime", retryComesAtItsTime},
 		{"RetryMovesTheEnd", retryMovesTheEnd},
 		{"ScheduledJobsComeWhenDue", scheduledJobs},
-		{"HastenMakesAScheduledJobDue", hastenScheduled},
-		{"HastenWakesWhoWaits", hastenWakes},
-		{"HastenChangesNothingElse", hastenChangesNothingElse},
+		{"RunNowMakesAScheduledJobDue", runNowScheduled},
+		{"RunNowEndsAWait", runNowEndsAWait},
+		{"RunNowChangesNothingElse", runNowChangesNothingElse},
 		{"ExpiredIsLeasedAndComesBack", expiredIsLeased},
 		{"ScheduledPastItsEndExpiresAtItsEnd", scheduledPastItsEnd},
 		{"FiveSweepsArePoison", fiveSweeps},
 		{"ReleasesDoNotCount", releasesDoNotCount},
 		{"UnregisterGivesBackUncounted", unregisterGivesBack},
-		{"HoldGivesTheRestBackUncounted", holdGivesBack},
+		{"ReconcileGivesTheRestBackUncounted", reconcileGivesBack},
 		{"SweepLeavesTheLiving", sweepLeavesTheLiving},
 		{"WorkersListsTheLiving", workersListsTheLiving},
 		{"WaitWakesForANewJob", waitWakes},
@@ -194,6 +194,11 @@ func (q *subject) pass(d time.Duration) {
 	}
 }
 
+// over reports whether the end of a claimed job has passed.
+func (q *subject) over(c queue.Claimed) bool {
+	return !c.NotAfter.IsZero() && !c.NotAfter.After(q.clock.Now())
+}
+
 func result(c queue.Claimed, a queue.Action) queue.Result {
 	return queue.Result{ID: c.ID, Token: c.Token, Action: a}
 }
@@ -209,19 +214,19 @@ func ids(claimed []queue.Claimed) []uuid.UUID {
 func claimGivesAllOfTheJob(t *testing.T, q *subject) {
 	w := q.worker()
 	want := q.job()
-	want.Priority, want.RunAt, want.Payload = queue.Low, q.clock.Now(), []byte{0, 1, 2}
+	want.Priority, want.RunAt, want.Payload = queue.Normal, q.clock.Now(), []byte{0, 1, 2}
 	q.put(want)
 	got := q.one(w)
 	if diff := cmp.Diff(want, got.Job); diff != "" {
 		t.Fatalf("job (-want +got):\n%s", diff)
 	}
-	if got.Worker != w || got.Verdict != queue.Run || got.Crashes != 0 || got.SweptOwner != uuid.Nil {
+	if got.Worker != w || q.over(got) || got.Crashes != 0 || got.SweptOwner != uuid.Nil {
 		t.Fatalf("claim: %+v", got)
 	}
 	endless := queue.Job{ID: newID(), Kind: kind}
 	q.put(endless)
 	q.clock.Advance(5 * time.Second)
-	if c := q.one(w); c.Verdict != queue.Run || !c.NotAfter.IsZero() || len(c.Payload) != 0 {
+	if c := q.one(w); q.over(c) || !c.NotAfter.IsZero() || len(c.Payload) != 0 {
 		t.Fatalf("a job without an end or payload: %+v", c)
 	}
 }
@@ -231,7 +236,7 @@ func enqueueOfAKnownID(t *testing.T, q *subject) {
 	j := q.job()
 	q.put(j)
 	again := j
-	again.Priority, again.RunAt, again.NotAfter = queue.Idle, q.clock.Now().Add(time.Hour), time.Time{}
+	again.Priority, again.RunAt, again.NotAfter = queue.Normal, q.clock.Now().Add(time.Hour), time.Time{}
 	q.put(again, again)
 	c := q.one(w)
 	if c.Priority != j.Priority || !c.NotAfter.Equal(j.NotAfter) {
@@ -280,7 +285,7 @@ func deadJob(t *testing.T, q *subject) {
 	w := q.worker()
 	j := q.job()
 	q.put(j)
-	r := result(q.one(w), queue.Dead)
+	r := result(q.one(w), queue.DeadLetter)
 	r.Reason = "no such row"
 	q.report(w, r)
 	q.clock.Advance(9 * time.Second)
@@ -296,7 +301,7 @@ func claimOrder(t *testing.T, q *subject) {
 	var want []uuid.UUID
 	byPriority := map[queue.Priority][]queue.Job{}
 	for range 3 {
-		for _, p := range []queue.Priority{queue.Low, queue.Urgent, queue.Idle, queue.Normal} {
+		for _, p := range []queue.Priority{queue.Normal, queue.Urgent} {
 			j := q.job()
 			j.Priority = p
 			byPriority[p] = append(byPriority[p], j)
@@ -304,13 +309,13 @@ func claimOrder(t *testing.T, q *subject) {
 		}
 		q.clock.Advance(time.Millisecond)
 	}
-	for p := queue.Urgent; p <= queue.Idle; p++ {
+	for p := queue.Urgent; p <= queue.Normal; p++ {
 		for _, j := range byPriority[p] {
 			want = append(want, j.ID)
 		}
 	}
 	var got []uuid.UUID
-	for range 4 {
+	for range 2 {
 		got = append(got, ids(q.claim(w, 3))...)
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
@@ -321,7 +326,7 @@ func claimOrder(t *testing.T, q *subject) {
 func lowestIsNotStarved(t *testing.T, q *subject) {
 	w := q.worker()
 	low := q.job()
-	low.Priority = queue.Idle
+	low.Priority = queue.Normal
 	q.put(low)
 	for n := 1; ; n++ {
 		q.put(q.job(), q.job()) // more than is claimed

@@ -33,7 +33,7 @@ func glance(jobs []queue.Listed) (s queue.Status) {
 			if s.Scheduled++; s.NextDue.IsZero() {
 				s.NextDue = j.RunAt
 			}
-		case queue.Aside:
+		case queue.Dead:
 			s.Dead++
 		}
 	}
@@ -45,7 +45,7 @@ func (q *subject) mixture() (jobs []queue.Job) {
 	q.t.Helper()
 	for i := range 12 {
 		j := q.job()
-		j.Priority = queue.Priority(i % 4)
+		j.Priority = queue.Priority(i % 2)
 		if i%3 == 0 {
 			j.Kind = "test.other"
 		}
@@ -69,15 +69,15 @@ func statusAgreesWithList(t *testing.T, q *subject) {
 	got := q.claim(w, 3)
 	q.agree("claimed")
 	again := queue.Result{ID: got[1].ID, Token: got[1].Token, Action: queue.Retry, RunAt: q.clock.Now().Add(time.Hour)}
-	q.report(w, result(got[0], queue.Dead), again, result(got[2], queue.Release))
+	q.report(w, result(got[0], queue.DeadLetter), again, result(got[2], queue.Release))
 	q.agree("reported")
-	if err := q.Hasten(q.ctx(), again.ID); err != nil {
+	if err := q.RunNow(q.ctx(), again.ID); err != nil {
 		t.Fatal(err)
 	}
-	q.agree("hastened")
+	q.agree("run now")
 	for range 2 {
 		q.clock.Advance(queue.Lease / 2)
-		if err := q.Beat(q.ctx(), w); err != nil {
+		if err := q.Heartbeat(q.ctx(), w); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -85,7 +85,7 @@ func statusAgreesWithList(t *testing.T, q *subject) {
 	q.sweep(2)
 	q.agree("swept")
 	q.claim(w, 100) // what is due becomes ready, and all of it is taken
-	if err := q.Hold(q.ctx(), w, []uuid.UUID{jobs[1].ID}); err != nil {
+	if err := q.Reconcile(q.ctx(), w, []uuid.UUID{jobs[1].ID}); err != nil {
 		t.Fatal(err)
 	}
 	q.agree("given back")

@@ -124,7 +124,7 @@ func (l *line) claim(b *testing.B) {
 	if err := l.d.Report(ctx, l.worker, queue.Result{ID: got[0].ID, Token: got[0].Token, Action: queue.Release}); err != nil {
 		b.Fatal(err)
 	}
-	if err := l.d.Beat(ctx, l.worker); err != nil {
+	if err := l.d.Heartbeat(ctx, l.worker); err != nil {
 		b.Fatal(err)
 	}
 }

@@ -31,7 +31,7 @@ if redis.call('TYPE', P .. 'kinds').ok == 'set' then lines = redis.call('SMEMBER
 for i = 2, #ARGV do want('mark:' .. ARGV[i], 'zset') lines[#lines + 1] = ARGV[i] end
 for _, line in ipairs(lines) do
   want('sched:' .. line, 'zset')
-  for n = 0, 3 do want('ready:' .. line .. ':' .. n, 'zset') end
+  for n = 0, 1 do want('ready:' .. line .. ':' .. n, 'zset') end
 end
 redis.call('ZREM', KEYS[1], '')
 return bad

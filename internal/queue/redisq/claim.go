@@ -4,7 +4,7 @@ package redisq
 // lanes ..., number of results, then for each: id, token, action, run_at, not_after, reason. It reports, promotes
 // what is due (500 of a line at most), and leases. Of ids without a ready record at most 2,000 are passed over in
 // one call. The answer: 1 or 0 = the lease stands, ids that went to the dead letters because their record cannot be
-// read, for each claim id, verdict, record, and now.
+// read, for each claim id, record, and now.
 //
 // A cursor walks along one line of one priority, and the oldest job that a cursor is at comes next. Jobs are
 // due at their end at the latest, so that one which became due within STALE_AFTER cannot be stale. A cursor
@@ -66,15 +66,12 @@ local seq = tonumber(call('GET', P .. 'seq') or 0) or 0
 if seq < us or seq > 9e15 then seq = us end
 local count = 0
 local function lease(id, r)
-  local verdict, ends = '0', tonumber(r.not_after)
-  if tonumber(r.crashes) >= CRASHES_POISON then verdict = '2' elseif ends > 0 and ends <= now then verdict = '1' end
   seq = seq + 1
   count = count + 1
   r.state = 'l'; r.worker = worker; r.token = int(seq)
   leased[#leased + 1] = id
   leased[#leased + 1] = r.token
   got[#got + 1] = id
-  got[#got + 1] = verdict
   got[#got + 1] = save(id, r)
 end
 local since, moved = now - STALE_AFTER, 1e14
@@ -139,12 +136,12 @@ local function leaseAll(prio, fresh)
     for i = 1, #c.gone, 1000 do call('ZREM', c.key, unpack(c.gone, i, math.min(i + 999, #c.gone))) end
   end
 end
-for n = 0, 3 do
+for n = 0, 1 do
   if count == most then break end
-  leaseAll(lowest and 3 - n or n, not lowest)
+  leaseAll(lowest and 1 - n or n, not lowest)
 end
 if passed > 0 then
-  for prio = 0, 3 do
+  for prio = 0, 1 do
     if count == most then break end
     leaseAll(prio, false)
   end

@@ -176,7 +176,7 @@ func (d *Driver) forget(client rueidis.Client) {
 	}
 	l.client, l.doubted = nil, false
 	l.running.Go(func() { // closing waits for a server that does not answer
-		d.bell.hangUp()
+		d.notifier.disconnect()
 		client.Close()
 	})
 }

@@ -67,7 +67,7 @@ func (d *Driver) Enqueue(ctx context.Context, jobs ...queue.Job) error {
 		if err := j.Check(); err != nil {
 			return fmt.Errorf("enqueue %s: %w", j.ID, err)
 		}
-		if !kindName(j.Kind) || j.Priority < queue.Urgent || j.Priority > queue.Idle {
+		if !kindName(j.Kind) || j.Priority < queue.Urgent || j.Priority > queue.Normal {
 			return fmt.Errorf("enqueue %s: kind %q or priority %d is none", j.ID, j.Kind, j.Priority)
 		}
 		d.kinds.meet(j.Kind)

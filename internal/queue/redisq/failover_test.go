@@ -129,7 +129,7 @@ func TestDemotedMasterBehindTheAddressIsLeft(t *testing.T) {
 			if err := <-waited; err != nil {
 				t.Fatal(err)
 			}
-			if err := d.Beat(t.Context(), w); err != nil && !errors.Is(err, queue.ErrLost) {
+			if err := d.Heartbeat(t.Context(), w); err != nil && !errors.Is(err, queue.ErrLost) {
 				t.Fatal(err)
 			}
 			if got := claim(t, d, register(t, d), 1); len(got) != 1 || got[0].ID != j.ID {
@@ -169,11 +169,11 @@ func TestEvictingPolicySetAtRunTimeIsRefusedUntilItIsSetBack(t *testing.T) {
 	d.Recheck()
 	var err error
 	for begun := time.Now(); err == nil && time.Since(begun) < 5*time.Second; {
-		err = d.Beat(t.Context(), w)
+		err = d.Heartbeat(t.Context(), w)
 	}
 	refuses(t, err, "allkeys-lru")
 	s.cli("CONFIG SET maxmemory-policy noeviction")
-	if err := d.Beat(t.Context(), w); err != nil {
+	if err := d.Heartbeat(t.Context(), w); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -227,7 +227,7 @@ func TestPausedRedisIsAwayAndGoesOn(t *testing.T) {
 				t.Fatalf("claim: %v", err)
 			}
 			for {
-				err := d.Hold(t.Context(), w, nil)
+				err := d.Reconcile(t.Context(), w, nil)
 				if err == nil {
 					break
 				}
@@ -259,12 +259,12 @@ func TestEveryCallEndsWithItsContext(t *testing.T) {
 	pause(t, s)
 	calls := map[string]func(ctx context.Context) error{
 		"enqueue":    func(ctx context.Context) error { return d.Enqueue(ctx, job()) },
-		"hasten":     func(ctx context.Context) error { return d.Hasten(ctx, uuid.New()) },
+		"run now":    func(ctx context.Context) error { return d.RunNow(ctx, uuid.New()) },
 		"register":   func(ctx context.Context) error { return d.Register(ctx, queue.Worker{ID: uuid.New()}) },
 		"unregister": func(ctx context.Context) error { return d.Unregister(ctx, uuid.New()) },
 		"report":     func(ctx context.Context) error { return d.Report(ctx, w) },
-		"hold":       func(ctx context.Context) error { return d.Hold(ctx, w, nil) },
-		"beat":       func(ctx context.Context) error { return d.Beat(ctx, w) },
+		"hold":       func(ctx context.Context) error { return d.Reconcile(ctx, w, nil) },
+		"heartbeat":  func(ctx context.Context) error { return d.Heartbeat(ctx, w) },
 		"sweep":      func(ctx context.Context) error { _, err := d.Sweep(ctx); return err },
 		"workers":    func(ctx context.Context) error { _, err := d.Workers(ctx); return err },
 		"wait":       func(ctx context.Context) error { return d.Wait(ctx, []string{kind}, nil, time.Minute) },

@@ -115,7 +115,7 @@ func TestClaimSkipsIDsWithoutARecord(t *testing.T) {
 	}
 	s.do("HDEL", bucket(got[0].ID.String()), got[0].ID.String()) // cancelled while it is leased
 	report(t, d, w, got...)
-	if err := d.Hold(t.Context(), w, nil); err != nil {
+	if err := d.Reconcile(t.Context(), w, nil); err != nil {
 		t.Fatal(err)
 	}
 	if again := claim(t, d, w, 10); len(again) != 0 {
@@ -157,7 +157,7 @@ func TestWorkersOfStrangersAreShownAndSwept(t *testing.T) {
 	if err != nil || len(seen) != 2 {
 		t.Fatalf("workers %+v, %v", seen, err)
 	}
-	if err := d.Beat(t.Context(), w); err != nil {
+	if err := d.Heartbeat(t.Context(), w); err != nil {
 		t.Fatal(err)
 	}
 	if left, err := s.do("ZSCORE", "otpost:{test}:workers", "lapsed/../x").ToString(); err == nil {
@@ -174,7 +174,7 @@ func TestDeadLettersAreBounded(t *testing.T) {
 		"2", "otpost:{test}:dead", "otpost:{test}:why", fmt.Sprint(redisq.MostDead))
 	enqueue(t, d, 1)
 	c := claim(t, d, w, 1)[0]
-	if err := d.Report(t.Context(), w, queue.Result{ID: c.ID, Token: c.Token, Action: queue.Dead, Reason: "no such row"}); err != nil {
+	if err := d.Report(t.Context(), w, queue.Result{ID: c.ID, Token: c.Token, Action: queue.DeadLetter, Reason: "no such row"}); err != nil {
 		t.Fatal(err)
 	}
 	for _, key := range []string{"dead", "why"} {
@@ -233,10 +233,10 @@ func TestKeyOfAnotherTypeRefusesEveryCallUntilItIsGone(t *testing.T) {
 			refuses(t, d.Enqueue(t.Context(), later, job()), key)
 			_, err := d.Claim(t.Context(), queue.ClaimRequest{Worker: w, Most: 1, Kinds: []string{kind}})
 			refuses(t, err, key)
-			refuses(t, d.Hold(t.Context(), w, nil), key)
-			refuses(t, d.Beat(t.Context(), w), key)
+			refuses(t, d.Reconcile(t.Context(), w, nil), key)
+			refuses(t, d.Heartbeat(t.Context(), w), key)
 			s.do("DEL", key)
-			if err := d.Beat(t.Context(), w); err != nil {
+			if err := d.Heartbeat(t.Context(), w); err != nil {
 				t.Fatal(err)
 			}
 			enqueue(t, d, 1)

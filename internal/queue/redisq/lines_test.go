@@ -199,7 +199,7 @@ func TestFreshJobGoesBeforeABacklogOfStaleOnes(t *testing.T) {
 	fresh := enqueue(t, d, 1)[0]
 	begun := time.Now()
 	got := claim(t, d, w, 32)
-	if len(got) != 32 || got[0].ID != fresh.ID || got[0].Verdict != queue.Run || got[1].Verdict != queue.Expired {
+	if len(got) != 32 || got[0].ID != fresh.ID || got[1].NotAfter.IsZero() || got[1].NotAfter.After(time.Now()) {
 		t.Fatalf("claimed %d, first %+v", len(got), got[0])
 	}
 	t.Logf("%d stale jobs: the fresh one after %s", n, time.Since(begun))
@@ -213,7 +213,7 @@ func TestFreshJobGoesBeforeABacklogOfStaleOnes(t *testing.T) {
 	s.do("ZADD", "otpost:{test}:ready:test.kind:0", strconv.FormatInt(time.Now().Add(-10*time.Minute).UnixMilli(), 10),
 		old.ID.String())
 	for claims := 1; ; claims++ {
-		if err := d.Beat(t.Context(), w); err != nil {
+		if err := d.Heartbeat(t.Context(), w); err != nil {
 			t.Fatal(err)
 		}
 		if got = claim(t, d, w, 1); got[0].ID == old.ID {
@@ -281,7 +281,7 @@ func TestRecordsOfTheVersionWithoutLanesAreRead(t *testing.T) {
 		Action: queue.Release}); err != nil {
 		t.Fatal(err)
 	}
-	if err := d.Hasten(t.Context(), uuid.MustParse(later)); err != nil {
+	if err := d.RunNow(t.Context(), uuid.MustParse(later)); err != nil {
 		t.Fatal(err)
 	}
 	got := claim(t, d, w, 9)
@@ -356,7 +356,7 @@ func (h *healing) prepare() {
 		}
 	}
 	got := claim(h.t, h, h.worker, 2)
-	if err := h.Report(h.t.Context(), h.worker, queue.Result{ID: got[1].ID, Token: got[1].Token, Action: queue.Dead,
+	if err := h.Report(h.t.Context(), h.worker, queue.Result{ID: got[1].ID, Token: got[1].Token, Action: queue.DeadLetter,
 		Reason: "no such row"}); err != nil {
 		h.t.Fatal(err)
 	}
@@ -377,7 +377,7 @@ func (h *healing) heal() {
 	want := map[uuid.UUID]int{h.jobs[1].ID: 1, h.jobs[2].ID: 1, h.jobs[3].ID: 1}
 	begun := time.Now()
 	for got := map[uuid.UUID]int{}; len(got) < len(want); {
-		if err := h.Beat(ctx, h.worker); errors.Is(err, queue.ErrLost) {
+		if err := h.Heartbeat(ctx, h.worker); errors.Is(err, queue.ErrLost) {
 			h.worker = register(h.t, h)
 		} else if err != nil {
 			h.t.Fatal(err)

@@ -116,7 +116,7 @@ func parseListed(name, head string, clock shift) (queue.Listed, bool) {
 		return queue.Listed{}, false
 	}
 	fields := strings.Split(head, " ")
-	states := map[string]queue.State{"r": queue.Ready, "l": queue.Leased, "s": queue.Scheduled, "d": queue.Aside}
+	states := map[string]queue.State{"r": queue.Ready, "l": queue.Leased, "s": queue.Scheduled, "d": queue.Dead}
 	l := queue.Listed{Job: c.Job, State: states[fields[1]], Crashes: c.Crashes}
 	l.ID = id
 	if worker, err := uuid.Parse(fields[8]); err == nil {
@@ -138,13 +138,13 @@ func (d *Driver) withDead(ctx context.Context, all []queue.Listed) ([]queue.List
 		}
 	}
 	for i := range all {
-		if l := &all[i]; l.State == queue.Aside {
+		if l := &all[i]; l.State == queue.Dead {
 			l.Reason = reasons[l.ID]
 		}
 		delete(reasons, all[i].ID)
 	}
 	for id, reason := range reasons {
-		all = append(all, queue.Listed{Job: queue.Job{ID: id}, State: queue.Aside, Reason: reason})
+		all = append(all, queue.Listed{Job: queue.Job{ID: id}, State: queue.Dead, Reason: reason})
 	}
 	return all, nil
 }

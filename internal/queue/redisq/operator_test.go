@@ -40,7 +40,7 @@ func TestOperatorSeesPastCorruptRecords(t *testing.T) {
 	if err != nil || now.Ready[queue.Urgent].Jobs != 0 || now.Leased != 2 || now.Dead != 1 {
 		t.Fatalf("status %+v, %v", now, err)
 	}
-	dead, err := d.List(t.Context(), queue.Filter{State: queue.Aside})
+	dead, err := d.List(t.Context(), queue.Filter{State: queue.Dead})
 	if err != nil || len(dead) != 1 || dead[0].ID.String() != corrupt || dead[0].Reason == "" {
 		t.Fatalf("dead: %+v, %v", dead, err)
 	}

@@ -102,7 +102,7 @@ func TestLostAnswerOfAClaimComesBack(t *testing.T) {
 	enqueue(t, d, 2)
 	kept := claim(t, d, w, 1)[0]
 	claim(t, d, w, 1) // nobody gets this
-	if err := d.Hold(t.Context(), w, []uuid.UUID{kept.ID}); err != nil {
+	if err := d.Reconcile(t.Context(), w, []uuid.UUID{kept.ID}); err != nil {
 		t.Fatal(err)
 	}
 	if c := claim(t, d, w, 5); len(c) != 1 || c[0].Crashes != 0 || c[0].ID == kept.ID {
@@ -155,8 +155,8 @@ func TestWorkerThatGivesItsLockUpIsNotTakenForDead(t *testing.T) {
 	}
 	s.away()
 	s.lapse(wa)
-	if err := a.Beat(t.Context(), wa); !errors.Is(err, queue.ErrLost) {
-		t.Fatalf("beat: %v, want ErrLost", err)
+	if err := a.Heartbeat(t.Context(), wa); !errors.Is(err, queue.ErrLost) {
+		t.Fatalf("heartbeat: %v, want ErrLost", err)
 	}
 	for range 20 { // a peer that takes it for a death needs some milliseconds
 		<-time.After(10 * time.Millisecond)
@@ -185,8 +185,8 @@ func TestProcessDoesNotSweepItsOwnWorker(t *testing.T) {
 	if n, err := d.Sweep(t.Context()); n != 0 || err != nil {
 		t.Fatalf("swept %d, %v", n, err)
 	}
-	if err := d.Beat(t.Context(), w); !errors.Is(err, queue.ErrLost) {
-		t.Fatalf("beat: %v, want ErrLost", err)
+	if err := d.Heartbeat(t.Context(), w); !errors.Is(err, queue.ErrLost) {
+		t.Fatalf("heartbeat: %v, want ErrLost", err)
 	}
 	if n, err := d.Sweep(t.Context()); n != 1 || err != nil {
 		t.Fatalf("swept %d, %v; want 1", n, err)

@@ -52,7 +52,7 @@ type Driver struct {
 	kinds    kinds
 	adding   batches
 	warnings warnings
-	bell     bell
+	notifier notifier
 	line     line
 }
 
@@ -104,7 +104,7 @@ func (d *Driver) Address() string { return d.target.address }
 // that are under way end with an error. Goroutines that wait for the lock of another process's worker end with that worker.
 func (d *Driver) Close() error {
 	d.line.close()
-	d.bell.close()
+	d.notifier.close()
 	d.adding.flights.Wait()
 	return d.locks.Close()
 }
@@ -152,24 +152,22 @@ func (d *Driver) Claim(ctx context.Context, req queue.ClaimRequest) ([]queue.Cla
 	return got, nil
 }
 
-// claimed reads the claims out of the script's answer: id, verdict, record.
+// claimed reads the claims out of the script's answer: id, record.
 func claimed(worker uuid.UUID, m rueidis.RedisMessage, clock shift) ([]queue.Claimed, error) {
 	answer, err := m.AsStrSlice()
 	if err != nil {
 		return nil, err
 	}
 	var all []queue.Claimed
-	for ; len(answer) >= 3; answer = answer[3:] {
-		c, err := parseRecord(answer[2], clock)
+	for ; len(answer) >= 2; answer = answer[2:] {
+		c, err := parseRecord(answer[1], clock)
 		if err != nil {
 			return nil, err // the script has checked it
 		}
-		verdict, err1 := strconv.Atoi(answer[1])
-		id, err2 := uuid.Parse(answer[0])
-		if err := errors.Join(err1, err2); err != nil {
+		if c.ID, err = uuid.Parse(answer[0]); err != nil {
 			return nil, err
 		}
-		c.Worker, c.Verdict, c.ID = worker, queue.Verdict(verdict), id
+		c.Worker = worker
 		all = append(all, c)
 	}
 	return all, nil
@@ -236,8 +234,8 @@ func (d *Driver) Report(ctx context.Context, worker uuid.UUID, results ...queue.
 	return err
 }
 
-// Holds. ARGV: clock, worker, ids that it has ... The answer: 1 or 0 = the lease stands.
-const holdScript = `
+// Reconciles. ARGV: clock, worker, ids that it has ... The answer: 1 or 0 = the lease stands.
+const reconcileScript = `
 local worker = ARGV[2]
 if not alive(worker) then return {0} end
 local has = {}
@@ -251,14 +249,14 @@ end
 return {1}
 `
 
-// Hold implements queue.Driver.
-func (d *Driver) Hold(ctx context.Context, worker uuid.UUID, held []uuid.UUID) error {
+// Reconcile implements queue.Driver.
+func (d *Driver) Reconcile(ctx context.Context, worker uuid.UUID, held []uuid.UUID) error {
 	args := make([]string, 0, 1+len(held))
 	args = append(args, worker.String())
 	for _, id := range held {
 		args = append(args, id.String())
 	}
-	answer, err := d.again(ctx, d.scripts.hold, args...)
+	answer, err := d.again(ctx, d.scripts.reconcile, args...)
 	return d.answer("state what is held", worker, answer, err)
 }
 

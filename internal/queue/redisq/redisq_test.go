@@ -289,7 +289,7 @@ func TestScriptFlushIsNotSeen(t *testing.T) {
 		s.cli("SCRIPT FLUSH")
 		report(t, d, w, got...)
 		s.cli("SCRIPT FLUSH")
-		if err := d.Beat(t.Context(), w); err != nil {
+		if err := d.Heartbeat(t.Context(), w); err != nil {
 			t.Fatal(err)
 		}
 		s.cli("SCRIPT FLUSH")
@@ -311,12 +311,12 @@ func TestRestartOfRedisKeepsTheJobs(t *testing.T) {
 	if err := d.Enqueue(t.Context(), job()); !errors.Is(err, redisq.ErrAway) {
 		t.Fatalf("with redis stopped: %v, want ErrAway", err)
 	}
-	if err := d.Beat(t.Context(), w); !errors.Is(err, redisq.ErrAway) || errors.Is(err, queue.ErrLost) {
-		t.Fatalf("beat with redis stopped: %v, want ErrAway", err)
+	if err := d.Heartbeat(t.Context(), w); !errors.Is(err, redisq.ErrAway) || errors.Is(err, queue.ErrLost) {
+		t.Fatalf("heartbeat with redis stopped: %v, want ErrAway", err)
 	}
 	s.start()
 	enqueue(t, d, 1)
-	if err := d.Hold(t.Context(), w, []uuid.UUID{held[0].ID}); err != nil {
+	if err := d.Reconcile(t.Context(), w, []uuid.UUID{held[0].ID}); err != nil {
 		t.Fatal(err)
 	}
 	got := claim(t, d, w, 10)
@@ -356,8 +356,8 @@ func TestRedisThatForgotAllStartsAnew(t *testing.T) {
 	enqueue(t, d, 2)
 	old := claim(t, d, w, 1)
 	s.cli("FLUSHALL")
-	if err := d.Beat(t.Context(), w); !errors.Is(err, queue.ErrLost) {
-		t.Fatalf("beat: %v, want ErrLost", err)
+	if err := d.Heartbeat(t.Context(), w); !errors.Is(err, queue.ErrLost) {
+		t.Fatalf("heartbeat: %v, want ErrLost", err)
 	}
 	again := queue.Job{ID: old[0].ID, Kind: kind}
 	if err := d.Enqueue(t.Context(), again); err != nil {
@@ -414,7 +414,7 @@ func TestFullRedisGoesOn(t *testing.T) {
 	if err := d.Enqueue(t.Context(), refused, job()); !errors.Is(err, redisq.ErrAway) || !strings.Contains(err.Error(), "full") {
 		t.Fatalf("enqueue: %v, want a full redis", err)
 	}
-	if err := d.Beat(t.Context(), w); err != nil {
+	if err := d.Heartbeat(t.Context(), w); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := d.Sweep(t.Context()); err != nil {
@@ -425,7 +425,7 @@ func TestFullRedisGoesOn(t *testing.T) {
 	}
 	second := register(t, d)
 	got := claim(t, d, w, 20)
-	if err := d.Hold(t.Context(), w, []uuid.UUID{got[0].ID}); err != nil {
+	if err := d.Reconcile(t.Context(), w, []uuid.UUID{got[0].ID}); err != nil {
 		t.Fatal(err)
 	}
 	if err := d.Unregister(t.Context(), second); err != nil {
@@ -438,7 +438,7 @@ func TestFullRedisGoesOn(t *testing.T) {
 	}
 	results := []queue.Result{
 		{ID: rest[0].ID, Token: rest[0].Token, Action: queue.Retry, RunAt: time.Now().Add(time.Hour)},
-		{ID: rest[1].ID, Token: rest[1].Token, Action: queue.Dead, Reason: "no such row"},
+		{ID: rest[1].ID, Token: rest[1].Token, Action: queue.DeadLetter, Reason: "no such row"},
 	}
 	if err := d.Report(t.Context(), w, results...); err != nil {
 		t.Fatal(err)

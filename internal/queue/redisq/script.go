@@ -64,7 +64,7 @@ local function load(id)
   local raw = call('HGET', bucket(id), id)
   if not raw then return nil, false end
   local _, e, state, prio, run_at, not_after, created, token, crashes, worker, swept, kind =
-    find(raw, '^1 ([rsld]) ([0-3]) (%d+) (%d+) (%d+) (%d+) (%d+) (%S+) (%S+) (%S+)\n')
+    find(raw, '^1 ([rsld]) ([01]) (%d+) (%d+) (%d+) (%d+) (%d+) (%S+) (%S+) (%S+)\n')
   if not e or #run_at > 15 or #not_after > 15 or #created > 15 or #token > 16 or #crashes > 6 or not find(id, uuid) or string.lower(id) ~= id then
     return nil, true
   end
@@ -101,7 +101,7 @@ local function lines(kinds, full)
 end
 local function waiting(line)
   local k = P .. 'ready:' .. line .. ':'
-  return call('EXISTS', k .. 0, k .. 1, k .. 2, k .. 3) > 0
+  return call('EXISTS', k .. 0, k .. 1) > 0
 end
 local function ready(id, r)
   r.state = 'r'; r.worker = '-'
@@ -152,36 +152,36 @@ const whenFull = "redis.call('ZREM', KEYS[1], '')\n"
 // scripts are the scripts of a driver, made once: their names in Redis are hashes of their text. It has
 // a field for each.
 type scripts struct {
-	check, bind, enqueue, hasten, claim, hold, beat, register, leave, look *rueidis.Lua
-	remark, sweep, takeBack, workers, status, bucket, dead                 *rueidis.Lua
+	check, bind, enqueue, runNow, claim, reconcile, heartbeat, register, leave, look *rueidis.Lua
+	remark, sweep, takeBack, workers, status, bucket, dead                           *rueidis.Lua
 }
 
 func newScripts() *scripts {
 	library := strings.NewReplacer("MOST_DEAD", strconv.Itoa(mostDead)).Replace(library)
 	constants := strings.NewReplacer(
-		"LEASE", ms(queue.Lease), "CRASHES_POISON", strconv.Itoa(queue.CrashesPoison), "GAP", ms(gap),
+		"LEASE", ms(queue.Lease), "GAP", ms(gap),
 		"STALE_AFTER", ms(queue.StaleAfter), "MOST_PASSED", strconv.Itoa(queue.MostPassed),
 		"MOST_LINES", strconv.Itoa(mostLines),
 	)
 	full := func(s string) *rueidis.Lua { return rueidis.NewLuaScript(whenFull + library + constants.Replace(s)) }
 	return &scripts{
-		check:    rueidis.NewLuaScript(checkScript),
-		bind:     full(bindScript),
-		enqueue:  rueidis.NewLuaScript(library + bindFunction + constants.Replace(enqueueScript)),
-		hasten:   full(hastenScript),
-		claim:    full(claimScript),
-		hold:     full(holdScript),
-		beat:     full(beatScript),
-		register: full(bindFunction + registerScript),
-		leave:    full(leaveScript),
-		look:     rueidis.NewLuaScript(library + lookScript),
-		remark:   full(remarkScript),
-		sweep:    full(sweepScript),
-		takeBack: full(takeBackScript),
-		workers:  rueidis.NewLuaScript(library + constants.Replace(workersScript)),
-		status:   rueidis.NewLuaScript(library + statusScript),
-		bucket:   rueidis.NewLuaScript(library + bucketScript),
-		dead:     rueidis.NewLuaScript(library + deadScript),
+		check:     rueidis.NewLuaScript(checkScript),
+		bind:      full(bindScript),
+		enqueue:   rueidis.NewLuaScript(library + bindFunction + constants.Replace(enqueueScript)),
+		runNow:    full(runNowScript),
+		claim:     full(claimScript),
+		reconcile: full(reconcileScript),
+		heartbeat: full(heartbeatScript),
+		register:  full(bindFunction + registerScript),
+		leave:     full(leaveScript),
+		look:      rueidis.NewLuaScript(library + lookScript),
+		remark:    full(remarkScript),
+		sweep:     full(sweepScript),
+		takeBack:  full(takeBackScript),
+		workers:   rueidis.NewLuaScript(library + constants.Replace(workersScript)),
+		status:    rueidis.NewLuaScript(library + statusScript),
+		bucket:    rueidis.NewLuaScript(library + bucketScript),
+		dead:      rueidis.NewLuaScript(library + deadScript),
 	}
 }
 

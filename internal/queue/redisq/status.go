@@ -12,7 +12,7 @@ import (
 // is none; then now. A time that no record can have is as early or late as one can.
 const statusScript = `
 local answer = {0, call('ZCARD', P .. 'dead')}
-for i = 3, 12 do answer[i] = 0 end
+for i = 3, 8 do answer[i] = 0 end
 local function add(at, key)
   local first = call('ZRANGE', key, 0, 0, 'WITHSCORES')[2]
   if not first then return end
@@ -24,10 +24,10 @@ local function add(at, key)
 end
 for _, kind in ipairs(call('SMEMBERS', P .. 'kinds')) do
   add(3, P .. 'sched:' .. kind)
-  for prio = 0, 3 do add(5 + 2 * prio, P .. 'ready:' .. kind .. ':' .. prio) end
+  for prio = 0, 1 do add(5 + 2 * prio, P .. 'ready:' .. kind .. ':' .. prio) end
 end
 for _, worker in ipairs(call('ZRANGE', KEYS[1], 0, -1)) do answer[1] = answer[1] + call('HLEN', P .. 'held:' .. worker) end
-answer[13] = now
+answer[9] = now
 return answer
 `
 
@@ -39,7 +39,7 @@ func (d *Driver) Status(ctx context.Context) (queue.Status, error) {
 	if err != nil {
 		return s, fmt.Errorf("count jobs: %w", err)
 	}
-	var n [12]int64
+	var n [8]int64
 	for i := range n {
 		if n[i], err = answer[i].AsInt64(); err != nil {
 			return s, fmt.Errorf("count jobs: %w", err)

@@ -82,7 +82,7 @@ func (d *Driver) Wait(ctx context.Context, kinds, full []string, most time.Durat
 			if failed++; failed == 1 { // it may have hung while the server did
 				continue
 			}
-			d.bell.complain(d.log, err)
+			d.notifier.complain(d.log, err)
 			if err := d.rest(ctx, min(pause, popTime)); err != nil {
 				return err
 			}
@@ -102,14 +102,14 @@ func (d *Driver) look(ctx context.Context, kinds, full []string) (int64, error) 
 	return answer[0].AsInt64()
 }
 
-// await waits for the bell.
+// await waits for the notifier.
 func (d *Driver) await(ctx context.Context, kinds []string, most time.Duration) error {
 	w := d.listen(kinds)
-	defer d.bell.leave(w)
+	defer d.notifier.leave(w)
 	timer := time.NewTimer(most)
 	defer timer.Stop()
 	select {
-	case err := <-w.rung:
+	case err := <-w.notified:
 		return err
 	case <-timer.C:
 		return nil
@@ -118,7 +118,7 @@ func (d *Driver) await(ctx context.Context, kinds []string, most time.Duration) 
 	}
 }
 
-// rest waits without the bell.
+// rest waits without the notifier.
 func (d *Driver) rest(ctx context.Context, most time.Duration) error {
 	timer := time.NewTimer(most)
 	defer timer.Stop()
@@ -132,8 +132,8 @@ func (d *Driver) rest(ctx context.Context, most time.Duration) error {
 	}
 }
 
-// bell wakes the callers of Wait. While there are some, a goroutine pops marks on a connection of its own.
-type bell struct {
+// notifier wakes the callers of Wait. While there are some, a goroutine pops marks on a connection of its own.
+type notifier struct {
 	mu      sync.Mutex
 	waiters []*waiter
 	popping bool
@@ -146,60 +146,60 @@ type bell struct {
 
 // waiter is one call of Wait between two looks.
 type waiter struct {
-	kinds []string
-	rung  chan error // has room for the one ring
+	kinds    []string
+	notified chan error // has room for the one call of notify
 }
 
-// listen adds a waiter, to be rung once. What is marked after its look is not missed: a mark stays until it is popped.
+// listen adds a waiter, to be notified once. What is marked after its look is not missed: a mark stays until it is popped.
 func (d *Driver) listen(kinds []string) *waiter {
-	w := &waiter{kinds: kinds, rung: make(chan error, 1)}
-	b := &d.bell
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.closed {
-		w.rung <- errClosed
+	w := &waiter{kinds: kinds, notified: make(chan error, 1)}
+	n := &d.notifier
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.closed {
+		w.notified <- errClosed
 		return w
 	}
-	b.waiters = append(b.waiters, w)
-	if !b.popping {
-		b.popping = true
-		b.ended.Go(d.pop)
+	n.waiters = append(n.waiters, w)
+	if !n.popping {
+		n.popping = true
+		n.ended.Go(d.pop)
 	}
 	return w
 }
 
-func (b *bell) leave(w *waiter) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.waiters = slices.DeleteFunc(b.waiters, func(o *waiter) bool { return o == w })
+func (n *notifier) leave(w *waiter) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.waiters = slices.DeleteFunc(n.waiters, func(o *waiter) bool { return o == w })
 }
 
-// ring rings those who wait for a kind (all: empty), and returns how many they were.
-func (b *bell) ring(kind string, err error) int {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	before := len(b.waiters)
-	b.waiters = slices.DeleteFunc(b.waiters, func(w *waiter) bool {
+// notify ends the waits for a kind (all: empty), and returns how many they were.
+func (n *notifier) notify(kind string, err error) int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	before := len(n.waiters)
+	n.waiters = slices.DeleteFunc(n.waiters, func(w *waiter) bool {
 		if kind != "" && !slices.Contains(w.kinds, kind) {
 			return false
 		}
-		w.rung <- err
+		w.notified <- err
 		return true
 	})
-	return before - len(b.waiters)
+	return before - len(n.waiters)
 }
 
 // wanted lists the kinds that are waited for. When there are none, the popping has ended.
-func (b *bell) wanted() []string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
+func (n *notifier) wanted() []string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
 	var kinds []string
-	for _, w := range b.waiters {
+	for _, w := range n.waiters {
 		kinds = append(kinds, w.kinds...)
 	}
 	slices.Sort(kinds)
-	b.popping = len(kinds) > 0 && !b.closed
-	if !b.popping {
+	n.popping = len(kinds) > 0 && !n.closed
+	if !n.popping {
 		return nil
 	}
 	return slices.Compact(kinds)
@@ -208,13 +208,13 @@ func (b *bell) wanted() []string {
 // pop pops marks until nothing waits any more. A mark that no caller here wants (any more), or after which no claim
 // follows, is put back for other processes.
 func (d *Driver) pop() {
-	for kinds := d.bell.wanted(); kinds != nil; kinds = d.bell.wanted() {
+	for kinds := d.notifier.wanted(); kinds != nil; kinds = d.notifier.wanted() {
 		kind, err := d.popOne(kinds)
 		if errors.Is(err, errConnection) { // it may have been lost since the last pop, which shows only now
 			kind, err = d.popOne(kinds)
 		}
 		claims := d.claims.Load()
-		switch n := d.bell.ring(kind, err); {
+		switch n := d.notifier.notify(kind, err); {
 		case kind == "":
 		case n == 0:
 			d.putBack(kind)
@@ -227,14 +227,14 @@ func (d *Driver) pop() {
 // expectClaim sets a mark again unless more than so many claims begin soon: all handlers here may have become busy,
 // or the job be in a lane that is full here.
 func (d *Driver) expectClaim(kind string, claims int64) {
-	b := &d.bell
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.closed {
+	n := &d.notifier
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.closed {
 		return
 	}
-	timer := time.NewTimer(claimTime << min(b.vain, mostVain))
-	b.ended.Go(func() {
+	timer := time.NewTimer(claimTime << min(n.vain, mostVain))
+	n.ended.Go(func() {
 		defer timer.Stop()
 		select {
 		case <-timer.C:
@@ -242,11 +242,11 @@ func (d *Driver) expectClaim(kind string, claims int64) {
 			return
 		}
 		claimed := d.claims.Load() > claims
-		b.mu.Lock()
-		if b.vain++; claimed {
-			b.vain = 0
+		n.mu.Lock()
+		if n.vain++; claimed {
+			n.vain = 0
 		}
-		b.mu.Unlock()
+		n.mu.Unlock()
 		if !claimed {
 			d.again(context.Background(), d.scripts.remark, kind) //nolint:errcheck // else the others look within popTime
 		}
@@ -271,7 +271,7 @@ func (d *Driver) popOne(kinds []string) (string, error) {
 	case rueidis.IsRedisNil(err):
 		return "", nil
 	case err != nil:
-		d.bell.hangUp()
+		d.notifier.disconnect()
 		switch err = d.explain(err); {
 		case errors.Is(err, errType):
 			d.line.doubt()
@@ -291,36 +291,36 @@ func (d *Driver) blocking(ctx context.Context) (rueidis.Client, rueidis.Dedicate
 	if err != nil {
 		return nil, nil, err
 	}
-	b := &d.bell
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.closed {
+	n := &d.notifier
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.closed {
 		return nil, nil, errClosed
 	}
-	if b.conn == nil {
-		b.conn, _ = client.Dedicate() // hangUp gives it back by closing it
+	if n.conn == nil {
+		n.conn, _ = client.Dedicate() // disconnect gives it back by closing it
 	}
-	return client, b.conn, nil
+	return client, n.conn, nil
 }
 
 // complain says, once a minute, that waiting works by looks alone.
-func (b *bell) complain(log *slog.Logger, err error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if time.Since(b.told) < time.Minute {
+func (n *notifier) complain(log *slog.Logger, err error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if time.Since(n.told) < time.Minute {
 		return
 	}
-	b.told = time.Now()
+	n.told = time.Now()
 	log.Warn("waiting for jobs fails beside a queue that answers, looked for each second", "err", err)
 }
 
-// hangUp ends the connection for blocking commands.
-func (b *bell) hangUp() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.conn != nil {
-		b.conn.Close()
-		b.conn = nil
+// disconnect ends the connection for blocking commands.
+func (n *notifier) disconnect() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.conn != nil {
+		n.conn.Close()
+		n.conn = nil
 	}
 }
 
@@ -333,11 +333,11 @@ func (d *Driver) putBack(kind string) {
 }
 
 // close wakes everybody with an error and ends the popping.
-func (b *bell) close() {
-	b.mu.Lock()
-	b.closed = true
-	b.mu.Unlock()
-	b.hangUp()
-	b.ring("", errClosed)
-	b.ended.Wait()
+func (n *notifier) close() {
+	n.mu.Lock()
+	n.closed = true
+	n.mu.Unlock()
+	n.disconnect()
+	n.notify("", errClosed)
+	n.ended.Wait()
 }

@@ -101,20 +101,20 @@ func (d *Driver) parted(worker uuid.UUID) {
 	d.locks.Drop(worker)
 }
 
-// Beats. ARGV: clock, worker, its JSON, which is set where it is missing. The answer: 1 or 0 = the lease stood.
-const beatScript = `
+// Renews a lease. ARGV: clock, worker, its JSON, which is set where it is missing. The answer: 1 or 0 = the lease stood.
+const heartbeatScript = `
 if not alive(ARGV[2]) then return {0} end
 if ARGV[3] ~= '' then call('HSETNX', P .. 'info', ARGV[2], int(now) .. ' ' .. ARGV[3]) end
 call('ZADD', KEYS[1], int(now + LEASE), ARGV[2])
 return {1}
 `
 
-// Beat implements queue.Driver.
-func (d *Driver) Beat(ctx context.Context, worker uuid.UUID) error {
+// Heartbeat implements queue.Driver.
+func (d *Driver) Heartbeat(ctx context.Context, worker uuid.UUID) error {
 	text, _ := d.said.Load(worker)
 	said, _ := text.(string)
-	answer, err := d.again(ctx, d.scripts.beat, worker.String(), said)
-	return d.answer("beat", worker, answer, err)
+	answer, err := d.again(ctx, d.scripts.heartbeat, worker.String(), said)
+	return d.answer("heartbeat", worker, answer, err)
 }
 
 // Looks for workers to sweep. ARGV: clock. When nobody has looked for a time, lapsed leases are left alone for the length of one:
@@ -266,10 +266,10 @@ func (d *Driver) Workers(ctx context.Context) ([]queue.Seen, error) {
 			continue
 		}
 		seen = append(seen, queue.Seen{
-			Worker:  queue.Worker{ID: e.id, Host: s.Host, PID: s.PID, Version: s.Version, Handlers: s.Handlers},
-			Started: clock.time(started),
-			Beat:    end.Add(-queue.Lease),
-			Local:   s.Boot == d.locks.Boot(),
+			Worker:    queue.Worker{ID: e.id, Host: s.Host, PID: s.PID, Version: s.Version, Handlers: s.Handlers},
+			Started:   clock.time(started),
+			Heartbeat: end.Add(-queue.Lease),
+			Local:     s.Boot == d.locks.Boot(),
 		})
 	}
 	slices.SortFunc(seen, func(a, b queue.Seen) int {

@@ -53,12 +53,11 @@ const (
 // leaseQuery leases the first $4 of the considered jobs, by priority, then by age. $7 are priorities (a JSON
 // list), each considered by itself.
 func leaseQuery(considered string) string {
-	return `UPDATE job SET state = 1, worker = $8, token = token + 1,
-			verdict = CASE WHEN crashes >= $9 THEN 2 WHEN not_after_ms > 0 AND not_after_ms <= $10 THEN 1 ELSE 0 END
+	return `UPDATE job SET state = 1, worker = $8, token = token + 1
 		WHERE id IN (` + openLanes("0") + `
 			SELECT j.id FROM open o CROSS JOIN json_each($7) p CROSS JOIN job j ON j.id IN (` + considered + `)
 			ORDER BY j.priority, j.run_at_ms, j.id LIMIT $4)
-		RETURNING id, kind, lane, priority, run_at_ms, not_after_ms, token, verdict, crashes, swept_owner, payload`
+		RETURNING id, kind, lane, priority, run_at_ms, not_after_ms, token, crashes, swept_owner, payload`
 }
 
 //nolint:gochecknoglobals // statements, composed once
@@ -77,7 +76,7 @@ var promoteQuery = `UPDATE job SET state = 0 WHERE id IN (` + openLanes("2") + `
 // lease promotes what is due and leases up to req.Most jobs in the order in which they are to be begun.
 func (d *Driver) lease(tx *store.Tx, now time.Time, req queue.ClaimRequest, lowestFirst bool) ([]queue.Claimed, error) {
 	tx.Put(promoteQuery, d.queue, list(req.Kinds), list(req.Full), store.Millis(now))
-	every := []queue.Priority{queue.Urgent, queue.Normal, queue.Low, queue.Idle}
+	every := []queue.Priority{queue.Urgent, queue.Normal}
 	steps := []step{{leaseNotStale, every}}
 	if lowestFirst {
 		steps = nil
@@ -124,7 +123,7 @@ func (d *Driver) leaseReady(tx *store.Tx, now time.Time, req queue.ClaimRequest,
 		}
 		return nil
 	}, s.query, d.queue, list(req.Kinds), list(req.Full), req.Most, store.Millis(now.Add(-queue.StaleAfter)),
-		queue.MostPassed, list(s.priorities), req.Worker[:], queue.CrashesPoison, store.Millis(now))
+		queue.MostPassed, list(s.priorities), req.Worker[:])
 	for _, id := range unreadable {
 		tx.Put(`UPDATE job SET state = 3, worker = NULL, reason = $2 WHERE id = $1`, id, unreadableJob)
 		tx.AfterCommit(func() { d.log.Error("job that cannot be read put aside", "job", fmt.Sprintf("%x", id)) })
@@ -137,11 +136,11 @@ const unreadableJob = "its row in the database cannot be read"
 
 // rawJob is a row as it stands in the database: SQLite holds any type in any column.
 type rawJob struct {
-	id, kind, lane, priority, runAt, notAfter, token, verdict, crashes, swept, payload any
+	id, kind, lane, priority, runAt, notAfter, token, crashes, swept, payload any
 }
 
 func (r *rawJob) columns() []any {
-	return []any{&r.id, &r.kind, &r.lane, &r.priority, &r.runAt, &r.notAfter, &r.token, &r.verdict, &r.crashes, &r.swept,
+	return []any{&r.id, &r.kind, &r.lane, &r.priority, &r.runAt, &r.notAfter, &r.token, &r.crashes, &r.swept,
 		&r.payload}
 }
 
@@ -152,22 +151,22 @@ func (r *rawJob) read() (c queue.Claimed, ok bool) {
 	lane, ok3 := r.lane.(string)
 	swept, ok4 := r.swept.([]byte)
 	payload, ok5 := r.payload.([]byte)
-	var n [6]int64
+	var n [5]int64
 	ok6 := true
-	for i, value := range []any{r.priority, r.runAt, r.notAfter, r.token, r.verdict, r.crashes} {
+	for i, value := range []any{r.priority, r.runAt, r.notAfter, r.token, r.crashes} {
 		var is bool
 		n[i], is = value.(int64)
 		ok6 = ok6 && is
 	}
 	ok = ok1 && len(id) == len(c.ID) && ok2 && ok3 && (r.swept == nil || ok4 && len(swept) == len(c.SweptOwner)) &&
-		(r.payload == nil || ok5) && ok6 && n[0] >= int64(queue.Urgent) && n[0] <= int64(queue.Idle)
+		(r.payload == nil || ok5) && ok6 && n[0] >= int64(queue.Urgent) && n[0] <= int64(queue.Normal)
 	if !ok {
 		return c, false
 	}
 	copy(c.ID[:], id)
 	copy(c.SweptOwner[:], swept)
 	c.Kind, c.Lane, c.Payload = kind, lane, payload
-	c.Priority, c.Token, c.Verdict, c.Crashes = queue.Priority(n[0]), n[3], queue.Verdict(n[4]), int(n[5])
+	c.Priority, c.Token, c.Crashes = queue.Priority(n[0]), n[3], int(n[4])
 	c.RunAt = store.Time(n[1])
 	if n[2] != 0 {
 		c.NotAfter = store.Time(n[2])

@@ -49,10 +49,10 @@ func (h *host) live(d time.Duration, silent ...int) {
 				h.t.Fatal(err)
 			}
 			h.swept += n
-			if h.at%queue.BeatEvery != 0 || len(silent) > 0 && silent[0] == i {
+			if h.at%queue.HeartbeatEvery != 0 || len(silent) > 0 && silent[0] == i {
 				continue
 			}
-			if err := driver.Beat(h.t.Context(), h.workers[i]); errors.Is(err, queue.ErrLost) {
+			if err := driver.Heartbeat(h.t.Context(), h.workers[i]); errors.Is(err, queue.ErrLost) {
 				h.lost++
 			} else if err != nil {
 				h.t.Fatal(err)
@@ -70,7 +70,7 @@ func TestStepOfTheClockTakesNothingFromTheLiving(t *testing.T) {
 	} {
 		for name, first := range map[string]func(h *host) error{
 			"sweep": func(h *host) error { n, err := h.drivers[1].Sweep(t.Context()); h.swept += n; return err },
-			"beat":  func(h *host) error { return h.drivers[0].Beat(t.Context(), h.workers[0]) },
+			"beat":  func(h *host) error { return h.drivers[0].Heartbeat(t.Context(), h.workers[0]) },
 			"claim": func(h *host) error { return h.drivers[0].Report(t.Context(), h.workers[0]) },
 			"hold":  nil,
 		} {
@@ -82,7 +82,7 @@ func TestStepOfTheClockTakesNothingFromTheLiving(t *testing.T) {
 				h.live(3700 * time.Millisecond)
 				h.clock.Advance(step)
 				if first == nil {
-					first = func(h *host) error { return h.drivers[0].Hold(t.Context(), h.workers[0], []uuid.UUID{mine.ID}) }
+					first = func(h *host) error { return h.drivers[0].Reconcile(t.Context(), h.workers[0], []uuid.UUID{mine.ID}) }
 				}
 				if err := first(h); err != nil {
 					t.Fatal(err)
@@ -156,7 +156,7 @@ func TestGhostsOfAClockThatWasSetBackAreNotSeen(t *testing.T) {
 			t.Fatal(err)
 		}
 		clock.Advance(queue.SweepEvery)
-		if err := d.Beat(t.Context(), w); err != nil {
+		if err := d.Heartbeat(t.Context(), w); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -68,7 +68,7 @@ func works(t *testing.T, db *store.DB, d *sqliteq.Driver, w uuid.UUID, want ...q
 		_, err3 := d.Status(t.Context())
 		_, err4 := d.List(t.Context(), queue.Filter{})
 		_, err5 := d.List(t.Context(), queue.Filter{ID: want[0].ID})
-		for _, err := range []error{d.Beat(t.Context(), w), d.Hold(t.Context(), w, held), err1, err2, err3, err4, err5} {
+		for _, err := range []error{d.Heartbeat(t.Context(), w), d.Reconcile(t.Context(), w, held), err1, err2, err3, err4, err5} {
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -110,7 +110,7 @@ func TestDamagedJobPutsOnlyItselfAside(t *testing.T) {
 					if state == "leased" || state == "dead" {
 						c := one(t, d, w)
 						if state == "dead" {
-							report(t, d, w, queue.Result{ID: c.ID, Token: c.Token, Action: queue.Dead})
+							report(t, d, w, queue.Result{ID: c.ID, Token: c.Token, Action: queue.DeadLetter})
 						}
 					}
 					bad.RunAt = time.Time{}
@@ -170,7 +170,7 @@ func TestDamagedWorkerStopsNoSweepOfOthers(t *testing.T) {
 				if _, err := d.Sweep(t.Context()); err != nil {
 					t.Fatal(err)
 				}
-				if err := d.Beat(t.Context(), w); err != nil {
+				if err := d.Heartbeat(t.Context(), w); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -210,7 +210,7 @@ func TestUnreadableJobIsToldAndListed(t *testing.T) {
 		t.Fatalf("claimed %+v", got)
 	}
 	all, err := d.List(t.Context(), queue.Filter{ID: j.ID})
-	if err != nil || len(all) != 1 || all[0].State != queue.Aside || !strings.Contains(all[0].Reason, "cannot be read") {
+	if err != nil || len(all) != 1 || all[0].State != queue.Dead || !strings.Contains(all[0].Reason, "cannot be read") {
 		t.Fatalf("listed %+v, %v", all, err)
 	}
 }
@@ -235,7 +235,7 @@ func TestRenamedQueueTakesItsJobsOver(t *testing.T) {
 				old := register(t, before)
 				c := one(t, before, old)
 				if state == "dead" {
-					report(t, before, old, queue.Result{ID: c.ID, Token: c.Token, Action: queue.Dead})
+					report(t, before, old, queue.Result{ID: c.ID, Token: c.Token, Action: queue.DeadLetter})
 				}
 			}
 			after, err := sqliteq.Open(db, sqliteq.Options{Queue: "renamed"})

@@ -111,7 +111,7 @@ func TestPeerWithoutAVisibleLockLivesByItsLease(t *testing.T) {
 	if n, err := d.Sweep(t.Context()); n != 0 || err != nil {
 		t.Fatalf("swept %d, %v", n, err)
 	}
-	if err := peer.Beat(t.Context(), w); err != nil {
+	if err := peer.Heartbeat(t.Context(), w); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -17,7 +17,7 @@ import (
 // read, is not dead, and is the queue's own, or is leased under a former name of it by a worker that is
 // still there. $2 and $3 are within.
 const knows = `job.state IN (0, 1, 2) AND typeof(job.kind) = 'text' AND typeof(job.lane) = 'text'
-		AND job.priority IN (0, 1, 2, 3)
+		AND job.priority IN (0, 1)
 		AND typeof(job.run_at_ms) = 'integer' AND typeof(job.not_after_ms) = 'integer'
 		AND (job.not_after_ms = 0 OR job.run_at_ms <= job.not_after_ms)
 		AND (job.queue = $1 OR (job.state = 1 AND EXISTS (
@@ -94,7 +94,7 @@ func (d *Driver) report(tx *store.Tx, now time.Time, worker uuid.UUID, results [
 			tx.Put(`UPDATE job SET state = 0, worker = NULL WHERE id = $1 AND worker = $2 AND token = $3 AND state = 1`,
 				r.ID[:], worker[:], r.Token)
 			tx.Signal()
-		case queue.Dead:
+		case queue.DeadLetter:
 			tx.Put(`UPDATE job SET state = 3, worker = NULL, reason = $4 WHERE id = $1 AND worker = $2 AND token = $3 AND state = 1`,
 				r.ID[:], worker[:], r.Token, r.Reason)
 		}

@@ -96,20 +96,20 @@ func (d *Driver) EnqueueTx(tx *store.Tx, jobs ...queue.Job) {
 	tx.Signal()
 }
 
-// Hasten implements queue.Driver.
-func (d *Driver) Hasten(ctx context.Context, id uuid.UUID) error {
+// RunNow implements queue.Driver.
+func (d *Driver) RunNow(ctx context.Context, id uuid.UUID) error {
 	err := d.db.WriteLight(ctx, func(tx *store.Tx) error {
-		d.HastenTx(tx, id)
+		d.RunNowTx(tx, id)
 		return nil
 	})
 	if err != nil {
-		return fmt.Errorf("hasten %s: %w", id, err)
+		return fmt.Errorf("make job %s due: %w", id, err)
 	}
 	return nil
 }
 
-// HastenTx implements queue.TxDriver.
-func (d *Driver) HastenTx(tx *store.Tx, id uuid.UUID) {
+// RunNowTx implements queue.TxDriver.
+func (d *Driver) RunNowTx(tx *store.Tx, id uuid.UUID) {
 	tx.Put(`UPDATE job SET state = 0, run_at_ms = min(run_at_ms, $3) WHERE id = $1 AND queue = $2 AND state = 2`, id[:], d.queue, store.Millis(d.db.Now()))
 	tx.Signal()
 }
@@ -174,8 +174,8 @@ func (d *Driver) HeldTx(tx *store.Tx, c queue.Claimed) (bool, error) {
 	return d.held(tx, d.db.Now(), c)
 }
 
-// Hold implements queue.Driver.
-func (d *Driver) Hold(ctx context.Context, worker uuid.UUID, held []uuid.UUID) error {
+// Reconcile implements queue.Driver.
+func (d *Driver) Reconcile(ctx context.Context, worker uuid.UUID, held []uuid.UUID) error {
 	known := false
 	err := d.db.WriteLight(ctx, func(tx *store.Tx) (err error) {
 		if known, err = d.alive(tx, worker, d.db.Now()); err != nil || !known {
@@ -196,14 +196,14 @@ func (d *Driver) Hold(ctx context.Context, worker uuid.UUID, held []uuid.UUID) e
 	return d.answer("state what is held", worker, known, err)
 }
 
-// Beat implements queue.Driver.
-func (d *Driver) Beat(ctx context.Context, worker uuid.UUID) error {
+// Heartbeat implements queue.Driver.
+func (d *Driver) Heartbeat(ctx context.Context, worker uuid.UUID) error {
 	known := false
 	err := d.db.WriteLight(ctx, func(tx *store.Tx) (err error) {
 		known, err = d.renew(tx, worker, d.db.Now())
 		return err
 	})
-	return d.answer("beat", worker, known, err)
+	return d.answer("heartbeat", worker, known, err)
 }
 
 // answer is the error of a call in a worker's name; a worker that is lost needs its lock no longer.

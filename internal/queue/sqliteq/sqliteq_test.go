@@ -217,7 +217,7 @@ func TestClaimIsNotHeldByAWorkerThatLapsedOrWasSwept(t *testing.T) {
 	if held(t, db, d, c) {
 		t.Fatal("held after the lease")
 	}
-	if err := d.Beat(t.Context(), w); !errors.Is(err, queue.ErrLost) {
+	if err := d.Heartbeat(t.Context(), w); !errors.Is(err, queue.ErrLost) {
 		t.Fatal(err)
 	}
 	if n, err := d.Sweep(t.Context()); n != 1 || err != nil {
@@ -239,7 +239,7 @@ func TestLostAnswerOfAClaimComesBack(t *testing.T) {
 	}
 	kept := claim(t, d, w, 1)[0]
 	claim(t, d, w, 1) // nobody gets this
-	if err := d.Hold(t.Context(), w, []uuid.UUID{kept.ID}); err != nil {
+	if err := d.Reconcile(t.Context(), w, []uuid.UUID{kept.ID}); err != nil {
 		t.Fatal(err)
 	}
 	if c := one(t, d, w); c.Crashes != 0 || c.ID == kept.ID {
@@ -326,7 +326,7 @@ func TestFailedClaimKeepsTheReportsForTheNext(t *testing.T) {
 	if got, err := d.Claim(t.Context(), req); err != nil || len(got) != 0 {
 		t.Fatal(got, err)
 	}
-	if err := d.Hold(t.Context(), w, nil); err != nil {
+	if err := d.Reconcile(t.Context(), w, nil); err != nil {
 		t.Fatal(err)
 	}
 	if got := claim(t, d, w, 1); len(got) != 0 {
@@ -345,7 +345,7 @@ func TestJobGoesWithTheTransactionThatEndsItsRow(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := one(t, d, w)
-	if err := d.Report(t.Context(), w, queue.Result{ID: c.ID, Token: c.Token, Action: queue.Dead}); err != nil {
+	if err := d.Report(t.Context(), w, queue.Result{ID: c.ID, Token: c.Token, Action: queue.DeadLetter}); err != nil {
 		t.Fatal(err)
 	}
 	if err := d.Enqueue(t.Context(), leased); err != nil {

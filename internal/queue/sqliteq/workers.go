@@ -85,7 +85,7 @@ func (d *Driver) Workers(ctx context.Context) ([]queue.Seen, error) {
 			if err := scan(&s.ID, &s.Host, &s.PID, &s.Version, &s.Handlers, &boot, &started, &beat); err != nil {
 				return err
 			}
-			s.Local, s.Started, s.Beat = boot == d.locks.Boot(), store.Time(started), store.Time(beat)
+			s.Local, s.Started, s.Heartbeat = boot == d.locks.Boot(), store.Time(started), store.Time(beat)
 			seen = append(seen, s)
 			return nil
 		}, `SELECT id, CAST(host AS TEXT), CAST(pid AS INTEGER), CAST(version AS TEXT), CAST(handlers AS INTEGER),

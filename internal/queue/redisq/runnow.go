@@ -8,7 +8,7 @@ import (
 )
 
 // Makes a scheduled job due. ARGV: clock, id. The answer is empty.
-const hastenScript = `
+const runNowScript = `
 local id = ARGV[2]
 local r = load(id)
 if r and r.state == 's' then
@@ -19,10 +19,10 @@ end
 return {}
 `
 
-// Hasten implements queue.Driver.
-func (d *Driver) Hasten(ctx context.Context, id uuid.UUID) error {
-	if _, err := d.again(ctx, d.scripts.hasten, id.String()); err != nil {
-		return fmt.Errorf("hasten %s: %w", id, err)
+// RunNow implements queue.Driver.
+func (d *Driver) RunNow(ctx context.Context, id uuid.UUID) error {
+	if _, err := d.again(ctx, d.scripts.runNow, id.String()); err != nil {
+		return fmt.Errorf("make job %s due: %w", id, err)
 	}
 	return nil
 }
