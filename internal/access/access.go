@@ -1,9 +1,11 @@
 // Package access says who may call.
 //
-// It holds administrators, sessions and the delay after wrong passwords. It promises: a session whose owner is gone, or is from
-// before the last change of his password, is void, of local administrators and of realms alike; role and name are taken from the
-// session, and whether they still hold is looked up for every request; wrong passwords at /auth are paid for before they are
-// checked. What it does not: decide about single rights (policies come later), and check users' passwords.
+// It holds administrators, sessions and the delay after wrong passwords. It promises: a session
+// whose owner is gone, or is from before the last change of his password, is void, of local
+// administrators and of realms alike; role and name are taken from the session, and whether they
+// still hold is looked up for every request; wrong passwords at /auth are paid for before they are
+// checked. What it does not: decide about single rights (policies come later), and check users'
+// passwords.
 package access
 
 import (
@@ -34,8 +36,8 @@ type Identity struct {
 // Local reports whether the identity is an administrator of the table administrator.
 func (i Identity) Local() bool { return i.Role == Admin && i.Realm == "" }
 
-// Require returns nil when the identity has one of the roles, else the recorded fault 4306 (testdata/rest/errors.json, "user
-// calls admin endpoint").
+// Require returns nil when the identity has one of the roles, else the recorded fault 4306
+// (testdata/rest/errors.json, "user calls admin endpoint").
 func (i Identity) Require(roles ...Role) error {
 	for _, role := range roles {
 		if i.Role == role {

@@ -127,7 +127,8 @@ func TestAddRefusesWhatNobodyCouldLogInWith(t *testing.T) {
 	t.Parallel()
 	db, _ := open(t)
 	a := NewAdministrators(db, plainPasswords{})
-	for name, password := range map[string]secret.Text{"": "x", "a\nb": "x", " a": "x", "good": "", strings.Repeat("n", 256): "x"} {
+	for name, password := range map[string]secret.Text{"": "x", "a\nb": "x", " a": "x", "good": "",
+		strings.Repeat("n", 256): "x"} {
 		if err := a.Add(context.Background(), name, "", password); err == nil {
 			t.Errorf("name %q with a password of %d bytes was taken", name, len(password))
 		}
@@ -142,10 +143,12 @@ func TestPasswordsThatNobodyCouldSendAreRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, password := range []secret.Text{"a\x00b", "a\xffb", "a\nb", "\u0085"} {
-		if err := a.Add(t.Context(), "other", "", password); err == nil || !strings.Contains(err.Error(), "control characters") {
+		if err := a.Add(t.Context(), "other", "", password); err == nil ||
+			!strings.Contains(err.Error(), "control characters") {
 			t.Errorf("Add: %v", err)
 		}
-		if err := a.SetPassword(t.Context(), "admin", password); err == nil || !strings.Contains(err.Error(), "control characters") {
+		if err := a.SetPassword(t.Context(), "admin", password); err == nil ||
+			!strings.Contains(err.Error(), "control characters") {
 			t.Errorf("SetPassword: %v", err)
 		}
 	}
@@ -155,7 +158,8 @@ func TestSessionNamesItsOwner(t *testing.T) {
 	t.Parallel()
 	db, _ := open(t)
 	s := sessions(db)
-	for _, id := range []Identity{{Name: "alice", Realm: "realm1", Role: User, Mark: "first"}, {Name: "root", Realm: "adminrealm", Role: Admin, Mark: "first"}} {
+	for _, id := range []Identity{{Name: "alice", Realm: "realm1", Role: User, Mark: "first"},
+		{Name: "root", Realm: "adminrealm", Role: Admin, Mark: "first"}} {
 		token, expires, err := s.Issue(id, []string{"enable"})
 		if err != nil {
 			t.Fatal(err)
@@ -276,7 +280,8 @@ func TestSessionOfFormerSuperuserRealmIsVoid(t *testing.T) {
 	}
 	_, err = sessions(db).Verify(context.Background(), token, users{})
 	wantFault(t, err, fault.InvalidToken, "no realm of administrators")
-	token, _, err = NewSessions(db, Options{Key: sessions(db).options.Key}).Issue(Identity{Name: "root", Realm: "adminrealm", Role: User, Mark: "first"}, nil)
+	token, _, err = NewSessions(db, Options{Key: sessions(db).options.Key}).Issue(Identity{Name: "root",
+		Realm: "adminrealm", Role: User, Mark: "first"}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -289,14 +294,16 @@ func TestSessionOfARealmEndsWithItsMark(t *testing.T) {
 	db, _ := open(t)
 	s := sessions(db)
 	for _, id := range []Identity{
-		{Name: "alice", Realm: "realm1", Role: User, Mark: "first"}, {Name: "alice", Realm: "adminrealm", Role: Admin, Mark: "first"},
+		{Name: "alice", Realm: "realm1", Role: User, Mark: "first"}, {Name: "alice", Realm: "adminrealm", Role: Admin,
+			Mark: "first"},
 		{Name: "alice", Realm: "realm1", Role: User}, // nobody said who she is
 	} {
 		token, _, err := s.Issue(id, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if payload, err := base64.RawURLEncoding.DecodeString(strings.Split(token, ".")[1]); err != nil || strings.Contains(string(payload), "first") {
+		if payload, err := base64.RawURLEncoding.DecodeString(strings.Split(token, ".")[1]); err != nil ||
+			strings.Contains(string(payload), "first") {
 			t.Errorf("the token shows the mark: %v", err)
 		}
 		for _, mark := range []secret.Text{"second", ""} {
@@ -321,12 +328,14 @@ func TestVerifyRefusesWithTheRecordedTexts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	none, err := jwt.NewWithClaims(jwt.SigningMethodNone, jwt.MapClaims{"username": "alice", "realm": "realm1", "role": "user",
-		"exp": db.Now().Add(time.Hour).Unix()}).SignedString(jwt.UnsafeAllowNoneSignatureType)
+	none, err := jwt.NewWithClaims(jwt.SigningMethodNone, jwt.MapClaims{"username": "alice", "realm": "realm1",
+		"role": "user",
+		"exp":  db.Now().Add(time.Hour).Unix()}).SignedString(jwt.UnsafeAllowNoneSignatureType)
 	if err != nil {
 		t.Fatal(err)
 	}
-	endless, err := jwt.NewWithClaims(jwt.SigningMethodHS256, jwt.MapClaims{"username": "alice", "realm": "realm1", "role": "user"}).
+	endless, err := jwt.NewWithClaims(jwt.SigningMethodHS256, jwt.MapClaims{"username": "alice", "realm": "realm1",
+		"role": "user"}).
 		SignedString([]byte("0123456789abcdef0123456789abcdef"))
 	if err != nil {
 		t.Fatal(err)
@@ -359,7 +368,8 @@ func TestPayloadSurvivesThePlainBase64Alphabet(t *testing.T) {
 	db, _ := open(t)
 	s := sessions(db)
 	rapid.Check(t, func(t *rapid.T) {
-		name := rapid.OneOf(rapid.String(), rapid.StringOfN(rapid.RuneFrom([]rune("a>?~\x7fü€😀")), 1, 30, -1)).Draw(t, "name")
+		name := rapid.OneOf(rapid.String(), rapid.StringOfN(rapid.RuneFrom([]rune("a>?~\x7fü€😀")), 1, 30, -1)).Draw(t,
+			"name")
 		id := Identity{Name: name, Realm: "realm1", Role: User, Mark: "first"}
 		token, _, err := s.Issue(id, []string{name})
 		if err != nil {

@@ -21,8 +21,9 @@ var (
 	ErrNotFound = errors.New("no administrator of this name")
 )
 
-// Passwords makes and checks hashes of passwords on behalf of a peer, and can take the time of a check for nobody's password; it
-// is pinhash.Verifier. Each call waits for a slot and fails with pinhash.ErrBusy when there is none in time.
+// Passwords makes and checks hashes of passwords on behalf of a peer, and can take the time of a
+// check for nobody's password; it is pinhash.Verifier. Each call waits for a slot and fails with
+// pinhash.ErrBusy when there is none in time.
 type Passwords interface {
 	Hash(ctx context.Context, peer, plain string) (string, error)
 	Verify(ctx context.Context, peer, hash, plain string) (bool, error)
@@ -82,7 +83,8 @@ func (a *Administrators) SetPassword(ctx context.Context, name string, password 
 		return err
 	}
 	now := store.Millis(a.db.Now())
-	return a.change(ctx, `UPDATE administrator SET password_hash = $2, password_changed_ms = $3 WHERE name = $1 RETURNING name`,
+	return a.change(ctx,
+		`UPDATE administrator SET password_hash = $2, password_changed_ms = $3 WHERE name = $1 RETURNING name`,
 		name, hash, now)
 }
 

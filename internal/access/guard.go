@@ -136,7 +136,8 @@ func (g *Guard) pay(ctx context.Context, name, client string, known bool) error 
 	if wait > 0 {
 		seconds := int64((wait + time.Second - 1) / time.Second)
 		return &Waiting{Seconds: seconds,
-			Refusal: fault.Newf(fault.BadCredentials, "Authentication failed. Too many wrong passwords: try again in %d s.", seconds)}
+			Refusal: fault.Newf(fault.BadCredentials,
+				"Authentication failed. Too many wrong passwords: try again in %d s.", seconds)}
 	}
 	g.changed(known, made-evicted)
 	return nil
@@ -174,7 +175,10 @@ func readFailures(tx *store.Tx, name, client string) (failures, error) {
 // more: of the network, and of all.
 func (g *Guard) makeRoom(tx *store.Tx, network string) (evicted int, err error) {
 	drop := func(n int, where string, args ...any) error {
-		return tx.Query(func(store.Scan) error { evicted++; return nil }, evictOldest(where), append([]any{n}, args...)...)
+		return tx.Query(func(store.Scan) error {
+			evicted++
+			return nil
+		}, evictOldest(where), append([]any{n}, args...)...)
 	}
 	var ofNetwork int
 	if err := tx.Get([]any{&ofNetwork}, countOfNetwork, network); err != nil {
@@ -256,7 +260,8 @@ func (g *Guard) take(ctx context.Context, name, client, set, what string) error 
 		if err != nil || own {
 			return err
 		}
-		tx.Put(`UPDATE auth_failure SET count = count - 1, not_before_ms = $3 WHERE name = $1 AND client = $2 AND count > 0`,
+		tx.Put(
+			`UPDATE auth_failure SET count = count - 1, not_before_ms = $3 WHERE name = $1 AND client = $2 AND count > 0`,
 			name, anyClient, now)
 		return nil
 	})

@@ -192,7 +192,8 @@ func fillGuard(t testing.TB, db *store.DB, n, known int) {
 	err := db.Write(t.Context(), func(tx *store.Tx) error {
 		for i := range n {
 			tx.Put(`INSERT INTO auth_failure (name, client, count, not_before_ms, known) VALUES ($1, $2, 1, $3, $4)`,
-				fmt.Sprintf("%d filled %d", known, i), fmt.Sprintf("10.0.%d.%d", i/250%250, i%250), store.Millis(db.Now()), known)
+				fmt.Sprintf("%d filled %d", known, i), fmt.Sprintf("10.0.%d.%d", i/250%250, i%250),
+				store.Millis(db.Now()), known)
 		}
 		return nil
 	})
@@ -221,7 +222,8 @@ func TestGuessCostsNoMoreAtAFullTable(t *testing.T) {
 			if n%2 == 0 {
 				paidGuess(t, guards[i].Pay(t.Context(), fmt.Sprint("admin", n), "192.0.2.1"))
 			} else {
-				paidGuess(t, guards[i].PayUnknown(t.Context(), fmt.Sprint("unknown", n), fmt.Sprintf("192.0.2.%d", n%250)))
+				paidGuess(t, guards[i].PayUnknown(t.Context(), fmt.Sprint("unknown", n),
+					fmt.Sprintf("192.0.2.%d", n%250)))
 			}
 			took[i] = append(took[i], time.Since(begun))
 		}
@@ -249,7 +251,8 @@ func TestGuardReadsByIndex(t *testing.T) {
 				var id, parent, unused int
 				var plan string
 				err := scan(&id, &parent, &unused, &plan)
-				if strings.HasPrefix(plan, "SCAN") && !strings.Contains(plan, "INDEX") || strings.Contains(plan, "TEMP B-TREE") {
+				if strings.HasPrefix(plan, "SCAN") && !strings.Contains(plan, "INDEX") ||
+					strings.Contains(plan, "TEMP B-TREE") {
 					t.Errorf("%s: %s", query, plan)
 				}
 				return err

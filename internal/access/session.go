@@ -35,8 +35,8 @@ type Options struct {
 	SuperuserRealms []string    // SUPERUSER_REALM: their users are administrators; lower case
 }
 
-// Sessions issues and checks session tokens: JWT with HS256 and SECRET_KEY (RFC 7519), the original's claims. It is safe for
-// concurrent use.
+// Sessions issues and checks session tokens: JWT with HS256 and SECRET_KEY (RFC 7519), the
+// original's claims. It is safe for concurrent use.
 type Sessions struct {
 	db      *store.DB
 	options Options
@@ -45,7 +45,8 @@ type Sessions struct {
 
 // NewSessions returns the sessions of a database.
 func NewSessions(db *store.DB, o Options) *Sessions {
-	parser := jwt.NewParser(jwt.WithValidMethods([]string{"HS256"}), jwt.WithExpirationRequired(), jwt.WithTimeFunc(db.Now))
+	parser := jwt.NewParser(jwt.WithValidMethods([]string{"HS256"}), jwt.WithExpirationRequired(),
+		jwt.WithTimeFunc(db.Now))
 	return &Sessions{db: db, options: o, parser: parser}
 }
 
@@ -100,9 +101,10 @@ func (s *Sessions) Issue(id Identity, rights []string) (token string, expires ti
 	return token, expires, nil
 }
 
-// Verify returns whose session token the header holds. Its faults and their texts are recorded in testdata/rest/errors.json
-// and auth.json: 4033 none, 4304 unreadable, forged or void, 4305 too old. A prefix such as Bearer is refused, as recorded. users
-// knows the realms; an error of it is returned as it is.
+// Verify returns whose session token the header holds. Its faults and their texts are recorded in
+// testdata/rest/errors.json and auth.json: 4033 none, 4304 unreadable, forged or void, 4305 too
+// old. A prefix such as Bearer is refused, as recorded. users knows the realms; an error of it is
+// returned as it is.
 func (s *Sessions) Verify(ctx context.Context, header string, users Users) (Identity, error) {
 	if header == "" {
 		return Identity{}, fault.New(fault.MissingToken, "Authentication failure. Missing Authorization header.")
@@ -111,7 +113,9 @@ func (s *Sessions) Verify(ctx context.Context, header string, users Users) (Iden
 		return Identity{}, invalid(nil, reason)
 	}
 	var c asciiClaims
-	_, err := s.parser.ParseWithClaims(header, &c, func(*jwt.Token) (any, error) { return []byte(s.options.Key.Reveal()), nil })
+	_, err := s.parser.ParseWithClaims(header, &c, func(*jwt.Token) (any, error) {
+		return []byte(s.options.Key.Reveal()), nil
+	})
 	switch {
 	case errors.Is(err, jwt.ErrTokenSignatureInvalid):
 		return Identity{}, invalid(err, "Signature verification failed")
@@ -174,13 +178,15 @@ func (s *Sessions) holds(ctx context.Context, id Identity, mark string) error {
 }
 
 func expired(cause error) error {
-	return fault.Wrap(cause, fault.ExpiredToken, "Authentication failure. Your token has expired: Signature has expired")
+	return fault.Wrap(cause, fault.ExpiredToken,
+		"Authentication failure. Your token has expired: Signature has expired")
 }
 
 func ended(cause error) error { return invalid(cause, "the session has ended") }
 
 func invalid(cause error, reason string) error {
-	return fault.Wrap(cause, fault.InvalidToken, "Authentication failure. Error decoding the Authorization token: "+reason)
+	return fault.Wrap(cause, fault.InvalidToken, "Authentication failure. Error decoding the Authorization token: "+
+		reason)
 }
 
 // malformed names what makes a token unreadable, in the words that were recorded; empty when it has the form of a JWT.
@@ -197,8 +203,9 @@ func malformed(token string) string {
 	return ""
 }
 
-// asciiClaims are claims whose Base64 holds no '-' and no '_': a Java client decodes the payload with the plain alphabet
-// (docs/compatibility.md, "Clients"). Of ASCII bytes only > ? ~ and DEL can lead to them, so these and everything beyond ASCII are escaped.
+// asciiClaims are claims whose Base64 holds no '-' and no '_': a Java client decodes the payload
+// with the plain alphabet (docs/compatibility.md, "Clients"). Of ASCII bytes only > ? ~ and DEL can
+// lead to them, so these and everything beyond ASCII are escaped.
 type asciiClaims struct{ claims }
 
 // MarshalJSON implements json.Marshaler.

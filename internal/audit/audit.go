@@ -1,7 +1,8 @@
 // Package audit is the journal of what was asked and decided.
 //
-// It promises: one row per entry, and an entry that is put into a caller's transaction stands or falls with it. What it does
-// not: hold a PIN, a code or a password; callers never hand one in. Rows are neither chained nor searched yet.
+// It promises: one row per entry, and an entry that is put into a caller's transaction stands or
+// falls with it. What it does not: hold a PIN, a code or a password; callers never hand one in.
+// Rows are neither chained nor searched yet.
 //
 // Three callers write: httpapi's edge one row per request (Record, and Refused within its bounds), login the row of
 // an ACCEPT in the transaction that accepts, delivery one row per outcome (both Put).
@@ -27,7 +28,8 @@ const (
 	pruneBatches = 600 // 5,000 rows a second, when it runs each minute: 1,000 logins a second write three each
 )
 
-// Entry is one row. Empty strings and a zero DeliveryID mean "does not apply". It has as many fields as the journal has columns.
+// Entry is one row. Empty strings and a zero DeliveryID mean "does not apply". It has as many
+// fields as the journal has columns.
 type Entry struct {
 	Action         string // "POST /validate/check", "delivery accepted"
 	Success        bool
@@ -44,7 +46,8 @@ type Entry struct {
 	Info           string // a sentence without secrets
 }
 
-// Put writes an entry in the caller's transaction. at is the store's time; an error shows at the end of the transaction.
+// Put writes an entry in the caller's transaction. at is the store's time; an error shows at the
+// end of the transaction.
 func Put(tx *store.Tx, at time.Time, e Entry) {
 	id := uuid.Must(uuid.NewV7()) // fails only without a random source, and crypto/rand ends the process then
 	var delivery any
@@ -54,7 +57,8 @@ func Put(tx *store.Tx, at time.Time, e Entry) {
 	tx.Put(`INSERT INTO audit (id, at_ms, action, success, authentication, serial, token_type, login, realm, resolver,
 		administrator, client, transaction_id, delivery_id, info)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)`,
-		id[:], store.Millis(at), cut(e.Action), store.Flag(e.Success), cut(e.Authentication), cut(e.Serial), cut(e.TokenType), cut(e.Login),
+		id[:], store.Millis(at), cut(e.Action), store.Flag(e.Success), cut(e.Authentication), cut(e.Serial),
+		cut(e.TokenType), cut(e.Login),
 		cut(e.Realm), cut(e.Resolver), cut(e.Administrator), cut(e.Client), cut(e.TransactionID), delivery, cut(e.Info))
 }
 
@@ -80,8 +84,8 @@ func (j *Journal) Record(ctx context.Context, e Entry) error {
 	return nil
 }
 
-// Prune deletes the rows from before a time, the oldest first, in transactions so small that nobody waits for them; at most
-// pruneBatches of them, the rest next time.
+// Prune deletes the rows from before a time, the oldest first, in transactions so small that nobody
+// waits for them; at most pruneBatches of them, the rest next time.
 func (j *Journal) Prune(ctx context.Context, before time.Time) error {
 	for range pruneBatches {
 		n := 0

@@ -35,12 +35,20 @@ func TestRecordWritesOneRow(t *testing.T) {
 	t.Parallel()
 	db := open(t)
 	delivery := uuid.Must(uuid.NewV7())
-	e := Entry{Action: "POST /validate/check", Success: true, Authentication: "CHALLENGE", Serial: "PIEM1", Login: "alice",
-		Client: "192.0.2.1", DeliveryID: delivery}
+	e := Entry{
+		Action:         "POST /validate/check",
+		Success:        true,
+		Authentication: "CHALLENGE",
+		Serial:         "PIEM1",
+		Login:          "alice",
+		Client:         "192.0.2.1",
+		DeliveryID:     delivery,
+	}
 	if err := New(db).Record(context.Background(), e); err != nil {
 		t.Fatal(err)
 	}
-	if n := count(t, db, `action = 'POST /validate/check' AND success = 1 AND login = 'alice' AND delivery_id = $1`, delivery[:]); n != 1 {
+	if n := count(t, db, `action = 'POST /validate/check' AND success = 1 AND login = 'alice' AND delivery_id = $1`,
+		delivery[:]); n != 1 {
 		t.Errorf("rows = %d, want 1", n)
 	}
 }
@@ -103,7 +111,8 @@ func TestPutWithoutDeliveryLeavesItNull(t *testing.T) {
 
 func TestCutKeepsWholeCharacters(t *testing.T) {
 	t.Parallel()
-	for _, s := range []string{strings.Repeat("ü", longest), "a" + strings.Repeat("€", longest), "bad\xff\x00bytes", ""} {
+	for _, s := range []string{strings.Repeat("ü", longest), "a" + strings.Repeat("€", longest), "bad\xff\x00bytes",
+		""} {
 		got := cut(s)
 		if len(got) > longest || !utf8.ValidString(got) || strings.Contains(got, "\x00") {
 			t.Errorf("cut(%q) = %q", s, got)

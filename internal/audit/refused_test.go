@@ -17,7 +17,8 @@ func TestRefusedRequestsOfStrangersAreBounded(t *testing.T) {
 	j := New(db)
 	refuse := func(network string, n int) (written int) {
 		for i := range n {
-			ok, err := j.Refused(t.Context(), network, Entry{Action: "POST /validate/check", Login: fmt.Sprint("nobody", i),
+			ok, err := j.Refused(t.Context(), network, Entry{Action: "POST /validate/check",
+				Login:  fmt.Sprint("nobody", i),
 				Client: network})
 			if err != nil {
 				t.Fatal(err)
@@ -45,7 +46,8 @@ func TestRefusedRequestsOfStrangersAreBounded(t *testing.T) {
 	if err := j.TellLeftOut(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if n := count(t, db, `action = 'refused requests left out' AND client = '192.0.2.1' AND info LIKE '470 %'`); n != 1 {
+	if n := count(t, db, `action = 'refused requests left out' AND client = '192.0.2.1' AND info LIKE '470 %'`); n !=
+		1 {
 		t.Errorf("%d rows say that 470 requests were left out", n)
 	}
 	if n := count(t, db, `action = 'refused requests left out' AND client = '' AND info LIKE '150 %'`); n != 1 {

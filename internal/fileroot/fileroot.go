@@ -1,8 +1,9 @@
 // Package fileroot opens the files that administrators may name in requests.
 //
-// Who calls the API may name files of users, keys and certificates; nobody may read the program's own secrets or the kernel's
-// files in this way. An Opener gives out regular files of bounded size, under its roots when it has some, and none of the
-// denied ones, whatever link or other name leads to them. Its errors hold names, never content. Linux only.
+// Who calls the API may name files of users, keys and certificates; nobody may read the program's
+// own secrets or the kernel's files in this way. An Opener gives out regular files of bounded size,
+// under its roots when it has some, and none of the denied ones, whatever link or other name leads
+// to them. Its errors hold names, never content. Linux only.
 package fileroot
 
 import (
@@ -28,18 +29,19 @@ var (
 
 // Options say what may be opened. The zero value gives out every regular file up to 16 MiB but the kernel's.
 type Options struct {
-	// Roots are folders (absolute) outside which nothing is opened; a link inside one must not lead out of it, and must be
-	// relative. None: everywhere.
+	// Roots are folders (absolute) outside which nothing is opened; a link inside one must not lead
+	// out of it, and must be relative. None: everywhere.
 	Roots []string
 	// Base is the folder that relative names are under; empty: relative names are refused.
 	Base string
-	// Deny are files that are never given out ("" counts for nothing), and neither is any other file of their folder whose name begins with
-	// theirs (a database's -wal, a log's .1, a configuration's .bak), or what lies under them. They need not exist.
+	// Deny are files that are never given out ("" counts for nothing), and neither is any other
+	// file of their folder whose name begins with theirs (a database's -wal, a log's .1, a
+	// configuration's .bak), or what lies under them. They need not exist.
 	Deny []string
 	// DenyNames are beginnings of names: a file that is called so is not given out, whatever its folder is.
 	DenyNames []string
-	// Streams are open files of this process, such as standard error. One that is a regular file counts as denied, also after it
-	// was renamed; nil counts for nothing.
+	// Streams are open files of this process, such as standard error. One that is a regular file
+	// counts as denied, also after it was renamed; nil counts for nothing.
 	Streams []*os.File
 	// MaxBytes is the largest file that is read; 0: 16 MiB.
 	MaxBytes int64
@@ -109,8 +111,9 @@ func (o *Opener) ReadFile(name string) ([]byte, error) {
 	return content, nil
 }
 
-// Stat returns size, time of change and identity (os.SameFile) of the file that ReadFile would read. It is cheap enough to ask
-// before each use of what was read before: a file that was let through under this name is not judged again until it changes.
+// Stat returns size, time of change and identity (os.SameFile) of the file that ReadFile would
+// read. It is cheap enough to ask before each use of what was read before: a file that was let
+// through under this name is not judged again until it changes.
 func (o *Opener) Stat(name string) (fs.FileInfo, error) {
 	if info := o.known(name); info != nil {
 		return info, nil
@@ -214,8 +217,10 @@ func (o *Opener) openUnder(path string) (*os.File, error) {
 	return nil, refuse(path, ErrDenied)
 }
 
-// openRegular looks before it opens, for opening a device may move it, and does not wait for a FIFO that came in between.
-func openRegular(path string, stat func(string) (fs.FileInfo, error), open func(string, int, fs.FileMode) (*os.File, error)) (*os.File, error) {
+// openRegular looks before it opens, for opening a device may move it, and does not wait for a FIFO
+// that came in between.
+func openRegular(path string, stat func(string) (fs.FileInfo, error),
+	open func(string, int, fs.FileMode) (*os.File, error)) (*os.File, error) {
 	info, err := stat(path)
 	if err != nil {
 		return nil, err
@@ -278,8 +283,9 @@ func nameOf(file *os.File) (string, error) {
 	return os.Readlink(fmt.Sprintf("/proc/self/fd/%d", file.Fd()))
 }
 
-// isDenied reports whether the file at path is the denied one, belongs to it by its name, or is a hard link to one of those.
-// Both the denied name and the one that it leads to count: SQLite puts its side files beside the latter.
+// isDenied reports whether the file at path is the denied one, belongs to it by its name, or is a
+// hard link to one of those. Both the denied name and the one that it leads to count: SQLite puts
+// its side files beside the latter.
 func isDenied(path string, info fs.FileInfo, denied string) bool {
 	named := filepath.Join(resolved(filepath.Dir(denied)), filepath.Base(denied))
 	target := resolved(denied)

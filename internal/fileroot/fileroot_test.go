@@ -77,7 +77,8 @@ func TestDeniedFilesAreRefusedUnderEveryName(t *testing.T) {
 	write(t, "old", dir, "pi.cfg.bak")
 	key := write(t, "key", dir, "keys", "audit")
 	users := write(t, "users", dir, "users.passwd")
-	o := fileroot.New(fileroot.Options{Base: dir, Deny: []string{config, database, filepath.Join(dir, "keys"), filepath.Join(dir, "later.log"), ""}})
+	o := fileroot.New(fileroot.Options{Base: dir, Deny: []string{config, database, filepath.Join(dir, "keys"),
+		filepath.Join(dir, "later.log"), ""}})
 
 	wantContent(t, o, "users.passwd", "users")
 	wantContent(t, o, mustLink(t, os.Symlink, users, filepath.Join(elsewhere, "users")), "users")
@@ -114,7 +115,8 @@ func TestOpenStreamsAreRefusedUnderEveryName(t *testing.T) {
 	o := fileroot.New(fileroot.Options{Streams: []*os.File{stream, pipe, nil}})
 	for _, name := range []string{
 		log, write(t, "log", dir, "server.log.1"),
-		mustLink(t, os.Symlink, log, filepath.Join(elsewhere, "link")), mustLink(t, os.Link, log, filepath.Join(elsewhere, "hard")),
+		mustLink(t, os.Symlink, log, filepath.Join(elsewhere, "link")),
+		mustLink(t, os.Link, log, filepath.Join(elsewhere, "hard")),
 	} {
 		wantError(t, o, name, fileroot.ErrDenied)
 	}
@@ -130,7 +132,8 @@ func TestFilesOfADeniedNameAreRefusedInEveryFolder(t *testing.T) {
 	dir := t.TempDir()
 	o := fileroot.New(fileroot.Options{DenyNames: []string{"queue.log"}})
 	log := write(t, "log", dir, "queue.log")
-	for _, name := range []string{log, write(t, "log", dir, "a", "queue.log.1.gz"), mustLink(t, os.Symlink, log, filepath.Join(dir, "link"))} {
+	for _, name := range []string{log, write(t, "log", dir, "a", "queue.log.1.gz"),
+		mustLink(t, os.Symlink, log, filepath.Join(dir, "link"))} {
 		wantError(t, o, name, fileroot.ErrDenied)
 	}
 	wantContent(t, o, write(t, "users", dir, "my queue.log"), "users")
@@ -157,7 +160,8 @@ func TestOnlyRegularFilesAreOpened(t *testing.T) {
 	}
 	o := fileroot.New(fileroot.Options{})
 	for _, name := range []string{
-		dir, fifo, "/dev/zero", "/dev/null", "/proc/self/environ", "/proc/self/mem", "/proc/self/../self/status", "/sys/kernel/mm/transparent_hugepage/enabled",
+		dir, fifo, "/dev/zero", "/dev/null", "/proc/self/environ", "/proc/self/mem", "/proc/self/../self/status",
+		"/sys/kernel/mm/transparent_hugepage/enabled",
 		mustLink(t, os.Symlink, "/proc/self/environ", filepath.Join(dir, "environ")),
 	} {
 		if _, err := os.Stat(name); err == nil {
@@ -172,7 +176,8 @@ func TestRootsAreNotLeft(t *testing.T) {
 	write(t, "in", root, "sub", "users")
 	other := write(t, "second", second, "users")
 	secret := write(t, "out", outside, "users")
-	o := fileroot.New(fileroot.Options{Roots: []string{root, second}, Base: root, Deny: []string{filepath.Join(root, "pi.cfg")}})
+	o := fileroot.New(fileroot.Options{Roots: []string{root, second}, Base: root,
+		Deny: []string{filepath.Join(root, "pi.cfg")}})
 	wantContent(t, o, "sub/users", "in")
 	wantContent(t, o, other, "second")
 	wantContent(t, o, mustLink(t, os.Symlink, "sub/users", filepath.Join(root, "inner")), "in")

@@ -1,8 +1,8 @@
 // Package inbox is an SMTP server that keeps what it gets.
 //
-// The demo shows its mails, and tests send to it what must really go over a socket. It listens on loopback only, keeps everything
-// in memory and forwards nothing. What it does wrong, it does when told to: delays, refusals, a connection that is gone after
-// the dot.
+// The demo shows its mails, and tests send to it what must really go over a socket. It listens on
+// loopback only, keeps everything in memory and forwards nothing. What it does wrong, it does when
+// told to: delays, refusals, a connection that is gone after the dot.
 package inbox
 
 import (
@@ -27,8 +27,9 @@ type Options struct {
 	Implicit    bool             // TLS from the first byte instead
 	Username    string           // MAIL is refused without AUTH PLAIN or LOGIN as this user
 	Password    string
-	Refuse      func(Step, string) *Refusal // asked at each step with the recipient (at Auth: the user); nil: all is welcome
-	Drop        func(to string) bool        // close the connection instead of answering the dot; the message is kept
+	// asked at each step with the recipient (at Auth: the user); nil: all is welcome
+	Refuse func(Step, string) *Refusal
+	Drop   func(to string) bool // close the connection instead of answering the dot; the message is kept
 }
 
 // Step is a step of a session at which Options.Refuse is asked.
@@ -89,7 +90,13 @@ func Open(o Options) (*Inbox, error) {
 		l.Close() //nolint:errcheck // nothing was accepted
 		return nil, fmt.Errorf("open inbox: %s is not on loopback", l.Addr())
 	}
-	i := &Inbox{options: o, listener: l, closing: make(chan struct{}), served: make(chan struct{}), arrived: make(chan struct{})}
+	i := &Inbox{
+		options:  o,
+		listener: l,
+		closing:  make(chan struct{}),
+		served:   make(chan struct{}),
+		arrived:  make(chan struct{}),
+	}
 	s := smtp.NewServer(smtp.BackendFunc(i.session))
 	s.Domain, s.AllowInsecureAuth, s.EnableSMTPUTF8 = "inbox.example", true, true
 	s.ReadTimeout, s.WriteTimeout, s.MaxMessageBytes = idleTime, idleTime, mostSize

@@ -63,7 +63,8 @@ func TestKeepsWhatItGets(t *testing.T) {
 		t.Fatal(err)
 	}
 	m := all[0]
-	if string(m.Raw) != letter || m.From != "pi@example.com" || strings.Join(m.To, " ") != "alice@example.com bob@example.com" || m.At.IsZero() || m.TLS {
+	if string(m.Raw) != letter || m.From != "pi@example.com" ||
+		strings.Join(m.To, " ") != "alice@example.com bob@example.com" || m.At.IsZero() || m.TLS {
 		t.Fatalf("%+v", m)
 	}
 	if m.Header("subject") != "Jü" || m.Text() != "482913" || m.Header("X-None") != "" {

@@ -116,7 +116,15 @@ func (s *session) Data(r io.Reader) error {
 		return err
 	}
 	_, secured := s.conn.TLSConnectionState()
-	s.inbox.keep(Message{From: s.from, To: s.to, Raw: raw, At: time.Now(), EHLO: s.conn.Hostname(), TLS: secured, Username: s.user})
+	s.inbox.keep(Message{
+		From:     s.from,
+		To:       s.to,
+		Raw:      raw,
+		At:       time.Now(),
+		EHLO:     s.conn.Hostname(),
+		TLS:      secured,
+		Username: s.user,
+	})
 	if o.Drop != nil && o.Drop(s.to[0]) {
 		return s.conn.Conn().Close()
 	}

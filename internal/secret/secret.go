@@ -1,8 +1,9 @@
 // Package secret holds keys, sealed records and values that never print.
 //
-// A sealed record opens only in the place it was sealed for: the place (Context) is its additional authenticated data. What
-// the package promises: a record that was moved to another row, column or target does not open, and two records never share a
-// key with a nonce. What it does not: hide the length of a record.
+// A sealed record opens only in the place it was sealed for: the place (Context) is its additional
+// authenticated data. What the package promises: a record that was moved to another row, column or
+// target does not open, and two records never share a key with a nonce. What it does not: hide the
+// length of a record.
 package secret
 
 import (
@@ -41,11 +42,12 @@ const KeyFileSize = 96
 // Keys derives the keys of all purposes from one root key. It is immutable and safe for concurrent use.
 type Keys struct{ root []byte }
 
-// NewKeys returns the keys that belong to the KeyFileSize bytes of a PI_ENCFILE. The root key is HKDF-Extract over all of
-// them (RFC 5869, SHA-256).
+// NewKeys returns the keys that belong to the KeyFileSize bytes of a PI_ENCFILE. The root key is
+// HKDF-Extract over all of them (RFC 5869, SHA-256).
 func NewKeys(file []byte) (*Keys, error) {
 	if len(file) != KeyFileSize {
-		return nil, fmt.Errorf("key file has %d bytes, want %d (a key file that is itself encrypted with a password is not supported)", len(file), KeyFileSize)
+		return nil, fmt.Errorf("key file has %d bytes, want %d (a key file that is itself encrypted with a password "+
+			"is not supported)", len(file), KeyFileSize)
 	}
 	root, err := hkdf.Extract(sha256.New, file, []byte("otpost root 1"))
 	if err != nil {
@@ -88,8 +90,9 @@ const (
 	headSize  = 2 + saltSize + nonceSize
 )
 
-// Seal encrypts plain for its place. The record is format, key id, 16 bytes of salt, 12 bytes of nonce and the AES-256-GCM
-// text; its key is HKDF-Expand(purpose key, salt), so that no counter has to be kept.
+// Seal encrypts plain for its place. The record is format, key id, 16 bytes of salt, 12 bytes of
+// nonce and the AES-256-GCM text; its key is HKDF-Expand(purpose key, salt), so that no counter has
+// to be kept.
 func (k *Keys) Seal(p Purpose, place Context, plain []byte) []byte {
 	record := make([]byte, headSize, headSize+len(plain)+16)
 	record[0], record[1] = format, keyID

@@ -12,7 +12,8 @@ import (
 	"otpost/internal/store"
 )
 
-// The limits that docs/security.md promises: a code that lives longer, or a token that locks later, can be guessed more often.
+// The limits that docs/security.md promises: a code that lives longer, or a token that locks later,
+// can be guessed more often.
 const (
 	MostValidTime = 600 * time.Second
 	MostFailCount = 100
@@ -33,7 +34,8 @@ func (e *ValueError) Error() string { return fmt.Sprintf("%s: %s", e.Key, e.Reas
 // Setting is one value to set. Type TypePassword seals it; Censored as value of a stored password keeps it.
 type Setting struct{ Key, Value, Type, Description string }
 
-// Set writes all settings in one transaction, or none of them with a *ValueError, and returns Insert or Update for each key.
+// Set writes all settings in one transaction, or none of them with a *ValueError, and returns
+// Insert or Update for each key.
 func (s *Settings) Set(ctx context.Context, settings ...Setting) (map[string]string, error) {
 	for _, one := range settings {
 		if err := check(one); err != nil {

@@ -1,7 +1,8 @@
 // Package system is the settings of /system/, typed.
 //
-// It promises: a value that a typed method cannot use was refused when it was set; a value of type password is stored sealed
-// and never read back by anyone. Names are privacyIDEA's, in exact case (recorded in testdata/rest/system.json).
+// It promises: a value that a typed method cannot use was refused when it was set; a value of type
+// password is stored sealed and never read back by anyone. Names are privacyIDEA's, in exact case
+// (recorded in testdata/rest/system.json).
 package system
 
 import (
@@ -73,8 +74,8 @@ func (s *Settings) Load(ctx context.Context) (Values, error) {
 	return v, nil
 }
 
-// All returns every setting as its text, with the defaults that a fresh installation shows (recorded: "get all, fresh");
-// values of type password read Censored. The map is the caller's.
+// All returns every setting as its text, with the defaults that a fresh installation shows
+// (recorded: "get all, fresh"); values of type password read Censored. The map is the caller's.
 func (v Values) All() map[string]string {
 	all := map[string]string{PrependPIN: "True", SplitAtSign: "True", IncFailCountOnFalsePIN: "True"}
 	for key, value := range v.stored {
@@ -131,7 +132,8 @@ func (v Values) number(key string, absent, most int) int {
 	return min(max(n, 1), most)
 }
 
-// flag returns a setting of yes or no. An empty one means no; one that is neither (by another program) counts as absent.
+// flag returns a setting of yes or no. An empty one means no; one that is neither (by another
+// program) counts as absent.
 func (v Values) flag(key string, absent bool) bool {
 	value, ok := v.stored[key]
 	if !ok {
@@ -146,8 +148,8 @@ func (v Values) flag(key string, absent bool) bool {
 	return absent
 }
 
-// Bool reads a text that means yes (1, true, yes, on) or no (0, false, no, off), in any case and with spaces around; ok is false
-// for every other one, the empty one too.
+// Bool reads a text that means yes (1, true, yes, on) or no (0, false, no, off), in any case and
+// with spaces around; ok is false for every other one, the empty one too.
 func Bool(text string) (yes, ok bool) {
 	switch strings.ToLower(strings.TrimSpace(text)) {
 	case "1", "true", "yes", "on":

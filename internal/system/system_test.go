@@ -40,8 +40,10 @@ func TestFreshInstallationHasTheRecordedDefaults(t *testing.T) {
 	if diff := cmp.Diff(want, v.All()); diff != "" {
 		t.Error(diff)
 	}
-	if v.EmailValidTime() != 2*time.Minute || v.DefaultMaxFailCount() != 10 || v.DefaultOTPLen() != 6 || v.EmailConcurrent() {
-		t.Errorf("defaults: %v %v %v %v", v.EmailValidTime(), v.DefaultMaxFailCount(), v.DefaultOTPLen(), v.EmailConcurrent())
+	if v.EmailValidTime() != 2*time.Minute || v.DefaultMaxFailCount() != 10 || v.DefaultOTPLen() != 6 ||
+		v.EmailConcurrent() {
+		t.Errorf("defaults: %v %v %v %v", v.EmailValidTime(), v.DefaultMaxFailCount(), v.DefaultOTPLen(),
+			v.EmailConcurrent())
 	}
 	if !v.PrependPIN() || !v.SplitAtSign() || v.EmailIdentifier() != "" {
 		t.Error("PrependPin and splitAtSign are on, email.identifier is empty in a fresh installation")
@@ -119,7 +121,8 @@ func TestSetRefusesWhatNoMethodCouldUse(t *testing.T) {
 		{Key: EmailValidTime, Value: "601"}, {Key: EmailValidTime, Value: "0"}, {Key: EmailValidTime, Value: "soon"},
 		{Key: EmailConcurrent, Value: "maybe"}, {Key: PrependPIN, Value: "2"}, {Key: SplitAtSign, Value: "enabled"},
 		{Key: IncFailCountOnFalsePIN, Value: "x"}, {Key: DefaultResetFailCount, Value: "-1"},
-		{Key: DefaultMaxFailCount, Value: "101"}, {Key: DefaultOTPLen, Value: "3"}, {Key: "__timestamp__", Value: "1"}, {Key: "", Value: "1"},
+		{Key: DefaultMaxFailCount, Value: "101"}, {Key: DefaultOTPLen, Value: "3"}, {Key: "__timestamp__", Value: "1"},
+		{Key: "", Value: "1"},
 	} {
 		_, err := s.Set(context.Background(), Setting{Key: "good", Value: "1"}, one)
 		var refused *ValueError
@@ -138,8 +141,10 @@ func TestSetRefusesWhatNoMethodCouldUse(t *testing.T) {
 func TestSwitchesMeanWhatIsWritten(t *testing.T) {
 	t.Parallel()
 	s, _ := open(t)
-	for text, want := range map[string]bool{"1": true, "true": true, "Yes": true, "ON": true, "0": false, "False": false, "no": false, "off": false, "": false} {
-		if _, err := s.Set(t.Context(), Setting{Key: EmailConcurrent, Value: text}, Setting{Key: PrependPIN, Value: text}); err != nil {
+	for text, want := range map[string]bool{"1": true, "true": true, "Yes": true, "ON": true, "0": false,
+		"False": false, "no": false, "off": false, "": false} {
+		if _, err := s.Set(t.Context(), Setting{Key: EmailConcurrent, Value: text},
+			Setting{Key: PrependPIN, Value: text}); err != nil {
 			t.Fatalf("%q: %v", text, err)
 		}
 		if v := load(t, s); v.EmailConcurrent() != want || v.PrependPIN() != want {

@@ -71,8 +71,8 @@ func (d *Directory) catalogue(ctx context.Context) (*catalogue, error) {
 	return current, nil
 }
 
-// load reads the catalogue and keeps the resolvers of the one before whose definition is still the same, for they may hold
-// connections and contents.
+// load reads the catalogue and keeps the resolvers of the one before whose definition is still the
+// same, for they may hold connections and contents.
 func (d *Directory) load(r store.Reader, generation int64, before *catalogue) (*catalogue, error) {
 	c := &catalogue{generation: generation}
 	definitions, err := readDefinitions(r)
@@ -144,7 +144,8 @@ func (c *catalogue) defaultRealm() string {
 	return ""
 }
 
-// normal returns a realm's name as it is stored: lower case, "-" for spaces (testdata/rest/realm.json, "create bad name").
+// normal returns a realm's name as it is stored: lower case, "-" for spaces
+// (testdata/rest/realm.json, "create bad name").
 func normal(realm string) string {
 	return strings.ReplaceAll(strings.ToLower(strings.TrimSpace(realm)), " ", "-")
 }

@@ -18,8 +18,9 @@ import (
 	"otpost/internal/user"
 )
 
-// memory is a resolver of users in a parameter: "alice bob". A user's UID is his login with a ! behind it, his password his
-// login. The word "broken" makes every question fail, "busy" every password check, and "refused" may not be kept.
+// memory is a resolver of users in a parameter: "alice bob". A user's UID is his login with a !
+// behind it, his password his login. The word "broken" makes every question fail, "busy" every
+// password check, and "refused" may not be kept.
 type memory string
 
 var errBroken = errors.New("the store is broken")
@@ -83,7 +84,8 @@ func newHome(t *testing.T) home {
 }
 
 func directoryOf(db *store.DB) *user.Directory {
-	return user.New(db, user.Options{Types: memories(), Verifier: pinhash.New(pinhash.Options{Params: pinhash.Params{Passes: 1, MemoryKiB: 8}})})
+	return user.New(db, user.Options{Types: memories(),
+		Verifier: pinhash.New(pinhash.Options{Params: pinhash.Params{Passes: 1, MemoryKiB: 8}})})
 }
 
 func memories() map[string]user.Type {
@@ -94,7 +96,8 @@ func memories() map[string]user.Type {
 
 func (h home) resolver(name, users string) int64 {
 	h.t.Helper()
-	id, err := h.SaveResolver(h.t.Context(), user.Definition{Name: name, Type: "memory", Parameters: map[string]string{"users": users}})
+	id, err := h.SaveResolver(h.t.Context(), user.Definition{Name: name, Type: "memory",
+		Parameters: map[string]string{"users": users}})
 	if err != nil {
 		h.t.Fatal(err)
 	}
@@ -144,12 +147,14 @@ func TestFirstResolverByPriorityWins(t *testing.T) {
 	h.resolver("b", "alice bob")
 	h.resolver("c", "alice carol")
 	high, low := int64(1), int64(5)
-	_, _, err := h.SaveRealm(t.Context(), "Realm1", []user.Member{{Name: "a"}, {Name: "b", Priority: &low}, {Name: "c", Priority: &high}})
+	_, _, err := h.SaveRealm(t.Context(), "Realm1", []user.Member{{Name: "a"}, {Name: "b", Priority: &low},
+		{Name: "c", Priority: &high}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	for login, want := range map[string]string{
-		"alice": "alice of c in realm1", "bob": "bob of b in realm1", "zoe": "zoe of a in realm1", "nosuch": "nobody", "": "nobody", "Alice": "nobody",
+		"alice": "alice of c in realm1", "bob": "bob of b in realm1", "zoe": "zoe of a in realm1", "nosuch": "nobody",
+		"": "nobody", "Alice": "nobody",
 	} {
 		if got := h.find(login, "REALM1"); got != want {
 			t.Errorf("%q: %s, want %s", login, got, want)
@@ -177,12 +182,14 @@ func TestBrokenResolverIsNoUnknownUser(t *testing.T) {
 	} else {
 		wantFault(t, err, fault.Config, "The users of the resolver 'down' cannot be read.")
 	}
-	if _, err := h.TestResolver(t.Context(), user.Definition{Type: "memory", Parameters: map[string]string{"users": "broken"}}); err == nil {
+	if _, err := h.TestResolver(t.Context(), user.Definition{Type: "memory",
+		Parameters: map[string]string{"users": "broken"}}); err == nil {
 		t.Error("the test says that it works")
 	} else {
 		wantFault(t, err, fault.Parameter, "does not work")
 	}
-	if n, err := h.TestResolver(t.Context(), user.Definition{Type: "memory", Parameters: map[string]string{"users": "a b"}}); n != 2 || err != nil {
+	if n, err := h.TestResolver(t.Context(), user.Definition{Type: "memory",
+		Parameters: map[string]string{"users": "a b"}}); n != 2 || err != nil {
 		t.Errorf("test: %d, %v", n, err)
 	}
 }
@@ -292,8 +299,10 @@ func TestRealmsAsRecorded(t *testing.T) {
 	prior := sql
 	prior.Priority = &three
 	want := []user.Realm{
-		{ID: 1, Name: "realm1", Default: true, Resolvers: []user.Member{pw}}, {ID: 2, Name: "realm2", Resolvers: []user.Member{prior}},
-		{ID: 3, Name: "realm3", Resolvers: []user.Member{pw, sql}}, {ID: 4, Name: "realm4", Resolvers: []user.Member{pw}},
+		{ID: 1, Name: "realm1", Default: true, Resolvers: []user.Member{pw}},
+		{ID: 2, Name: "realm2", Resolvers: []user.Member{prior}},
+		{ID: 3, Name: "realm3", Resolvers: []user.Member{pw, sql}},
+		{ID: 4, Name: "realm4", Resolvers: []user.Member{pw}},
 		{ID: 5, Name: "re-alm", Resolvers: []user.Member{pw}},
 	}
 	if diff := cmp.Diff(want, realms); err != nil || diff != "" {
@@ -405,11 +414,13 @@ func TestSavedAgainAResolverKeepsItsIDAndWhatIsNotGiven(t *testing.T) {
 		}
 		return id
 	}
-	if a, b := save(map[string]string{"users": "alice", "x": "1", "y": "2", "empty": ""}), save(map[string]string{"users": "bob", "x": ""}); a != b {
+	if a, b := save(map[string]string{"users": "alice", "x": "1", "y": "2", "empty": ""}),
+		save(map[string]string{"users": "bob", "x": ""}); a != b {
 		t.Errorf("ids %d, %d", a, b)
 	}
 	list, err := h.Resolvers(ctx)
-	want := []user.Definition{{ID: 1, Name: "pw", Type: "memory", Parameters: map[string]string{"users": "bob", "y": "2"}}}
+	want := []user.Definition{{ID: 1, Name: "pw", Type: "memory", Parameters: map[string]string{"users": "bob",
+		"y": "2"}}}
 	if diff := cmp.Diff(want, list); err != nil || diff != "" {
 		t.Errorf("%v %s", err, diff)
 	}
@@ -487,7 +498,8 @@ func TestAuthenticateTellsNoReason(t *testing.T) {
 	}
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := h.Authenticate(ended, "alice", "nosuch", password("alice")); err == nil || errors.Is(err, user.ErrNotFound) {
+	if _, err := h.Authenticate(ended, "alice", "nosuch", password("alice")); err == nil ||
+		errors.Is(err, user.ErrNotFound) {
 		t.Errorf("no time to pretend: %v", err)
 	}
 }
@@ -518,9 +530,11 @@ func TestMatchPatternFindsWhatTheStarsLeaveOut(t *testing.T) {
 		pattern, value string
 		want           bool
 	}{
-		{"alice", "alice", true}, {"Alice", "aLICE", true}, {"alice", "alice2", false}, {"", "", true}, {"", "x", false},
+		{"alice", "alice", true}, {"Alice", "aLICE", true}, {"alice", "alice2", false}, {"", "", true},
+		{"", "x", false},
 		{"*", "", true}, {"a*", "alice", true}, {"*ce", "alice", true}, {"*l*", "alice", true}, {"a*e", "alice", true},
-		{"a*a", "a", false}, {"ab*ba", "aba", false}, {"*x*", "alice", false}, {"a*i*e", "alice", true}, {"a*c*i*", "alice", false}, {"a.*", "alice", false},
+		{"a*a", "a", false}, {"ab*ba", "aba", false}, {"*x*", "alice", false}, {"a*i*e", "alice", true},
+		{"a*c*i*", "alice", false}, {"a.*", "alice", false},
 	} {
 		if got := user.MatchPattern(c.pattern, c.value); got != c.want {
 			t.Errorf("%q %q: %v", c.pattern, c.value, got)

@@ -12,10 +12,12 @@ import (
 	"otpost/internal/store"
 )
 
-// Split takes a typed name apart. With splitAtSign "login@realm" and "realm\login" name the realm, if there is one of that
-// name: an address whose domain is no realm is a login name as it is. realm, when given, wins over what is in the name; when
-// no realm is named, it is the default realm, or empty when there is none.
-func (d *Directory) Split(ctx context.Context, name, realm string, splitAtSign bool) (login, realmName string, err error) {
+// Split takes a typed name apart. With splitAtSign "login@realm" and "realm\login" name the realm,
+// if there is one of that name: an address whose domain is no realm is a login name as it is.
+// realm, when given, wins over what is in the name; when no realm is named, it is the default
+// realm, or empty when there is none.
+func (d *Directory) Split(ctx context.Context, name, realm string,
+	splitAtSign bool) (login, realmName string, err error) {
 	c, err := d.catalogue(ctx)
 	if err != nil {
 		return "", "", err
@@ -47,8 +49,9 @@ func (c *catalogue) split(name string) (login, realm string) {
 	return name, ""
 }
 
-// Find returns the user of this login name in a realm: of its first resolver, by priority, that has one. ErrNotFound: neither
-// has, or there is no such realm. A resolver that cannot be read ends the search with its error.
+// Find returns the user of this login name in a realm: of its first resolver, by priority, that has
+// one. ErrNotFound: neither has, or there is no such realm. A resolver that cannot be read ends the
+// search with its error.
 func (d *Directory) Find(ctx context.Context, login, realm string) (User, error) {
 	c, err := d.catalogue(ctx)
 	if err != nil {
@@ -93,9 +96,10 @@ func (c *catalogue) find(resolver string, ask func(Resolver) (User, error)) (Use
 	return u, nil
 }
 
-// List returns the users that match, of one realm and one resolver or, where a name is empty, of all: realm by realm in the
-// order in which they were made, a user in two realms twice, as recorded (testdata/rest/user.json, "list no parameters").
-// Unknown realms and resolvers have no users. Never nil. Fault 302: a resolver cannot be read.
+// List returns the users that match, of one realm and one resolver or, where a name is empty, of
+// all: realm by realm in the order in which they were made, a user in two realms twice, as recorded
+// (testdata/rest/user.json, "list no parameters"). Unknown realms and resolvers have no users.
+// Never nil. Fault 302: a resolver cannot be read.
 func (d *Directory) List(ctx context.Context, realm, resolver string, f Filter) ([]User, error) {
 	c, err := d.catalogue(ctx)
 	if err != nil {
@@ -120,7 +124,8 @@ func (d *Directory) List(ctx context.Context, realm, resolver string, f Filter) 
 			}
 			users, err := reads.List(ctx, f)
 			if err != nil {
-				return nil, fault.Wrap(err, fault.Config, "ERR302: The users of the resolver '"+member.Name+"' cannot be read.")
+				return nil, fault.Wrap(err, fault.Config,
+					"ERR302: The users of the resolver '"+member.Name+"' cannot be read.")
 			}
 			for _, u := range users {
 				u.Realm, u.Resolver = r.Name, member.Name
@@ -148,8 +153,9 @@ func (d *Directory) CheckPassword(ctx context.Context, u User, p Password) (bool
 	return right, nil
 }
 
-// Mark returns a text that changes when this login name in the realm means somebody else, and, where the resolver is Marked, when
-// his password changes; empty when there is no such user or realm. It must not be shown.
+// Mark returns a text that changes when this login name in the realm means somebody else, and,
+// where the resolver is Marked, when his password changes; empty when there is no such user or
+// realm. It must not be shown.
 func (d *Directory) Mark(ctx context.Context, login, realm string) (secret.Text, error) {
 	u, err := d.Find(ctx, login, realm)
 	if errors.Is(err, ErrNotFound) {
@@ -186,9 +192,10 @@ func busy(err error) error {
 	return err
 }
 
-// Authenticate returns the user of this login name in the realm if this is his password; ErrNotFound stands for an unknown
-// user, an unknown realm and a wrong password alike, and comes as late for the first two as for the third: the first resolver
-// of the realm is made to work. Fault 5003: out of hashing slots.
+// Authenticate returns the user of this login name in the realm if this is his password;
+// ErrNotFound stands for an unknown user, an unknown realm and a wrong password alike, and comes as
+// late for the first two as for the third: the first resolver of the realm is made to work. Fault
+// 5003: out of hashing slots.
 func (d *Directory) Authenticate(ctx context.Context, login, realm string, p Password) (User, error) {
 	u, err := d.Find(ctx, login, realm)
 	if errors.Is(err, ErrNotFound) {

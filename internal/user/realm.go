@@ -39,16 +39,18 @@ func (d *Directory) Realms(ctx context.Context) ([]Realm, error) {
 	return list, nil
 }
 
-// SaveRealm makes the realm or gives it other resolvers; of a member only name and priority count. It returns the names of the
-// resolvers that are in it now and of those that do not exist; both never nil. When none exists, nothing is changed. The first
-// realm of all becomes the default realm (recorded). Faults: 905.
+// SaveRealm makes the realm or gives it other resolvers; of a member only name and priority count.
+// It returns the names of the resolvers that are in it now and of those that do not exist; both
+// never nil. When none exists, nothing is changed. The first realm of all becomes the default realm
+// (recorded). Faults: 905.
 func (d *Directory) SaveRealm(ctx context.Context, name string, members []Member) (added, failed []string, err error) {
 	name = normal(name)
 	switch {
 	case len(members) == 0:
 		return nil, nil, fault.Missing("resolvers")
 	case !isName(name):
-		return nil, nil, fault.New(fault.Parameter, "ERR905: The name of a realm may hold the letters A to Z, digits, '.', '_' and '-' alone.")
+		return nil, nil, fault.New(fault.Parameter,
+			"ERR905: The name of a realm may hold the letters A to Z, digits, '.', '_' and '-' alone.")
 	}
 	err = d.db.Write(ctx, func(tx *store.Tx) error {
 		ids := make(map[string]int64)

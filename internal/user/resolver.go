@@ -13,7 +13,8 @@ import (
 	"otpost/internal/store"
 )
 
-// Definition is a resolver as it is stored. Parameters are those of privacyIDEA's resolver of that type, none of them empty.
+// Definition is a resolver as it is stored. Parameters are those of privacyIDEA's resolver of that
+// type, none of them empty.
 type Definition struct {
 	ID         int64
 	Name       string
@@ -46,8 +47,9 @@ func (d *Directory) Resolvers(ctx context.Context) ([]Definition, error) {
 	return list, nil
 }
 
-// SaveResolver makes or changes the resolver of this name and returns its id. Of one that exists, parameters that are not
-// given stay as they are, an empty one is removed, and the type must be the same. Faults: 905.
+// SaveResolver makes or changes the resolver of this name and returns its id. Of one that exists,
+// parameters that are not given stay as they are, an empty one is removed, and the type must be the
+// same. Faults: 905.
 func (d *Directory) SaveResolver(ctx context.Context, definition Definition) (id int64, err error) {
 	if _, err := d.check(ctx, definition); err != nil {
 		return 0, err
@@ -63,7 +65,8 @@ func (d *Directory) SaveResolver(ctx context.Context, definition Definition) (id
 		case err != nil:
 			return err
 		case stored.Type != definition.Type:
-			return fault.Newf(fault.Parameter, "ERR905: The resolver '%s' exists and is of another type.", definition.Name)
+			return fault.Newf(fault.Parameter, "ERR905: The resolver '%s' exists and is of another type.",
+				definition.Name)
 		}
 		given := maps.Clone(definition.Parameters)
 		// it stays as it is
@@ -88,7 +91,8 @@ func (d *Directory) check(ctx context.Context, definition Definition) (Resolver,
 		return nil, fault.Newf(fault.Parameter, "ERR905: There is no resolver type '%s'. This version has: %s.",
 			clean(definition.Type), strings.Join(slices.Sorted(maps.Keys(d.options.Types)), ", "))
 	case !isName(definition.Name):
-		return nil, fault.New(fault.Parameter, "ERR905: The name of a resolver may hold the letters A to Z, digits, '.', '_' and '-' alone.")
+		return nil, fault.New(fault.Parameter, "ERR905: The name of a resolver may hold the letters A to Z, digits, "+
+			"'.', '_' and '-' alone.")
 	}
 	reads, err := d.options.Types[definition.Type](definition.Name, definition.Parameters)
 	if err != nil {
@@ -102,7 +106,8 @@ func (d *Directory) check(ctx context.Context, definition Definition) (Resolver,
 	return reads, nil
 }
 
-// DeleteResolver removes a resolver and returns its id, or -1 when there is none (recorded). Fault 302 while a realm holds it.
+// DeleteResolver removes a resolver and returns its id, or -1 when there is none (recorded). Fault
+// 302 while a realm holds it.
 func (d *Directory) DeleteResolver(ctx context.Context, name string) (id int64, err error) {
 	err = d.db.Write(ctx, func(tx *store.Tx) error {
 		stored, err := readDefinition(tx, name)
@@ -114,7 +119,8 @@ func (d *Directory) DeleteResolver(ctx context.Context, name string) (id int64, 
 			return err
 		}
 		var realm string
-		err = tx.Get([]any{&realm}, `SELECT realm.name FROM realm JOIN realm_resolver ON realm_resolver.realm_id = realm.id
+		err = tx.Get([]any{&realm},
+			`SELECT realm.name FROM realm JOIN realm_resolver ON realm_resolver.realm_id = realm.id
 			WHERE realm_resolver.resolver_id = $1 ORDER BY realm.id LIMIT 1`, stored.ID)
 		if err == nil {
 			return fault.Newf(fault.Config, "ERR302: The resolver '%s' is still contained in realm '%s'.", name, realm)
@@ -133,8 +139,8 @@ func (d *Directory) DeleteResolver(ctx context.Context, name string) (id int64, 
 	return id, nil
 }
 
-// TestResolver reads the users of a definition that need not be stored, and returns how many there are. Fault 905 says why it
-// cannot.
+// TestResolver reads the users of a definition that need not be stored, and returns how many there
+// are. Fault 905 says why it cannot.
 func (d *Directory) TestResolver(ctx context.Context, definition Definition) (found int, err error) {
 	if definition.Name == "" {
 		definition.Name = "test"

@@ -129,7 +129,8 @@ func putRealm(tx *store.Tx, name string, members []Member, ids map[string]int64)
 	for _, m := range members {
 		if resolver, ok := ids[m.Name]; ok {
 			tx.Put(`INSERT INTO realm_resolver (realm_id, resolver_id, priority) VALUES ($1, $2, $3)
-				ON CONFLICT (realm_id, resolver_id) DO UPDATE SET priority = excluded.priority`, id, resolver, m.Priority)
+				ON CONFLICT (realm_id, resolver_id) DO UPDATE SET priority = excluded.priority`, id, resolver,
+				m.Priority)
 		}
 	}
 	changed(tx)

@@ -1,9 +1,10 @@
 // Package user finds users in realms and their resolvers.
 //
-// A resolver reads a store of users that belongs to somebody else; a realm is a named list of resolvers; Directory keeps both
-// and finds users through them. It promises: a name finds the user of the first resolver of the realm that has it, in the
-// order of priorities; a resolver that cannot be read is an error and never "no such user", so that no other person of that
-// name takes the place. What it does not: write users, know tokens, decide about logins.
+// A resolver reads a store of users that belongs to somebody else; a realm is a named list of
+// resolvers; Directory keeps both and finds users through them. It promises: a name finds the user
+// of the first resolver of the realm that has it, in the order of priorities; a resolver that
+// cannot be read is an error and never "no such user", so that no other person of that name takes
+// the place. What it does not: write users, know tokens, decide about logins.
 package user
 
 import (
@@ -38,8 +39,9 @@ type Password struct {
 	Client string // address of the client: hashing is shared out between clients
 }
 
-// Resolver reads one store of users. The users that it returns have no Realm and no Resolver. It is safe for concurrent use.
-// Every method may block for as long as the store needs, and ends with ctx.
+// Resolver reads one store of users. The users that it returns have no Realm and no Resolver. It is
+// safe for concurrent use. Every method may block for as long as the store needs, and ends with
+// ctx.
 type Resolver interface {
 	// Find returns the user with exactly this login name, ErrNotFound when there is none.
 	Find(ctx context.Context, login string) (User, error)
@@ -47,8 +49,9 @@ type Resolver interface {
 	ByUID(ctx context.Context, uid string) (User, error)
 	// List returns the users that match, in the store's order; never nil.
 	List(ctx context.Context, f Filter) ([]User, error)
-	// CheckPassword reports whether the user has this password. An empty password, a user without one and an unknown UID are
-	// false without an error, an unknown UID as late as the slowest of the known.
+	// CheckPassword reports whether the user has this password. An empty password, a user without
+	// one and an unknown UID are false without an error, an unknown UID as late as the slowest of
+	// the known.
 	CheckPassword(ctx context.Context, uid string, p Password) (bool, error)
 }
 
@@ -68,8 +71,9 @@ type Marked interface {
 // Type makes a resolver from its parameters, which are those of privacyIDEA's resolver of that type. It does no I/O.
 type Type func(name string, parameters map[string]string) (Resolver, error)
 
-// Filter holds a pattern for some of a user's properties, by the name that the REST API gives them: username, userid, email,
-// givenname, surname, phone, mobile, description. Nobody has a property of another name.
+// Filter holds a pattern for some of a user's properties, by the name that the REST API gives them:
+// username, userid, email, givenname, surname, phone, mobile, description. Nobody has a property of
+// another name.
 type Filter map[string]string
 
 // Match reports whether the user matches all patterns.

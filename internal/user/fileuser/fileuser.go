@@ -1,9 +1,10 @@
 // Package fileuser reads users from a file like /etc/passwd.
 //
-// It is privacyIDEA's passwdresolver: a line is login:hash:uid:gid:GECOS:home:shell, and the GECOS text is
-// "Given Surname,office,mobile,phone,email" (in this order by testdata/rest/user.json, "list realm1"). A changed file counts
-// at once, without a restart. Lines that cannot be read are passed over with one warning. Passwords are what crypt(3),
-// passlib or otpost wrote (package pinhash); a user without one cannot log in with it. The file is never written.
+// It is privacyIDEA's passwdresolver: a line is login:hash:uid:gid:GECOS:home:shell, and the GECOS
+// text is "Given Surname,office,mobile,phone,email" (in this order by testdata/rest/user.json,
+// "list realm1"). A changed file counts at once, without a restart. Lines that cannot be read are
+// passed over with one warning. Passwords are what crypt(3), passlib or otpost wrote (package
+// pinhash); a user without one cannot log in with it. The file is never written.
 package fileuser
 
 import (
@@ -29,8 +30,8 @@ const Name = "passwdresolver"
 // parameter names the file; a relative name is under the folder of pi.cfg.
 const parameter = "fileName"
 
-// settled is the age below which a file is read again even if it looks the same: two changes within one tick of the file
-// system's clock cannot be told apart, and some tick in seconds.
+// settled is the age below which a file is read again even if it looks the same: two changes within
+// one tick of the file system's clock cannot be told apart, and some tick in seconds.
 const settled = 2 * time.Second
 
 // Files opens what administrators may name (fileroot.Opener).
@@ -56,8 +57,8 @@ type resolver struct {
 	content *content
 }
 
-// New returns the type. A resolver without a file name is made, as recorded (testdata/rest/resolver.json, "create missing
-// filename"), and fails when it is used.
+// New returns the type. A resolver without a file name is made, as recorded
+// (testdata/rest/resolver.json, "create missing filename"), and fails when it is used.
 func New(o Options) user.Type {
 	if o.Now == nil {
 		o.Now = time.Now
@@ -72,7 +73,8 @@ func New(o Options) user.Type {
 	}
 }
 
-// Check implements user.Checked: a file that may not be read here is refused with its name; one that is not there yet may come.
+// Check implements user.Checked: a file that may not be read here is refused with its name; one
+// that is not there yet may come.
 func (r *resolver) Check(context.Context) error {
 	if r.file == "" {
 		return nil
@@ -101,8 +103,8 @@ func (r *resolver) ByUID(_ context.Context, uid string) (user.User, error) {
 	return c.pick(c.byUID, uid)
 }
 
-// List implements user.Resolver. A pattern for email is compared with the whole GECOS text: in the recording ("list by email")
-// bob@* does not find bob@example.com.
+// List implements user.Resolver. A pattern for email is compared with the whole GECOS text: in the
+// recording ("list by email") bob@* does not find bob@example.com.
 func (r *resolver) List(_ context.Context, f user.Filter) ([]user.User, error) {
 	c, err := r.load()
 	if err != nil {
@@ -119,8 +121,8 @@ func (r *resolver) List(_ context.Context, f user.Filter) ([]user.User, error) {
 	return list, nil
 }
 
-// CheckPassword implements user.Resolver. Users with a hash of unknown form count as users without a password; all of these
-// and unknown UIDs take as long as the costliest hash of the file.
+// CheckPassword implements user.Resolver. Users with a hash of unknown form count as users without
+// a password; all of these and unknown UIDs take as long as the costliest hash of the file.
 func (r *resolver) CheckPassword(ctx context.Context, uid string, p user.Password) (bool, error) {
 	c, err := r.load()
 	if err != nil {
@@ -184,7 +186,8 @@ func (r *resolver) warn(c *content) {
 			"first", strings.Join(c.problems, "; "))
 	}
 	if c.sharedUIDs > 0 {
-		r.Log.Warn("users have the uid of another user and share the tokens: give each a uid of its own", "file", r.file,
+		r.Log.Warn("users have the uid of another user and share the tokens: give each a uid of its own",
+			"file", r.file,
 			"users", c.sharedUIDs, "first", strings.Join(c.sharing, "; "))
 	}
 	if c.unknownHashes > 0 {

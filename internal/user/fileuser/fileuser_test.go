@@ -45,7 +45,8 @@ func newPlace(t *testing.T, lines ...string) *place {
 	p := &place{t: t, path: filepath.Join(t.TempDir(), "users.passwd"), log: &bytes.Buffer{}}
 	p.write(lines...)
 	r, err := fileuser.New(fileuser.Options{
-		Files: files{}, Verifier: pinhash.New(pinhash.Options{Params: cheap()}), Log: slog.New(slog.NewTextHandler(p.log, nil)),
+		Files: files{}, Verifier: pinhash.New(pinhash.Options{Params: cheap()}),
+		Log: slog.New(slog.NewTextHandler(p.log, nil)),
 		Now: func() time.Time { return time.Now().Add(time.Hour) },
 	})("pw", map[string]string{"fileName": p.path})
 	if err != nil {
@@ -103,7 +104,8 @@ func TestKeepsTheContract(t *testing.T) {
 				}
 			}
 			lines = append(lines, fmt.Sprintf("%s:%s:%s:100:%s %s,,%s,%s,%s:/home:/bin/sh",
-				person.Login, hash, person.UID, person.Givenname, person.Surname, person.Mobile, person.Phone, person.Email))
+				person.Login, hash, person.UID, person.Givenname, person.Surname, person.Mobile, person.Phone,
+				person.Email))
 		}
 		return newPlace(t, lines...)
 	})
@@ -113,13 +115,35 @@ func TestKeepsTheContract(t *testing.T) {
 func TestReadsTheRecordedUsers(t *testing.T) {
 	t.Parallel()
 	p := newPlace(t, "alice:x:1000:1000:Alice Liddell,,+49 561 1,+49 151 1,alice@example.com:/home/alice:/bin/bash",
-		"bob:x:1001:1001:Bob Builder,,,0151222,bob@example.com:/home/bob:/bin/bash", "nomail:x:1002:1002:No Mail,,,,:/home/nomail:/bin/bash")
+		"bob:x:1001:1001:Bob Builder,,,0151222,bob@example.com:/home/bob:/bin/bash",
+		"nomail:x:1002:1002:No Mail,,,,:/home/nomail:/bin/bash")
 	want := []user.User{
-		{Login: "alice", UID: "1000", Description: "Alice Liddell,,+49 561 1,+49 151 1,alice@example.com", Email: "alice@example.com",
-			Givenname: "Alice", Surname: "Liddell", Mobile: "+49 561 1", Phone: "+49 151 1"},
-		{Login: "bob", UID: "1001", Description: "Bob Builder,,,0151222,bob@example.com", Email: "bob@example.com",
-			Givenname: "Bob", Surname: "Builder", Phone: "0151222"},
-		{Login: "nomail", UID: "1002", Description: "No Mail,,,,", Givenname: "No", Surname: "Mail"},
+		{
+			Login:       "alice",
+			UID:         "1000",
+			Description: "Alice Liddell,,+49 561 1,+49 151 1,alice@example.com",
+			Email:       "alice@example.com",
+			Givenname:   "Alice",
+			Surname:     "Liddell",
+			Mobile:      "+49 561 1",
+			Phone:       "+49 151 1",
+		},
+		{
+			Login:       "bob",
+			UID:         "1001",
+			Description: "Bob Builder,,,0151222,bob@example.com",
+			Email:       "bob@example.com",
+			Givenname:   "Bob",
+			Surname:     "Builder",
+			Phone:       "0151222",
+		},
+		{
+			Login:       "nomail",
+			UID:         "1002",
+			Description: "No Mail,,,,",
+			Givenname:   "No",
+			Surname:     "Mail",
+		},
 	}
 	got, err := p.List(t.Context(), nil)
 	if diff := cmp.Diff(want, got); err != nil || diff != "" {
@@ -196,7 +220,8 @@ func (frozenInfo) Sys() any             { return nil }
 
 func TestMalformedLinesAreSkippedWithOneWarning(t *testing.T) {
 	t.Parallel()
-	p := newPlace(t, "# users", "", "a:x:1:1:A\r", "b", "b:x:1", ":x:2:2:nobody", "c:x::2:no uid", "a:x:9:9:a again", "d\xff:x:3:3:D",
+	p := newPlace(t, "# users", "", "a:x:1:1:A\r", "b", "b:x:1", ":x:2:2:nobody", "c:x::2:no uid", "a:x:9:9:a again",
+		"d\xff:x:3:3:D",
 		"e:secret-in-clear:5:5:E:/home:/bin/sh:more")
 	for range 2 {
 		if got := p.logins(); got != "a e" {
@@ -204,7 +229,8 @@ func TestMalformedLinesAreSkippedWithOneWarning(t *testing.T) {
 		}
 	}
 	log := p.log.String()
-	if strings.Count(log, "malformed") != 1 || !strings.Contains(log, "lines=6") || !strings.Contains(log, `first="line 4: `) {
+	if strings.Count(log, "malformed") != 1 || !strings.Contains(log, "lines=6") ||
+		!strings.Contains(log, `first="line 4: `) {
 		t.Errorf("log: %s", log)
 	}
 	if strings.Count(log, "cannot be checked") != 1 || strings.Contains(log, "secret-in-clear") {
@@ -246,7 +272,8 @@ func TestFieldsAreReadAsAdministratorsWriteThem(t *testing.T) {
 		u.Phone != "069 2" {
 		t.Errorf("%+v, %v", u, err)
 	}
-	if log := p.log.String(); strings.Count(log, "level=WARN") != 1 || !strings.Contains(log, `lines=4 first="line 8: `) {
+	if log := p.log.String(); strings.Count(log, "level=WARN") != 1 ||
+		!strings.Contains(log, `lines=4 first="line 8: `) {
 		t.Errorf("log: %s", log)
 	}
 }
@@ -299,7 +326,8 @@ func TestFileThatIsRefused(t *testing.T) {
 		return r
 	}
 	for name, want := range map[string]string{
-		"secret": "ERR905: Parameter fileName: this file cannot be read here.", "": "", filepath.Join(t.TempDir(), "later"): "",
+		"secret": "ERR905: Parameter fileName: this file cannot be read here.", "": "",
+		filepath.Join(t.TempDir(), "later"): "",
 	} {
 		checked, ok := open(name).(user.Checked)
 		if !ok {
@@ -307,7 +335,8 @@ func TestFileThatIsRefused(t *testing.T) {
 		}
 		err := checked.Check(t.Context())
 		var f *fault.Error
-		if want == "" && err != nil || want != "" && (!errors.As(err, &f) || f.Code != fault.Parameter || f.Message != want) {
+		if want == "" && err != nil || want != "" &&
+			(!errors.As(err, &f) || f.Code != fault.Parameter || f.Message != want) {
 			t.Errorf("%q: %v", name, err)
 		}
 	}
@@ -388,7 +417,8 @@ func TestPasswordMarkFollowsThePassword(t *testing.T) {
 // The warning names the file and says why lines were skipped, without what they hold; users who share a UID are named.
 func TestWarningsNameTheFileTheLinesAndTheUsersOfAUID(t *testing.T) {
 	t.Parallel()
-	p := newPlace(t, "alice:x:1001:1001:Alice:/:/", "j\xfcrgen:x:1002:1002:J:/:/", "alice:x:1003:1003:Again:/:/", "hunter22", "dave::::x",
+	p := newPlace(t, "alice:x:1001:1001:Alice:/:/", "j\xfcrgen:x:1002:1002:J:/:/", "alice:x:1003:1003:Again:/:/",
+		"hunter22", "dave::::x",
 		"bob:x:1001:1001:Bob:/:/")
 	for range 2 {
 		if _, err := p.Find(t.Context(), "alice"); err != nil {

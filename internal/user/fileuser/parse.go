@@ -115,9 +115,14 @@ func parseLine(line string) (e entry, problem string) {
 		}
 	}
 	return entry{hash: fields[1], user: user.User{
-		Login: fields[0], UID: fields[2], Description: gecos,
-		Givenname: given, Surname: strings.TrimSpace(surname),
-		Mobile: parts[2], Phone: parts[3], Email: email,
+		Login:       fields[0],
+		UID:         fields[2],
+		Description: gecos,
+		Givenname:   given,
+		Surname:     strings.TrimSpace(surname),
+		Mobile:      parts[2],
+		Phone:       parts[3],
+		Email:       email,
 	}}, ""
 }
 

@@ -1,7 +1,8 @@
 // Package usertest is what every resolver promises.
 //
-// A resolver's test calls Run with a function that puts persons into a fresh store of its kind. What is compared are the
-// properties that the REST API shows, but for the description, which each kind of store makes in its own way.
+// A resolver's test calls Run with a function that puts persons into a fresh store of its kind.
+// What is compared are the properties that the REST API shows, but for the description, which each
+// kind of store makes in its own way.
 package usertest
 
 import (
@@ -27,8 +28,22 @@ type Open func(t *testing.T, persons []Person) user.Resolver
 // Persons returns those whom the suite puts into the store, in this order.
 func Persons() []Person {
 	return []Person{
-		{user.User{Login: "alice", UID: "1000", Givenname: "Alice", Surname: "Liddell", Email: "alice@example.com", Phone: "+49 151 1", Mobile: "+49 561 1"}, "userpw"},
-		{user.User{Login: "bob", UID: "1001", Givenname: "Bob", Surname: "Builder", Email: "bob@example.com"}, "päss wörd"},
+		{user.User{
+			Login:     "alice",
+			UID:       "1000",
+			Givenname: "Alice",
+			Surname:   "Liddell",
+			Email:     "alice@example.com",
+			Phone:     "+49 151 1",
+			Mobile:    "+49 561 1",
+		}, "userpw"},
+		{user.User{
+			Login:     "bob",
+			UID:       "1001",
+			Givenname: "Bob",
+			Surname:   "Builder",
+			Email:     "bob@example.com",
+		}, "päss wörd"},
 		{user.User{Login: "jürgen", UID: "1003", Givenname: "Jürgen", Surname: "Müller"}, ""},
 		{user.User{Login: "carol@example.org", UID: "77", Givenname: "Carol", Surname: "van der Berg"}, "userpw"},
 	}
@@ -74,7 +89,8 @@ func find(t *testing.T, open Open) {
 		u, err := r.Find(t.Context(), person.Login)
 		want(t, u, err, person)
 	}
-	for _, login := range []string{"", "nosuch", "alic", "alice ", "a*", "*", "1000", "*)(uid=*", "' OR 1=1 --", "alice:x", "carol"} {
+	for _, login := range []string{"", "nosuch", "alic", "alice ", "a*", "*", "1000", "*)(uid=*", "' OR 1=1 --",
+		"alice:x", "carol"} {
 		u, err := r.Find(t.Context(), login)
 		wantNobody(t, login, u, err)
 	}
