@@ -1,11 +1,10 @@
 // Package access says who may call.
 //
-// It holds administrators, sessions and the delay after wrong passwords. It promises: a session
-// whose owner is gone, or is from before the last change of his password, is void, of local
-// administrators and of realms alike; role and name are taken from the session, and whether they
-// still hold is looked up for every request; wrong passwords at /auth are paid for before they are
-// checked. What it does not: decide about single rights (policies come later), and check users'
-// passwords.
+// It holds administrators, sessions and the delay after wrong passwords. It promises: a session is
+// void when its owner was deleted or has changed his password; this holds for local administrators
+// and for users of realms. A session carries role and name, and every request looks up whether both
+// still hold. A guess at /auth is counted before the password is checked. The package does not
+// decide single rights (policies come later) and does not check users' passwords.
 package access
 
 import (
@@ -15,21 +14,22 @@ import (
 	"otpost/internal/secret"
 )
 
-// Role is what a caller is.
+// Role is the role of a caller.
 type Role string
 
-// The roles. They are privacyIDEA's words and stand in its session tokens.
+// The roles. Session tokens carry these words, as privacyIDEA's do.
 const (
 	Admin Role = "admin"
 	User  Role = "user"
 )
 
-// Identity is who calls. The zero value is nobody.
+// Identity is the caller of a request. The zero value has no role and no rights.
 type Identity struct {
 	Name  string
 	Realm string // of a user, or of an administrator out of a realm (SUPERUSER_REALM); empty for a local administrator
 	Role  Role
-	// what Users.Mark or Administrators.Mark returned before the password was checked. Another mark ends the session
+	// the text of Users.Mark or Administrators.Mark before the password check; a changed mark ends
+	// the session
 	Mark secret.Text
 }
 

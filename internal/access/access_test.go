@@ -279,14 +279,14 @@ func TestSessionOfFormerSuperuserRealmIsVoid(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = sessions(db).Verify(context.Background(), token, users{})
-	wantFault(t, err, fault.InvalidToken, "no realm of administrators")
+	wantFault(t, err, fault.InvalidToken, "no longer administrators")
 	token, _, err = NewSessions(db, Options{Key: sessions(db).options.Key}).Issue(Identity{Name: "root",
 		Realm: "adminrealm", Role: User, Mark: "first"}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	_, err = sessions(db).Verify(context.Background(), token, users{})
-	wantFault(t, err, fault.InvalidToken, "has become one of administrators")
+	wantFault(t, err, fault.InvalidToken, "have become administrators")
 }
 
 func TestSessionOfARealmEndsWithItsMark(t *testing.T) {

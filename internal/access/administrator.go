@@ -21,16 +21,16 @@ var (
 	ErrNotFound = errors.New("no administrator of this name")
 )
 
-// Passwords makes and checks hashes of passwords on behalf of a peer, and can take the time of a
-// check for nobody's password; it is pinhash.Verifier. Each call waits for a slot and fails with
-// pinhash.ErrBusy when there is none in time.
+// Passwords makes and checks hashes of passwords on behalf of a peer, and can spend the time of a
+// check for an unknown name; it is pinhash.Verifier. Each call waits for a hashing slot and fails
+// with pinhash.ErrBusy when none is free in time.
 type Passwords interface {
 	Hash(ctx context.Context, peer, plain string) (string, error)
 	Verify(ctx context.Context, peer, hash, plain string) (bool, error)
 	Dummy(ctx context.Context, peer, like, plain string) error
 }
 
-// administration is on whose behalf passwords are hashed when they are set.
+// administration is the peer for which new passwords are hashed.
 const administration = "administration"
 
 // Administrator is a local administrator.
@@ -76,7 +76,8 @@ func (a *Administrators) Add(ctx context.Context, name, email string, password s
 	return nil
 }
 
-// SetPassword changes a password and thereby ends the administrator's sessions; ErrNotFound when there is no such one.
+// SetPassword changes a password, which ends the administrator's sessions; ErrNotFound when the
+// name is unknown.
 func (a *Administrators) SetPassword(ctx context.Context, name string, password secret.Text) error {
 	hash, err := a.hash(ctx, password)
 	if err != nil {
@@ -88,7 +89,7 @@ func (a *Administrators) SetPassword(ctx context.Context, name string, password 
 		name, hash, now)
 }
 
-// Delete removes an administrator and thereby ends his sessions; ErrNotFound when there is no such one.
+// Delete removes an administrator, which ends his sessions; ErrNotFound when the name is unknown.
 func (a *Administrators) Delete(ctx context.Context, name string) error {
 	return a.change(ctx, `DELETE FROM administrator WHERE name = $1 RETURNING name`, name)
 }
@@ -140,13 +141,13 @@ func (a *Administrators) Known(ctx context.Context, name string) (known bool, er
 	return known, nil
 }
 
-// Mark returns a text that changes with the administrator's password; empty when there is none of this name.
+// Mark returns a text that changes with the administrator's password; empty for an unknown name.
 func (a *Administrators) Mark(ctx context.Context, name string) (secret.Text, error) {
 	return markOf(ctx, a.db, name)
 }
 
-// markOf returns the stored hash of an administrator's password, empty when its row is damaged. Its salt makes each
-// change of the password another mark.
+// markOf returns the stored hash of an administrator's password, empty when its row is damaged. The
+// salt of the hash makes the mark of each password unique.
 func markOf(ctx context.Context, db *store.DB, name string) (mark secret.Text, err error) {
 	var hash string
 	err = db.Read(ctx, func(r store.Reader) error {

@@ -13,23 +13,24 @@ import (
 )
 
 const (
-	freeFailures = 3                // so many wrong passwords cost no time: people mistype
-	longestDelay = 15 * time.Minute // and no delay is longer, so that no stranger can lock an account for good
+	freeFailures = 3                // wrong passwords without a delay: people mistype
+	longestDelay = 15 * time.Minute // the longest delay, so that a stranger cannot lock an account for good
 	forgetAfter  = 24 * time.Hour   // without another failure
 )
 
-// The bounds of the table auth_failure. Each row costs its maker one password hash, so a machine with two cores
-// makes about 33 a second. Tests that fill the table lower them.
+// The bounds of the table auth_failure. Each row costs one password hash, so a machine with two
+// cores makes about 33 a second. Tests that fill the table lower them.
 const (
 	mostKnown     = 50_000 // rows of names that exist
 	mostUnknown   = 20_000 // rows of names that do not exist
 	mostOfNetwork = 64     // rows of names that do not exist, of one network
 )
 
-// anyClient stands in the column client for all networks that have no row of their own at a name.
+// anyClient is the column client of the row that all networks without a row of their own share at a
+// name.
 const anyClient = "*"
 
-// How old rows are deleted: in transactions of this size, and so many a minute.
+// Old rows are deleted in transactions of this size, and at most so many a minute.
 const (
 	pruneBatch   = 500
 	pruneBatches = 100
@@ -43,7 +44,8 @@ const (
 		SELECT name, client FROM auth_failure WHERE not_before_ms < $1 ORDER BY not_before_ms LIMIT $2) RETURNING 1`
 )
 
-// evictOldest deletes the $1 oldest rows of names that do not exist, of those that a condition narrows.
+// evictOldest returns the statement that deletes the $1 oldest rows of names that do not exist;
+// where is a further condition.
 func evictOldest(where string) string {
 	return `DELETE FROM auth_failure WHERE (name, client) IN (
 		SELECT name, client FROM auth_failure WHERE known = 0` + where + ` ORDER BY not_before_ms LIMIT $1) RETURNING 1`
@@ -53,9 +55,9 @@ func evictOldest(where string) string {
 // guesses"): an IPv4 address, or the /64 of an IPv6 address. It counts in the database, so that a restart resets no
 // delay. It is safe for concurrent use.
 //
-// The table is bounded, and a full table resets no delay of a name that exists: its guesses from further networks
-// share one row. Names that do not exist have rows too, because an answer without a delay would tell that a name
-// does not exist. The oldest of these rows make room for new ones.
+// The table is bounded, and a full table resets no delay of a name that exists: its guesses from
+// further networks share one row. Names that do not exist have rows too: an answer without a delay
+// would reveal that a name does not exist. The oldest of these rows make room for new ones.
 type Guard struct {
 	db     *store.DB
 	limits guardLimits
@@ -73,21 +75,21 @@ func NewGuard(db *store.DB) *Guard {
 	return &Guard{db: db, limits: guardLimits{known: mostKnown, unknown: mostUnknown, network: mostOfNetwork}}
 }
 
-// Waiting is fault 4031 while a delay runs: nothing was counted.
+// Waiting is fault 4031 while a delay runs; the guess was not counted.
 type Waiting struct {
 	Refusal *fault.Error
-	Seconds int64 // until a guess is looked at again
+	Seconds int64 // until a guess is checked again
 }
 
-// Error returns that of the fault, for the log.
+// Error returns the error of the fault, for the log.
 func (w *Waiting) Error() string { return w.Refusal.Error() }
 
 // Unwrap returns the fault.
 func (w *Waiting) Unwrap() error { return w.Refusal }
 
-// Pay counts a guess at a name that exists, before it is checked; Clear takes it back when it was right. While a
-// delay runs, it counts nothing and returns *Waiting: the password must not be looked at then. The delay after the
-// fourth wrong guess is 1 s and doubles.
+// Pay counts a guess at a name that exists, before the password is checked; Clear takes the count
+// back after a right guess. While a delay runs, Pay counts nothing and returns *Waiting; the caller
+// must not check the password then. The delay after the fourth wrong guess is 1 s and doubles.
 func (g *Guard) Pay(ctx context.Context, name, client string) error {
 	return g.pay(ctx, name, client, true)
 }
@@ -143,7 +145,7 @@ func (g *Guard) pay(ctx context.Context, name, client string, known bool) error 
 	return nil
 }
 
-// failures is a row of auth_failure, or the place of one that does not stand there yet.
+// failures is a row of auth_failure, stored or still to be inserted.
 type failures struct {
 	client    string
 	count     int64
@@ -171,8 +173,8 @@ func readFailures(tx *store.Tx, name, client string) (failures, error) {
 	return f, err
 }
 
-// makeRoom deletes the oldest rows of names that do not exist, until there is room for one
-// more: of the network, and of all.
+// makeRoom deletes the oldest rows of names that do not exist, until one more fits into the bounds
+// of the network and of the table.
 func (g *Guard) makeRoom(tx *store.Tx, network string) (evicted int, err error) {
 	drop := func(n int, where string, args ...any) error {
 		return tx.Query(func(store.Scan) error {
@@ -240,14 +242,14 @@ func (g *Guard) recount(ctx context.Context) error {
 	return nil
 }
 
-// Clear forgets the wrong guesses after a right one. The row stays, without a delay: at a full table, who
-// was right lately does not share the row of all other networks. That row is not cleared, because the
-// guesses in it are not those of one client.
+// Clear forgets the wrong guesses after a right one. The row stays, without a delay: while the
+// table is full, this network keeps its own row and does not share anyClient's. The row of
+// anyClient is never cleared, because its guesses come from several clients.
 func (g *Guard) Clear(ctx context.Context, name, client string) error {
 	return g.take(ctx, name, client, `count = 0`, "forget password guesses")
 }
 
-// Return gives back one guess that was paid and not judged, because this server failed.
+// Return takes back the count of one guess that was not checked, because this server failed.
 func (g *Guard) Return(ctx context.Context, name, client string) error {
 	return g.take(ctx, name, client, `count = count - 1`, "give a password guess back")
 }
@@ -292,7 +294,7 @@ func (g *Guard) Prune(ctx context.Context) error {
 	return g.recount(ctx)
 }
 
-// delay returns how long nothing is looked at after so many wrong guesses.
+// delay returns how long guesses are refused after so many wrong ones.
 func delay(count int64) time.Duration {
 	if count <= freeFailures {
 		return 0
@@ -301,5 +303,6 @@ func delay(count int64) time.Duration {
 	return min(time.Second<<shift, longestDelay)
 }
 
-// Network returns which clients count as one: an IPv4 address, or the /64 of an IPv6 address.
+// Network returns the network that clients are counted by: an IPv4 address, or the /64 of an IPv6
+// address.
 func Network(client string) string { return pinhash.Network(client) }

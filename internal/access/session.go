@@ -25,8 +25,8 @@ import (
 // Lifetime is how long a session lives, as in the original.
 const Lifetime = time.Hour
 
-// clockSlack is how much later than Lifetime from now a session may end: the clocks of two servers differ. One that
-// ends later was issued before the clock was set back.
+// clockSlack is how much later than Lifetime from now a session may end: the clocks of two servers
+// differ. A session that ends later was issued before the clock was set back.
 const clockSlack = time.Minute
 
 // Options are what Sessions need. Key is required.
@@ -60,14 +60,15 @@ func (s *Sessions) SuperuserRealms() []string {
 	return append([]string{}, s.options.SuperuserRealms...)
 }
 
-// Users says what sessions of realms rest on; it is user.Directory.
+// Users answers whether the owner of a realm's session still exists; it is user.Directory.
 type Users interface {
-	// Mark returns a text that changes with the user and with his password; empty when there is none of this name.
+	// Mark returns a text that changes with the user and with his password; empty for an unknown
+	// name.
 	Mark(ctx context.Context, login, realm string) (secret.Text, error)
 }
 
-// claims are the original's, with mark added: a changed password ends the sessions from before it. No time says
-// which they are, because the clock may be set back.
+// claims are the original's and mark. A changed password changes the mark, which ends older
+// sessions. A time of issue would not do, because the clock may be set back.
 type claims struct {
 	Username string   `json:"username"`
 	Realm    string   `json:"realm"`
@@ -76,7 +77,7 @@ type claims struct {
 	Authtype string   `json:"authtype"`
 	Expires  int64    `json:"exp"`
 	Mark     string   `json:"mark"`   // HMAC of Identity.Mark, in hex
-	Rights   []string `json:"rights"` // decoration: what a caller may do is looked up for every request
+	Rights   []string `json:"rights"` // for display only: every request looks the rights up
 }
 
 // Issue returns a session token for an identity and when it ends (whole seconds).
@@ -101,10 +102,10 @@ func (s *Sessions) Issue(id Identity, rights []string) (token string, expires ti
 	return token, expires, nil
 }
 
-// Verify returns whose session token the header holds. Its faults and their texts are recorded in
-// testdata/rest/errors.json and auth.json: 4033 none, 4304 unreadable, forged or void, 4305 too
-// old. A prefix such as Bearer is refused, as recorded. users knows the realms; an error of it is
-// returned as it is.
+// Verify returns the owner of the session token in the header. Its faults and their texts are
+// recorded in testdata/rest/errors.json and auth.json: 4033 no token, 4304 unreadable, forged or
+// void, 4305 too old. A prefix such as Bearer is refused, as recorded. users knows the realms; its
+// errors are returned unchanged.
 func (s *Sessions) Verify(ctx context.Context, header string, users Users) (Identity, error) {
 	if header == "" {
 		return Identity{}, fault.New(fault.MissingToken, "Authentication failure. Missing Authorization header.")
@@ -122,7 +123,7 @@ func (s *Sessions) Verify(ctx context.Context, header string, users Users) (Iden
 	case errors.Is(err, jwt.ErrTokenExpired):
 		return Identity{}, expired(err)
 	case err != nil:
-		return Identity{}, invalid(err, "the token is not one of ours")
+		return Identity{}, invalid(err, "this server did not issue the token")
 	case time.Unix(c.Expires, 0).Sub(s.db.Now()) > Lifetime+clockSlack:
 		return Identity{}, expired(errors.New("issued before the clock was set back"))
 	}
@@ -133,7 +134,8 @@ func (s *Sessions) Verify(ctx context.Context, header string, users Users) (Iden
 	return id, s.holds(ctx, id, c.Mark)
 }
 
-// mark returns what stands in a token for a mark. No signed text of a JWT begins like it, for it has a space.
+// mark returns the claim for a mark: its HMAC. The prefix has a space, so no signed text of a JWT
+// begins with it.
 func (s *Sessions) mark(of secret.Text) string {
 	mac := hmac.New(sha256.New, []byte(s.options.Key.Reveal()))
 	mac.Write([]byte("session mark " + of.Reveal()))
@@ -144,11 +146,11 @@ func (s *Sessions) mark(of secret.Text) string {
 func (s *Sessions) holdsInRealm(ctx context.Context, id Identity, mark string, users Users) error {
 	switch {
 	case id.Role == Admin && !s.Superuser(id.Realm):
-		return invalid(nil, "the realm is no realm of administrators any more")
+		return invalid(nil, "the users of the realm are no longer administrators")
 	case id.Role == User && s.Superuser(id.Realm):
-		return invalid(nil, "the realm has become one of administrators")
+		return invalid(nil, "the users of the realm have become administrators")
 	case id.Role != Admin && id.Role != User:
-		return invalid(nil, "the token is not one of ours")
+		return invalid(nil, "this server did not issue the token")
 	}
 	now, err := users.Mark(ctx, id.Name, id.Realm)
 	if err != nil {
@@ -165,10 +167,11 @@ func (s *Sessions) holdsMark(mark string, now secret.Text) error {
 	return nil
 }
 
-// holds returns nil when there is such a local administrator, with the password of the time when the session began.
+// holds returns nil when the local administrator exists and has the password with which the session
+// began.
 func (s *Sessions) holds(ctx context.Context, id Identity, mark string) error {
 	if id.Role != Admin {
-		return invalid(nil, "the token is not one of ours")
+		return invalid(nil, "this server did not issue the token")
 	}
 	now, err := markOf(ctx, s.db, id.Name)
 	if err != nil {
@@ -189,7 +192,8 @@ func invalid(cause error, reason string) error {
 		reason)
 }
 
-// malformed names what makes a token unreadable, in the words that were recorded; empty when it has the form of a JWT.
+// malformed returns the recorded words for an unreadable token; empty when the token has the form
+// of a JWT.
 func malformed(token string) string {
 	parts := strings.Split(token, ".")
 	if len(parts) != 3 {

@@ -45,7 +45,7 @@ func (a *App) eachMinute(ctx context.Context) {
 // pruneJournal deletes the rows of the journal that are older than OTPOST_AUDIT_KEEP, and
 // writes those of what was left out.
 func (a *App) pruneJournal(ctx context.Context) error {
-	if err := a.journal.TellLeftOut(ctx); err != nil || a.config.AuditKeep == 0 {
+	if err := a.journal.RecordLeftOut(ctx); err != nil || a.config.AuditKeep == 0 {
 		return err
 	}
 	return a.journal.Prune(ctx, a.db.Now().Add(-a.config.AuditKeep))

@@ -1,8 +1,8 @@
-// Package audit is the journal of what was asked and decided.
+// Package audit is the journal of requests and decisions.
 //
-// It promises: one row per entry, and an entry that is put into a caller's transaction stands or
-// falls with it. What it does not: hold a PIN, a code or a password; callers never hand one in.
-// Rows are neither chained nor searched yet.
+// It promises: one row per entry; an entry that is put into a caller's transaction is committed or
+// rolled back with it. No PIN, code or password reaches the journal: callers never pass one. Rows
+// are neither chained nor searched yet.
 //
 // Three callers write: httpapi's edge one row per request (Record, and Refused within its bounds), login the row of
 // an ACCEPT in the transaction that accepts, delivery one row per outcome (both Put).
@@ -20,7 +20,8 @@ import (
 	"otpost/internal/store"
 )
 
-// longest is where a text is cut, in bytes: a request must not fill the journal with its user name.
+// longest is the length to which a text is cut, in bytes: a request must not fill the journal with
+// its user name.
 const longest = 512
 
 const (
@@ -36,10 +37,10 @@ type Entry struct {
 	Authentication string // ACCEPT, REJECT, CHALLENGE or empty
 	Serial         string
 	TokenType      string
-	Login          string // of the user it is about
+	Login          string // of the user in question
 	Realm          string
 	Resolver       string
-	Administrator  string // who asked, when an administrator did
+	Administrator  string // the administrator who asked; else empty
 	Client         string // IP address
 	TransactionID  string
 	DeliveryID     uuid.UUID
@@ -71,7 +72,8 @@ type Journal struct {
 // New returns the journal of a database.
 func New(db *store.DB) *Journal { return &Journal{db: db} }
 
-// Record writes an entry and returns after the commit, which a power cut may take back (store.WriteLight).
+// Record writes an entry and returns after the commit, which a power cut may undo
+// (store.WriteLight).
 func (j *Journal) Record(ctx context.Context, e Entry) error {
 	at := j.db.Now()
 	err := j.db.WriteLight(ctx, func(tx *store.Tx) error {
@@ -84,8 +86,9 @@ func (j *Journal) Record(ctx context.Context, e Entry) error {
 	return nil
 }
 
-// Prune deletes the rows from before a time, the oldest first, in transactions so small that nobody
-// waits for them; at most pruneBatches of them, the rest next time.
+// Prune deletes the rows from before a time, the oldest first. Its transactions are short, so that
+// logins do not wait for them. One call runs at most pruneBatches of them; the next call deletes
+// the rest.
 func (j *Journal) Prune(ctx context.Context, before time.Time) error {
 	for range pruneBatches {
 		n := 0

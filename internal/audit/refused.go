@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// The bounds of Refused in one process: 172,800 rows a day at most, whatever is asked.
+// The bounds of Refused in one process: at most 172,800 rows a day.
 const (
 	refusalWindow  = time.Minute
 	mostOfNetwork  = 30  // rows of one network in a window
@@ -22,19 +22,19 @@ type refusals struct {
 	mu       sync.Mutex
 	begun    time.Time
 	written  int
-	networks map[string]*refused // those with a row in this window: mostOfNetworks at most
-	others   int                 // left out of networks without a row
+	networks map[string]*refused // networks with a row in this window: at most mostOfNetworks
+	others   int                 // requests left out, of networks without a row
 }
 
 // refused counts the requests of one network.
 type refused struct{ written, left int }
 
-// Refused records the entry of a refused request whose client has not proved who it is: any client can send any
-// number of them. In each minute it writes a bounded number of rows for a network and for all together;
-// the rest is counted, and one row for each network says how many were left out. written reports
-// whether the entry was within the bounds.
+// Refused records the entry of a refused request of an unauthenticated client, which can send any
+// number of them. In each minute it writes a bounded number of rows for each network and for all
+// networks. It counts the rest, and one row for each network says how many were left out. written
+// reports whether the entry was within the bounds.
 func (j *Journal) Refused(ctx context.Context, network string, e Entry) (written bool, err error) {
-	written, over := j.refusals.take(j.db.Now(), network)
+	written, over := j.refusals.count(j.db.Now(), network)
 	err = j.recordAll(ctx, over)
 	if written {
 		err = errors.Join(err, j.Record(ctx, e))
@@ -42,8 +42,9 @@ func (j *Journal) Refused(ctx context.Context, network string, e Entry) (written
 	return written, err
 }
 
-// TellLeftOut writes the rows of a window that is over. Refused does so too, with the first request of the next window.
-func (j *Journal) TellLeftOut(ctx context.Context) error {
+// RecordLeftOut writes the counting rows of a window that has ended. Refused does the same with the
+// first request of the next window.
+func (j *Journal) RecordLeftOut(ctx context.Context) error {
 	return j.recordAll(ctx, j.refusals.over(j.db.Now()))
 }
 
@@ -55,8 +56,9 @@ func (j *Journal) recordAll(ctx context.Context, all []Entry) error {
 	return errors.Join(errs...)
 }
 
-// take counts a request and reports whether it may be written, with the entries of the window before, if that is over.
-func (r *refusals) take(now time.Time, network string) (write bool, over []Entry) {
+// count counts a request and reports whether it may be written. over holds the entries of the
+// window before, when that has ended.
+func (r *refusals) count(now time.Time, network string) (write bool, over []Entry) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	over = r.end(now)
@@ -80,15 +82,15 @@ func (r *refusals) take(now time.Time, network string) (write bool, over []Entry
 	return true, over
 }
 
-// over returns the entries of the window, if it is over.
+// over returns the entries of the window if it has ended.
 func (r *refusals) over(now time.Time) []Entry {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.end(now)
 }
 
-// end ends the window, if it is over, and returns an entry for each network of which requests were left out. A window
-// that began after now began before the clock was set back: it is over.
+// end closes a window that has ended, and returns an entry for each network with requests that were
+// left out. A window that began after now began before the clock was set back: it is over.
 func (r *refusals) end(now time.Time) (entries []Entry) {
 	if age := now.Sub(r.begun); r.networks == nil || age >= 0 && age < refusalWindow {
 		return nil
@@ -106,7 +108,7 @@ func (r *refusals) end(now time.Time) (entries []Entry) {
 	return entries
 }
 
-// leftOut is the entry that stands for n requests.
+// leftOut returns the entry for n requests that were left out.
 func leftOut(begun time.Time, network string, n int) Entry {
 	who := "this network"
 	if network == "" {

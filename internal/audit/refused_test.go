@@ -43,7 +43,7 @@ func TestRefusedRequestsOfStrangersAreBounded(t *testing.T) {
 		t.Errorf("%d rows within the minute, want %d", n, all)
 	}
 	clock.Advance(time.Minute)
-	if err := j.TellLeftOut(t.Context()); err != nil {
+	if err := j.RecordLeftOut(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if n := count(t, db, `action = 'refused requests left out' AND client = '192.0.2.1' AND info LIKE '470 %'`); n !=
@@ -53,7 +53,7 @@ func TestRefusedRequestsOfStrangersAreBounded(t *testing.T) {
 	if n := count(t, db, `action = 'refused requests left out' AND client = '' AND info LIKE '150 %'`); n != 1 {
 		t.Errorf("%d rows say that 150 requests of further networks were left out", n)
 	}
-	if err := j.TellLeftOut(t.Context()); err != nil || count(t, db, `1 = 1`) != all+2 {
+	if err := j.RecordLeftOut(t.Context()); err != nil || count(t, db, `1 = 1`) != all+2 {
 		t.Errorf("%d rows, %v: it is told once", count(t, db, `1 = 1`), err)
 	}
 	if n := refuse("192.0.2.1", 1); n != 1 {

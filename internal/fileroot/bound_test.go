@@ -15,7 +15,7 @@ func TestMemoryOfFilesIsBounded(t *testing.T) {
 		t.Fatal(err)
 	}
 	o := New(Options{})
-	for i := range maxJudged + 10 {
+	for i := range maxAllowed + 10 {
 		link := filepath.Join(dir, strconv.Itoa(i))
 		if err := os.Symlink(file, link); err != nil {
 			t.Fatal(err)
@@ -24,7 +24,7 @@ func TestMemoryOfFilesIsBounded(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if n := len(o.judged); n == 0 || n > maxJudged {
+	if n := len(o.allowed); n == 0 || n > maxAllowed {
 		t.Errorf("%d files are remembered", n)
 	}
 }

@@ -1,9 +1,9 @@
 // Package fileroot opens the files that administrators may name in requests.
 //
-// Who calls the API may name files of users, keys and certificates; nobody may read the program's
-// own secrets or the kernel's files in this way. An Opener gives out regular files of bounded size,
-// under its roots when it has some, and none of the denied ones, whatever link or other name leads
-// to them. Its errors hold names, never content. Linux only.
+// A caller of the API may name files of users, keys and certificates, and must not read the
+// program's secrets or the kernel's files in this way. An Opener opens regular files of bounded
+// size, below its roots if it has any. It opens no denied file, under any link or name. Its errors
+// hold names, never content. Linux only.
 package fileroot
 
 import (
@@ -20,28 +20,29 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ErrDenied is for files that the API may not read, ErrTooLarge for those above the bound. What does not exist is
-// fs.ErrNotExist.
+// ErrDenied is for files that the API may not read, ErrTooLarge for files above the bound. A
+// missing file is fs.ErrNotExist.
 var (
 	ErrDenied   = errors.New("this file may not be read through the API")
 	ErrTooLarge = errors.New("the file is too large")
 )
 
-// Options say what may be opened. The zero value gives out every regular file up to 16 MiB but the kernel's.
+// Options say what may be opened. The zero value opens every regular file up to 16 MiB, except the
+// kernel's.
 type Options struct {
-	// Roots are folders (absolute) outside which nothing is opened; a link inside one must not lead
-	// out of it, and must be relative. None: everywhere.
+	// Roots are absolute paths of folders; files outside are not opened. A link inside a root must
+	// be relative and must not lead out of it. Empty: every folder.
 	Roots []string
 	// Base is the folder that relative names are under; empty: relative names are refused.
 	Base string
-	// Deny are files that are never given out ("" counts for nothing), and neither is any other
-	// file of their folder whose name begins with theirs (a database's -wal, a log's .1, a
-	// configuration's .bak), or what lies under them. They need not exist.
+	// Deny are files that are never opened; "" is ignored. Denied too are files of the same folder
+	// whose names begin with a denied name (a database's -wal, a log's .1, a configuration's .bak),
+	// and everything below a denied folder. The files need not exist.
 	Deny []string
-	// DenyNames are beginnings of names: a file that is called so is not given out, whatever its folder is.
+	// DenyNames are beginnings of names: a file with such a name is not opened, in any folder.
 	DenyNames []string
-	// Streams are open files of this process, such as standard error. One that is a regular file
-	// counts as denied, also after it was renamed; nil counts for nothing.
+	// Streams are open files of this process, such as standard error. A stream that is a regular
+	// file counts as denied, also after a rename; nil is ignored.
 	Streams []*os.File
 	// MaxBytes is the largest file that is read; 0: 16 MiB.
 	MaxBytes int64
@@ -51,18 +52,18 @@ type Options struct {
 type Opener struct {
 	options Options
 
-	mu     sync.Mutex
-	judged map[string]state // names that Stat was asked for, and what was let through under them
+	mu      sync.Mutex
+	allowed map[string]state // by name: the state of the file that Stat allowed
 }
 
-// state tells a file in one state from every other; a new name or another link to a file changes its ctime.
+// state identifies one state of a file; a new name or another link changes the file's ctime.
 type state struct {
 	device, inode uint64
 	change        syscall.Timespec
 }
 
-// maxJudged bounds what Stat remembers; administrators name a handful of files.
-const maxJudged = 1000
+// maxAllowed bounds the number of states that Stat keeps; administrators name a handful of files.
+const maxAllowed = 1000
 
 // New returns an Opener.
 func New(o Options) *Opener {
@@ -88,7 +89,7 @@ func New(o Options) *Opener {
 		}
 	}
 	o.Deny = deny
-	return &Opener{options: o, judged: make(map[string]state)}
+	return &Opener{options: o, allowed: make(map[string]state)}
 }
 
 // ReadFile returns the content of the file, at most MaxBytes.
@@ -112,8 +113,8 @@ func (o *Opener) ReadFile(name string) ([]byte, error) {
 }
 
 // Stat returns size, time of change and identity (os.SameFile) of the file that ReadFile would
-// read. It is cheap enough to ask before each use of what was read before: a file that was let
-// through under this name is not judged again until it changes.
+// read. It is cheap enough to be called before each use of a file's cached content: an allowed file
+// is not checked again until it changes.
 func (o *Opener) Stat(name string) (fs.FileInfo, error) {
 	if info := o.known(name); info != nil {
 		return info, nil
@@ -125,19 +126,20 @@ func (o *Opener) Stat(name string) (fs.FileInfo, error) {
 	file.Close() //nolint:errcheck // nothing was written
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if len(o.judged) >= maxJudged {
-		clear(o.judged)
+	if len(o.allowed) >= maxAllowed {
+		clear(o.allowed)
 	}
 	if now, ok := stateOf(info); ok {
-		o.judged[name] = now
+		o.allowed[name] = now
 	}
 	return info, nil
 }
 
-// known returns nil unless the name leads to the very file that was let through, unchanged.
+// known returns the file's information if the name still leads to the allowed file, unchanged; else
+// nil.
 func (o *Opener) known(name string) fs.FileInfo {
 	o.mu.Lock()
-	before, ok := o.judged[name]
+	before, ok := o.allowed[name]
 	o.mu.Unlock()
 	if !ok {
 		return nil
@@ -164,7 +166,7 @@ func stateOf(info fs.FileInfo) (state, bool) {
 	return state{uint64(stat.Dev), stat.Ino, stat.Ctim}, true //nolint:unconvert // 32 bits on some machines
 }
 
-// open opens first and judges the open file, so that nothing can be put in its place in between.
+// open opens the file first and checks the open file, so that it cannot be replaced in between.
 func (o *Opener) open(name string) (*os.File, fs.FileInfo, error) {
 	path, err := o.absolute(name)
 	if err != nil {
@@ -176,10 +178,10 @@ func (o *Opener) open(name string) (*os.File, fs.FileInfo, error) {
 	}
 	info, err := file.Stat()
 	if err == nil {
-		err = o.judge(file, info, name)
+		err = o.check(file, info, name)
 	}
 	if err != nil {
-		file.Close() //nolint:errcheck // err is the one to tell
+		file.Close() //nolint:errcheck // err is returned
 		return nil, nil, err
 	}
 	return file, info, nil
@@ -197,7 +199,7 @@ func (o *Opener) absolute(name string) (string, error) {
 	return filepath.Join(o.options.Base, name), nil
 }
 
-// openUnder opens path, in the first root that it is under.
+// openUnder opens path in the first root that contains it.
 func (o *Opener) openUnder(path string) (*os.File, error) {
 	if len(o.options.Roots) == 0 {
 		return openRegular(path, os.Stat, os.OpenFile)
@@ -217,8 +219,8 @@ func (o *Opener) openUnder(path string) (*os.File, error) {
 	return nil, refuse(path, ErrDenied)
 }
 
-// openRegular looks before it opens, for opening a device may move it, and does not wait for a FIFO
-// that came in between.
+// openRegular checks the type before it opens, because opening a device may have effects. It does
+// not wait for a FIFO that has taken the file's place in between.
 func openRegular(path string, stat func(string) (fs.FileInfo, error),
 	open func(string, int, fs.FileMode) (*os.File, error)) (*os.File, error) {
 	info, err := stat(path)
@@ -231,8 +233,8 @@ func openRegular(path string, stat func(string) (fs.FileInfo, error),
 	return open(path, os.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY, 0)
 }
 
-// judge refuses what is no regular file, the kernel's, or denied.
-func (o *Opener) judge(file *os.File, info fs.FileInfo, name string) error {
+// check refuses files that are not regular, that the kernel provides, or that are denied.
+func (o *Opener) check(file *os.File, info fs.FileInfo, name string) error {
 	if !info.Mode().IsRegular() {
 		return refuse(name, ErrDenied)
 	}
@@ -278,14 +280,14 @@ func (o *Opener) isOwn(path string, info fs.FileInfo) bool {
 	return false
 }
 
-// nameOf returns where an open file really is, links resolved.
+// nameOf returns the path of an open file, links resolved.
 func nameOf(file *os.File) (string, error) {
 	return os.Readlink(fmt.Sprintf("/proc/self/fd/%d", file.Fd()))
 }
 
 // isDenied reports whether the file at path is the denied one, belongs to it by its name, or is a
-// hard link to one of those. Both the denied name and the one that it leads to count: SQLite puts
-// its side files beside the latter.
+// hard link to one of those. Both the denied name and the target of its links count: SQLite puts
+// its side files beside the target.
 func isDenied(path string, info fs.FileInfo, denied string) bool {
 	named := filepath.Join(resolved(filepath.Dir(denied)), filepath.Base(denied))
 	target := resolved(denied)
@@ -299,12 +301,12 @@ func isDenied(path string, info fs.FileInfo, denied string) bool {
 	return links(info) > 1 && (hasSibling(named, info) || hasSibling(target, info))
 }
 
-// hasSibling reports whether a file whose name begins with prefix is the one of info.
+// hasSibling reports whether the file of info has a name that begins with prefix.
 func hasSibling(prefix string, info fs.FileInfo) bool {
 	folder := filepath.Dir(prefix)
 	entries, err := os.ReadDir(folder)
 	if err != nil {
-		return !errors.Is(err, fs.ErrNotExist) // what we cannot see may be it
+		return !errors.Is(err, fs.ErrNotExist) // a file that cannot be listed may be it
 	}
 	for _, entry := range entries {
 		if strings.HasPrefix(entry.Name(), filepath.Base(prefix)) && same(filepath.Join(folder, entry.Name()), info) {

@@ -14,8 +14,8 @@ import (
 	"time"
 )
 
-// NewCertificate makes a certificate for the given host names and addresses that signs itself,
-// valid for a day, and its PEM for those who shall trust it.
+// NewCertificate makes a certificate for the given host names and addresses: self-signed, valid for
+// a day. The second value is its PEM, for clients that are to trust it.
 func NewCertificate(hosts ...string) (*tls.Certificate, []byte, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

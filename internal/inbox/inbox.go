@@ -1,8 +1,8 @@
 // Package inbox is an SMTP server that keeps what it gets.
 //
-// The demo shows its mails, and tests send to it what must really go over a socket. It listens on
-// loopback only, keeps everything in memory and forwards nothing. What it does wrong, it does when
-// told to: delays, refusals, a connection that is gone after the dot.
+// The demo shows its mails, and tests use it as a real mail server. It listens on loopback only,
+// keeps everything in memory and forwards nothing. Options make it misbehave: delays, refusals, a
+// connection that closes after the dot.
 package inbox
 
 import (
@@ -27,9 +27,9 @@ type Options struct {
 	Implicit    bool             // TLS from the first byte instead
 	Username    string           // MAIL is refused without AUTH PLAIN or LOGIN as this user
 	Password    string
-	// asked at each step with the recipient (at Auth: the user); nil: all is welcome
+	// called at each step with the recipient (at auth: the user); nil: accept all
 	Refuse func(Step, string) *Refusal
-	Drop   func(to string) bool // close the connection instead of answering the dot; the message is kept
+	Drop   func(to string) bool // closes the connection instead of answering the dot; the message is kept
 }
 
 // Step is a step of a session at which Options.Refuse is asked.
@@ -49,7 +49,7 @@ type Refusal struct {
 	Text     string
 }
 
-// Message is a mail that was taken.
+// Message is a mail that was accepted.
 type Message struct {
 	From, EHLO string
 	To         []string
@@ -132,14 +132,14 @@ func (i *Inbox) Close() error {
 	return err
 }
 
-// Messages returns what was taken so far, in its order.
+// Messages returns the mails that were accepted so far, in order.
 func (i *Inbox) Messages() []Message {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	return slices.Clone(i.messages)
 }
 
-// Wait returns the messages when there are n of them at least, and the error of ctx when it ends before.
+// Wait returns the messages when there are at least n, or the error of ctx.
 func (i *Inbox) Wait(ctx context.Context, n int) ([]Message, error) {
 	for {
 		i.mu.Lock()

@@ -96,7 +96,8 @@ func (s *session) Rcpt(to string, _ *smtp.RcptOptions) error {
 	return nil
 }
 
-// Data implements smtp.Session: it takes the message, waits as told, and answers as told.
+// Data implements smtp.Session: it keeps the message, waits for Options.Delay and answers as
+// Options.Refuse and Drop say.
 func (s *session) Data(r io.Reader) error {
 	raw, err := io.ReadAll(r)
 	if err != nil {
@@ -152,7 +153,8 @@ func (s *session) refused(at Step, who string) error {
 	return &smtp.SMTPError{Code: r.Code, EnhancedCode: enhanced, Message: r.Text}
 }
 
-// Header returns a field of the message's header, decoded (RFC 2047); empty when it has none.
+// Header returns a field of the message's header, decoded (RFC 2047); empty when the field is
+// missing.
 func (m Message) Header(name string) string {
 	parsed, err := mail.ReadMessage(bytes.NewReader(m.Raw))
 	if err != nil {

@@ -1,9 +1,9 @@
 // Package secret holds keys, sealed records and values that never print.
 //
-// A sealed record opens only in the place it was sealed for: the place (Context) is its additional
-// authenticated data. What the package promises: a record that was moved to another row, column or
-// target does not open, and two records never share a key with a nonce. What it does not: hide the
-// length of a record.
+// A sealed record opens only in the place for which it was sealed: the place (Context) is its
+// additional authenticated data. The package promises: a record that was moved to another row,
+// column or target does not open, and two records never share a key with a nonce. The length of a
+// record is not hidden.
 package secret
 
 import (
@@ -19,7 +19,8 @@ import (
 	"log/slog"
 )
 
-// Purpose separates the keys: what one purpose sealed or signed means nothing to another.
+// Purpose separates the keys: a record of one purpose does not open, and a signature does not hold,
+// under another.
 type Purpose string
 
 // The purposes. A new one is a new line here, never a free string.
@@ -28,7 +29,7 @@ const (
 	SMTP      Purpose = "smtp"      // passwords of mail servers
 	Setting   Purpose = "setting"   // values of /system/ with type password
 	Delivery  Purpose = "delivery"  // the content of messages
-	Challenge Purpose = "challenge" // codes that wait for their answer
+	Challenge Purpose = "challenge" // codes of open challenges
 	MessageID Purpose = "messageid" // the Message-ID of a delivery
 	KeyCheck  Purpose = "keycheck"  // the fingerprint of the key file
 )
@@ -63,7 +64,8 @@ func NewKeyFile() []byte {
 	return b
 }
 
-// Context is the place of a sealed record: table, column and what names the row, each part prefixed with its length.
+// Context is the place of a sealed record: table, column and the row's key, each part prefixed with
+// its length.
 type Context []byte
 
 // Place returns the Context of a record.
@@ -91,8 +93,8 @@ const (
 )
 
 // Seal encrypts plain for its place. The record is format, key id, 16 bytes of salt, 12 bytes of
-// nonce and the AES-256-GCM text; its key is HKDF-Expand(purpose key, salt), so that no counter has
-// to be kept.
+// nonce and the AES-256-GCM text; its key is HKDF-Expand(purpose key, salt), which needs no
+// counter.
 func (k *Keys) Seal(p Purpose, place Context, plain []byte) []byte {
 	record := make([]byte, headSize, headSize+len(plain)+16)
 	record[0], record[1] = format, keyID
@@ -100,7 +102,8 @@ func (k *Keys) Seal(p Purpose, place Context, plain []byte) []byte {
 	return k.aead(p, record).Seal(record, record[2+saltSize:headSize], plain, place)
 }
 
-// Open decrypts a record of Seal. It returns ErrSealed when purpose, place, key or bytes differ from what was sealed.
+// Open decrypts a record of Seal. It returns ErrSealed when purpose, place, key or bytes differ
+// from those of Seal.
 func (k *Keys) Open(p Purpose, place Context, record []byte) ([]byte, error) {
 	if len(record) < headSize || record[0] != format || record[1] != keyID {
 		return nil, ErrSealed
@@ -148,7 +151,7 @@ func (k *Keys) derive(use string, p Purpose, salt []byte) []byte {
 	return key
 }
 
-// Text is a string that prints as ****** everywhere but through Reveal.
+// Text is a string that prints as ******; only Reveal returns it.
 type Text string
 
 // Reveal returns the text itself.
@@ -168,5 +171,5 @@ func (t Text) GoString() string { return t.String() }
 // LogValue returns what String returns, for slog.
 func (t Text) LogValue() slog.Value { return slog.StringValue(t.String()) }
 
-// MarshalText returns what String returns, for JSON and its like.
+// MarshalText returns what String returns, for JSON and other encoders.
 func (t Text) MarshalText() ([]byte, error) { return []byte(t.String()), nil }

@@ -19,7 +19,7 @@ const (
 	MostFailCount = 100
 )
 
-// What Set did to a key.
+// The results of Set for a key.
 const (
 	Insert = "insert"
 	Update = "update"
@@ -31,7 +31,8 @@ type ValueError struct{ Key, Reason string }
 // Error returns key and reason.
 func (e *ValueError) Error() string { return fmt.Sprintf("%s: %s", e.Key, e.Reason) }
 
-// Setting is one value to set. Type TypePassword seals it; Censored as value of a stored password keeps it.
+// Setting is one value to set. TypePassword seals the value; the value Censored keeps a stored
+// password.
 type Setting struct{ Key, Value, Type, Description string }
 
 // Set writes all settings in one transaction, or none of them with a *ValueError, and returns
@@ -42,7 +43,7 @@ func (s *Settings) Set(ctx context.Context, settings ...Setting) (map[string]str
 			return nil, err
 		}
 	}
-	sealed := make([][]byte, len(settings)) // not inside the transaction
+	sealed := make([][]byte, len(settings)) // sealed before the transaction
 	for i, one := range settings {
 		if one.Type == TypePassword && one.Value != Censored {
 			sealed[i] = s.seal(one)
@@ -83,7 +84,8 @@ func (s *Settings) Delete(ctx context.Context, key string) (bool, error) {
 	return found, nil
 }
 
-// put writes one checked setting and returns Insert or Update. A Censored password stays as it is stored.
+// put writes one checked setting and returns Insert or Update. The value Censored keeps a stored
+// password.
 func put(tx *store.Tx, one Setting, sealed []byte) (string, error) {
 	var kind string
 	err := tx.Get([]any{&kind}, `SELECT type FROM setting WHERE key = $1`, one.Key)
@@ -95,7 +97,7 @@ func put(tx *store.Tx, one Setting, sealed []byte) (string, error) {
 		return Update, nil
 	}
 	if one.Value == Censored {
-		return "", &ValueError{Key: one.Key, Reason: "there is no stored password that could stay"}
+		return "", &ValueError{Key: one.Key, Reason: "no password is stored that could be kept"}
 	}
 	if one.Type == TypePassword {
 		one.Value = ""
@@ -103,7 +105,7 @@ func put(tx *store.Tx, one Setting, sealed []byte) (string, error) {
 	tx.Put(`INSERT INTO setting (key, value, sealed, type, description) VALUES ($1, $2, $3, $4, $5)
 		ON CONFLICT (key) DO UPDATE SET value = excluded.value, sealed = excluded.sealed, type = excluded.type,
 		description = excluded.description`, one.Key, one.Value, sealed, one.Type, one.Description)
-	_, shown := Values{}.Text(one.Key) // a default that a fresh installation shows counts as there
+	_, shown := Values{}.Text(one.Key) // a default of a fresh installation counts as set
 	if exists || shown {
 		return Update, nil
 	}
@@ -115,7 +117,7 @@ func (s *Settings) seal(one Setting) []byte {
 	return s.keys.Seal(secret.Setting, secret.Place("setting", "sealed", one.Key), []byte(one.Value))
 }
 
-// changed notes that the settings of this database are others now.
+// changed records that the settings of this database have changed.
 func (s *Settings) changed(tx *store.Tx) {
 	at := fmt.Sprintf("%.6f", float64(store.Millis(s.db.Now()))/1000)
 	tx.Put(`INSERT INTO setting (key, value, type, description) VALUES ($1, $2, '', '')

@@ -1,8 +1,8 @@
 // Package system is the settings of /system/, typed.
 //
-// It promises: a value that a typed method cannot use was refused when it was set; a value of type
-// password is stored sealed and never read back by anyone. Names are privacyIDEA's, in exact case
-// (recorded in testdata/rest/system.json).
+// It promises: Set refuses a value that a typed method cannot use; a value of type password is
+// stored sealed and never returned. Names are privacyIDEA's, in exact case (recorded in
+// testdata/rest/system.json).
 package system
 
 import (
@@ -16,14 +16,14 @@ import (
 	"otpost/internal/store"
 )
 
-// The keys that otpost itself reads. Others are kept and shown, and change nothing.
+// The keys that otpost itself reads. Other keys are stored and shown, without effect.
 const (
 	EmailIdentifier             = "email.identifier"            // SMTP server of e-mail tokens
 	EmailValidTime              = "email.validtime"             // seconds a code lives
 	EmailConcurrent             = "email.concurrent_challenges" // several codes of a token may be open
 	PrependPIN                  = "PrependPin"                  // the PIN stands before the code
 	SplitAtSign                 = "splitAtSign"                 // user@realm is split
-	IncFailCountOnFalsePIN      = "IncFailCountOnFalsePin"      // kept and shown; a wrong PIN always counts
+	IncFailCountOnFalsePIN      = "IncFailCountOnFalsePin"      // stored and shown; a wrong PIN always counts
 	DefaultOTPLen               = "DefaultOtpLen"
 	DefaultMaxFailCount         = "DefaultMaxFailCount"
 	DefaultSyncWindow           = "DefaultSyncWindow"
@@ -34,7 +34,7 @@ const (
 
 const (
 	timestamp = "__timestamp__" // when the settings were last changed: shown as the original does, not settable
-	// Censored stands for a stored secret, in answers and in what a form sends back.
+	// Censored replaces a stored secret in answers, and in forms that are sent back.
 	Censored = "__CENSORED__"
 	// TypePassword is the type of values that are stored sealed.
 	TypePassword = "password"
@@ -49,7 +49,7 @@ type Settings struct {
 // New returns the settings of a database; keys seal the values of type password.
 func New(db *store.DB, keys *secret.Keys) *Settings { return &Settings{db: db, keys: keys} }
 
-// Values are all settings at one moment. The zero value is a fresh installation. It is immutable.
+// Values are all settings at one moment, immutable. The zero value is that of a fresh installation.
 type Values struct{ stored map[string]string }
 
 // Load reads all settings.
@@ -75,7 +75,7 @@ func (s *Settings) Load(ctx context.Context) (Values, error) {
 }
 
 // All returns every setting as its text, with the defaults that a fresh installation shows
-// (recorded: "get all, fresh"); values of type password read Censored. The map is the caller's.
+// (recorded: "get all, fresh"). Values of type password are Censored. The caller owns the map.
 func (v Values) All() map[string]string {
 	all := map[string]string{PrependPIN: "True", SplitAtSign: "True", IncFailCountOnFalsePIN: "True"}
 	for key, value := range v.stored {
@@ -84,16 +84,18 @@ func (v Values) All() map[string]string {
 	return all
 }
 
-// Text returns one setting as All shows it, and whether there is one.
+// Text returns one setting as All does; ok is false when it is not set.
 func (v Values) Text(key string) (string, bool) {
 	value, ok := v.All()[key]
 	return value, ok
 }
 
-// EmailIdentifier returns the SMTP server of e-mail tokens without one of their own; empty when none is set.
+// EmailIdentifier returns the SMTP server of e-mail tokens that name none; empty when it is not
+// set.
 func (v Values) EmailIdentifier() string { return v.stored[EmailIdentifier] }
 
-// EmailValidTime returns how long a code sent by e-mail lives: 120 s by default, from 1 s to MostValidTime.
+// EmailValidTime returns the lifetime of a code sent by e-mail: 120 s by default, from 1 s to
+// MostValidTime.
 func (v Values) EmailValidTime() time.Duration {
 	return time.Duration(v.number(EmailValidTime, 120, int(MostValidTime/time.Second))) * time.Second
 }
@@ -122,8 +124,8 @@ func (v Values) DefaultCountWindow() int { return v.number(DefaultCountWindow, 1
 // OverrideAuthorizationClient returns the proxies that may name their client, as they were set; empty for none.
 func (v Values) OverrideAuthorizationClient() string { return v.stored[OverrideAuthorizationClient] }
 
-// number returns a setting between 1 and most. A stored value outside (by another program) counts as the nearest, an
-// unreadable one as absent: a login must not fail over it.
+// number returns a setting between 1 and most. A stored value outside (written by another program)
+// counts as the nearest one, an unreadable value as absent: a login must not fail because of it.
 func (v Values) number(key string, absent, most int) int {
 	n, err := strconv.Atoi(strings.TrimSpace(v.stored[key]))
 	if err != nil {
@@ -132,8 +134,8 @@ func (v Values) number(key string, absent, most int) int {
 	return min(max(n, 1), most)
 }
 
-// flag returns a setting of yes or no. An empty one means no; one that is neither (by another
-// program) counts as absent.
+// flag returns a setting of yes or no. An empty value means no; a value that is neither (written by
+// another program) counts as absent.
 func (v Values) flag(key string, absent bool) bool {
 	value, ok := v.stored[key]
 	if !ok {
@@ -149,7 +151,7 @@ func (v Values) flag(key string, absent bool) bool {
 }
 
 // Bool reads a text that means yes (1, true, yes, on) or no (0, false, no, off), in any case and
-// with spaces around; ok is false for every other one, the empty one too.
+// with spaces around; ok is false for every other text, the empty one too.
 func Bool(text string) (yes, ok bool) {
 	switch strings.ToLower(strings.TrimSpace(text)) {
 	case "1", "true", "yes", "on":

@@ -17,7 +17,7 @@ import (
 // Options of a Directory.
 type Options struct {
 	Types    map[string]Type   // by the name that the REST API gives them, "passwdresolver"
-	Verifier *pinhash.Verifier // spends the time of a password check where there is no user to check
+	Verifier *pinhash.Verifier // spends the time of a password check for users that do not exist
 }
 
 // Directory keeps resolvers and realms and finds users through them. It is safe for concurrent use.
@@ -32,21 +32,22 @@ type Directory struct {
 // New returns the directory of a database.
 func New(db *store.DB, o Options) *Directory { return &Directory{db: db, options: o} }
 
-// catalogue is all resolvers and realms at one moment; nobody changes it.
+// catalogue holds all resolvers and realms at one moment; it is immutable.
 type catalogue struct {
-	generation int64      // of the settings that it was made from
+	generation int64      // of the settings from which it was made
 	resolvers  []resolver // by id
 	realms     []Realm    // by id
 }
 
-// resolver is a definition with what reads its store; err says why there is none.
+// resolver is a definition and its Resolver; err says why there is none.
 type resolver struct {
 	Definition
 	reads Resolver
 	err   error
 }
 
-// catalogue returns what is stored now; it is read again only after a setting was changed.
+// catalogue returns the stored resolvers and realms; it reads them again only after a setting was
+// changed.
 func (d *Directory) catalogue(ctx context.Context) (*catalogue, error) {
 	d.mu.Lock()
 	before := d.cached
@@ -71,8 +72,8 @@ func (d *Directory) catalogue(ctx context.Context) (*catalogue, error) {
 	return current, nil
 }
 
-// load reads the catalogue and keeps the resolvers of the one before whose definition is still the
-// same, for they may hold connections and contents.
+// load reads the catalogue and keeps the resolvers whose definitions are unchanged, because they
+// may hold connections and contents.
 func (d *Directory) load(r store.Reader, generation int64, before *catalogue) (*catalogue, error) {
 	c := &catalogue{generation: generation}
 	definitions, err := readDefinitions(r)
@@ -118,7 +119,7 @@ func (c *catalogue) realm(name string) (Realm, bool) {
 	return c.realms[i], true
 }
 
-// resolver returns what reads the store of a resolver, ErrNotFound when there is none of this name.
+// resolver returns the Resolver of this name, or ErrNotFound.
 func (c *catalogue) resolver(name string) (Resolver, error) {
 	for _, r := range c.resolvers {
 		if r.Name == name {

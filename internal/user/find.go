@@ -12,10 +12,9 @@ import (
 	"otpost/internal/store"
 )
 
-// Split takes a typed name apart. With splitAtSign "login@realm" and "realm\login" name the realm,
-// if there is one of that name: an address whose domain is no realm is a login name as it is.
-// realm, when given, wins over what is in the name; when no realm is named, it is the default
-// realm, or empty when there is none.
+// Split splits a typed name. With splitAtSign, "login@realm" and "realm\login" name the realm if it
+// exists; an address whose domain is not a realm is a login name. A given realm wins over the
+// name's. Without either, the realm is the default realm, or empty when there is none.
 func (d *Directory) Split(ctx context.Context, name, realm string,
 	splitAtSign bool) (login, realmName string, err error) {
 	c, err := d.catalogue(ctx)
@@ -49,9 +48,9 @@ func (c *catalogue) split(name string) (login, realm string) {
 	return name, ""
 }
 
-// Find returns the user of this login name in a realm: of its first resolver, by priority, that has
-// one. ErrNotFound: neither has, or there is no such realm. A resolver that cannot be read ends the
-// search with its error.
+// Find returns the user of this login name in a realm: from the first resolver, by priority, that
+// has the name. ErrNotFound: no resolver has it, or the realm does not exist. A resolver that
+// cannot be read ends the search with its error.
 func (d *Directory) Find(ctx context.Context, login, realm string) (User, error) {
 	c, err := d.catalogue(ctx)
 	if err != nil {
@@ -71,7 +70,8 @@ func (d *Directory) Find(ctx context.Context, login, realm string) (User, error)
 	return User{}, ErrNotFound
 }
 
-// ByUID returns the user whom a token's record names, without a realm. ErrNotFound: the resolver has or is none.
+// ByUID returns the user that a token's record names, without a realm. ErrNotFound: the resolver
+// does not exist, or it does not have the UID.
 func (d *Directory) ByUID(ctx context.Context, resolver, uid string) (User, error) {
 	c, err := d.catalogue(ctx)
 	if err != nil {
@@ -96,8 +96,8 @@ func (c *catalogue) find(resolver string, ask func(Resolver) (User, error)) (Use
 	return u, nil
 }
 
-// List returns the users that match, of one realm and one resolver or, where a name is empty, of
-// all: realm by realm in the order in which they were made, a user in two realms twice, as recorded
+// List returns the users that match, of one realm and one resolver; an empty name means all. Realms
+// come in the order in which they were made, and a user in two realms comes twice, as recorded
 // (testdata/rest/user.json, "list no parameters"). Unknown realms and resolvers have no users.
 // Never nil. Fault 302: a resolver cannot be read.
 func (d *Directory) List(ctx context.Context, realm, resolver string, f Filter) ([]User, error) {
@@ -116,7 +116,7 @@ func (d *Directory) List(ctx context.Context, realm, resolver string, f Filter) 
 			}
 			reads, err := c.resolver(member.Name)
 			if errors.Is(err, store.ErrDamaged) && realm == "" && resolver == "" {
-				continue // it was logged; a list of everything is no less for it
+				continue // it was logged; a list of all users leaves it out
 			}
 			if err != nil {
 				return nil, fault.Wrap(err, fault.Config, "ERR302: The users of the resolver '"+clean(member.Name)+
@@ -153,9 +153,9 @@ func (d *Directory) CheckPassword(ctx context.Context, u User, p Password) (bool
 	return right, nil
 }
 
-// Mark returns a text that changes when this login name in the realm means somebody else, and,
-// where the resolver is Marked, when his password changes; empty when there is no such user or
-// realm. It must not be shown.
+// Mark returns a text that changes when this login name in the realm means another user and, where
+// the resolver is Marked, when the password changes; empty when user or realm does not exist. It
+// must not be shown.
 func (d *Directory) Mark(ctx context.Context, login, realm string) (secret.Text, error) {
 	u, err := d.Find(ctx, login, realm)
 	if errors.Is(err, ErrNotFound) {
@@ -184,7 +184,7 @@ func (d *Directory) Mark(ctx context.Context, login, realm string) (secret.Text,
 	return secret.Text(fmt.Sprintf("%q %q %q", u.Resolver, u.UID, password.Reveal())), nil
 }
 
-// busy turns "no slot in time" into the fault that tells the client to come again.
+// busy turns the lack of a hashing slot into the fault that asks the client to try again.
 func busy(err error) error {
 	if errors.Is(err, pinhash.ErrBusy) {
 		return fault.NoSlot(err)
@@ -193,9 +193,9 @@ func busy(err error) error {
 }
 
 // Authenticate returns the user of this login name in the realm if this is his password;
-// ErrNotFound stands for an unknown user, an unknown realm and a wrong password alike, and comes as
-// late for the first two as for the third: the first resolver of the realm is made to work. Fault
-// 5003: out of hashing slots.
+// ErrNotFound means an unknown user, an unknown realm or a wrong password. All three take the same
+// time: without a user, the realm's first resolver spends the time of a check. Fault 5003: out of
+// hashing slots.
 func (d *Directory) Authenticate(ctx context.Context, login, realm string, p Password) (User, error) {
 	u, err := d.Find(ctx, login, realm)
 	if errors.Is(err, ErrNotFound) {
@@ -217,7 +217,7 @@ func (d *Directory) Authenticate(ctx context.Context, login, realm string, p Pas
 	return u, nil
 }
 
-// pretend spends the time of a password check.
+// pretend spends the time of a password check, for a user that does not exist.
 func (d *Directory) pretend(ctx context.Context, realm string, p Password) error {
 	c, err := d.catalogue(ctx)
 	if err != nil {

@@ -22,7 +22,7 @@ type Realm struct {
 type Member struct {
 	Name     string
 	Type     string
-	Priority *int64 // lowest first; nil: after all others
+	Priority *int64 // lowest first; nil: last
 }
 
 // Realms returns all realms, by id; never nil.
@@ -39,9 +39,9 @@ func (d *Directory) Realms(ctx context.Context) ([]Realm, error) {
 	return list, nil
 }
 
-// SaveRealm makes the realm or gives it other resolvers; of a member only name and priority count.
-// It returns the names of the resolvers that are in it now and of those that do not exist; both
-// never nil. When none exists, nothing is changed. The first realm of all becomes the default realm
+// SaveRealm makes the realm or replaces its resolvers; only name and priority of a member count. It
+// returns the names of the resolvers that are in it now and of those that do not exist; both never
+// nil. When no resolver exists, nothing is changed. The first realm becomes the default realm
 // (recorded). Faults: 905.
 func (d *Directory) SaveRealm(ctx context.Context, name string, members []Member) (added, failed []string, err error) {
 	name = normal(name)
@@ -79,7 +79,7 @@ func (d *Directory) SaveRealm(ctx context.Context, name string, members []Member
 	return added, failed, nil
 }
 
-// DeleteRealm removes a realm and returns its id. Fault 601 when there is none.
+// DeleteRealm removes a realm and returns its id. Fault 601: unknown name.
 func (d *Directory) DeleteRealm(ctx context.Context, name string) (id int64, err error) {
 	err = d.db.Write(ctx, func(tx *store.Tx) (err error) {
 		if id, err = realmID(tx, name); err != nil {
@@ -96,7 +96,7 @@ func (d *Directory) DeleteRealm(ctx context.Context, name string) (id int64, err
 	return id, nil
 }
 
-// SetDefaultRealm makes a realm the default one and returns its id. Fault 601 when there is none of this name.
+// SetDefaultRealm makes a realm the default realm and returns its id. Fault 601: unknown name.
 func (d *Directory) SetDefaultRealm(ctx context.Context, name string) (id int64, err error) {
 	err = d.db.Write(ctx, func(tx *store.Tx) (err error) {
 		if id, err = realmID(tx, name); err != nil {
@@ -112,7 +112,7 @@ func (d *Directory) SetDefaultRealm(ctx context.Context, name string) (id int64,
 	return id, nil
 }
 
-// ClearDefaultRealm leaves no realm the default one and returns the id of the one that was, 0 when there was none.
+// ClearDefaultRealm removes the default realm and returns the id of the realm that was it, or 0.
 func (d *Directory) ClearDefaultRealm(ctx context.Context) (id int64, err error) {
 	err = d.db.Write(ctx, func(tx *store.Tx) error {
 		err := tx.Get([]any{&id}, `UPDATE realm SET is_default = 0 WHERE is_default = 1 RETURNING id`)
@@ -129,7 +129,7 @@ func (d *Directory) ClearDefaultRealm(ctx context.Context) (id int64, err error)
 	return id, nil
 }
 
-// realmID returns the id of a realm and fault 601 when there is none of this name.
+// realmID returns the id of a realm. Fault 601: unknown name.
 func realmID(r store.Reader, name string) (id int64, err error) {
 	err = r.Get([]any{&id}, `SELECT id FROM realm WHERE name = $1`, normal(name))
 	if errors.Is(err, store.ErrNotFound) {

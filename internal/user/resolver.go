@@ -47,9 +47,8 @@ func (d *Directory) Resolvers(ctx context.Context) ([]Definition, error) {
 	return list, nil
 }
 
-// SaveResolver makes or changes the resolver of this name and returns its id. Of one that exists,
-// parameters that are not given stay as they are, an empty one is removed, and the type must be the
-// same. Faults: 905.
+// SaveResolver makes or changes the resolver of this name and returns its id. A change keeps
+// parameters that are not given and removes empty ones; it cannot change the type. Faults: 905.
 func (d *Directory) SaveResolver(ctx context.Context, definition Definition) (id int64, err error) {
 	if _, err := d.check(ctx, definition); err != nil {
 		return 0, err
@@ -69,7 +68,7 @@ func (d *Directory) SaveResolver(ctx context.Context, definition Definition) (id
 				definition.Name)
 		}
 		given := maps.Clone(definition.Parameters)
-		// it stays as it is
+		// the stored one is kept
 		maps.DeleteFunc(given, func(name, value string) bool { return Secret(name) && value == Censored })
 		maps.Copy(stored.Parameters, given)
 		maps.DeleteFunc(stored.Parameters, func(_, value string) bool { return value == "" })
@@ -82,7 +81,7 @@ func (d *Directory) SaveResolver(ctx context.Context, definition Definition) (id
 	return id, nil
 }
 
-// check returns the resolver of a definition, or fault 905 when it may not be kept.
+// check returns the resolver of a definition, or fault 905 when the definition must not be stored.
 func (d *Directory) check(ctx context.Context, definition Definition) (Resolver, error) {
 	switch {
 	case definition.Type == "":
@@ -106,8 +105,8 @@ func (d *Directory) check(ctx context.Context, definition Definition) (Resolver,
 	return reads, nil
 }
 
-// DeleteResolver removes a resolver and returns its id, or -1 when there is none (recorded). Fault
-// 302 while a realm holds it.
+// DeleteResolver removes a resolver and returns its id, or -1 for an unknown name (recorded). Fault
+// 302 while a realm contains it.
 func (d *Directory) DeleteResolver(ctx context.Context, name string) (id int64, err error) {
 	err = d.db.Write(ctx, func(tx *store.Tx) error {
 		stored, err := readDefinition(tx, name)
@@ -139,8 +138,8 @@ func (d *Directory) DeleteResolver(ctx context.Context, name string) (id int64, 
 	return id, nil
 }
 
-// TestResolver reads the users of a definition that need not be stored, and returns how many there
-// are. Fault 905 says why it cannot.
+// TestResolver reads the users of a definition, stored or not, and returns how many there are.
+// Fault 905 says why it cannot.
 func (d *Directory) TestResolver(ctx context.Context, definition Definition) (found int, err error) {
 	if definition.Name == "" {
 		definition.Name = "test"
@@ -173,7 +172,7 @@ func isName(name string) bool {
 	return true
 }
 
-// clean returns what a sentence may repeat of a foreign word.
+// clean returns the part of a foreign word that an error sentence may repeat.
 func clean(word string) string {
 	if isName(word) {
 		return word

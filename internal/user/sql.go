@@ -9,7 +9,7 @@ import (
 	"otpost/internal/store"
 )
 
-// changed raises the number by which every process sees that settings have changed.
+// changed raises the generation, by which every process sees that settings have changed.
 func changed(tx *store.Tx) { tx.Put(`UPDATE instance SET generation = generation + 1`) }
 
 func readGeneration(r store.Reader) (generation int64, err error) {
@@ -17,16 +17,16 @@ func readGeneration(r store.Reader) (generation int64, err error) {
 	return generation, err
 }
 
-// nextID runs a query for the lowest id above all others: ids are small numbers in the API, not UUIDs.
+// nextID runs a query for the next free id: the API has small numbers as ids, not UUIDs.
 func nextID(tx *store.Tx, query string) (id int64, err error) {
 	err = tx.Get([]any{&id}, query)
 	return id, err
 }
 
-// stored is a definition as its row holds it.
+// stored is a definition as it is stored in its row.
 type stored struct {
 	Definition
-	damage error // the row cannot be read; nil: it can
+	damage error // why the row cannot be read; nil: it can be read
 }
 
 func readDefinitions(r store.Reader) (list []stored, err error) {
@@ -35,13 +35,13 @@ func readDefinitions(r store.Reader) (list []stored, err error) {
 		if err != nil && !errors.Is(err, store.ErrDamaged) {
 			return err
 		}
-		list = append(list, stored{one, err}) // its resolver cannot be opened; the others can
+		list = append(list, stored{one, err}) // this resolver cannot be opened; the list goes on
 		return nil
 	}, `SELECT id, name, type, data FROM resolver ORDER BY id`)
 	return list, err
 }
 
-// readDefinition returns store.ErrNotFound when there is no resolver of this name.
+// readDefinition returns the definition of this name, or store.ErrNotFound.
 func readDefinition(r store.Reader, name string) (Definition, error) {
 	return scanDefinition(func(dest ...any) error {
 		return r.Get(dest, `SELECT id, name, type, data FROM resolver WHERE name = $1`, name)
@@ -92,7 +92,8 @@ func readRealms(r store.Reader) (list []Realm, err error) {
 	err = store.List(r, func(scan store.Scan) error {
 		var realm int64
 		var m Member
-		// A member stays, and comes last: without it, another person of a name would take the place of its user.
+		// A damaged member stays in the list, last: without it, a user of the same name in another
+		// resolver would take the place of its user.
 		if err := scan(&realm, &m.Name, &m.Type, &m.Priority); err != nil && !errors.Is(err, store.ErrDamaged) {
 			return err
 		}

@@ -1,10 +1,10 @@
 // Package user finds users in realms and their resolvers.
 //
-// A resolver reads a store of users that belongs to somebody else; a realm is a named list of
-// resolvers; Directory keeps both and finds users through them. It promises: a name finds the user
-// of the first resolver of the realm that has it, in the order of priorities; a resolver that
-// cannot be read is an error and never "no such user", so that no other person of that name takes
-// the place. What it does not: write users, know tokens, decide about logins.
+// A resolver reads a foreign store of users; a realm is a named list of resolvers; Directory keeps
+// both and finds users through them. It promises: a name finds the user of the first resolver of
+// the realm that has it, in the order of priorities. A resolver that cannot be read is an error and
+// never "no such user", so that another person of that name cannot take the user's place. The
+// package does not write users, know tokens or decide logins.
 package user
 
 import (
@@ -23,48 +23,49 @@ type User struct {
 	Login       string
 	Realm       string
 	Resolver    string // the resolver's name
-	UID         string // what the store calls the user for ever; tokens hold it
+	UID         string // the store's permanent key of the user; tokens hold it
 	Givenname   string
 	Surname     string
 	Email       string
 	Phone       string
 	Mobile      string
 	Description string
-	Editable    bool // the store takes changes from us
+	Editable    bool // otpost may change the user in the store
 }
 
-// Password is what somebody typed, and from where.
+// Password is a typed password and the client that sent it.
 type Password struct {
 	Plain  secret.Text
-	Client string // address of the client: hashing is shared out between clients
+	Client string // address of the client: hashing slots are shared out between clients
 }
 
 // Resolver reads one store of users. The users that it returns have no Realm and no Resolver. It is
 // safe for concurrent use. Every method may block for as long as the store needs, and ends with
 // ctx.
 type Resolver interface {
-	// Find returns the user with exactly this login name, ErrNotFound when there is none.
+	// Find returns the user with exactly this login name, or ErrNotFound.
 	Find(ctx context.Context, login string) (User, error)
-	// ByUID returns the user with exactly this UID, ErrNotFound when there is none.
+	// ByUID returns the user with exactly this UID, or ErrNotFound.
 	ByUID(ctx context.Context, uid string) (User, error)
 	// List returns the users that match, in the store's order; never nil.
 	List(ctx context.Context, f Filter) ([]User, error)
-	// CheckPassword reports whether the user has this password. An empty password, a user without
-	// one and an unknown UID are false without an error, an unknown UID as late as the slowest of
-	// the known.
+	// CheckPassword reports whether the user has this password. An empty password, a user without a
+	// password and an unknown UID give false without an error. An unknown UID takes as long as the
+	// slowest known one.
 	CheckPassword(ctx context.Context, uid string, p Password) (bool, error)
 }
 
-// Checked is a Resolver that can say, before it is kept, which of its parameters can never work.
+// Checked is a Resolver that checks its parameters before they are stored.
 type Checked interface {
-	// Check returns fault 905 with a sentence that names the parameter, nil when the store may work one day.
+	// Check returns fault 905 with a sentence that names a parameter that can never work; nil when
+	// the store may work later.
 	Check(ctx context.Context) error
 }
 
-// Marked is a Resolver that can tell a user's password from the one before it.
+// Marked is a Resolver that can tell that a user's password has changed.
 type Marked interface {
-	// PasswordMark returns a text that is another one after every change of the user's password. It is as secret as the
-	// password's hash; empty for a user without a password and for an unknown UID.
+	// PasswordMark returns a text that changes with every change of the user's password. It is as
+	// secret as the password's hash; empty for a user without a password and for an unknown UID.
 	PasswordMark(ctx context.Context, uid string) (secret.Text, error)
 }
 
@@ -72,8 +73,8 @@ type Marked interface {
 type Type func(name string, parameters map[string]string) (Resolver, error)
 
 // Filter holds a pattern for some of a user's properties, by the name that the REST API gives them:
-// username, userid, email, givenname, surname, phone, mobile, description. Nobody has a property of
-// another name.
+// username, userid, email, givenname, surname, phone, mobile, description. A property of another
+// name is always empty.
 type Filter map[string]string
 
 // Match reports whether the user matches all patterns.

@@ -3,8 +3,8 @@
 // It is privacyIDEA's passwdresolver: a line is login:hash:uid:gid:GECOS:home:shell, and the GECOS
 // text is "Given Surname,office,mobile,phone,email" (in this order by testdata/rest/user.json,
 // "list realm1"). A changed file counts at once, without a restart. Lines that cannot be read are
-// passed over with one warning. Passwords are what crypt(3), passlib or otpost wrote (package
-// pinhash); a user without one cannot log in with it. The file is never written.
+// skipped with one warning. Password hashes are those of crypt(3), passlib or otpost (package
+// pinhash); a user without a hash cannot log in with a password. The file is never written.
 package fileuser
 
 import (
@@ -31,10 +31,10 @@ const Name = "passwdresolver"
 const parameter = "fileName"
 
 // settled is the age below which a file is read again even if it looks the same: two changes within
-// one tick of the file system's clock cannot be told apart, and some tick in seconds.
+// one tick of the file system's clock look the same, and some clocks tick in seconds.
 const settled = 2 * time.Second
 
-// Files opens what administrators may name (fileroot.Opener).
+// Files opens the files that administrators may name (fileroot.Opener).
 type Files interface {
 	ReadFile(name string) ([]byte, error)
 	Stat(name string) (fs.FileInfo, error)
@@ -73,8 +73,8 @@ func New(o Options) user.Type {
 	}
 }
 
-// Check implements user.Checked: a file that may not be read here is refused with its name; one
-// that is not there yet may come.
+// Check implements user.Checked: a file that may not be read is refused; a missing file is
+// accepted, because it may be created later.
 func (r *resolver) Check(context.Context) error {
 	if r.file == "" {
 		return nil
@@ -122,7 +122,7 @@ func (r *resolver) List(_ context.Context, f user.Filter) ([]user.User, error) {
 }
 
 // CheckPassword implements user.Resolver. Users with a hash of unknown form count as users without
-// a password; all of these and unknown UIDs take as long as the costliest hash of the file.
+// a password; these users and unknown UIDs take as long as the costliest hash of the file.
 func (r *resolver) CheckPassword(ctx context.Context, uid string, p user.Password) (bool, error) {
 	c, err := r.load()
 	if err != nil {
@@ -150,14 +150,14 @@ func (r *resolver) PasswordMark(_ context.Context, uid string) (secret.Text, err
 	return "", nil
 }
 
-// load returns what the file holds now.
+// load returns the current content of the file.
 func (r *resolver) load() (*content, error) {
 	if r.file == "" {
 		return nil, errors.New("the resolver has no parameter " + parameter)
 	}
 	info, err := r.Files.Stat(r.file)
 	if err != nil {
-		return nil, fmt.Errorf("look at the users' file: %w", err)
+		return nil, fmt.Errorf("stat the users' file: %w", err)
 	}
 	now := stampOf(info)
 	r.mu.Lock()
@@ -195,7 +195,7 @@ func (r *resolver) warn(c *content) {
 	}
 }
 
-// stamp tells one state of a file from another.
+// stamp identifies one state of a file.
 type stamp struct {
 	device, inode    uint64
 	size             int64

@@ -427,7 +427,7 @@ func TestWarningsNameTheFileTheLinesAndTheUsersOfAUID(t *testing.T) {
 	}
 	log := p.log.String()
 	for _, text := range []string{
-		`lines=4 first="line 2: not UTF-8 (save the file as UTF-8); line 3: the name is there already; line 4: 1 of 7 fields"`,
+		`lines=4 first="line 2: not UTF-8 (save the file as UTF-8); line 3: the name occurs twice; line 4: 1 of 7 fields"`,
 		`users=1 first="alice and bob"`,
 	} {
 		if strings.Count(log, text) != 1 {

@@ -10,7 +10,7 @@ import (
 	"otpost/internal/user"
 )
 
-// content is what a file held; nobody changes it.
+// content is the parsed content of a file; it is immutable.
 type content struct {
 	stamp          stamp
 	settled        bool // the file was old enough when it was read
@@ -18,15 +18,15 @@ type content struct {
 	byLogin, byUID map[string]int // place in entries
 	costliest      string         // the hash that takes longest to check; empty: there is none
 	malformed      int            // lines that were skipped
-	problems       []string       // why, of the first of them; without what they hold
-	sharedUIDs     int            // users whose UID another has
-	sharing        []string       // the first of them, each with the other
+	problems       []string       // the reasons of the first of them, without their content
+	sharedUIDs     int            // users with the UID of another user
+	sharing        []string       // the first of them: "login and login"
 	unknownHashes  int
 }
 
 type entry struct {
 	user user.User
-	hash string // empty: none that can be checked
+	hash string // empty: no hash that can be checked
 }
 
 func (c *content) pick(places map[string]int, key string) (user.User, error) {
@@ -37,9 +37,9 @@ func (c *content) pick(places map[string]int, key string) (user.User, error) {
 	return c.entries[i].user, nil
 }
 
-// parse reads a file in UTF-8, with or without a byte order mark. White space around a line and around its fields
-// counts for nothing, as in privacyIDEA. Empty lines and lines that begin with # are none; a line needs five
-// fields, a login of its own and a UID.
+// parse reads a file in UTF-8, with or without a byte order mark. White space around a line and
+// around its fields counts for nothing, as in privacyIDEA. Empty lines and lines that begin with #
+// are ignored. A line needs five fields, a unique login and a UID.
 func parse(raw []byte) *content {
 	c := &content{byLogin: make(map[string]int), byUID: make(map[string]int)}
 	highest := time.Duration(-1)
@@ -50,7 +50,7 @@ func parse(raw []byte) *content {
 		}
 		e, problem := parseLine(line)
 		if _, taken := c.byLogin[e.user.Login]; taken && problem == "" {
-			problem = "the name is there already"
+			problem = "the name occurs twice"
 		}
 		if problem != "" {
 			if c.malformed++; len(c.problems) < mostProblems {
@@ -109,7 +109,7 @@ func parseLine(line string) (e entry, problem string) {
 	parts := append(trimmed(strings.Split(gecos, ",")), "", "", "", "") // at least five
 	given, surname, _ := strings.Cut(parts[0], " ")
 	email := ""
-	for _, part := range parts[4:] { // privacyIDEA looks for an address in what follows the fourth comma
+	for _, part := range parts[4:] { // privacyIDEA searches the address after the fourth comma
 		if email == "" && strings.Contains(part, "@") {
 			email = part
 		}

@@ -75,7 +75,7 @@ func want(t *testing.T, got user.User, err error, person Person) {
 	}
 }
 
-func wantNobody(t *testing.T, key string, got user.User, err error) {
+func wantNotFound(t *testing.T, key string, got user.User, err error) {
 	t.Helper()
 	if !errors.Is(err, user.ErrNotFound) || got != (user.User{}) {
 		t.Errorf("%q: got %+v, %v; want ErrNotFound", key, got, err)
@@ -92,7 +92,7 @@ func find(t *testing.T, open Open) {
 	for _, login := range []string{"", "nosuch", "alic", "alice ", "a*", "*", "1000", "*)(uid=*", "' OR 1=1 --",
 		"alice:x", "carol"} {
 		u, err := r.Find(t.Context(), login)
-		wantNobody(t, login, u, err)
+		wantNotFound(t, login, u, err)
 	}
 }
 
@@ -105,7 +105,7 @@ func byUID(t *testing.T, open Open) {
 	}
 	for _, uid := range []string{"", "0", "100", "10000", "alice", "*"} {
 		u, err := r.ByUID(t.Context(), uid)
-		wantNobody(t, uid, u, err)
+		wantNotFound(t, uid, u, err)
 	}
 }
 
