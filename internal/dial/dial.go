@@ -1,11 +1,14 @@
 // Package dial opens every outgoing connection of the program.
 //
-// Each package that talks to another host gets the Dialer's functions. The Dialer refuses link-local, unspecified and multicast
-// addresses, the listeners of this process (Guard), and what Options.Refuse names. It checks the address that is dialled, after the
-// name was resolved: a name that changes its address between two look-ups gains nothing. Loopback is allowed: relays listen there.
+// Each package that talks to another host gets the Dialer's functions. The Dialer refuses
+// link-local, unspecified and multicast addresses, the listeners of this process (Guard), and what
+// Options.Refuse names. It checks the address that is dialled, after the name was resolved: a name
+// that changes its address between two look-ups gains nothing. Loopback is allowed: relays listen
+// there.
 //
-// A listener of another process of the same database is dialled. The SMTP client writes nothing but a TLS ClientHello before the
-// greeting of a mail server (package smtp), and an HTTP server sends none.
+// A listener of another process of the same database is dialled. The SMTP client writes nothing but
+// a TLS ClientHello before the greeting of a mail server (package smtp), and an HTTP server sends
+// none.
 package dial
 
 import (
@@ -45,8 +48,8 @@ func New(o Options) *Dialer {
 	return d
 }
 
-// Guard adds a listener of this process to the addresses that are refused. An unspecified address (0.0.0.0, ::) stands for
-// every address of this host. Addresses other than TCP's are ignored.
+// Guard adds a listener of this process to the addresses that are refused. An unspecified address
+// (0.0.0.0, ::) stands for every address of this host. Addresses other than TCP's are ignored.
 func (d *Dialer) Guard(listener net.Addr) {
 	tcp, ok := listener.(*net.TCPAddr)
 	if !ok {
@@ -57,8 +60,8 @@ func (d *Dialer) Guard(listener net.Addr) {
 	d.guarded = append(d.guarded, tcp.AddrPort())
 }
 
-// DialContext connects to address (host:port) by TCP; with a name, every address of it is tried in turn. The error of a refused
-// address wraps ErrRefused.
+// DialContext connects to address (host:port) by TCP; with a name, every address of it is tried in
+// turn. The error of a refused address wraps ErrRefused.
 func (d *Dialer) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
 	switch network {
 	case "tcp", "tcp4", "tcp6":

@@ -85,7 +85,8 @@ func TestListenerOnAllAddressesIsRefusedOnEachOfThem(t *testing.T) {
 		if ip.Is6() {
 			continue
 		}
-		if _, err := d.DialContext(t.Context(), "tcp", net.JoinHostPort(ip.String(), port)); !errors.Is(err, dial.ErrRefused) {
+		if _, err := d.DialContext(t.Context(), "tcp", net.JoinHostPort(ip.String(), port)); !errors.Is(err,
+			dial.ErrRefused) {
 			t.Errorf("%s: %v, want ErrRefused", ip, err)
 		}
 	}
