@@ -76,6 +76,9 @@ type App struct {
 	life       life         // what the service manager is told
 }
 
+// transactionsTwice is the environment variable by which the tests of the built program set store.Options.Twice.
+const transactionsTwice = "OTPOST_TEST_TRANSACTIONS_TWICE"
+
 // Open opens what the configuration names. On an error nothing stays open.
 func Open(ctx context.Context, o Options) (*App, error) {
 	if o.QueueLog == nil {
@@ -87,7 +90,12 @@ func Open(ctx context.Context, o Options) (*App, error) {
 	if err != nil {
 		return nil, err
 	}
-	db, err := store.Open(ctx, store.Options{Path: o.Config.DatabaseURI.Path, Migrate: o.Migrate, Log: storeLog})
+	db, err := store.Open(ctx, store.Options{
+		Path:    o.Config.DatabaseURI.Path,
+		Migrate: o.Migrate,
+		Log:     storeLog,
+		Twice:   os.Getenv(transactionsTwice) != "",
+	})
 	if err != nil {
 		return nil, err
 	}

@@ -156,8 +156,13 @@ func (r *rig) close() {
 func openRig(t *testing.T, script ...attempt) *rig {
 	t.Helper()
 	c := storetest.NewClock()
-	db, err := store.Open(t.Context(), store.Options{Path: filepath.Join(t.TempDir(), "otpost.db"), Migrate: true,
-		Now: c.Now, Prepared: storetest.Record()})
+	db, err := store.Open(t.Context(), store.Options{
+		Path:     filepath.Join(t.TempDir(), "otpost.db"),
+		Migrate:  true,
+		Now:      c.Now,
+		Prepared: storetest.Record(),
+		Twice:    true,
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -165,8 +170,11 @@ func openRig(t *testing.T, script ...attempt) *rig {
 	r := &rig{t: t, db: db, clock: c, server: &server{clock: c, script: script}, log: &syncBuffer{}}
 	r.Service = delivery.New(delivery.Options{
 		DB: db, Keys: keys, Servers: r.server, Sender: r.server, Driver: noDriver{}, Log: slog.New(slog.NewTextHandler(r.log, nil)),
-		Jitter:    func(n int64) int64 { return n - 1 },
-		OnOutcome: func(_ *store.Tx, o delivery.Outcome) error { r.ended = append(r.ended, o); return nil },
+		Jitter: func(n int64) int64 { return n - 1 },
+		OnOutcome: func(tx *store.Tx, o delivery.Outcome) error {
+			tx.AfterCommit(func() { r.ended = append(r.ended, o) })
+			return nil
+		},
 	})
 	return r
 }

@@ -146,6 +146,8 @@ func TestEachStepKeepsTheRowsOfTheReleaseBefore(t *testing.T) {
 			if version+1 < 8 {
 				delete(columns, "auth_failure") // step 8 drops rows that strangers could make without end
 			}
+			delete(columns, "listener")                                                           // step 12 drops it
+			columns["instance"] = strings.ReplaceAll(columns["instance"], ", oldest_program", "") // a step may raise it
 			want := old.snapshot(columns)
 			if err := old.Close(); err != nil {
 				t.Fatal(err)

@@ -72,6 +72,10 @@ type Options struct {
 	Log      *slog.Logger       // discards
 	Prepared func(query string) // for tests: is called with each text that is prepared, by several goroutines at once
 
+	// Twice is for tests: each closure of Write and WriteLight that returns no error is rolled back and runs again, as
+	// after a serialization failure of PostgreSQL.
+	Twice bool
+
 	// Held is for tests: it is called after each transaction with how long it had the writers'
 	// lock. It must not use the database.
 	Held func(time.Duration)
@@ -233,16 +237,30 @@ func (db *DB) Path() string { return db.options.Path }
 // Now returns the time of the store's clock, in UTC and whole milliseconds, as it is stored.
 func (db *DB) Now() time.Time { return Time(Millis(db.options.Now())) }
 
-// Write runs f in a transaction that is on disk when Write returns (synchronous=FULL). Several callers share one commit, each
-// in a savepoint of its own. f may be run more than once and must have no effect outside tx but for results that it assigns
-// at its end; it must not call Write. When ctx ends before f has begun, f is not run; afterwards the call waits for
-// the end. When f could not begin within 5 s, Write returns ErrBusy.
+// Write runs f in a transaction and returns after its commit, which is on disk by then (synchronous=FULL). Several
+// callers share one commit, each in a savepoint of its own.
+//
+// The transaction is SERIALIZABLE: the result is as if all closures had run one after the other. f keeps these rules,
+// which Options.Twice tests:
+//
+//   - f may run again, after a run that was rolled back (its commit partner filled the disk; later a serialization
+//     failure of PostgreSQL). It has no effect outside tx. It assigns its results to the variables of its caller, all
+//     of them in every run, and adds to none of them.
+//   - What a failed run passed to AfterCommit and Signal is dropped.
+//   - f draws no random values, hashes, seals and asks no network: its caller does so before. f may read Now.
+//   - f calls functions that take tx, never Write or Read: they would wait for f.
+//
+// f relies on a constraint (ErrUnique) or on a compare-and-set (Tx.Changed) where it decides by what it has read. The
+// decision then holds in a database with several writers, too.
+//
+// When ctx ends before f has begun, f is not run; afterwards the call waits for the end. When f could not begin within
+// 5 s, Write returns ErrBusy.
 func (db *DB) Write(ctx context.Context, f func(tx *Tx) error) error {
 	return db.write(ctx, f, true)
 }
 
-// WriteLight is Write for what a power cut may take back (synchronous=NORMAL): claims, leases, beats, the paying of guesses.
-// A crash of the process alone takes nothing back.
+// WriteLight is Write for what a power cut may take back (synchronous=NORMAL): claims, leases, heartbeats, the payment
+// of guesses. A crash of the process alone takes nothing back.
 func (db *DB) WriteLight(ctx context.Context, f func(tx *Tx) error) error {
 	return db.write(ctx, f, false)
 }

@@ -33,6 +33,7 @@ type writer struct {
 	health      *health       // gets what became of transactions
 	notifier    *notifier
 	full        bool // synchronous=FULL is set
+	twice       bool // Options.Twice
 	calls       chan *call
 	callers     atomic.Int64
 	stuck       atomic.Bool // the lock was not acquired within wait
@@ -85,6 +86,7 @@ func newWriter(ctx context.Context, o Options, n *notifier, h *health, check fun
 		wait:        o.wait,
 		grace:       checkpointWaits * o.every,
 		held:        o.Held,
+		twice:       o.Twice,
 		check:       check,
 		health:      h,
 		notifier:    n,
@@ -340,8 +342,25 @@ func (w *writer) synchronous(full bool) error {
 	return nil
 }
 
-// runOne runs a closure in its savepoint. A panic becomes the closure's error and does not concern the other calls.
-func (w *writer) runOne(c *call) (err error) {
+// runOne runs a closure in its savepoint. Options.Twice lets it run, rolls it back and runs it again.
+func (w *writer) runOne(c *call) error {
+	if w.twice {
+		if err := w.runOnce(c); err != nil {
+			return err
+		}
+		if err := w.exec("ROLLBACK TO one"); err != nil {
+			return err
+		}
+		c.tx = Tx{}
+	}
+	if err := w.runOnce(c); err != nil {
+		return err
+	}
+	return w.exec("RELEASE one")
+}
+
+// runOnce runs a closure in a new savepoint. A panic becomes the closure's error and does not concern the other calls.
+func (w *writer) runOnce(c *call) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("panic in a transaction: %v\n%s", p, debug.Stack())
@@ -354,8 +373,5 @@ func (w *writer) runOne(c *call) (err error) {
 	if err := c.f(&c.tx); err != nil {
 		return err
 	}
-	if c.tx.err != nil {
-		return c.tx.err
-	}
-	return w.exec("RELEASE one")
+	return c.tx.err
 }

@@ -90,9 +90,14 @@ PI_HASH_ALGO_PARAMS = {'argon2__rounds': 1, 'argon2__memory_cost': 64, 'argon2__
 
 func (in *installation) config() string { return filepath.Join(in.dir, "pi.cfg") }
 
-// environment keeps this machine's settings out and names the sink's certificate as the only root.
+// environment keeps this machine's settings out and names the sink's certificate as the only root. The server runs each
+// closure of a transaction twice (store.Options.Twice).
 func (in *installation) environment() []string {
-	env := []string{"SSL_CERT_FILE=" + in.roots, "SSL_CERT_DIR=" + filepath.Dir(in.roots)}
+	env := []string{
+		"SSL_CERT_FILE=" + in.roots,
+		"SSL_CERT_DIR=" + filepath.Dir(in.roots),
+		"OTPOST_TEST_TRANSACTIONS_TWICE=1",
+	}
 	for _, name := range []string{"PATH", "HOME", "TMPDIR"} {
 		env = append(env, name+"="+os.Getenv(name))
 	}

@@ -33,8 +33,13 @@ func TestMain(m *testing.M) {
 // open opens the database of a folder and the queue "test" in it.
 func open(t *testing.T, dir string, now func() time.Time) (*store.DB, *sqliteq.Driver, func()) {
 	t.Helper()
-	db, err := store.Open(t.Context(), store.Options{Path: filepath.Join(dir, "otpost.db"), Migrate: true, Now: now,
-		Prepared: storetest.Record()})
+	db, err := store.Open(t.Context(), store.Options{
+		Path:     filepath.Join(dir, "otpost.db"),
+		Migrate:  true,
+		Now:      now,
+		Prepared: storetest.Record(),
+		Twice:    true,
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
