@@ -81,6 +81,6 @@ func (a *App) newWorker(c Crew, spent func()) *worker.Worker {
 	return worker.New(worker.Options{
 		Driver: beating{a.driver, &a.life.pulse, a.life.told}, Kinds: []worker.Kind{{Name: delivery.Kind, Run: deliver}},
 		Handlers: handlersPerWorker * c.Workers, MostJobs: c.MaxTasks * c.Workers, Spent: spent,
-		Log: a.queueLog.With("component", "worker"), Now: a.db.Now, Version: Version, Told: store.Unusable,
+		Log: a.queueLog.With("component", "worker"), Now: a.db.Now, Version: Version, Logged: store.Unusable,
 	})
 }

@@ -91,7 +91,7 @@ func (s *Sender) Send(ctx context.Context, server Server, m Message) Result {
 const mostSessions = 3
 
 // deliver sends a letter by a session of its own.
-func deliver(ctx context.Context, o smtp.Options, l smtp.Letter) (smtp.Outcome, []smtp.PhaseTime) {
+func deliver(ctx context.Context, o smtp.Options, l smtp.Message) (smtp.Outcome, []smtp.PhaseTime) {
 	session, err := smtp.Open(ctx, o)
 	if err != nil {
 		return unopened(err), session.Phases()
@@ -104,7 +104,7 @@ func deliver(ctx context.Context, o smtp.Options, l smtp.Letter) (smtp.Outcome, 
 // prepared is a message before the first connection.
 type prepared struct {
 	options  smtp.Options
-	letter   smtp.Letter
+	letter   smtp.Message
 	beyond   beyondASCII
 	unsigned error // why a message that should be signed is not; nil: it is, or need not be
 }
@@ -164,7 +164,7 @@ func (s *Sender) prepare(server Server, m Message) (prepared, error) {
 	}
 	o.NotAfter = m.NotAfter
 	beyond := h.beyondASCII()
-	return prepared{o, smtp.Letter{
+	return prepared{o, smtp.Message{
 		ID: m.ID, From: h.sender.Wire(), To: h.recipient.Wire(), UTF8: beyond.whose != "",
 		Content:  content,
 		NotAfter: m.NotAfter, ReplyBy: m.ReplyBy, Journal: m.Journal, MayWrite: m.MayWrite,

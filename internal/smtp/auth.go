@@ -2,7 +2,7 @@ package smtp
 
 import (
 	"crypto/hmac"
-	"crypto/md5" //nolint:gosec // CRAM-MD5 (RFC 2195) is made of it
+	"crypto/md5" //nolint:gosec // CRAM-MD5 (RFC 2195) needs it
 	"crypto/tls"
 	"encoding/base64"
 	"encoding/hex"
@@ -10,21 +10,21 @@ import (
 	"strings"
 )
 
-// mechanism is a way to log in (RFC 4954). respond returns the n-th thing that the client says, from 0 on,
-// to a challenge; ok is false when the mechanism has nothing more to say. initial: the first of them goes
-// with the command, before any challenge.
+// mechanism is a way to log in (RFC 4954). respond returns the n-th response of the client to a
+// challenge, from 0 on; ok is false when the mechanism has no further response. initial: the first
+// response goes with the command, before any challenge.
 type mechanism struct {
 	name    string
 	initial bool
 	respond func(n int, challenge string) (answer string, ok bool)
 }
 
-// mechanisms returns those that the client knows, in the order in which it prefers them. PLAIN and LOGIN do not
-// read the challenge: servers send anything there.
+// mechanisms returns the client's mechanisms in order of preference. PLAIN and LOGIN ignore the
+// challenge, because servers send any text there.
 func mechanisms(o Options) []mechanism {
 	return []mechanism{
 		{"PLAIN", true, func(n int, _ string) (string, bool) {
-			// a server that does not read the initial response asks for it
+			// a server that ignores the initial response asks for it
 			return "\x00" + o.Username + "\x00" + o.Password, n < 2
 		}},
 		{"LOGIN", false, func(n int, _ string) (string, bool) {
@@ -56,10 +56,10 @@ func (s *Session) offered(o Options) []mechanism {
 	return all
 }
 
-// authenticate logs in by one announced mechanism after the other, until one is accepted: servers announce
-// mechanisms that they do not have, or that do not know this account. When all are refused, the last refusal
-// counts, but a mechanism that does not exist says nothing against a temporary refusal of another one. A server
-// that locks accounts counts wrong passwords, so Memory bounds how often a password is tried (notes.plan).
+// authenticate tries the announced mechanisms until one is accepted: servers announce mechanisms
+// that they do not have, or that do not know this account. When all are refused, the last refusal
+// counts; a temporary refusal counts more than a mechanism that does not exist. A server that locks
+// accounts counts wrong passwords, so Memory bounds how often a password is tried (notes.plan).
 func (s *Session) authenticate(o Options) error {
 	if o.Username == "" {
 		return nil
@@ -90,7 +90,8 @@ func (s *Session) authenticate(o Options) error {
 			counts = refusal
 		}
 		if i == len(order)-1 && refusal.Reply.Code == 503 {
-			// Python's smtplib reads 503 as "already authenticated" and goes on: the reply to MAIL shows whether it is true.
+			// Python's smtplib reads 503 as "already authenticated" and goes on: the reply to MAIL
+			// shows whether it is true.
 			s.noAuth = refusal
 			s.end(PhaseAuth, refusal.Reply, nil)
 			return nil
@@ -101,11 +102,11 @@ func (s *Session) authenticate(o Options) error {
 		}
 		s.end(PhaseAuth, refusal.Reply, nil)
 	}
-	return nil // not reached: the last of order returns
+	return nil // not reached: the last mechanism returns
 }
 
-// unanswered ends the phase without a reply. When a mechanism was refused before on this connection, its refusal is
-// the error: it says more than the lost connection.
+// unanswered ends the phase without a reply. When this connection has refused a mechanism before,
+// that refusal is the error: it explains more than the lost connection.
 func (s *Session) unanswered(err error) error {
 	failure := s.fail(PhaseAuth, err)
 	if n := s.refusals(); n > 0 {
@@ -114,7 +115,7 @@ func (s *Session) unanswered(err error) error {
 	return failure
 }
 
-// refusals returns how many mechanisms were refused on this connection.
+// refusals returns the number of refused mechanisms on this connection.
 func (s *Session) refusals() (n int) {
 	for _, p := range s.phases {
 		if p.Phase == PhaseAuth && p.Reply.Code >= 400 {
@@ -124,15 +125,15 @@ func (s *Session) refusals() (n int) {
 	return n
 }
 
-// refusesMechanism reports whether a reply to AUTH refuses the mechanism, and says nothing about user name
-// and password: the command or its parameter is unknown or out of sequence (RFC 5321), the mechanism is too
-// weak or needs encryption (RFC 4954).
+// refusesMechanism reports whether a reply to AUTH refuses the mechanism, not user name and
+// password: the command or its parameter is unknown or out of sequence (RFC 5321), the mechanism is
+// too weak or needs encryption (RFC 4954).
 func refusesMechanism(code int) bool {
 	return code >= 500 && code <= 504 || code == 534 || code == 538
 }
 
-// sasl runs a mechanism (RFC 4954 section 4) and returns the reply that accepts it. An *Error has the reply that
-// refuses it.
+// sasl runs a mechanism (RFC 4954 section 4) and returns the accepting reply. A refusing reply is
+// in an *Error.
 func (s *Session) sasl(m mechanism) (Reply, error) {
 	line, said := "AUTH "+m.name, 0
 	if m.initial {

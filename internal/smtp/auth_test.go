@@ -78,10 +78,12 @@ func TestWrongPasswordIsNotTriedByEveryMechanismEachTime(t *testing.T) {
 		ok       bool
 	}{
 		{"wrong", join(offer, plainBad, loginBad), []string{"PLAIN", "LOGIN"}, false}, // neither is known
-		{"wrong", join(offer, plainBad), []string{"PLAIN"}, false},                    // one a session from here on, in turn
+		// one a session from here on, in turn
+		{"wrong", join(offer, plainBad), []string{"PLAIN"}, false},
 		{"wrong", join(offer, loginBad), []string{"LOGIN"}, false},
 		{"wrong", join(offer, plainBad), []string{"PLAIN"}, false},
-		{"right", join(offer, plainBad, loginOK("right")), []string{"PLAIN", "LOGIN"}, true}, // another password: both again
+		// another password: both again
+		{"right", join(offer, plainBad, loginOK("right")), []string{"PLAIN", "LOGIN"}, true},
 		{"right", join(offer, loginOK("right")), []string{"LOGIN"}, true},
 		// the mechanism is known to be good: the password is wrong
 		{"changed", join(offer, loginBad), []string{"LOGIN"}, false},
@@ -163,7 +165,8 @@ func TestChallengesNeedNotBeRight(t *testing.T) {
 func TestRepliesAreReadAsLiberallyAsByPython(t *testing.T) {
 	t.Parallel()
 	for _, wire := range []string{
-		"220 x\n", "220\r\n", "220\n", "220\tx\r\n", "220x\r\n", "220-a\n220 b\r\n", "220-\r\n220 \r\n", "220-a\r\n220\r\n",
+		"220 x\n", "220\r\n", "220\n", "220\tx\r\n", "220x\r\n", "220-a\n220 b\r\n", "220-\r\n220 \r\n",
+		"220-a\r\n220\r\n",
 		"220 " + strings.Repeat("x", 8000) + "\r\n",
 		"220 \x00\xff\r\n", "220-a\r\n220-b\n220 c\r\r\n",
 	} {

@@ -19,8 +19,8 @@ const (
 	mostLines    = 100       // lines of a reply
 )
 
-// ProtocolError says in which way a server does not speak SMTP. It closes the session: what follows could belong to another
-// command.
+// ProtocolError says how a server breaks the protocol. It closes the session, because a further
+// reply could belong to another command.
 type ProtocolError string
 
 // Error implements error.
@@ -28,9 +28,9 @@ func (e ProtocolError) Error() string { return string(e) }
 
 const (
 	errLongReply   ProtocolError = "the server's reply is too long"
-	errNoReply     ProtocolError = "the server's answer is no SMTP reply"
-	errSurplus     ProtocolError = "the server sent a reply that nobody asked for"
-	errBadGreeting ProtocolError = "the server's greeting is no SMTP reply"
+	errNoReply     ProtocolError = "the server's answer is not an SMTP reply"
+	errSurplus     ProtocolError = "the server sent a reply without a command"
+	errBadGreeting ProtocolError = "the server's greeting is not an SMTP reply"
 )
 
 var errCommand = errors.New("a command with a control character is not sent")
@@ -41,15 +41,22 @@ type conn struct {
 	r        *bufio.Reader
 	timeout  time.Duration
 	notAfter time.Time       // the end of the phases before a dot; zero: none
-	ctx      context.Context //nolint:containedctx // of the session: its end closes the connection
+	ctx      context.Context //nolint:containedctx // the session's: its end closes the connection
 	secured  *handshake      // nil: none was tried
 }
 
 func newConn(ctx context.Context, c net.Conn, o Options) *conn {
-	return &conn{Conn: c, r: bufio.NewReaderSize(c, longestLine), timeout: o.Timeout, notAfter: o.NotAfter, ctx: ctx}
+	return &conn{
+		Conn:     c,
+		r:        bufio.NewReaderSize(c, longestLine),
+		timeout:  o.Timeout,
+		notAfter: o.NotAfter,
+		ctx:      ctx,
+	}
 }
 
-// arm begins a phase before the dot: it may take the time-out, and no longer than the message lives or the session's context.
+// arm begins a phase before the dot. The phase ends with the time-out, the message's life or the
+// session's context.
 func (c *conn) arm() { c.armUntil(earlier(time.Now().Add(c.timeout), c.notAfter)) }
 
 func (c *conn) armUntil(t time.Time) {
@@ -67,8 +74,8 @@ func (c *conn) command(line string) (Reply, error) {
 	return c.only()
 }
 
-// write writes lines at once. There must be no reply that nobody has asked for, and nothing in a line that could end it: the last
-// guard behind typed addresses and names.
+// write writes the lines at once. It refuses when an unrequested reply has come, and a line with a
+// control character, which could end the line: the last guard against bad addresses and names.
 func (c *conn) write(lines ...string) error {
 	if c.r.Buffered() > 0 {
 		return errSurplus
@@ -82,7 +89,8 @@ func (c *conn) write(lines ...string) error {
 	return err
 }
 
-// only reads a reply behind which nothing follows. With errSurplus the reply itself is returned too: it is complete.
+// only reads a reply that must be the last one in the buffer. With errSurplus it returns the
+// complete reply, too.
 func (c *conn) only() (Reply, error) {
 	r, err := c.reply()
 	if err == nil && c.r.Buffered() > 0 {
@@ -94,10 +102,11 @@ func (c *conn) only() (Reply, error) {
 // reply reads one reply.
 func (c *conn) reply() (Reply, error) { return readReply(c.r) }
 
-// readReply reads one reply (RFC 5321 section 4.2.1): lines "ddd-text" and a last "ddd text". It takes what
-// Python's smtplib takes: a line may end in a bare LF, any character but the hyphen ends the reply, and of several
-// codes of one class the last counts. Codes of several classes contradict each other and are no reply. With an
-// error there is no reply, not even the code of a reply whose end is missing.
+// readReply reads one reply (RFC 5321 section 4.2.1): lines "ddd-text" and a last "ddd text". It
+// accepts what Python's smtplib accepts: a line may end in a bare LF, any character except a hyphen
+// after the code ends the reply, and of several codes of one class the last counts. Codes of
+// several classes are an error. With an error the reply is empty, also when only its end is
+// missing.
 func readReply(r *bufio.Reader) (Reply, error) {
 	var reply Reply
 	var texts []string
@@ -142,7 +151,8 @@ func parseLine(line string) (code int, text string, last bool, err error) {
 	return code, strings.TrimLeft(text, " \t"), !more, nil
 }
 
-// cutEnhanced takes the enhanced status code off a text (RFC 2034): class of the reply, subject and detail of up to three digits.
+// cutEnhanced cuts the enhanced status code off a text (RFC 2034): class of the reply, subject and
+// detail of up to three digits.
 func cutEnhanced(code int, text string) (enhanced, rest string) {
 	word, rest, _ := strings.Cut(text, " ")
 	parts := strings.Split(word, ".")
@@ -160,9 +170,9 @@ func cutEnhanced(code int, text string) (enhanced, rest string) {
 // extensions are what EHLO announced: keyword in upper case -> parameters.
 type extensions map[string]string
 
-// parseExtensions reads the lines of a reply to EHLO behind the first one, as Python's smtplib does: a
-// keyword ends at the first character that no keyword has, and what "AUTH=" announces (before RFC 2554) is
-// joined with what "AUTH " announces.
+// parseExtensions reads the lines of a reply to EHLO behind the first one, as Python's smtplib
+// does: a keyword ends at the first character that keywords cannot have, and the mechanisms of
+// "AUTH=" (before RFC 2554) are joined with those of "AUTH ".
 func parseExtensions(text string) extensions {
 	ext := extensions{}
 	for _, line := range strings.Split(text, "\n")[1:] {
@@ -184,7 +194,7 @@ func notAlphanumeric(r rune) bool {
 	return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9')
 }
 
-// hello says EHLO, and HELO to a server that refuses EHLO and keeps the connection. With plain it says HELO alone.
+// hello sends EHLO, and HELO if the server refuses EHLO and keeps the connection. plain: only HELO.
 func (c *conn) hello(name string, plain bool) (extensions, Reply, error) {
 	c.arm()
 	verb := "EHLO "
@@ -207,7 +217,8 @@ func (c *conn) hello(name string, plain bool) (extensions, Reply, error) {
 	return parseExtensions(r.text), r, nil
 }
 
-// startTLS upgrades the connection (RFC 3207). Whatever was sent before the handshake and not asked for ends the session.
+// startTLS upgrades the connection (RFC 3207). An unrequested reply before the handshake ends the
+// session.
 func (c *conn) startTLS(config *tls.Config) (Reply, error) {
 	c.arm()
 	r, err := c.command("STARTTLS")
@@ -224,7 +235,7 @@ func (c *conn) handshake(config *tls.Config) error {
 	c.arm()
 	secured := tls.Client(c.Conn, config)
 	err := secured.HandshakeContext(c.ctx)
-	c.secured = shaken(secured.ConnectionState(), err)
+	c.secured = handshakeOf(secured.ConnectionState(), err)
 	if err != nil {
 		return fmt.Errorf("TLS: %w", err)
 	}

@@ -8,36 +8,38 @@ import (
 	"sync"
 )
 
-// mostServers bounds a Memory: servers with their user names. A program knows a handful; test mails may name any.
+// mostServers bounds a Memory: pairs of server and user name. A program knows a handful; test mails
+// may name any.
 const mostServers = 256
 
-// Memory keeps what sessions found out about servers, so that a broken announcement costs one try: whether commands
-// in one write get lost, which mechanism logs in, and which ones refused a password. It holds no password, lives as
-// long as the process, and keeps mostServers at most: above it, an arbitrary one is forgotten. The zero value is
-// empty. It is safe for concurrent use.
+// Memory keeps what sessions learn about servers, so that a wrong announcement costs one try:
+// whether commands in one write get lost, which mechanism logs in, and which mechanisms refused a
+// password. It holds no password and lives as long as the process. It keeps at most mostServers
+// servers; a further one replaces an arbitrary one. The zero value is empty. It is safe for
+// concurrent use.
 type Memory struct {
 	mu      sync.Mutex
 	servers map[string]*known
 	seed    maphash.Seed // of the passwords' hashes
 }
 
-// known is what is known about one user name at one server.
+// known is what Memory keeps about one user name at one server.
 type known struct {
 	oneByOne  bool     // PIPELINING is announced and does not work
-	mechanism string   // logged in last; empty: none has yet
-	password  uint64   // of the refusals
+	mechanism string   // the last one that logged in; empty: none has yet
+	password  uint64   // hash of the refused password
 	refusals  []string // the mechanisms that refused that password
-	turn      int      // how often all of them had refused it before
+	rotation  int      // how often all mechanisms had refused it before
 }
 
-// notes are a Memory's about one server and user name. The zero value remembers nothing.
+// notes is the entry of a Memory for one server and user name. The zero value keeps nothing.
 type notes struct {
 	memory   *Memory
 	key      string
 	password uint64
 }
 
-// of returns the notes for a session.
+// of returns the entry for a session.
 func (m *Memory) of(o Options) notes {
 	if m == nil {
 		return notes{}
@@ -51,7 +53,7 @@ func (m *Memory) of(o Options) notes {
 	return notes{m, key, maphash.String(m.seed, o.Password)}
 }
 
-// change calls f with what is known, and keeps it; it does nothing without a Memory.
+// change calls f with the entry, which f may change; it does nothing without a Memory.
 func (n notes) change(f func(*known)) {
 	if n.memory == nil {
 		return
@@ -72,24 +74,26 @@ func (n notes) change(f func(*known)) {
 	f(k)
 }
 
-// oneByOne reports whether the server takes one command at a time only.
+// oneByOne reports whether the server accepts only one command at a time.
 func (n notes) oneByOne() (yes bool) {
 	n.change(func(k *known) { yes = k.oneByOne })
 	return yes
 }
 
-// sendOneByOne remembers that, and reports whether there is a Memory that does.
+// sendOneByOne records that the server accepts one command at a time. It reports whether there is a
+// Memory.
 func (n notes) sendOneByOne() bool {
 	n.change(func(k *known) { k.oneByOne = true })
 	return n.memory != nil
 }
 
-// worked remembers that a mechanism logged in.
+// worked records that a mechanism logged in.
 func (n notes) worked(mechanism string) {
-	n.change(func(k *known) { k.mechanism, k.refusals, k.turn = mechanism, nil, 0 })
+	n.change(func(k *known) { k.mechanism, k.refusals, k.rotation = mechanism, nil, 0 })
 }
 
-// refused remembers that a mechanism refused the password, or does not exist; a temporary refusal (4xx) is forgotten.
+// refused records that a mechanism refused the password or does not exist; a temporary refusal
+// (4xx) is not recorded.
 func (n notes) refused(mechanism string, code int) {
 	n.change(func(k *known) {
 		if code/100 == 5 && !slices.Contains(k.refusals, mechanism) {
@@ -98,7 +102,8 @@ func (n notes) refused(mechanism string, code int) {
 	})
 }
 
-// plan returns the order in which the mechanisms are tried; once: no further one after the password was refused.
+// plan returns the order in which the mechanisms are tried. once: a refused password ends the
+// tries.
 //
 //   - One has logged in before: it goes first, and when it refuses the password, the password is wrong.
 //   - Some have not refused this password yet: all of these.
@@ -108,7 +113,7 @@ func (n notes) plan(offered []mechanism) (order []mechanism, once bool) {
 	order = offered
 	n.change(func(k *known) {
 		if k.password != n.password {
-			k.password, k.refusals, k.turn = n.password, nil, 0
+			k.password, k.refusals, k.rotation = n.password, nil, 0
 		}
 		first := slices.IndexFunc(offered, func(m mechanism) bool { return m.name == k.mechanism })
 		fresh := slices.DeleteFunc(slices.Clone(offered), func(m mechanism) bool {
@@ -121,8 +126,8 @@ func (n notes) plan(offered []mechanism) (order []mechanism, once bool) {
 			order = fresh
 			return
 		default:
-			first, once = k.turn%len(offered), true
-			k.turn++
+			first, once = k.rotation%len(offered), true
+			k.rotation++
 		}
 		order = slices.Concat(offered[first:], offered[:first])
 	})

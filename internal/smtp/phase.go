@@ -12,38 +12,40 @@ import (
 	"time"
 )
 
-// PhaseTime is what a phase took and how it ended. Certificates and texts come out of it by Reports alone.
+// PhaseTime is the duration and the end of a phase. Only Reports returns its certificates and
+// texts.
 type PhaseTime struct {
 	Phase Phase
 	MS    float64 // milliseconds
 	Reply Reply   // Code 0: none came
-	Err   error   // why it failed without a reply; nil: it did not
+	Err   error   // why it failed without a reply; nil: it did not fail so
 
 	tls *handshake // of the TLS phase; nil: there was no handshake
 }
 
-// PhaseReport is a PhaseTime for administrators: every text in it is scrubbed and at most 256 bytes long.
+// PhaseReport is a PhaseTime for administrators: its texts are scrubbed and have at most 256 bytes.
 type PhaseReport struct {
 	Phase    Phase      `json:"phase"`
 	MS       float64    `json:"ms"`
 	Code     int        `json:"code"`     // of the reply; 0: none came
 	Enhanced string     `json:"enhanced"` // RFC 3463
-	Text     string     `json:"text"`     // of the reply, else of what went wrong
+	Text     string     `json:"text"`     // of the reply, or of the error
 	TLS      *TLSReport `json:"tls"`      // of the TLS phase; null: there was no handshake
 }
 
-// TLSReport says what a handshake came to. Of one that failed, empty fields are what it did not come to.
+// TLSReport is the result of a handshake. A failed handshake leaves the fields empty that it did
+// not reach.
 type TLSReport struct {
 	Version string              `json:"version"` // such as TLS 1.3
 	Cipher  string              `json:"cipher"`
-	Chain   []CertificateReport `json:"chain"` // as the server presented it, its own first, at most 4; verified or not
+	Chain   []CertificateReport `json:"chain"` // as the server sent it, the server's own first, at most 4; verified or not
 }
 
-// CertificateReport is what a certificate says of itself. Times are RFC 3339, UTC, with milliseconds.
+// CertificateReport is the content of a certificate. Times are RFC 3339, UTC, with milliseconds.
 type CertificateReport struct {
 	Subject   string   `json:"subject"`
 	Issuer    string   `json:"issuer"`
-	Names     []string `json:"names"` // hosts and addresses that it is for, at most 8
+	Names     []string `json:"names"` // its hosts and addresses, at most 8
 	NotBefore string   `json:"not_before"`
 	NotAfter  string   `json:"not_after"`
 }
@@ -57,7 +59,13 @@ const (
 func Reports(phases []PhaseTime, remove ...string) []PhaseReport {
 	s, all := newScrubber(remove), make([]PhaseReport, 0, len(phases))
 	for _, p := range phases {
-		r := PhaseReport{Phase: p.Phase, MS: p.MS, Code: p.Reply.Code, Enhanced: s.scrub(p.Reply.Enhanced), Text: s.scrub(p.Reply.text)}
+		r := PhaseReport{
+			Phase:    p.Phase,
+			MS:       p.MS,
+			Code:     p.Reply.Code,
+			Enhanced: s.scrub(p.Reply.Enhanced),
+			Text:     s.scrub(p.Reply.text),
+		}
 		if r.Code == 0 && p.Err != nil {
 			r.Text = s.scrub(Words(p.Err, time.Duration(p.MS*float64(time.Millisecond))))
 		}
@@ -69,7 +77,8 @@ func Reports(phases []PhaseTime, remove ...string) []PhaseReport {
 	return all
 }
 
-// Words says why there is no reply, without the terms of Go's net package. took is how long the phase lasted; 0: not known.
+// Words returns a sentence for an error without the terms of Go's net package. took is the duration
+// of the phase; 0: unknown.
 func Words(err error, took time.Duration) string {
 	var silent silentGreeting
 	var network net.Error
@@ -102,14 +111,15 @@ func (s silentGreeting) Error() string {
 // Unwrap returns the cause.
 func (s silentGreeting) Unwrap() error { return s.error }
 
-// handshake is what a handshake came to.
+// handshake is the result of a TLS handshake.
 type handshake struct {
-	version, cipher uint16 // 0: none was agreed upon
+	version, cipher uint16 // 0: not negotiated
 	chain           []*x509.Certificate
 }
 
-// shaken reads a handshake that has ended, well or with err. The certificates of one whose verification failed are in the error.
-func shaken(state tls.ConnectionState, err error) *handshake {
+// handshakeOf returns the result of a handshake that ended, with err if it failed. After a failed
+// verification the certificates are those of the error.
+func handshakeOf(state tls.ConnectionState, err error) *handshake {
 	h := &handshake{version: state.Version, cipher: state.CipherSuite, chain: state.PeerCertificates}
 	var unverified *tls.CertificateVerificationError
 	if errors.As(err, &unverified) {
@@ -128,8 +138,11 @@ func (h *handshake) report(s scrubber) *TLSReport {
 	}
 	for _, c := range h.chain[:min(len(h.chain), longestChain)] {
 		one := CertificateReport{
-			Subject: s.scrub(c.Subject.String()), Issuer: s.scrub(c.Issuer.String()), Names: []string{},
-			NotBefore: stamp(c.NotBefore), NotAfter: stamp(c.NotAfter),
+			Subject:   s.scrub(c.Subject.String()),
+			Issuer:    s.scrub(c.Issuer.String()),
+			Names:     []string{},
+			NotBefore: stamp(c.NotBefore),
+			NotAfter:  stamp(c.NotAfter),
 		}
 		for _, name := range namesOf(c) {
 			one.Names = append(one.Names, s.scrub(name))
@@ -139,7 +152,7 @@ func (h *handshake) report(s scrubber) *TLSReport {
 	return r
 }
 
-// namesOf returns the first of the host names and addresses that a certificate is for.
+// namesOf returns the first host names and addresses of a certificate.
 func namesOf(c *x509.Certificate) []string {
 	names := append([]string{}, c.DNSNames[:min(len(c.DNSNames), mostNames)]...)
 	for _, ip := range c.IPAddresses {

@@ -41,12 +41,19 @@ func TestEachPhaseTellsItsReply(t *testing.T) {
 	server, client := certificate(t)
 	offer := step{"EHLO", "250-mail.example for client.example\r\n250-STARTTLS\r\n250 AUTH PLAIN\r\n"}
 	s := play(t, server, step{"", "220 mail.example ready\r\n"}, offer, step{"STARTTLS", toTLS}, offer,
-		step{"AUTH PLAIN", "235 2.7.0 welcome mailuser\r\n"}, step{"MAIL", "250 2.1.0 sender fine\r\n"}, step{"RCPT", "250 2.1.5 ok\r\n"},
+		step{"AUTH PLAIN", "235 2.7.0 welcome mailuser\r\n"}, step{"MAIL", "250 2.1.0 sender fine\r\n"},
+		step{"RCPT", "250 2.1.5 ok\r\n"},
 		step{"DATA", "354 go on\r\n"}, step{".", "554 5.7.1 no 482913 for alice@example.com\r\n"})
 	o := s.options()
 	o.STARTTLS, o.TLS, o.Username, o.Password = true, client, "mailuser", "hunter22"
 	session := open(t, o)
-	session.Send(t.Context(), smtp.Letter{ID: "m", From: "pi@example.com", To: "alice@example.com", Content: []byte("Subject: x\r\n\r\n482913\r\n"), Journal: journal{}})
+	session.Send(t.Context(), smtp.Message{
+		ID:      "m",
+		From:    "pi@example.com",
+		To:      "alice@example.com",
+		Content: []byte("Subject: x\r\n\r\n482913\r\n"),
+		Journal: journal{},
+	})
 	want := []smtp.PhaseReport{
 		{Phase: smtp.PhaseConnect},
 		{Phase: smtp.PhaseGreeting, Code: 220, Text: "mail.example ready"},
@@ -61,7 +68,8 @@ func TestEachPhaseTellsItsReply(t *testing.T) {
 		{Phase: smtp.PhaseReply, Code: 554, Enhanced: "5.7.1", Text: "no *** for ***"},
 	}
 	got := reports(t, session, "alice@example.com", "482913", "mailuser", "hunter22")
-	if diff := cmp.Diff(want, got[1:], cmpopts.IgnoreFields(smtp.TLSReport{}, "Cipher", "Chain")); got[0].Phase != smtp.PhaseDNS || diff != "" {
+	if diff := cmp.Diff(want, got[1:], cmpopts.IgnoreFields(smtp.TLSReport{}, "Cipher",
+		"Chain")); got[0].Phase != smtp.PhaseDNS || diff != "" {
 		t.Fatalf("%v\n%s", got[0], diff)
 	}
 	if c := got[4].TLS.Chain; len(c) != 1 || c[0].Names[0] != "mail.example" || got[4].TLS.Cipher == "" {
@@ -82,10 +90,13 @@ func TestPhaseThatFailsTellsWhy(t *testing.T) {
 		"greeting": {[]step{{"", "554 5.3.2 go away, client.example\r\n"}}, nil,
 			smtp.PhaseReport{Phase: smtp.PhaseGreeting, Code: 554, Enhanced: "5.3.2", Text: "go away, ***"}},
 		"not SMTP": {[]step{{"", "HTTP/1.1 400 Bad Request\r\n"}}, nil,
-			smtp.PhaseReport{Phase: smtp.PhaseGreeting, Text: "the server's greeting is no SMTP reply"}},
+			smtp.PhaseReport{Phase: smtp.PhaseGreeting, Text: "the server's greeting is not an SMTP reply"}},
 		"no STARTTLS": {[]step{greet, {"EHLO", "250 x\r\n"}}, func(o *smtp.Options) { o.STARTTLS = true },
 			smtp.PhaseReport{Phase: smtp.PhaseTLS, Text: "the server does not offer STARTTLS"}},
-		"STARTTLS refused": {[]step{greet, {"EHLO", "250-x\r\n250 STARTTLS\r\n"}, {"STARTTLS", "454 4.7.0 not now\r\n"}}, func(o *smtp.Options) { o.STARTTLS = true },
+		"STARTTLS refused": {[]step{greet, {"EHLO", "250-x\r\n250 STARTTLS\r\n"},
+			{"STARTTLS", "454 4.7.0 not now\r\n"}}, func(o *smtp.Options) {
+			o.STARTTLS = true
+		},
 			smtp.PhaseReport{Phase: smtp.PhaseTLS, Code: 454, Enhanced: "4.7.0", Text: "not now"}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -127,13 +138,15 @@ func TestRefusedCertificateIsTold(t *testing.T) {
 		}
 		all := reports(t, s)
 		last := all[len(all)-1]
-		if last.Phase != smtp.PhaseTLS || last.TLS == nil || len(last.TLS.Chain) != 1 || last.TLS.Version != tls.VersionName(version) || last.TLS.Cipher == "" {
+		if last.Phase != smtp.PhaseTLS || last.TLS == nil || len(last.TLS.Chain) != 1 ||
+			last.TLS.Version != tls.VersionName(version) || last.TLS.Cipher == "" {
 			t.Fatalf("%+v %+v", last, last.TLS)
 		}
 		c := last.TLS.Chain[0]
 		from, err := time.Parse(time.RFC3339, c.NotBefore)
 		to, err2 := time.Parse(time.RFC3339, c.NotAfter)
-		if err != nil || err2 != nil || to.Sub(from) != 2*time.Hour || !strings.HasSuffix(c.NotAfter, "Z") || c.Names[0] != "mail.example" {
+		if err != nil || err2 != nil || to.Sub(from) != 2*time.Hour || !strings.HasSuffix(c.NotAfter, "Z") ||
+			c.Names[0] != "mail.example" {
 			t.Errorf("%+v %v %v", c, err, err2)
 		}
 	}
@@ -147,8 +160,12 @@ func TestCertificateIsScrubbedAndBounded(t *testing.T) {
 		t.Fatal(err)
 	}
 	form := &x509.Certificate{
-		SerialNumber: big.NewInt(1), NotBefore: time.Now(), NotAfter: time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC),
-		Subject: pkix.Name{CommonName: "482913 \x1b[31m" + strings.Repeat("ü", 4000)}, DNSNames: []string{"482913.example"}, IPAddresses: []net.IP{net.IPv4(192, 0, 2, 1)},
+		SerialNumber: big.NewInt(1),
+		NotBefore:    time.Now(),
+		NotAfter:     time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC),
+		Subject:      pkix.Name{CommonName: "482913 \x1b[31m" + strings.Repeat("ü", 4000)},
+		DNSNames:     []string{"482913.example"},
+		IPAddresses:  []net.IP{net.IPv4(192, 0, 2, 1)},
 	}
 	for range 60 {
 		form.DNSNames = append(form.DNSNames, strings.Repeat("a", 300)+".example")
@@ -157,7 +174,8 @@ func TestCertificateIsScrubbedAndBounded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der, der, der, der, der, der}, PrivateKey: key}}}
+	server := &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der, der, der, der, der, der},
+		PrivateKey: key}}}
 	o := play(t, server, step{"", toTLS}, greeting, step{"EHLO", "250 x\r\n"}).options()
 	o.Implicit, o.TLS = true, &tls.Config{InsecureSkipVerify: true}
 	s := open(t, o)

@@ -51,7 +51,8 @@ func TestScrubFindsTracesInLongerBase64(t *testing.T) {
 func TestScrubKeepsWhatNeedNotGo(t *testing.T) {
 	t.Parallel()
 	const text = "5.1.1 <alice@example.com>: Recipient address rejected: User unknown"
-	if got, want := Scrub(text, "Alice@Example.com", "", "482913"), "5.1.1 <***>: Recipient address rejected: User unknown"; got != want {
+	if got, want := Scrub(text, "Alice@Example.com", "",
+		"482913"), "5.1.1 <***>: Recipient address rejected: User unknown"; got != want {
 		t.Fatalf("%q, want %q", got, want)
 	}
 }
@@ -161,7 +162,8 @@ func TestReplyIsBounded(t *testing.T) {
 }
 
 func FuzzReadReply(f *testing.F) {
-	for _, s := range []string{"250 ok\r\n", "250-a\r\n250 b\r\n", "250\n", "250-a\r\n550 b\r\n", "334 \r\n", "554 5.7.1 \xff\x00\r\n", "99 x\r\n", "\r\n"} {
+	for _, s := range []string{"250 ok\r\n", "250-a\r\n250 b\r\n", "250\n", "250-a\r\n550 b\r\n", "334 \r\n",
+		"554 5.7.1 \xff\x00\r\n", "99 x\r\n", "\r\n"} {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, wire []byte) {
@@ -175,10 +177,12 @@ func FuzzReadReply(f *testing.F) {
 			return
 		}
 		used := len(wire) - source.Len() - r.Buffered()
-		if reply.Code < 200 || reply.Code > 599 || used > longestLine*mostLines || !bytes.HasSuffix(wire[:used], []byte("\n")) {
+		if reply.Code < 200 || reply.Code > 599 || used > longestLine*mostLines ||
+			!bytes.HasSuffix(wire[:used], []byte("\n")) {
 			t.Fatalf("code %d from %d bytes", reply.Code, used)
 		}
-		if text := reply.Text(); len(text) > longestText || !utf8.ValidString(text) || strings.ContainsFunc(text, unicode.IsControl) {
+		if text := reply.Text(); len(text) > longestText || !utf8.ValidString(text) ||
+			strings.ContainsFunc(text, unicode.IsControl) {
 			t.Fatalf("%q is no clean text", text)
 		}
 	})

@@ -18,8 +18,9 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// step is what the scripted server waits for and what it answers. want is a prefix of a line; "." is a whole content with its
-// dot; "" waits for nothing. reply is written as it stands; hangUp closes, silent says nothing more.
+// step is what the scripted server waits for and what it answers. want is a prefix of a line; "."
+// is a whole content with its dot; "" waits for nothing. reply is written as it stands; hangUp
+// closes, silent says nothing more.
 type step struct{ want, reply string }
 
 const (
@@ -140,7 +141,10 @@ func (s *script) got() string {
 // options lead to the script under the name mail.example, at an address of loopback.
 func (s *script) options() smtp.Options {
 	return smtp.Options{
-		Host: "mail.example", Port: 25, EHLOName: "client.example", Timeout: 5 * time.Second,
+		Host:     "mail.example",
+		Port:     25,
+		EHLOName: "client.example",
+		Timeout:  5 * time.Second,
 		Lookup: func(context.Context, string) ([]netip.Addr, error) {
 			return []netip.Addr{netip.MustParseAddr("127.0.0.1")}, nil
 		},
@@ -212,9 +216,13 @@ func (w watched) Write(p []byte) (int, error) {
 	return w.Conn.Write(p)
 }
 
-func letter(j smtp.Journal) smtp.Letter {
-	return smtp.Letter{
-		ID: "m1", From: "pi@example.com", To: "alice@example.com", Content: []byte("Subject: x\r\n\r\nbody\r\n"), Journal: j,
+func message(j smtp.Journal) smtp.Message {
+	return smtp.Message{
+		ID:       "m1",
+		From:     "pi@example.com",
+		To:       "alice@example.com",
+		Content:  []byte("Subject: x\r\n\r\nbody\r\n"),
+		Journal:  j,
 		NotAfter: time.Now().Add(time.Minute),
 	}
 }

@@ -9,14 +9,14 @@ import (
 )
 
 const (
-	longestText   = 256 // bytes that are kept of a reply
-	shortestTrace = 6   // characters of Base64, or letters, that still tell a string apart from chance
-	shortestPart  = 4   // characters that are looked for inside of words
+	longestText   = 256 // bytes of a reply that are kept
+	shortestTrace = 6   // characters of Base64, or letters, that rule out a match by chance
+	shortestPart  = 4   // characters that are searched inside words
 	removed       = "***"
 )
 
-// trace is a string that must not be seen, and how it is looked for: as words of their own, or anywhere, with or without
-// something between its characters.
+// trace is a string to remove, and how it is searched: as whole words or anywhere, with or without
+// other characters between its own.
 type trace struct {
 	text    string
 	word    bool
@@ -24,25 +24,26 @@ type trace struct {
 	want    string // text, dense
 }
 
-// gap says what may stand between the characters of a trace.
+// gap says what may be between the characters of a trace.
 type gap int
 
 const (
 	nothing gap = iota
 	spaces
-	marks // whatever is no letter and no digit
-	gaps  // how many there are
+	marks // everything except letters and digits
+	gaps  // the number of gaps
 )
 
 func (g gap) holds(r rune) bool { return g == spaces && r == ' ' || g == marks && isMark(r) }
 
-// scrubber takes the same strings out of many texts.
+// scrubber removes the same strings from many texts.
 type scrubber []trace
 
-// Scrub is what Reply.Text does, for other texts that come from outside. Letters are compared without regard to ASCII case. A
-// string is found across spaces, line ends and control characters too, and one of digits across everything that is no letter or
-// digit; one of fewer than 4 characters only as a word of its own, for it is in half of all words. The Base64 of a string is
-// found at the end, at the beginning and in the middle of a longer Base64 text too.
+// Scrub does what Reply.Text does, for other texts from outside. ASCII case is ignored. A string is
+// found across spaces, line ends and control characters too, and a string of digits across
+// everything except letters and digits. A string of fewer than 4 characters is found only as a
+// whole word, because half of all words contain it. The Base64 of a string is found at any place of
+// a longer Base64 text.
 func Scrub(text string, remove ...string) string { return newScrubber(remove).scrub(text) }
 
 func newScrubber(remove []string) scrubber {
@@ -60,7 +61,8 @@ func newScrubber(remove []string) scrubber {
 		want, _ := dense(t.text, traces[i].between)
 		traces[i].want = want
 	}
-	slices.SortFunc(traces, func(a, b trace) int { return len(b.text) - len(a.text) }) // the longest first: one may hold another
+	// the longest first: a string may contain another
+	slices.SortFunc(traces, func(a, b trace) int { return len(b.text) - len(a.text) })
 	return traces
 }
 
@@ -85,14 +87,14 @@ func (s scrubber) scrub(text string) string {
 	return text
 }
 
-// plainTrace says how a secret is looked for that stands as it is.
+// plainTrace returns the trace of a secret in plain text.
 func plainTrace(s string) trace {
 	t := trace{text: s, word: utf8.RuneCountInString(s) < shortestPart, between: spaces}
 	switch {
 	case !strings.ContainsFunc(s, func(r rune) bool { return r < '0' || r > '9' }):
 		t.between = marks
 	case len(s) < shortestTrace && !strings.ContainsFunc(s, isNoLetter):
-		t.between = nothing // "tcp not" holds "cpno"
+		t.between = nothing // "tcp not" contains "cpno"
 	}
 	return t
 }
@@ -101,7 +103,8 @@ func isMark(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) }
 
 func isNoLetter(r rune) bool { return !unicode.IsLetter(r) }
 
-// printable returns s as valid UTF-8 in one line: whatever does not print is a space, and there are no two of them.
+// printable returns s as valid UTF-8 in one line: a run of characters that do not print becomes one
+// space.
 func printable(s string) string {
 	s = strings.Map(func(r rune) rune {
 		if !unicode.IsPrint(r) || r == unicode.ReplacementChar {
@@ -112,8 +115,8 @@ func printable(s string) string {
 	return strings.Join(strings.Fields(s), " ")
 }
 
-// encodings returns what the Base64 of a text that holds s must hold, for the three places at which s can begin in a group of
-// three bytes: the characters that s alone decides.
+// encodings returns the Base64 characters that s alone decides, for each of the three places in a
+// group of three bytes at which s can begin. The Base64 of every text with s contains one of them.
 func encodings(s string) []string {
 	if s == "" {
 		return nil
@@ -121,8 +124,8 @@ func encodings(s string) []string {
 	all := []string{base64.RawStdEncoding.EncodeToString([]byte(s))}
 	for shift := range 3 {
 		encoded := base64.RawStdEncoding.EncodeToString([]byte(strings.Repeat("x", shift) + s))
-		first := (shift*8 + 5) / 6       // the first character without a bit of what stands before s
-		last := (shift*8 + len(s)*8) / 6 // and the first with a bit of what follows it
+		first := (shift*8 + 5) / 6       // the first character without a bit of the text before s
+		last := (shift*8 + len(s)*8) / 6 // the first character with a bit of the text after s
 		if last-first >= shortestTrace {
 			all = append(all, encoded[first:last])
 		}
@@ -130,12 +133,12 @@ func encodings(s string) []string {
 	return all
 }
 
-// cutFrom returns text with a sign in the place of each trace.
+// cutFrom returns text with a mark in the place of each trace.
 func (t trace) cutFrom(text string) string {
 	want := t.want
 	all, at := dense(text, t.between)
 	var b strings.Builder
-	kept, from := 0, 0 // so much of text is in b, so much of all was searched
+	kept, from := 0, 0 // how much of text is in b, how much of all was searched
 	for {
 		i := strings.Index(all[from:], want)
 		if i < 0 {
@@ -143,7 +146,7 @@ func (t trace) cutFrom(text string) string {
 		}
 		first, end := at[from+i], at[from+i+len(want)-1]+1
 		from += i + len(want)
-		if t.word && !alone(text, first, end) {
+		if t.word && !isWord(text, first, end) {
 			continue
 		}
 		b.WriteString(text[kept:first] + removed)
@@ -151,14 +154,15 @@ func (t trace) cutFrom(text string) string {
 	}
 }
 
-// alone reports whether text[first:end] has no letter or digit beside it.
-func alone(text string, first, end int) bool {
+// isWord reports whether no letter or digit is beside text[first:end].
+func isWord(text string, first, end int) bool {
 	before, _ := utf8.DecodeLastRuneInString(text[:first])
 	after, _ := utf8.DecodeRuneInString(text[end:])
 	return isMark(before) && isMark(after)
 }
 
-// dense returns s with ASCII letters in lower case and without what stands between, and where in s each of its bytes was.
+// dense returns s with ASCII letters in lower case and without the characters of the gap, and the
+// place in s of each byte.
 func dense(s string, between gap) (string, []int) {
 	b, at := make([]byte, 0, len(s)), make([]int, 0, len(s))
 	for i, r := range s {

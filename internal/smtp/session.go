@@ -13,50 +13,51 @@ import (
 	"time"
 )
 
-// Options say which server to talk to and how. Dial is required, and Lookup for a host that is no address. Each
-// field is one setting of a session.
+// Options are the settings of a session, one field each. Dial is required, and Lookup for a host
+// that is a name.
 type Options struct {
 	Host     string // name or address; the certificate must be for it
 	Port     int
 	Implicit bool        // TLS from the first byte
-	STARTTLS bool        // and nothing before it
-	TLS      *tls.Config // roots and whether to verify; ServerName and MinVersion are set here
+	STARTTLS bool        // required before anything else
+	TLS      *tls.Config // roots and verification; the session sets ServerName and MinVersion
 	Username string      // empty: no AUTH
 	Password string
 	EHLOName string        // empty: the address literal of this end of the connection
 	Timeout  time.Duration // of each phase; at least one millisecond
-	NotAfter time.Time     // no phase before the first message outlasts it; zero: no end
-	Memory   *Memory       // what earlier sessions found out about servers; nil: nothing is remembered
+	NotAfter time.Time     // the end of every phase before the first message; zero: no end
+	Memory   *Memory       // what earlier sessions learnt about servers; nil: nothing is kept
 	Lookup   func(ctx context.Context, host string) ([]netip.Addr, error)
 	Dial     func(ctx context.Context, network, address string) (net.Conn, error)
 }
 
 // Session is an open, authenticated connection. It is for one goroutine.
 type Session struct {
-	c      *conn
-	ext    extensions
-	phases []PhaseTime
-	undo   func() bool // ends the watch over the context
-	begun  time.Time   // of the running phase
-	remote netip.Addr
-	broken bool
-	notes  notes
-	noAuth *Error // the reply 503 to AUTH; nil: there was none
+	c       *conn
+	ext     extensions
+	phases  []PhaseTime
+	unwatch func() bool // ends the watch over the context
+	begun   time.Time   // of the running phase
+	remote  netip.Addr
+	broken  bool
+	notes   notes
+	noAuth  *Error // the reply 503 to AUTH; nil: there was none
 }
 
 // Errors of a session before the first message.
 var (
 	ErrNoSTARTTLS = errors.New("the server does not offer STARTTLS")
-	ErrNoAuth     = errors.New("the server offers no way to authenticate that we know (PLAIN, LOGIN, CRAM-MD5)")
+	ErrNoAuth     = errors.New("the server offers no known way to authenticate (PLAIN, LOGIN, CRAM-MD5)")
 	ErrPlaintext  = errors.New("the password would leave this host unencrypted")
 )
 
-// Open connects, tries every address of the host in turn, and authenticates. An error is an *Error with the phase; the session
-// that comes with it is closed and only tells its Phases. The end of ctx closes the connection.
+// Open connects, tries every address of the host in turn, and authenticates. An error is an *Error
+// with the phase; the session beside it is closed and has only its Phases. The end of ctx closes
+// the connection.
 //
-// Open connects a second time to a server that closes the connection at EHLO, and says HELO then
-// (RFC 1869 section 4.5), and to a server that closes the connection after it refused a mechanism,
-// and tries the other mechanisms then.
+// Open connects a second time if the server closes the connection at EHLO, and sends HELO then (RFC
+// 1869 section 4.5). It also connects a second time if the server closes the connection after it
+// refused a mechanism, and tries the other mechanisms then.
 func Open(ctx context.Context, o Options) (*Session, error) {
 	s, err := open(ctx, o, false)
 	if err == nil || ctx.Err() != nil {
@@ -69,7 +70,7 @@ func Open(ctx context.Context, o Options) (*Session, error) {
 	second, again := open(ctx, o, plain)
 	second.phases = append(s.phases, second.phases...)
 	var e *Error
-	if errors.As(again, &e) && e.Reply.Code == 0 { // no better than the first
+	if errors.As(again, &e) && e.Reply.Code == 0 { // not better than the first
 		return second, err
 	}
 	return second, again
@@ -85,7 +86,7 @@ func open(ctx context.Context, o Options, plain bool) (*Session, error) {
 	if o.EHLOName == "" {
 		o.EHLOName = literal(c.LocalAddr())
 	}
-	s.undo = context.AfterFunc(ctx, func() { c.Close() }) //nolint:errcheck // its reads and writes fail then
+	s.unwatch = context.AfterFunc(ctx, func() { c.Close() }) //nolint:errcheck // its reads and writes fail then
 	s.c = newConn(ctx, c, o)
 	if err := s.greet(o, plain); err != nil {
 		s.abort()
@@ -112,10 +113,10 @@ func hungUp(err error) bool {
 	return false
 }
 
-// Phases returns what each phase took so far, and how it ended: of a session that did not open too.
+// Phases returns duration and end of each phase so far, also of a session that did not open.
 func (s *Session) Phases() []PhaseTime { return s.phases }
 
-// end closes the running phase: its time, its reply and why it failed are noted, and the next one begins.
+// end records the running phase, with its reply or error, and begins the next one.
 func (s *Session) end(p Phase, r Reply, err error) {
 	now := time.Now()
 	t := PhaseTime{Phase: p, MS: float64(now.Sub(s.begun).Microseconds()) / 1000, Reply: r, Err: err}
@@ -125,7 +126,8 @@ func (s *Session) end(p Phase, r Reply, err error) {
 	s.phases, s.begun = append(s.phases, t), now
 }
 
-// fail ends the running phase with an error. Its reply is the error's, for one that went well before a failure is not the end.
+// fail ends the running phase with an error. The phase gets the error's reply, not the reply of a
+// command that succeeded before.
 func (s *Session) fail(p Phase, err error) error {
 	failure := &Error{Phase: p, Err: err}
 	var e *Error
@@ -156,8 +158,8 @@ func (s *Session) connect(ctx context.Context, o Options) (net.Conn, error) {
 	return nil, s.fail(PhaseConnect, errors.Join(errs...))
 }
 
-// dialShare dials one of the addresses that are left within its share of the time that is left, so that one which never answers
-// does not take the others' turn.
+// dialShare dials one address within its share of the remaining time, so that an address without an
+// answer leaves time for the remaining ones.
 func dialShare(ctx context.Context, o Options, a netip.Addr, left int) (net.Conn, error) {
 	if end, ok := ctx.Deadline(); ok {
 		share, cancel := context.WithTimeout(ctx, time.Until(end)/time.Duration(left))
@@ -231,7 +233,8 @@ func (s *Session) greeting() (Reply, error) {
 	return r, err
 }
 
-// secure is STARTTLS and the new EHLO: what was announced before counts no more (RFC 3207 section 4.2).
+// secure sends STARTTLS and a new EHLO, whose announcements replace the earlier ones (RFC 3207
+// section 4.2).
 func (s *Session) secure(o Options, config *tls.Config) error {
 	if _, ok := s.ext["STARTTLS"]; !ok {
 		return s.fail(PhaseTLS, ErrNoSTARTTLS)
@@ -263,7 +266,7 @@ func literal(a net.Addr) string {
 	return "[" + ip.String() + "]"
 }
 
-// Close ends the session: with QUIT where the protocol allows, without waiting for its answer.
+// Close ends the session, with QUIT where the protocol allows it. It does not wait for the answer.
 func (s *Session) Close() {
 	if s.c == nil {
 		return
@@ -275,9 +278,9 @@ func (s *Session) Close() {
 	s.abort()
 }
 
-// abort closes the connection without a word.
+// abort closes the connection without QUIT.
 func (s *Session) abort() {
 	s.broken = true
-	s.undo()
+	s.unwatch()
 	s.c.Close() //nolint:errcheck // nothing is left to be sent
 }

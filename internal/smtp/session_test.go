@@ -32,8 +32,12 @@ func certificate(t *testing.T) (server, client *tls.Config) {
 		t.Fatal(err)
 	}
 	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		DNSNames: []string{"mail.example"}, IsCA: true, BasicConstraintsValid: true,
+		SerialNumber:          big.NewInt(1),
+		NotBefore:             time.Now().Add(-time.Hour),
+		NotAfter:              time.Now().Add(time.Hour),
+		DNSNames:              []string{"mail.example"},
+		IsCA:                  true,
+		BasicConstraintsValid: true,
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
 	if err != nil {
@@ -45,7 +49,8 @@ func certificate(t *testing.T) (server, client *tls.Config) {
 	}
 	pool := x509.NewCertPool()
 	pool.AddCert(parsed)
-	return &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}}, &tls.Config{RootCAs: pool}
+	return &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}},
+		&tls.Config{RootCAs: pool}
 }
 
 // failure opens a session that must fail, and returns its error.
@@ -77,9 +82,11 @@ func TestEachPhaseOfASessionFailsUnderItsName(t *testing.T) {
 		"EHLO and HELO":    {[]step{greeting, {"EHLO", "502 what\r\n"}, {"HELO", "550 no\r\n"}}, smtp.PhaseEHLO, 550},
 		"STARTTLS refused": {[]step{greeting, offer, {"STARTTLS", "454 4.7.0 not now\r\n"}}, smtp.PhaseTLS, 454},
 		"STARTTLS closed":  {[]step{greeting, offer, {"STARTTLS", hangUp}}, smtp.PhaseTLS, 0},
-		"AUTH refused":     {[]step{greeting, offer, {"STARTTLS", toTLS}, offer, {"AUTH PLAIN", "535 5.7.8 no\r\n"}}, smtp.PhaseAuth, 535},
-		"AUTH later":       {[]step{greeting, offer, {"STARTTLS", toTLS}, offer, {"AUTH PLAIN", "454 4.7.0 later\r\n"}}, smtp.PhaseAuth, 454},
-		"AUTH closed":      {[]step{greeting, offer, {"STARTTLS", toTLS}, offer, {"AUTH PLAIN", hangUp}}, smtp.PhaseAuth, 0},
+		"AUTH refused": {[]step{greeting, offer, {"STARTTLS", toTLS}, offer, {"AUTH PLAIN", "535 5.7.8 no\r\n"}},
+			smtp.PhaseAuth, 535},
+		"AUTH later": {[]step{greeting, offer, {"STARTTLS", toTLS}, offer, {"AUTH PLAIN", "454 4.7.0 later\r\n"}},
+			smtp.PhaseAuth, 454},
+		"AUTH closed": {[]step{greeting, offer, {"STARTTLS", toTLS}, offer, {"AUTH PLAIN", hangUp}}, smtp.PhaseAuth, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -200,7 +207,8 @@ func TestNothingIsWrittenBeforeTheGreeting(t *testing.T) {
 // What stands in clear behind the 220 could be taken for the answer to a command inside TLS.
 func TestBytesBehindTheAnswerToSTARTTLSCloseTheSession(t *testing.T) {
 	t.Parallel()
-	s := play(t, nil, greeting, step{"EHLO", "250-x\r\n250 STARTTLS\r\n"}, step{"STARTTLS", "220 go\r\n250-x\r\n250 AUTH PLAIN\r\n"})
+	s := play(t, nil, greeting, step{"EHLO", "250-x\r\n250 STARTTLS\r\n"},
+		step{"STARTTLS", "220 go\r\n250-x\r\n250 AUTH PLAIN\r\n"})
 	o := s.options()
 	o.STARTTLS = true
 	if e := failure(t, o); e.Phase != smtp.PhaseTLS || e.Err == nil {
@@ -214,7 +222,8 @@ func TestBytesBehindTheAnswerToSTARTTLSCloseTheSession(t *testing.T) {
 func TestWhatWasAnnouncedBeforeTLSIsForgotten(t *testing.T) {
 	t.Parallel()
 	server, client := certificate(t)
-	s := play(t, server, greeting, step{"EHLO", "250-x\r\n250-STARTTLS\r\n250 AUTH PLAIN\r\n"}, step{"STARTTLS", toTLS}, step{"EHLO", "250 x\r\n"})
+	s := play(t, server, greeting, step{"EHLO", "250-x\r\n250-STARTTLS\r\n250 AUTH PLAIN\r\n"}, step{"STARTTLS", toTLS},
+		step{"EHLO", "250 x\r\n"})
 	o := s.options()
 	o.STARTTLS, o.TLS, o.Username, o.Password = true, client, "u", "hunter22"
 	if e := failure(t, o); !errors.Is(e, smtp.ErrNoAuth) {
@@ -254,7 +263,8 @@ func TestCertificateIsVerified(t *testing.T) {
 		for _, implicit := range []bool{false, true} {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
-				steps := []step{greeting, {"EHLO", "250-x\r\n250 STARTTLS\r\n"}, {"STARTTLS", toTLS}, {"EHLO", "250 x\r\n"}}
+				steps := []step{greeting, {"EHLO", "250-x\r\n250 STARTTLS\r\n"}, {"STARTTLS", toTLS},
+					{"EHLO", "250 x\r\n"}}
 				if implicit {
 					steps = []step{{"", toTLS}, greeting, {"EHLO", "250 x\r\n"}}
 				}
@@ -313,7 +323,8 @@ func TestAuthenticatesByWhatTheServerOffers(t *testing.T) {
 	mac.Write([]byte("<1.2@mail.example>"))
 	for offered, steps := range map[string][]step{
 		"PLAIN LOGIN": {{"AUTH PLAIN " + b64("\x00mailuser\x00hunter22"), "235 2.7.0 ok\r\n"}},
-		"LOGIN":       {{"AUTH LOGIN\r\n", "334 VXNlcm5hbWU6\r\n"}, {b64("mailuser"), "334 UGFzc3dvcmQ6\r\n"}, {b64("hunter22"), "235 ok\r\n"}},
+		"LOGIN": {{"AUTH LOGIN\r\n", "334 VXNlcm5hbWU6\r\n"}, {b64("mailuser"), "334 UGFzc3dvcmQ6\r\n"},
+			{b64("hunter22"), "235 ok\r\n"}},
 		"CRAM-MD5": {
 			{"AUTH CRAM-MD5\r\n", "334 " + b64("<1.2@mail.example>") + "\r\n"},
 			{b64("mailuser " + hex.EncodeToString(mac.Sum(nil))), "235 ok\r\n"},
@@ -331,7 +342,8 @@ func TestAuthenticatesByWhatTheServerOffers(t *testing.T) {
 
 func TestEndlessChallengesEnd(t *testing.T) {
 	t.Parallel()
-	s := play(t, nil, greeting, step{"EHLO", "250-x\r\n250 AUTH LOGIN\r\n"}, step{"AUTH LOGIN", "334 \r\n"}, step{"", "334 \r\n334 \r\n"})
+	s := play(t, nil, greeting, step{"EHLO", "250-x\r\n250 AUTH LOGIN\r\n"}, step{"AUTH LOGIN", "334 \r\n"},
+		step{"", "334 \r\n334 \r\n"})
 	o := s.options()
 	o.Username, o.Password = "mailuser", "hunter22"
 	if e := failure(t, o); e.Phase != smtp.PhaseAuth {

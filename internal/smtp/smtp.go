@@ -1,9 +1,10 @@
-// Package smtp is an SMTP client that says how far a message came.
+// Package smtp is an SMTP client that reports how far a message came.
 //
-// It speaks RFC 5321: it opens a session (STARTTLS of RFC 3207 or TLS from the start, AUTH of RFC 4954) and sends one message
-// after the other. It promises: nothing of a message's content is written before the journal has agreed to its dot; a result
-// tells whether the dot may have reached the server; every text of the server leaves the package scrubbed. What it does not:
-// decide whether or when to try again.
+// It speaks RFC 5321: it opens a session (STARTTLS of RFC 3207 or TLS from the start, AUTH of RFC
+// 4954) and sends one message after the other. It promises: no content of a message is written
+// before the journal has allowed its dot; an outcome says whether the dot may have reached the
+// server; every text of the server leaves the package scrubbed. It does not decide whether or when
+// to try again.
 package smtp
 
 import (
@@ -31,31 +32,33 @@ const (
 	PhaseReply    Phase = "reply" // to the dot
 )
 
-// Journal is asked before each write that carries envelopes or dots. An error keeps the write back and closes the connection:
-// nothing was sent.
+// Journal is called before each write of envelopes or dots. Its error prevents the write and closes
+// the connection: nothing was sent.
 type Journal interface {
 	BeforeWrite(ctx context.Context, w Write) error
 }
 
-// Write names the messages, as the caller named them, whose envelopes (MAIL) and dots a write carries.
+// Write holds the IDs of the messages whose envelopes (MAIL) and dots a write carries.
 type Write struct{ Envelopes, Dots []string }
 
-// Reply is a server's reply (RFC 5321 section 4.2). Its text cannot be had unscrubbed.
+// Reply is a server's reply (RFC 5321 section 4.2). Its text is available only scrubbed.
 type Reply struct {
 	Code     int    // 200 to 599
 	Enhanced string // RFC 3463, such as 5.1.1; empty when the server gave none
 	text     string // as it came, lines joined by \n
 }
 
-// Text returns the reply's text without the given strings and their Base64, without control characters, as valid UTF-8 of at
-// most 256 bytes. Give it everything that must not be kept: code, recipient, credentials.
+// Text returns the reply's text without the given strings and their Base64, without control
+// characters, as valid UTF-8 of at most 256 bytes. Pass everything that must not be kept: code,
+// recipient, credentials.
 func (r Reply) Text(remove ...string) string {
 	return Scrub(r.text, remove...)
 }
 
-// Mentions returns a function that reports whether the text has one of these phrases, from the begin of a word on:
-// "greylist" is in "Greylisted by policy", "list" is not. Phrases are words of letters and digits in lower case.
-// What stands in angle brackets and words with an @ are not looked at: they name hosts and people.
+// Mentions returns a function that reports whether one of the phrases begins at the begin of a word
+// of the text: "greylist" is in "Greylisted by policy", "list" is not. Phrases are words of letters
+// and digits in lower case. Text in angle brackets and words with an @ are skipped: they name hosts
+// and people.
 func (r Reply) Mentions() func(phrases ...string) bool {
 	var b strings.Builder
 	for _, word := range strings.Fields(strings.ToLower(r.text[:min(len(r.text), longestSearch)])) {
@@ -80,10 +83,10 @@ const longestSearch = 8 << 10
 type Error struct {
 	Phase Phase
 	Reply Reply
-	Err   error // when there is no reply: what went wrong
+	Err   error // the cause when there is no reply
 }
 
-// Error tells phase and code, not the server's text.
+// Error returns phase and code, without the server's text.
 func (e *Error) Error() string {
 	if e.Reply.Code != 0 {
 		return fmt.Sprintf("smtp %s: %d %s", e.Phase, e.Reply.Code, e.Reply.Enhanced)

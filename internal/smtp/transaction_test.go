@@ -40,12 +40,13 @@ func TestJournalIsAskedBeforeEnvelopeAndContent(t *testing.T) {
 	t.Parallel()
 	e := &events{}
 	s := play(t, nil, greeting, ehlo, mailOK, rcptOK, dataOK, dotOK)
-	o := open(t, watch(s.options(), e, nil)).Send(t.Context(), letter(journal{events: e}))
+	o := open(t, watch(s.options(), e, nil)).Send(t.Context(), message(journal{events: e}))
 	if !o.Accepted() || !o.DotWritten || o.Reply.Code != 250 || o.Reply.Enhanced != "2.0.0" {
 		t.Fatalf("%+v", o)
 	}
 	want := []string{
-		"write EHLO client.example", "envelope m1", "write MAIL FROM:<pi@example.com>", "write RCPT TO:<alice@example.com>", "write DATA",
+		"write EHLO client.example", "envelope m1", "write MAIL FROM:<pi@example.com>",
+		"write RCPT TO:<alice@example.com>", "write DATA",
 		"dot m1", "write Subject: x",
 	}
 	if diff := cmp.Diff(want, e.list()); diff != "" {
@@ -58,22 +59,23 @@ func TestPipeliningPutsTheEnvelopeIntoOneWrite(t *testing.T) {
 	e := &events{}
 	s := play(t, nil, greeting, step{"EHLO", "250-mail.example\r\n250 PIPELINING\r\n"},
 		step{"MAIL", ""}, step{"RCPT", ""}, step{"DATA", "250 ok\r\n250 ok\r\n354 go\r\n"}, dotOK)
-	o := open(t, watch(s.options(), e, nil)).Send(t.Context(), letter(journal{events: e}))
+	o := open(t, watch(s.options(), e, nil)).Send(t.Context(), message(journal{events: e}))
 	if !o.Accepted() {
 		t.Fatalf("%+v", o)
 	}
-	want := []string{"write EHLO client.example", "envelope m1", "write MAIL FROM:<pi@example.com>", "dot m1", "write Subject: x"}
+	want := []string{"write EHLO client.example", "envelope m1", "write MAIL FROM:<pi@example.com>", "dot m1",
+		"write Subject: x"}
 	if diff := cmp.Diff(want, e.list()); diff != "" {
 		t.Fatal(diff)
 	}
 }
 
-func TestSeveralLettersGoByOneSession(t *testing.T) {
+func TestSeveralMessagesGoByOneSession(t *testing.T) {
 	t.Parallel()
 	s := play(t, nil, greeting, ehlo, mailOK, rcptOK, dataOK, dotOK, mailOK, rcptOK, dataOK, dotOK)
 	session := open(t, s.options())
 	for range 2 {
-		if o := session.Send(t.Context(), letter(journal{})); !o.Accepted() {
+		if o := session.Send(t.Context(), message(journal{})); !o.Accepted() {
 			t.Fatalf("%+v", o)
 		}
 	}
@@ -90,7 +92,7 @@ func TestSeveralLettersGoByOneSession(t *testing.T) {
 }
 
 // Every way in which a transaction ends, by what the server does.
-func TestOutcomeSaysHowFarTheLetterCame(t *testing.T) {
+func TestOutcomeSaysHowFarTheMessageCame(t *testing.T) {
 	t.Parallel()
 	begin := join(greeting, ehlo)
 	content := join(begin, mailOK, rcptOK, dataOK)
@@ -117,7 +119,8 @@ func TestOutcomeSaysHowFarTheLetterCame(t *testing.T) {
 			want{smtp.PhaseData, 250, false, false}},
 		"DATA answered with 334": {join(begin, mailOK, rcptOK, step{"DATA", "334 go\r\n"}),
 			want{smtp.PhaseData, 334, false, false}},
-		"surplus reply to MAIL": {join(begin, step{"MAIL", "250 ok\r\n250 ok\r\n"}), want{smtp.PhaseMail, 0, false, true}},
+		"surplus reply to MAIL": {join(begin, step{"MAIL", "250 ok\r\n250 ok\r\n"}),
+			want{smtp.PhaseMail, 0, false, true}},
 		"reply before the content": {join(begin, mailOK, rcptOK, step{"DATA", "354 go\r\n250 ok\r\n"}),
 			want{smtp.PhaseData, 0, false, true}},
 		"dot deferred": {join(content, step{".", "451 4.3.0 later\r\n"}),
@@ -142,7 +145,7 @@ func TestOutcomeSaysHowFarTheLetterCame(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := play(t, nil, c.steps...)
-			o := open(t, s.options()).Send(t.Context(), letter(journal{}))
+			o := open(t, s.options()).Send(t.Context(), message(journal{}))
 			got := want{o.Phase, o.Reply.Code, o.DotWritten, o.Err != nil}
 			if diff := cmp.Diff(c.want, got); diff != "" || o.Late || o.Refused {
 				t.Fatalf("%s%+v", diff, o)
@@ -164,9 +167,10 @@ func TestSilentServerEndsThePhaseAfterItsTime(t *testing.T) {
 			s := play(t, nil, steps...)
 			options := s.options()
 			options.Timeout = 200 * time.Millisecond
-			o := open(t, options).Send(t.Context(), letter(journal{}))
+			o := open(t, options).Send(t.Context(), message(journal{}))
 			var timeout net.Error
-			if o.Phase != phase || !errors.As(o.Err, &timeout) || !timeout.Timeout() || o.DotWritten != (phase == smtp.PhaseReply) {
+			if o.Phase != phase || !errors.As(o.Err, &timeout) || !timeout.Timeout() ||
+				o.DotWritten != (phase == smtp.PhaseReply) {
 				t.Fatalf("%+v", o)
 			}
 		})
@@ -174,7 +178,7 @@ func TestSilentServerEndsThePhaseAfterItsTime(t *testing.T) {
 }
 
 // The phases' time-out is ten minutes, the life is short.
-func TestNoPhaseBeforeTheDotOutlastsTheLetter(t *testing.T) {
+func TestNoPhaseBeforeTheDotOutlastsTheMessage(t *testing.T) {
 	t.Parallel()
 	for phase, steps := range map[smtp.Phase][]step{
 		smtp.PhaseMail: join(greeting, ehlo, step{"MAIL", silent}),
@@ -185,7 +189,7 @@ func TestNoPhaseBeforeTheDotOutlastsTheLetter(t *testing.T) {
 			for life := 200 * time.Millisecond; ; life *= 2 { // a busy machine may need longer to come to the phase
 				options := play(t, nil, steps...).options()
 				options.Timeout = 10 * time.Minute
-				l := letter(journal{})
+				l := message(journal{})
 				session := open(t, options)
 				l.NotAfter = time.Now().Add(life)
 				o := session.Send(t.Context(), l)
@@ -205,7 +209,7 @@ func TestNoPhaseBeforeTheDotOutlastsTheLetter(t *testing.T) {
 func TestReplyToTheDotIsAwaitedUntilItsOwnDeadline(t *testing.T) {
 	t.Parallel()
 	s := play(t, nil, greeting, ehlo, mailOK, rcptOK, dataOK, step{".", silent})
-	l := letter(journal{})
+	l := message(journal{})
 	l.ReplyBy = func() time.Time { return time.Now().Add(150 * time.Millisecond) }
 	begun := time.Now()
 	options := s.options()
@@ -220,7 +224,7 @@ func TestRefusedEnvelopeClosesWithoutAWord(t *testing.T) {
 	t.Parallel()
 	no := errors.New("not wanted")
 	s := play(t, nil, greeting, ehlo)
-	o := open(t, s.options()).Send(t.Context(), letter(journal{noEnvelope: no}))
+	o := open(t, s.options()).Send(t.Context(), message(journal{noEnvelope: no}))
 	if !o.Refused || !errors.Is(o.Err, no) || o.DotWritten {
 		t.Fatalf("%+v", o)
 	}
@@ -233,7 +237,7 @@ func TestRefusedDotSendsNothingOfTheContent(t *testing.T) {
 	t.Parallel()
 	no := errors.New("not wanted")
 	s := play(t, nil, greeting, ehlo, mailOK, rcptOK, dataOK)
-	o := open(t, s.options()).Send(t.Context(), letter(journal{noDot: no}))
+	o := open(t, s.options()).Send(t.Context(), message(journal{noDot: no}))
 	if !o.Refused || !errors.Is(o.Err, no) || o.DotWritten {
 		t.Fatalf("%+v", o)
 	}
@@ -244,11 +248,11 @@ func TestRefusedDotSendsNothingOfTheContent(t *testing.T) {
 
 func TestNothingIsWrittenWhenTheTimeEndsBehindTheJournal(t *testing.T) {
 	t.Parallel()
-	for name, change := range map[string]func(*smtp.Letter, time.Duration){
-		"asked": func(l *smtp.Letter, _ time.Duration) {
+	for name, change := range map[string]func(*smtp.Message, time.Duration){
+		"asked": func(l *smtp.Message, _ time.Duration) {
 			l.MayWrite = func() error { return errors.New("the lease has lapsed") }
 		},
-		"the time": func(l *smtp.Letter, life time.Duration) {
+		"the time": func(l *smtp.Message, life time.Duration) {
 			l.NotAfter = time.Now().Add(life)
 			l.Journal = journal{beforeDot: func() { <-time.After(time.Until(l.NotAfter)) }}
 		},
@@ -257,7 +261,7 @@ func TestNothingIsWrittenWhenTheTimeEndsBehindTheJournal(t *testing.T) {
 			t.Parallel()
 			for life := 200 * time.Millisecond; ; life *= 2 { // a busy machine may need longer to come to DATA
 				s := play(t, nil, greeting, ehlo, mailOK, rcptOK, dataOK)
-				l := letter(journal{})
+				l := message(journal{})
 				session := open(t, s.options())
 				change(&l, life)
 				o := session.Send(t.Context(), l)
@@ -274,8 +278,8 @@ func TestNothingIsWrittenWhenTheTimeEndsBehindTheJournal(t *testing.T) {
 	}
 }
 
-// The server takes nothing any more, so the write blocks: it ends at the letter's end, not at the phase's.
-func TestWriteOfTheContentEndsWithTheLetter(t *testing.T) {
+// The server takes nothing any more, so the write blocks: it ends at the message's end, not at the phase's.
+func TestWriteOfTheContentEndsWithTheMessage(t *testing.T) {
 	t.Parallel()
 	stuck := make(chan struct{})
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -300,7 +304,7 @@ func TestWriteOfTheContentEndsWithTheLetter(t *testing.T) {
 	}()
 	options := (&script{listener: l}).options()
 	options.Timeout = 10 * time.Minute
-	big := letter(journal{})
+	big := message(journal{})
 	big.Content = bytes.Repeat([]byte(strings.Repeat("x", 900)+"\r\n"), 15_000)
 	big.NotAfter = time.Now().Add(3 * time.Second)
 	begun := time.Now()
@@ -326,7 +330,7 @@ func TestBrokenWriteIsUnknownOnlyWhenTheEndMayBeOut(t *testing.T) {
 			}
 			return 0, nil
 		})
-		o := open(t, options).Send(t.Context(), letter(journal{}))
+		o := open(t, options).Send(t.Context(), message(journal{}))
 		if o.DotWritten != want || o.Late == want || o.Accepted() {
 			t.Errorf("%d of %d bytes out: %+v", n, size, o)
 		}
@@ -336,7 +340,7 @@ func TestBrokenWriteIsUnknownOnlyWhenTheEndMayBeOut(t *testing.T) {
 func TestAddressCannotCarryACommand(t *testing.T) {
 	t.Parallel()
 	s := play(t, nil, greeting, ehlo)
-	l := letter(journal{})
+	l := message(journal{})
 	l.To = "alice@example.com>\r\nRCPT TO:<eve@example.com"
 	l.From = l.To
 	if o := open(t, s.options()).Send(t.Context(), l); o.Err == nil || o.Accepted() {
@@ -350,10 +354,11 @@ func TestAddressCannotCarryACommand(t *testing.T) {
 func TestContentThatCouldEndEarlyIsNotSent(t *testing.T) {
 	t.Parallel()
 	for _, content := range []string{
-		"a\n.\nMAIL FROM:<eve@example.com>\r\n", "a\r.\r\n", "a\r\n.\n", "a", "a\x00b\r\n", strings.Repeat("x", 999) + "\r\n",
+		"a\n.\nMAIL FROM:<eve@example.com>\r\n", "a\r.\r\n", "a\r\n.\n", "a", "a\x00b\r\n",
+		strings.Repeat("x", 999) + "\r\n",
 	} {
 		s := play(t, nil, greeting, ehlo)
-		l := letter(journal{})
+		l := message(journal{})
 		l.Content = []byte(content)
 		if o := open(t, s.options()).Send(t.Context(), l); !errors.Is(o.Err, smtp.ErrContent) {
 			t.Errorf("%q: %+v", content, o)
@@ -365,7 +370,7 @@ func TestDotAtTheBeginningOfALineArrivesAsItWas(t *testing.T) {
 	t.Parallel()
 	content := ".\r\n..\r\n.x\r\ny.\r\n\r\n.\r\n"
 	s := play(t, nil, greeting, ehlo, mailOK, rcptOK, dataOK, dotOK)
-	l := letter(journal{})
+	l := message(journal{})
 	l.Content = []byte(content)
 	session := open(t, s.options())
 	if o := session.Send(t.Context(), l); !o.Accepted() {
@@ -392,20 +397,21 @@ func TestEndOfTheContextEndsTheWait(t *testing.T) {
 	defer session.Close()
 	time.AfterFunc(50*time.Millisecond, cancel)
 	begun := time.Now()
-	if o := session.Send(ctx, letter(journal{})); o.Err == nil || time.Since(begun) > 3*time.Second {
+	if o := session.Send(ctx, message(journal{})); o.Err == nil || time.Since(begun) > 3*time.Second {
 		t.Fatalf("after %s: %+v", time.Since(begun), o)
 	}
 }
 
 func TestSMTPUTF8IsUsedWhereItIsAnnouncedAndElseRefused(t *testing.T) {
 	t.Parallel()
-	l := letter(journal{})
+	l := message(journal{})
 	l.To, l.UTF8 = "jürgen@example.com", true
 	s := play(t, nil, greeting, ehlo)
 	if o := open(t, s.options()).Send(t.Context(), l); !errors.Is(o.Err, smtp.ErrUTF8) {
 		t.Fatalf("%+v", o)
 	}
-	s = play(t, nil, greeting, step{"EHLO", "250-x\r\n250 SMTPUTF8\r\n"}, step{"MAIL FROM:<pi@example.com> SMTPUTF8", "250 ok\r\n"},
+	s = play(t, nil, greeting, step{"EHLO", "250-x\r\n250 SMTPUTF8\r\n"},
+		step{"MAIL FROM:<pi@example.com> SMTPUTF8", "250 ok\r\n"},
 		step{"RCPT TO:<jürgen@example.com>", "250 ok\r\n"}, dataOK, dotOK)
 	if o := open(t, s.options()).Send(t.Context(), l); !o.Accepted() {
 		t.Fatalf("%+v", o)

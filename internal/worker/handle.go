@@ -58,12 +58,12 @@ func (r *run) add(o outcome) {
 func (r *run) start(l *lease, c queue.Claimed) {
 	r.enter(c.Lane)
 	r.begun++
-	h := &hand{lease: l}
+	h := &handlerState{lease: l}
 	if isSuspect(c) {
 		r.suspect = newSuspect(c)
 		h.write = r.suspect.write
 	}
-	ctx := context.WithValue(r.working, handKey{}, h)
+	ctx := context.WithValue(r.working, handlerKey{}, h)
 	go func() { r.ended <- r.handle(ctx, c) }()
 }
 

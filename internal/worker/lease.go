@@ -23,12 +23,13 @@ type lease struct {
 
 func (l *lease) end() { l.over.Store(true) }
 
-// fresh reports whether a new dot may still be begun: it cannot be before a peer could have swept us.
+// fresh reports whether the lease is certainly still held, so that an irreversible step may start.
 func (l *lease) fresh() bool {
 	return !l.over.Load() && l.elapsed()-time.Duration(l.answered.Load()) < queue.StartUntil
 }
 
-// sinceBoot reads CLOCK_BOOTTIME, which goes on while the machine sleeps: its peers' clocks did.
+// sinceBoot reads CLOCK_BOOTTIME, which counts while the machine sleeps, as the clocks of its peers
+// do.
 func sinceBoot() time.Duration {
 	var t unix.Timespec
 	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &t); err != nil {
@@ -37,20 +38,20 @@ func sinceBoot() time.Duration {
 	return time.Duration(t.Nano())
 }
 
-type handKey struct{}
+type handlerKey struct{}
 
-// hand is what the context of a handler carries.
-type hand struct {
+// handlerState is what the context of a handler carries.
+type handlerState struct {
 	lease *lease // under which its job was claimed
 	write func() // called before each write; nil: nothing
 }
 
-// MayStart reports, in the context of a handler, whether the lease under which its job was claimed still allows to begin what
-// cannot be taken back: not later than queue.StartUntil after the last heartbeat that was answered. A handler asks
-// before its writes to the network; a suspect's first call ends the time in which it holds claims back. Outside of
-// a handler there is no lease, and it is true. It is safe for concurrent use.
+// MayStart reports, in the context of a handler, whether the lease of the handler's job still
+// allows an irreversible step: until queue.StartUntil after the last answered heartbeat. A handler
+// calls it before its writes to the network; a suspect's first call lets further claims start.
+// Outside of a handler it is true. It is safe for concurrent use.
 func MayStart(ctx context.Context) bool {
-	h, ok := ctx.Value(handKey{}).(*hand)
+	h, ok := ctx.Value(handlerKey{}).(*handlerState)
 	if !ok {
 		return true
 	}
@@ -77,13 +78,13 @@ func (r *run) register() error {
 	l := &lease{id: uuid.New(), elapsed: r.elapsed}
 	l.answered.Store(int64(r.elapsed()))
 	if err := r.driver.Register(r.working, r.describe(l.id)); err != nil {
-		// Its answer may have been lost: the name must not stay.
+		// The answer may have been lost: the registration must not stay.
 		r.driver.Unregister(r.working, l.id) //nolint:errcheck // the lease lapses
 		return fmt.Errorf("register: %w", err)
 	}
 	r.set(l)
 	r.stated, r.maybeDue = r.elapsed(), true
-	r.sweep(r.working) // whoever died before is not to be waited for
+	r.sweep(r.working) // jobs of dead workers come back at once
 	return nil
 }
 
@@ -101,7 +102,8 @@ func (r *run) every(ctx context.Context, period time.Duration, f func(ctx contex
 	}
 }
 
-// heartbeat renews the lease. An error that is no refusal is not told here: the claims meet it, too.
+// heartbeat renews the lease. Only a refusal counts here: other errors meet the claims, which log
+// them.
 func (r *run) heartbeat(ctx context.Context) {
 	l := r.current()
 	if l == nil {
@@ -115,12 +117,12 @@ func (r *run) heartbeat(ctx context.Context) {
 		l.end()
 		select {
 		case r.kick <- struct{}{}:
-		default: // it is known
+		default: // the loop has the notice already
 		}
 	}
 }
 
-// sweep takes back what dead workers held. Its errors are met by the claims, too.
+// sweep takes back the jobs of dead workers. Its errors meet the claims, too, which log them.
 func (r *run) sweep(ctx context.Context) {
 	if n, err := r.driver.Sweep(ctx); err == nil && n > 0 {
 		r.log.Warn("jobs of a dead worker taken back", "jobs", n)

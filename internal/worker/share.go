@@ -2,15 +2,17 @@ package worker
 
 import "slices"
 
-// laneWeight sets the share of a lane: it may have a handler while it has fewer than laneWeight times the
-// free ones. So one slow server gets 3/4 of the handlers at most, two get 3/7 each, and so on (dynamic
-// thresholds, as switches share a buffer).
+// laneWeight sets the share of a lane: a lane may get a handler while it has fewer than laneWeight
+// times the free handlers. So one slow server gets at most 3/4 of the handlers, two get 3/7 each,
+// and so on (dynamic thresholds, as switches share a buffer).
 const laneWeight = 3
 
-// reserve is how many handlers only lanes without one may take, so that many slow servers leave room for others too.
+// reserve is the number of handlers that only lanes without a handler may get, so that many slow
+// servers leave handlers for further lanes.
 func (r *run) reserve() int { return max(1, r.handlers/8) }
 
-// room returns how many handlers a lane that has busy of them may take, if no other lane takes one.
+// room returns how many further handlers a lane with busy handlers may get, if no other lane gets
+// one.
 func (r *run) room(busy int) int {
 	n := 0
 	for free := r.handlers - r.busy; free > 0 && busy < laneWeight*free && (busy == 0 || free > r.reserve()); free-- {
@@ -20,8 +22,8 @@ func (r *run) room(busy int) int {
 	return n
 }
 
-// shares returns the lanes that get no handler now, and how many jobs a claim may bring so that
-// none of any lane is over its share.
+// shares returns the lanes that get no handler now, and how many jobs a claim may bring without
+// exceeding the share of any lane.
 func (r *run) shares() (full []string, most int) {
 	most = min(r.free(), r.room(0))
 	for lane, busy := range r.lanes {

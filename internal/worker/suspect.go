@@ -8,19 +8,20 @@ import (
 )
 
 const (
-	// how long a suspect holds claims back at most: longer than a mail is composed and signed
+	// the longest time that a suspect holds claims back: longer than composing and signing a mail
+	// takes
 	suspectAlone = 100 * time.Millisecond
-	suspectAgain = time.Second // when a suspect comes back that met another one
+	suspectAgain = time.Second // the delay of a suspect while another one runs
 )
 
-// suspect is a job at work that has killed workers. No other suspect runs beside it. It holds claims back
-// only until it asks MayStart, which is before its first write to the network: what is opened, composed and
-// signed until then is what may kill.
+// suspect is a running job that has killed workers before. No other suspect runs beside it. It
+// holds claims back only until it calls MayStart, before its first write to the network: what can
+// kill a worker (opening, composing, signing) happens before.
 type suspect struct {
 	job   queue.Claimed
-	wrote chan struct{} // closed when it asked
+	wrote chan struct{} // closed by its first call of MayStart
 	once  sync.Once
-	late  <-chan time.Time // when it holds claims back no longer, whatever it does
+	late  <-chan time.Time // when it stops holding claims back in any case
 	apart bool             // it holds claims back
 }
 
@@ -28,10 +29,10 @@ func newSuspect(c queue.Claimed) *suspect {
 	return &suspect{job: c, wrote: make(chan struct{}), late: time.After(suspectAlone), apart: true}
 }
 
-// write takes note that the job has come to its first write. It is safe for concurrent use.
+// write records that the job has reached its first write. It is safe for concurrent use.
 func (s *suspect) write() { s.once.Do(func() { close(s.wrote) }) }
 
-// isSuspect reports whether a job is to run without another suspect beside it.
+// isSuspect reports whether a job has killed workers before and still may run.
 func isSuspect(c queue.Claimed) bool {
 	return c.Crashes >= queue.CrashesAlone && !c.Poisoned()
 }
