@@ -23,7 +23,7 @@ type adminAdd struct {
 	configFlag
 	Name          string `arg:"" help:"Name of the administrator."`
 	Email         string `placeholder:"ADDRESS" help:"E-mail address of the administrator; it is only shown."`
-	PasswordStdin bool   `help:"Read the password from standard input: its first line. Else it is asked for."`
+	PasswordStdin bool   `help:"Read the password from the first line of standard input. Otherwise the command asks for it."`
 }
 
 // Run implements the command.
@@ -89,7 +89,7 @@ func (c *adminDelete) Run(ctx context.Context, s streams) error {
 type adminPassword struct {
 	configFlag
 	Name          string `arg:"" help:"Name of the administrator."`
-	PasswordStdin bool   `help:"Read the password from standard input: its first line. Else it is asked for."`
+	PasswordStdin bool   `help:"Read the password from the first line of standard input. Otherwise the command asks for it."`
 }
 
 // Run implements the command.

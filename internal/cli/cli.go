@@ -27,7 +27,7 @@ type commands struct {
 	Setup   setupCommand   `cmd:"" help:"Make the configuration, the keys, the database and the first administrator."`
 	Serve   serveCommand   `cmd:"" help:"Run the server."`
 	Worker  workerCommand  `cmd:"" help:"Run a worker: it sends the messages that wait in the job queue."`
-	Queue   queueCommand   `cmd:"" help:"Look into the job queue."`
+	Queue   queueCommand   `cmd:"" help:"Inspect the job queue."`
 	Admin   adminCommand   `cmd:"" help:"Manage the administrators of the REST API."`
 	Demo    demoCommand    `cmd:"" help:"Show one login from PIN to accepted code, inline and through the queue, in temporary files."`
 	Version versionCommand `cmd:"" help:"Print the version."`
@@ -41,7 +41,7 @@ type streams struct {
 
 // configFlag is the one way to name a configuration.
 type configFlag struct {
-	Config string `placeholder:"FILE" help:"Read this pi.cfg alone. Else ${default_config}, then the file that PRIVACYIDEA_CONFIGFILE names."`
+	Config string `placeholder:"FILE" help:"Read only this pi.cfg. Default: ${default_config}, then the file that PRIVACYIDEA_CONFIGFILE names."`
 }
 
 // load reads the configuration and prints its warnings once.

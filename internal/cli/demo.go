@@ -27,7 +27,7 @@ const (
 
 // demoCommand shows the program at work. Everything it makes is in a temporary folder and on loopback.
 type demoCommand struct {
-	Stay bool `help:"Keep the server up afterwards, print how to try it in a browser and with curl, and print the mails as they arrive."`
+	Stay bool `help:"Keep the server running afterwards, print how to try it in a browser and with curl, and print the mails as they arrive."`
 }
 
 // Run implements the command.

@@ -13,10 +13,10 @@ import (
 // doorFlags say how the server is reached.
 type doorFlags struct {
 	Listen      string  `default:"127.0.0.1:8080" placeholder:"HOST:PORT" help:"Address of the page and the REST API. Other than loopback it needs --tls-cert and --tls-key, or --behind-proxy."`
-	TLSCert     string  `name:"tls-cert" placeholder:"FILE" help:"Serve HTTPS with this certificate: PEM, followed by its chain. SIGHUP reads it anew."`
+	TLSCert     string  `name:"tls-cert" placeholder:"FILE" help:"Serve HTTPS with this certificate: PEM, followed by its chain. SIGHUP reads it again."`
 	TLSKey      string  `name:"tls-key" placeholder:"FILE" help:"Its key: PEM, not readable by others."`
 	BasePath    *string `placeholder:"PATH" help:"Path below which a proxy shows this server, such as /pi: the links, redirects and cookies of the pages begin with it. Requests may come with it or without it. Default: OTPOST_BASE_PATH of pi.cfg, else the root."`
-	BehindProxy bool    `help:"A proxy before this server speaks TLS with the clients: plain HTTP is served off loopback, too. It makes no header believed: which proxies may name their client says the setting OverrideAuthorizationClient."`
+	BehindProxy bool    `help:"A proxy before this server speaks TLS with the clients: plain HTTP is served off loopback, too. No header is trusted by itself: the setting OverrideAuthorizationClient lists the proxies that may name their client."`
 }
 
 // check refuses what contradicts itself, before anything is opened.

@@ -11,12 +11,12 @@ import (
 // workerOptions and ignoredOptions are the one table of the options that huey 3.5's consumer has: help, parser, log and
 // docs/compatibility.md follow it. These are the options that act.
 type workerOptions struct {
-	Logfile         string   `short:"l" default:"privacyidea-queue.log" placeholder:"FILE" help:"Write the log here; - is standard output; SIGHUP opens a file anew."`
+	Logfile         string   `short:"l" default:"privacyidea-queue.log" placeholder:"FILE" help:"Write the log here; - is standard output; SIGHUP opens a file again."`
 	Workers         int      `short:"w" default:"1" placeholder:"N" help:"Workers, each with up to 32 messages in flight."`
 	Verbose         bool     `short:"v" help:"Log every job too (level DEBUG). Of -v and -q the last one counts."`
 	Quiet           bool     `short:"q" help:"Log warnings and errors only."`
 	Simple          bool     `short:"S" help:"Short log lines: time of day and text; above INFO the level too."`
-	MaxTasks        int      `short:"M" placeholder:"COUNT" help:"Replace each worker after COUNT jobs: a new one registers and takes over, the old one ends its jobs. The workers of a process count together: -w 4 -M 100 is 400 jobs, whoever began them. Default: never."`
+	MaxTasks        int      `short:"M" placeholder:"COUNT" help:"Replace each worker after COUNT jobs: a new one registers and takes over, the old one finishes its jobs. The workers of a process count together: -w 4 -M 100 is 400 jobs in all. Default: never."`
 	ShutdownTimeout *float64 `short:"t" placeholder:"SECONDS" help:"How long a graceful stop waits; then jobs that are not done go back to the queue. A mail that was handed over and had no reply yet may then be sent twice, with the same Message-ID. Default: until they end."`
 	GracefulSignal  string   `short:"g" enum:"INT,TERM,both" default:"both" placeholder:"SIGNAL" help:"INT or TERM: the signal that stops gracefully; the other one then stops at once, and its jobs go back to the queue. (privacyIDEA's worker takes INT, and loses the mail that is being sent at TERM.)"`
 }
@@ -27,11 +27,11 @@ type ignoredOptions struct {
 	Delay               float64  `short:"d" default:"0.1" placeholder:"SECONDS" group:"ignored" help:"Shortest wait between polls." reason:"Nothing is polled: a new job wakes the worker."`
 	MaxDelay            float64  `short:"m" default:"10" placeholder:"SECONDS" group:"ignored" help:"Longest wait between polls." reason:"Nothing is polled: a new job wakes the worker."`
 	Backoff             float64  `short:"b" default:"1.15" placeholder:"FACTOR" group:"ignored" help:"Growth of that wait." reason:"Nothing is polled: a new job wakes the worker."`
-	HealthCheckInterval float64  `short:"c" default:"10" placeholder:"SECONDS" group:"ignored" help:"Time between checks of the workers." reason:"A worker beats each 2 s, and one that dies is noticed by the others."`
-	DisableHealthCheck  bool     `short:"C" group:"ignored" help:"No such checks." reason:"Without its beats a worker would lose its jobs to the others."`
+	HealthCheckInterval float64  `short:"c" default:"10" placeholder:"SECONDS" group:"ignored" help:"Time between checks of the workers." reason:"A worker sends a heartbeat each 2 s, and other workers detect a dead worker."`
+	DisableHealthCheck  bool     `short:"C" group:"ignored" help:"No such checks." reason:"Without heartbeats a worker would lose its jobs to other workers."`
 	FlushLocks          bool     `short:"f" group:"ignored" help:"Remove locks at the start." reason:"The queue has no locks that outlive their process."`
 	ExtraLocks          []string `short:"L" placeholder:"A,B" group:"ignored" help:"More locks to remove." reason:"The queue has no locks that outlive their process."`
-	SchedulerInterval   int      `short:"s" default:"1" placeholder:"SECONDS" group:"ignored" help:"How often the scheduler looks." reason:"A scheduled job is begun when it is due."`
+	SchedulerInterval   int      `short:"s" default:"1" placeholder:"SECONDS" group:"ignored" help:"Time between two runs of the scheduler." reason:"A scheduled job starts when it is due."`
 	NoPeriodic          bool     `short:"n" group:"ignored" help:"No periodic tasks." reason:"The queue has none."`
 }
 

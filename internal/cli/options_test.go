@@ -90,7 +90,7 @@ func TestOptionsOfTheManualAreThoseOfTheProgram(t *testing.T) {
 		delete(rows, f.Name)
 	}
 	for flag, sentence := range map[string]string{
-		"max-tasks":        "The workers of a process count together: -w 4 -M 100 is 400 jobs, whoever began them.",
+		"max-tasks":        "The workers of a process count together: -w 4 -M 100 is 400 jobs in all.",
 		"shutdown-timeout": "A mail that was handed over and had no reply yet may then be sent twice, with the same Message-ID.",
 	} {
 		for _, f := range hueyFlags(t, &hueyCommand{}) {

@@ -17,9 +17,9 @@ import (
 
 // queueCommand looks into the job queue. Nothing of it changes a job.
 type queueCommand struct {
-	Status queueStatus `cmd:"" help:"Show what waits, who works, and what failed in the last 24 hours."`
+	Status queueStatus `cmd:"" help:"Show what waits, the workers, and the failures of the last 24 hours."`
 	List   queueList   `cmd:"" help:"List jobs."`
-	Show   queueShow   `cmd:"" help:"Show one job and the story of its message."`
+	Show   queueShow   `cmd:"" help:"Show one job and the attempts of its message."`
 }
 
 // jsonFlag chooses the form for programs.
@@ -83,8 +83,8 @@ func (c *queueStatus) Run(ctx context.Context, s streams) error {
 type queueList struct {
 	configFlag
 	jsonFlag
-	State string `enum:"ready,leased,scheduled,dead,all" default:"all" placeholder:"STATE" help:"Only jobs that are ready (due), leased (in a worker's hands), scheduled (for later) or dead (put aside for good)."`
-	Most  int    `default:"100" placeholder:"N" help:"At most so many jobs; 0 for all."`
+	State string `enum:"ready,leased,scheduled,dead,all" default:"all" placeholder:"STATE" help:"Only jobs that are ready (due), leased (claimed by a worker), scheduled (for later) or dead (given up)."`
+	Most  int    `default:"100" placeholder:"N" help:"At most this number of jobs; 0 for all."`
 }
 
 // Run implements the command.
@@ -120,7 +120,7 @@ func (c *queueList) Run(ctx context.Context, s streams) error {
 type queueShow struct {
 	configFlag
 	jsonFlag
-	ID string `arg:"" help:"Id of a job; it is that of its delivery, as logs and lists name it."`
+	ID string `arg:"" help:"Id of a job. Its delivery has the same id; logs and lists print it."`
 }
 
 // Run implements the command.

@@ -19,13 +19,13 @@ type serveCommand struct {
 	doorFlags
 	Workers *int `placeholder:"N" help:"Workers in this process, each with up to 32 messages in flight. Default: 4 with the embedded queue, else 0."`
 	Migrate bool `help:"Bring the database's schema up to date first."`
-	Check   bool `help:"Start nothing: exit with 0 when the server at --listen is ready, else with 1. For probes; give the other options as the server has them."`
+	Check   bool `help:"Start nothing: exit with 0 when the server at --listen is ready, otherwise with 1. For probes; pass the options of the server."`
 }
 
 // Help is shown by otpost serve --help.
 func (serveCommand) Help() string {
-	return "SIGTERM and SIGINT: take no more connections, answer what is under way, send what is being sent, within " +
-		app.DrainTime.String() + ". A second one: stop at once. SIGHUP: open the logs and the certificate anew."
+	return "SIGTERM and SIGINT: refuse new connections, answer the requests and send the messages under way, within " +
+		app.DrainTime.String() + ". A second signal: stop at once. SIGHUP: open the logs and the certificate again."
 }
 
 // Run implements the command.

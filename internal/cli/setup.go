@@ -15,16 +15,16 @@ import (
 
 // setupCommand makes an installation.
 type setupCommand struct {
-	Dir           string `placeholder:"DIR" help:"Put pi.cfg and the keys here, and the database into DIR/state. Only root may leave it out, while /etc/privacyidea is absent or empty: that is then the place, and the database goes to /var/lib/otpost."`
+	Dir           string `placeholder:"DIR" help:"Put pi.cfg and the keys here, and the database into DIR/state. Only root may omit it, and only while /etc/privacyidea is absent or empty: pi.cfg and the keys then go there, and the database to /var/lib/otpost."`
 	Admin         string `default:"admin" placeholder:"NAME" help:"Name of the first administrator."`
-	PasswordStdin bool   `help:"Read the administrator's password from standard input: its first line. Else it is asked for."`
+	PasswordStdin bool   `help:"Read the administrator's password from the first line of standard input. Otherwise setup asks for it."`
 	Queue         string `placeholder:"KIND" help:"Turn the job queue on: embedded (in the database) or redis. Default: off."`
-	QueueURL      string `name:"queue-url" placeholder:"URL" help:"Where the Redis of the queue is, with --queue redis. Default: redis://localhost:6379/0."`
+	QueueURL      string `name:"queue-url" placeholder:"URL" help:"URL of the queue's Redis, with --queue redis. Default: redis://localhost:6379/0."`
 }
 
 // Help is shown by otpost setup --help.
 func (setupCommand) Help() string {
-	return "Nothing that is there is changed: run it again to complete an installation. Run it as the user of the server."
+	return "It changes no existing file: run it again to complete an installation. Run it as the user of the server."
 }
 
 // Run implements the command.

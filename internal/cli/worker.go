@@ -16,7 +16,7 @@ import (
 type workerCommand struct {
 	configFlag
 	workerOptions
-	Check bool `help:"Start nothing: exit with 0 when a worker of this queue on this host has been seen within 10 s, else with 1. For probes."`
+	Check bool `help:"Start nothing: exit with 0 when a worker of this queue on this host has been seen within 10 s, otherwise with 1. For probes."`
 }
 
 // Help is shown by otpost worker --help.
@@ -45,8 +45,8 @@ func (c *hueyCommand) Run(ctx context.Context, s streams, parsed *kong.Context) 
 	return runWorker(ctx, s, c.configFlag, &c.workerOptions, typed(parsed))
 }
 
-const workerSignals = "SIGINT and SIGTERM: finish what is being sent, give the rest back to the queue, exit with 0. " +
-	"A second one: stop at once; jobs go back, too. SIGHUP: open the log file anew."
+const workerSignals = "SIGINT and SIGTERM: finish the messages under way, give the other jobs back to the queue, exit with 0. " +
+	"A second signal: stop at once; its jobs go back, too. SIGHUP: open the log file again."
 
 // runWorker works until a signal ends it. flags are those that were typed, in their order.
 func runWorker(ctx context.Context, s streams, where configFlag, o *workerOptions, flags []*kong.Flag) error {
