@@ -45,7 +45,7 @@ func (h *handling) writeAttempt(tx *store.Tx, d row, r mail.Result) error {
 	if err != nil {
 		return fmt.Errorf("encode phases: %w", err)
 	}
-	number := h.number
+	number := d.attempts
 	if d.state != Sending {
 		if number, err = nextAttempt(tx, d.id); err != nil {
 			return err
@@ -69,18 +69,19 @@ func nextAttempt(r store.Reader, id uuid.UUID) (number int, err error) {
 	return number, nil
 }
 
-// lateReply is row 18: the delivery went on without this handling, so the reply goes onto the attempt alone. An attempt without
-// a dot is added when the delivery has its end; before that another is at it, whose attempts are counted.
-func (h *handling) lateReply(ctx context.Context, r mail.Result) error {
+// lateReply is row 18: the delivery went on without this handling, so the reply goes onto the attempt alone. d is the row as
+// this handling knows it. An attempt without a dot is added when the delivery has its end; before that another handling is at
+// it, whose attempts are counted.
+func (h *handling) lateReply(ctx context.Context, d row, r mail.Result) error {
 	return h.s.DB.Write(ctx, func(tx *store.Tx) error {
-		if h.number > 0 {
-			return h.writeAttempt(tx, row{id: h.id, state: Sending}, r)
+		if d.state == Sending {
+			return h.writeAttempt(tx, d, r)
 		}
-		d, err := load(tx, h.id)
-		if err != nil || !d.state.Final() {
+		now, err := load(tx, h.id)
+		if err != nil || !now.state.Final() {
 			return err
 		}
-		return h.writeAttempt(tx, d, r)
+		return h.writeAttempt(tx, now, r)
 	})
 }
 

@@ -10,7 +10,6 @@ import (
 
 	"github.com/google/uuid"
 
-	"otpost/internal/mail"
 	"otpost/internal/store"
 )
 
@@ -47,8 +46,8 @@ func (s *Service) sendBeside(ctx context.Context, t Ticket) (o Outcome) {
 
 // sendInline walks the worker's way in the request, with one try.
 func (s *Service) sendInline(ctx context.Context, t Ticket) Outcome {
-	h := &handling{s: s, id: t.ID, owner: "inline " + uuid.NewString(), once: true, log: s.Log}
-	err := h.run(ctx)
+	h := &handling{s: s, id: t.ID, owner: "inline " + uuid.NewString(), once: true, log: s.Log, begun: s.DB.Now()}
+	_, err := h.attempt(ctx)
 	var o Outcome
 	if err == nil {
 		o, err = s.outcome(ctx, t.ID)
@@ -57,30 +56,24 @@ func (s *Service) sendInline(ctx context.Context, t Ticket) Outcome {
 		return o
 	}
 	s.Log.Error("inline delivery interrupted", "delivery", t.ID, "err", err)
-	if h.number > 0 { // a dot was committed
-		return Outcome{ID: t.ID, Via: ViaInline, State: Unknown, Reason: NoReply}
-	}
-	if err := h.abandon(ctx, err); err != nil {
-		s.Log.Error("inline delivery not ended yet, the relay ends it", "delivery", t.ID, "err", err)
-	}
-	return Outcome{ID: t.ID, Via: ViaInline, State: Failed, Reason: Interrupted}
+	return h.abandon(ctx, err)
 }
 
-// abandon ends a delivery that an error keeps from being sent in its request, with the error on an
-// attempt. Nothing of it is on the wire.
-func (h *handling) abandon(ctx context.Context, cause error) error {
-	err := h.s.DB.Read(ctx, func(r store.Reader) error {
-		d, err := load(r, h.id)
-		h.epoch = d.epoch
+// abandon ends a delivery that an error keeps from being sent in its request, with the error on an attempt. One whose dot was
+// committed is left to the relay: it may have been sent.
+func (h *handling) abandon(ctx context.Context, cause error) Outcome {
+	var d row
+	err := h.s.DB.Read(ctx, func(r store.Reader) (err error) {
+		d, err = load(r, h.id)
 		return err
 	})
-	if err != nil {
-		return err
+	if err != nil || d.state == Sending {
+		return Outcome{ID: h.id, Via: ViaInline, State: Unknown, Reason: NoReply}
 	}
-	if h.begun.IsZero() {
-		h.begun = h.s.DB.Now()
+	if _, err := obey(h.giveUpFor(ctx, d, Interrupted, cause)); err != nil {
+		h.log.Error("inline delivery not ended yet, the relay ends it", "delivery", h.id, "err", err)
 	}
-	return h.giveUpFor(ctx, Interrupted, cause)
+	return Outcome{ID: h.id, Via: ViaInline, State: Failed, Reason: Interrupted}
 }
 
 // outcome reads how a delivery stands.
@@ -128,6 +121,6 @@ func (s *Service) dropUnwaited(tx *store.Tx, id uuid.UUID, why Reason) error {
 		return err
 	}
 	s.endJob(tx, d.id)
-	tx.AfterCommit(func() { s.tell(s.Log, d, c, mail.Result{}) })
+	tx.AfterCommit(func() { s.logOutcome(s.Log, d, c) })
 	return nil
 }

@@ -8,7 +8,6 @@ import (
 	"sync"
 	"time"
 
-	"otpost/internal/mail"
 	"otpost/internal/queue"
 	"otpost/internal/store"
 )
@@ -166,7 +165,7 @@ func (s *Service) fallBack(ctx context.Context, t Ticket) (Ticket, Outcome) {
 	}
 	t.Via = ViaInline
 	if s.Fallback == Refuse {
-		s.tell(s.Log, d, c, mail.Result{})
+		s.logOutcome(s.Log, d, c)
 		return t, Outcome{ID: t.ID, Via: ViaInline, State: Failed, Reason: QueueAway}
 	}
 	return t, Outcome{ID: t.ID, Via: ViaInline, State: Queued}

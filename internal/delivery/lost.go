@@ -210,8 +210,8 @@ func (r *relay) sendAll(ctx context.Context, rows []lost) (n int, all bool) {
 func (r *relay) sendHere(ctx context.Context, id uuid.UUID) {
 	r.sending.Go(func() {
 		defer func() { <-r.slots }()
-		h := &handling{s: r.Service, id: id, owner: "relay " + uuid.NewString(), log: r.Queue}
-		if err := h.run(ctx); err != nil && ctx.Err() == nil {
+		h := &handling{s: r.Service, id: id, owner: "relay " + uuid.NewString(), log: r.Queue, begun: r.DB.Now()}
+		if _, err := h.attempt(ctx); err != nil && ctx.Err() == nil {
 			r.interrupted(r.Queue, id, err)
 		}
 	})

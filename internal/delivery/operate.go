@@ -8,7 +8,6 @@ import (
 
 	"github.com/google/uuid"
 
-	"otpost/internal/mail"
 	"otpost/internal/queue"
 	"otpost/internal/store"
 )
@@ -94,7 +93,7 @@ func (s *Service) withdraw(ctx context.Context, id uuid.UUID, realms []string, w
 			return err
 		}
 		s.endJob(tx, d.id)
-		tx.AfterCommit(func() { s.tell(s.Log, d, c, mail.Result{}) })
+		tx.AfterCommit(func() { s.logOutcome(s.Log, d, c) })
 		return nil
 	})
 }

@@ -17,80 +17,62 @@ import (
 // errFinal says that the delivery has ended meanwhile.
 var errFinal = errors.New("the delivery has ended")
 
-// step runs one row of the table: it reads the delivery again, lets decide say what is written, and writes it with everything
-// that belongs to it (job, audit, waiting challenge) in one durable transaction. When another has changed the delivery, nothing
-// is written and the job's fate is set: done for a final one, else it comes back.
-func (h *handling) step(ctx context.Context, decide func(tx *store.Tx, d row) (change, error)) (written bool, err error) {
-	var d row
+// step runs one row of the table on the delivery that this handling knows as d: it reads the row again, lets decide say what is
+// written, and writes it with everything that belongs to it (attempt, job, audit, waiting challenge) in one durable transaction.
+// It returns the row as it is then, and what becomes of the job. When another has changed the row, nothing is written and the
+// error is a refusal: done for a final state, else the job comes back.
+func (h *handling) step(ctx context.Context, d row, decide func(tx *store.Tx, d row) (change, error)) (row, next, error) {
+	var before row
 	var c change
-	err = h.s.DB.Write(ctx, func(tx *store.Tx) error {
+	err := h.s.DB.Write(ctx, func(tx *store.Tx) error {
 		now, err := load(tx, h.id)
 		switch {
 		case err != nil:
 			return err
 		case now.state.Final():
 			return errFinal
-		case now.epoch != h.epoch:
+		case now.epoch != d.epoch:
 			return errStale
 		}
-		next, err := decide(tx, now)
+		decided, err := decide(tx, now)
 		if err == nil {
-			next, err = arrived(tx, now, next)
+			decided, err = arrived(tx, now, decided)
 		}
-		if err != nil {
-			return err
+		if err == nil && decided.met != nil {
+			err = h.writeAttempt(tx, now, *decided.met)
 		}
-		if err := h.s.apply(tx, now, next); err != nil {
-			return err
+		if err == nil {
+			err = h.s.apply(tx, now, decided)
 		}
-		if err := h.report(tx, next); err != nil {
-			return err
+		if err == nil {
+			err = h.report(tx, after(now, decided))
 		}
-		d, c = now, next
-		return nil
+		before, c = now, decided
+		return err
 	})
 	switch {
 	case errors.Is(err, errFinal):
-		h.result.Action = queue.Done
-		return false, nil
+		return d, next{}, &refusal{done}
 	case errors.Is(err, errStale):
-		h.later(h.s.DB.Now().Add(time.Second))
-		return false, nil
+		return d, next{}, &refusal{later(d, h.s.DB.Now().Add(time.Second))}
 	case err != nil:
-		return false, err
+		return d, next{}, err
 	}
-	h.epoch = d.epoch + 1
-	h.follow(d, c)
-	return true, nil
-}
-
-// follow sets the job's fate and the attempt's number from what was written, and tells it.
-func (h *handling) follow(d row, c change) {
-	switch {
-	case c.state == Sending:
-		h.number, h.ownUntil = c.attempts, c.ownUntil
-		return
-	case c.state.Final():
-		h.result.Action = queue.Done
-	default:
-		h.later(c.nextTry)
+	n := after(before, c)
+	if n.decided {
+		h.s.logOutcome(h.log, before, c)
 	}
-	h.s.tell(h.log, d, c, h.said)
+	return before.with(c), n, nil
 }
 
 // report acknowledges the job in the transaction of the outcome, where the queue lies in the same database. The worker's own
 // report then finds another claim token and changes nothing.
-func (h *handling) report(tx *store.Tx, c change) error {
+func (h *handling) report(tx *store.Tx, n next) error {
 	driver, ok := h.s.Driver.(queue.TxDriver)
-	if !ok || h.claim == nil || c.state == Sending {
+	if !ok || h.claim == nil || !n.decided {
 		return nil
 	}
-	result := h.result
-	result.Action = queue.Done
-	if !c.state.Final() {
-		result.Action, result.RunAt = queue.Retry, c.nextTry
-	}
-	return driver.ReportTx(tx, h.claim.Worker, result)
+	return driver.ReportTx(tx, h.claim.Worker, n.result(*h.claim))
 }
 
 // apply writes a change and what must commit with it. It is the only way to a new state.
@@ -109,7 +91,7 @@ func (s *Service) apply(tx *store.Tx, d row, c change) error {
 		Action: "delivery " + string(c.state), Success: c.state == Accepted, Serial: d.serial, DeliveryID: d.id, Info: string(c.reason),
 	})
 	if d.serial == "" {
-		tx.Signal() // somebody may wait for a test mail
+		tx.Signal() // a request may wait for its test mail
 	}
 	if err := s.OnOutcome(tx, Outcome{ID: d.id, Via: d.via, State: c.state, Reason: c.reason}); err != nil {
 		return fmt.Errorf("follow up delivery %s: %w", d.id, err)
@@ -125,64 +107,63 @@ func (s *Service) endJob(tx *store.Tx, id uuid.UUID) {
 	}
 }
 
-// settle turns what the protocol said, and the life that is left, into a state: rows 7 to 13.
-func (h *handling) settle(ctx context.Context, r mail.Result) error {
+// record turns what the sender said, and the life that is left, into a state: rows 7 to 13. d is the row as the gate left it.
+func (h *handling) record(ctx context.Context, d row, r mail.Result) (next, error) {
 	stopped := ctx.Done()
-	if h.number > 0 {
-		ctx = context.WithoutCancel(ctx) // a dot was committed: its outcome is written whatever stops
+	committed := d.state == Sending
+	if committed {
+		ctx = context.WithoutCancel(ctx) // the outcome of a dot is written whatever stops
 	}
 	switch {
+	case r.Class == mail.Unwanted && committed:
+		r.Class = mail.Unknown // what followed the commit is not known
 	case r.Class == mail.Unwanted:
-		if errors.Is(r.Err, errRefused) {
-			return nil // the journal has said what becomes of it
+		return next{}, r.Err
+	case !committed && ctx.Err() != nil:
+		return next{}, ctx.Err() // row 17: stopped before the dot, nothing is written
+	}
+	n, err := h.writeOutcome(ctx, stopped, d, r)
+	if refused := (*refusal)(nil); errors.As(err, &refused) {
+		if late := h.lateReply(ctx, d, r); late != nil {
+			return n, late
 		}
-		return r.Err
-	case h.number == 0 && ctx.Err() != nil:
-		return ctx.Err() // row 17: stopped before the dot, nothing is written
 	}
-	h.said = r
-	written, err := h.writeOutcome(ctx, stopped, r)
-	if err == nil && !written {
-		err = h.lateReply(ctx, r)
-	}
-	return err
+	return n, err
 }
 
-// writeOutcome writes the outcome, and again while it is this handling's to write: an outcome that is lost (a full disk) would
-// send a second copy of what a server has taken. Before the dot nothing is lost, and one try is enough.
-func (h *handling) writeOutcome(ctx context.Context, stopped <-chan struct{}, r mail.Result) (written bool, err error) {
+// writeOutcome writes the outcome, and repeats a write that failed while the row is this handling's: an outcome that is lost (a
+// full disk) would send a second copy of what a server has taken. Before the dot nothing is lost, and one try is enough.
+func (h *handling) writeOutcome(ctx context.Context, stopped <-chan struct{}, d row, r mail.Result) (next, error) {
 	for tries := 1; ; tries++ {
-		written, err = h.step(ctx, func(tx *store.Tx, d row) (change, error) {
-			c, err := h.judge(tx, d, r)
-			if err != nil {
-				return c, err
-			}
-			return c, h.writeAttempt(tx, d, r)
+		_, n, err := h.step(ctx, d, func(tx *store.Tx, d row) (change, error) {
+			c, err := h.changeFor(tx, d, r.Class)
+			return c.after(r), err
 		})
-		if err == nil || h.number == 0 || !h.s.DB.Now().Before(h.ownUntil) {
-			return written, err
+		refused := (*refusal)(nil)
+		if err == nil || errors.As(err, &refused) || d.state != Sending || !h.s.DB.Now().Before(d.ownUntil) {
+			return n, err
 		}
 		if tries == 1 {
-			h.log.Warn("outcome not written yet, tried again until it is", "delivery", h.id, "until", h.ownUntil, "err", err)
+			h.log.Warn("outcome not written yet, tried again until it is", "delivery", h.id, "until", d.ownUntil, "err", err)
 		}
 		select {
 		case <-time.After(outcomeAgain):
 		case <-stopped:
-			return false, err
+			return n, err
 		}
 	}
 }
 
-// judge picks the row of the table.
-func (h *handling) judge(tx *store.Tx, d row, r mail.Result) (change, error) {
+// changeFor picks the row of the table for what the sender said.
+func (h *handling) changeFor(tx *store.Tx, d row, class mail.Class) (change, error) {
 	now := h.s.DB.Now()
 	if d.state != Sending {
-		if r.Class == mail.Permanent {
+		if class == mail.Permanent {
 			return refuseBeforeDot(d, Refused), nil
 		}
 		return h.deferBeforeDot(d, now), nil
 	}
-	switch r.Class {
+	switch class {
 	case mail.Accepted:
 		return accept(d), nil
 	case mail.Temporary:

@@ -8,7 +8,6 @@ import (
 
 	"github.com/google/uuid"
 
-	"otpost/internal/mail"
 	"otpost/internal/store"
 )
 
@@ -92,7 +91,7 @@ func (r *relay) endBatch(ctx context.Context, now time.Time, ids []uuid.UUID) er
 		return nil
 	})
 	for _, e := range ended {
-		r.tell(r.Queue, e.row, e.change, mail.Result{})
+		r.logOutcome(r.Queue, e.row, e.change)
 	}
 	return err
 }

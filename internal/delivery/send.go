@@ -20,73 +20,63 @@ type Sender interface {
 	Send(ctx context.Context, server mail.Server, m mail.Message) mail.Result
 }
 
-// handling is one go at a delivery, by a worker or by the request (once). It has a field for everything that its steps
-// tell each other.
-//
-// It begins with result = done. Whatever looks or writes (look, step) then says in result what becomes of the job: a
-// final state leaves it done, a waiting one makes it come back at its next try, a row that another has changed makes
-// it come back soon. So every way out of run may simply return, and only an error overrules result (Handle).
+// handling is one go at a delivery: by a worker, by the relay, or by the request (once). It says who acts. What the steps learn
+// and decide is in the values that they return.
 type handling struct {
 	s     *Service
 	id    uuid.UUID
-	owner string         // of the dot: unique per worker start and per request
-	claim *queue.Claimed // nil in the request
+	owner string         // of the dot: unique per worker start, per request and per message of the relay
+	claim *queue.Claimed // nil: not by a worker
 	fresh func() bool    // whether the worker's lease allows a new dot; nil: no lease
 	once  bool           // via = inline: one try, so deferred means failed
 	log   *slog.Logger
-
-	epoch    int64 // of the row as this handling knows it
-	notAfter time.Time
-	number   int           // of the attempt, once its dot is committed
-	ownUntil time.Time     // until then its outcome is this handling's to write
-	begun    time.Time     // when the attempt began
-	wait     time.Duration // for the reply to the dot
-	said     mail.Result   // by the server, once it has
-	result   queue.Result  // what becomes of the job
+	begun time.Time
 }
 
 // Handle does what a claimed job asks for and returns what becomes of the job. fresh tells whether the worker's lease
 // still allows a new dot. ctx is ended by a stop that does not wait: before the dot the job then goes back untouched.
 func (s *Service) Handle(ctx context.Context, c queue.Claimed, fresh func() bool) queue.Result {
-	h := &handling{s: s, id: c.ID, owner: c.Worker.String(), claim: &c, fresh: fresh, log: s.Queue}
-	h.result = queue.Result{ID: c.ID, Token: c.Token, Action: queue.Done, NotAfter: c.NotAfter}
-	if err := h.run(ctx); err != nil {
-		if ctx.Err() != nil {
-			h.result.Action = queue.Release // row 17
-		} else {
-			s.interrupted(h.log, c.ID, err)
-			h.later(s.DB.Now().Add(time.Second))
-		}
+	now := s.DB.Now()
+	h := &handling{s: s, id: c.ID, owner: c.Worker.String(), claim: &c, fresh: fresh, log: s.Queue, begun: now}
+	n, err := h.attempt(ctx)
+	switch {
+	case err == nil:
+		return n.result(c)
+	case ctx.Err() != nil:
+		return next{action: queue.Release}.result(c) // row 17
 	}
-	return h.result
+	s.interrupted(h.log, c.ID, err)
+	return next{action: queue.Retry, at: s.DB.Now().Add(time.Second)}.result(c)
 }
 
-// interrupted logs that nothing could be said of a delivery: at once, and then once a minute for all, for a database
-// that takes nothing interrupts each of them each second.
+// interrupted logs a delivery whose handling ended with an error: at once, and then once a minute for all deliveries, because
+// a database that takes no write interrupts each of them each second.
 func (s *Service) interrupted(log *slog.Logger, id uuid.UUID, err error) {
 	if n, tell := s.interruptions.failed(s.DB.Now(), 1); tell {
 		log.Warn("delivery interrupted, tried again", "delivery", id, "interruptions", n, "err", err)
 	}
 }
 
-// run takes the delivery from claim to outcome. An error means that nothing can be said of it: the job comes back.
-func (h *handling) run(ctx context.Context) error {
-	d, ready, err := h.look(ctx)
-	if err != nil || !ready {
-		return err
+// attempt takes the delivery from claim to outcome and returns what becomes of its job. An error means that the outcome could
+// not be read or written: the job comes back.
+func (h *handling) attempt(ctx context.Context) (next, error) {
+	d, n, err := h.admit(ctx)
+	if err == nil && !n.decided {
+		n, err = h.send(ctx, d)
 	}
-	server, message, err := h.letter(ctx, d)
-	if err != nil {
-		return err
-	}
-	if server == nil {
-		return nil
-	}
-	return h.settle(ctx, h.s.Sender.Send(ctx, *server, message))
+	return obey(n, err)
 }
 
-// look is row 3 and what follows from it without a connection. ready says that the delivery shall be sent now.
-func (h *handling) look(ctx context.Context) (d row, ready bool, err error) {
+// obey returns the next of a refusal.
+func obey(n next, err error) (next, error) {
+	if r := (*refusal)(nil); errors.As(err, &r) {
+		return r.next, nil
+	}
+	return n, err
+}
+
+// admit is row 3 and what follows from it without a connection. It leaves next undecided when the delivery is sent now.
+func (h *handling) admit(ctx context.Context) (d row, n next, err error) {
 	var why Reason
 	err = h.s.DB.Read(ctx, func(r store.Reader) (err error) {
 		if d, err = load(r, h.id); err == nil {
@@ -96,34 +86,29 @@ func (h *handling) look(ctx context.Context) (d row, ready bool, err error) {
 	})
 	if errors.Is(err, errNoRow) {
 		h.log.Warn("job without a delivery put aside", "delivery", h.id)
-		h.result.Action, h.result.Reason = queue.DeadLetter, "the database has no delivery of this id"
-		return d, false, nil
+		return d, next{decided: true, action: queue.DeadLetter, reason: "the database has no delivery of this id"}, nil
 	}
 	if err != nil {
-		return d, false, err
+		return d, n, err
 	}
-	h.epoch, h.notAfter = d.epoch, d.notAfter
-	h.result.NotAfter = d.notAfter
 	now := h.s.DB.Now()
 	switch {
-	case d.state.Final(), d.via == ViaInline && h.claim != nil: // the latter was taken back from the queue: the request has it
-		return d, false, nil
+	case d.state.Final(), d.via == ViaInline && h.claim != nil: // the request has taken the latter back from the queue
+		return d, done, nil
 	case d.state == Sending:
-		return d, false, h.tryTakeOver(ctx, d, now)
+		return h.tryTakeOver(ctx, d, now)
 	case h.claim != nil && h.claim.Poisoned():
-		return d, false, h.only(ctx, func(_ *store.Tx, d row) (change, error) { return poison(d), nil })
+		return h.step(ctx, d, func(_ *store.Tx, d row) (change, error) { return poison(d), nil })
 	case why != "":
-		return d, false, h.only(ctx, h.dropUnwanted)
+		return h.step(ctx, d, dropUnwanted)
 	case !now.Before(d.notAfter):
-		return d, false, h.only(ctx, h.expireOverdue)
+		return h.step(ctx, d, h.expireOverdue)
 	case d.state == Deferred && now.Before(d.nextTry) && d.nextTry.Sub(now) <= longestDelay(d.attempts):
-		h.later(d.nextTry)
-		return d, false, nil
+		return d, later(d, d.nextTry), nil
 	case h.givesWay(d, now):
-		h.later(now.Add(giveWayFor))
-		return d, false, nil
+		return d, later(d, now.Add(giveWayFor)), nil
 	}
-	return d, true, nil
+	return d, n, nil
 }
 
 const (
@@ -144,20 +129,13 @@ func (h *handling) givesWay(d row, now time.Time) bool {
 	return now.Sub(h.claim.RunAt) > most && d.notAfter.Sub(now) > giveWayUntil
 }
 
-// only is step for who has nothing to do with whether it was written.
-func (h *handling) only(ctx context.Context, decide func(tx *store.Tx, d row) (change, error)) error {
-	_, err := h.step(ctx, decide)
-	return err
-}
-
-// tryTakeOver is row 14: the dot of another has no outcome. Where its owner may still write one, the job comes back
+// tryTakeOver is row 14: the dot of another handling has no outcome. Where its owner may still write one, the job comes back
 // later. A delivery that was taken over is due at once: its job comes back, and the next handling sends.
-func (h *handling) tryTakeOver(ctx context.Context, d row, now time.Time) error {
+func (h *handling) tryTakeOver(ctx context.Context, d row, now time.Time) (row, next, error) {
 	if !h.mayTakeOver(d, now) {
-		h.later(earlier(d.ownUntil, now.Add(replyWait))) // later: the clock was set back
-		return nil
+		return d, later(d, earlier(d.ownUntil, now.Add(replyWait))), nil // the latter: the clock was set back
 	}
-	return h.only(ctx, func(_ *store.Tx, d row) (change, error) { return takeOver(d, h.s.DB.Now()), nil })
+	return h.step(ctx, d, func(_ *store.Tx, d row) (change, error) { return takeOver(d, h.s.DB.Now()), nil })
 }
 
 // mayTakeOver is the guard of row 14.
@@ -168,8 +146,8 @@ func (h *handling) mayTakeOver(d row, now time.Time) bool {
 	return !now.Before(d.ownUntil)
 }
 
-// dropUnwanted is row 5 by the worker: asked again in the transaction, for a waiter may have come.
-func (h *handling) dropUnwanted(tx *store.Tx, d row) (change, error) {
+// dropUnwanted is row 5 by the worker. It asks again in the transaction, because a waiter may have come.
+func dropUnwanted(tx *store.Tx, d row) (change, error) {
 	why, err := unwanted(tx, d.id)
 	if err != nil {
 		return change{}, err
@@ -188,72 +166,73 @@ func (h *handling) expireOverdue(_ *store.Tx, d row) (change, error) {
 	return expire(d), nil
 }
 
-// later makes the job come back at a time, with the row's own end.
-func (h *handling) later(at time.Time) {
-	h.result.Action, h.result.RunAt = queue.Retry, at
-}
-
-// letter opens the content and finds its server. A nil server means that the delivery is not sent by this handling,
-// and what becomes of it was written.
-func (h *handling) letter(ctx context.Context, d row) (*mail.Server, mail.Message, error) {
-	h.begun = h.s.DB.Now()
+// send opens the content, finds its server, lets the sender send and records what it says.
+func (h *handling) send(ctx context.Context, d row) (next, error) {
 	c, why, err := h.s.read(d)
 	if err != nil {
-		return nil, mail.Message{}, h.giveUpFor(ctx, why, err)
+		return h.giveUpFor(ctx, d, why, err)
 	}
 	var server mail.Server
 	if c.Server != nil {
 		server = c.Server.server()
 	} else if server, err = h.s.Servers.Server(ctx, d.route); err != nil {
-		return nil, mail.Message{}, h.withoutServer(ctx, err)
+		return h.withoutServer(ctx, d, err)
 	}
-	h.wait = replyWait
+	g := &gate{h: h, d: d, wait: replyWait}
 	if h.once {
-		h.wait = server.Timeout
+		g.wait = server.Timeout
 	}
-	m := mail.Message{
-		ID: d.id.String(), MessageID: d.messageID, Recipient: c.Recipient, Subject: c.Subject, Body: c.Body, MIMEType: c.MIMEType,
-		Date: d.created, NotAfter: d.notAfter, ReplyBy: func() time.Time { return h.ownUntil.Add(-ownMargin) },
-		Journal: journal{h}, MayWrite: h.mayWrite, Secrets: []string{c.Code},
-	}
-	return &server, m, nil
+	r := h.s.Sender.Send(ctx, server, mail.Message{
+		ID:        d.id.String(),
+		MessageID: d.messageID,
+		Recipient: c.Recipient,
+		Subject:   c.Subject,
+		Body:      c.Body,
+		MIMEType:  c.MIMEType,
+		Date:      d.created,
+		NotAfter:  d.notAfter,
+		ReplyBy:   g.replyBy,
+		Journal:   g,
+		MayWrite:  g.mayWrite,
+		Secrets:   []string{c.Code},
+	})
+	return h.record(ctx, g.d, r)
 }
 
-// withoutServer writes an attempt that met no mail server, for its definition cannot be had. What lasts ends the
-// delivery, and any other error is tried again, as a server out of reach is.
-func (h *handling) withoutServer(ctx context.Context, err error) error {
+// withoutServer records an attempt that met no mail server, because its definition could not be read. What lasts ends the
+// delivery; any other error is tried again, as a server out of reach is.
+func (h *handling) withoutServer(ctx context.Context, d row, err error) (next, error) {
 	switch {
 	case errors.Is(err, store.ErrNotFound):
-		return h.giveUpFor(ctx, NoRoute, err)
+		return h.giveUpFor(ctx, d, NoRoute, err)
 	case errors.Is(err, secret.ErrSealed):
-		return h.giveUpFor(ctx, NoSecret, err)
+		return h.giveUpFor(ctx, d, NoSecret, err)
 	case ctx.Err() != nil:
-		return err
+		return next{}, err
 	}
-	h.said = internal(mail.Unreachable, err)
-	return h.only(ctx, func(tx *store.Tx, d row) (change, error) {
+	_, n, err := h.step(ctx, d, func(_ *store.Tx, d row) (change, error) {
 		c := h.deferBeforeDot(d, h.s.DB.Now())
 		if c.state == Failed {
 			c.reason = NoServer
 		}
-		return c, h.writeAttempt(tx, d, h.said)
+		return c.after(internal(mail.Unreachable, err)), nil
 	})
+	return n, err
 }
 
 // giveUpFor is row 8 without a connection: the delivery can never be sent.
-func (h *handling) giveUpFor(ctx context.Context, why Reason, err error) error {
-	h.said = internal(mail.Permanent, err)
+func (h *handling) giveUpFor(ctx context.Context, d row, why Reason, err error) (next, error) {
+	r := internal(mail.Permanent, err)
 	switch why {
 	case NoSecret:
-		h.said.Diagnosis = mail.SealedPassword
+		r.Diagnosis = mail.SealedPassword
 	case Unreadable:
-		h.said.Diagnosis = mail.SealedMail
+		r.Diagnosis = mail.SealedMail
 	case NoRoute:
-		h.said.Diagnosis = mail.NoServer
+		r.Diagnosis = mail.NoServer
 	}
-	return h.only(ctx, func(tx *store.Tx, d row) (change, error) {
-		return refuseBeforeDot(d, why), h.writeAttempt(tx, d, h.said)
-	})
+	_, n, err := h.step(ctx, d, func(_ *store.Tx, d row) (change, error) { return refuseBeforeDot(d, why).after(r), nil })
+	return n, err
 }
 
 // longestCause is where the text of an error is cut in an attempt, as replies are.
@@ -272,13 +251,4 @@ func earlier(a, b time.Time) time.Time {
 		return b
 	}
 	return a
-}
-
-// replyBy is how long the reply to a dot of now is awaited.
-func (h *handling) replyBy(now, notAfter time.Time) time.Time {
-	by := now.Add(h.wait)
-	if most := notAfter.Add(replyMargin); by.After(most) {
-		return most
-	}
-	return by
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"otpost/internal/mail"
 	"otpost/internal/store"
 )
 
@@ -105,9 +106,24 @@ type change struct {
 	unsure   bool
 	attempts int
 	nextTry  time.Time
+	met      *mail.Result // what the attempt met that ends with this change; nil: no attempt ends
 }
 
-// errStale says that the row was changed by somebody else: nothing was written, read it again.
+// after returns c as the end of an attempt.
+func (c change) after(r mail.Result) change {
+	c.met = &r
+	return c
+}
+
+// with returns the row after a change.
+func (d row) with(c change) row {
+	d.epoch++
+	d.state, d.owner, d.ownUntil = c.state, c.owner, c.ownUntil
+	d.unsure, d.attempts, d.nextTry = c.unsure, c.attempts, c.nextTry
+	return d
+}
+
+// errStale says that another has changed the row: nothing was written, read it again.
 var errStale = errors.New("the delivery was changed by another")
 
 // update is the compare-and-set of every state change. A final state erases the content in the same statement.

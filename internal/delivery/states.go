@@ -8,7 +8,7 @@ import (
 
 // This file is the table of docs/states.md: one function a row, from a delivery as it stands to what is written. Each
 // is called inside the transaction that writes; the guards (epoch, owner, lease) are the caller's (send.go,
-// journal.go, relay.go). Rows 1 and 2 create (outbox.go), row 3 reads (send.go), rows 17 and 18 change no delivery.
+// gate.go, relay.go). Rows 1 and 2 create (outbox.go), row 3 reads (send.go), rows 17 and 18 change no delivery.
 
 // unsureOr returns Unknown for a delivery of which a copy may be on its way, and s for any other: after an unsure
 // attempt only accepted or unknown may follow.
@@ -40,8 +40,8 @@ func wait(d row, next time.Time) change {
 	return c
 }
 
-// again is the common end of rows 7, 10, 12 and 13: the next try if one fits, else the final state.
-func (h *handling) again(d row, now time.Time, otherwise State) change {
+// retryOr is the common end of rows 7, 10, 12 and 13: the next try if one fits, else the final state.
+func (h *handling) retryOr(d row, now time.Time, otherwise State) change {
 	if h.once {
 		return end(d, unsureOr(d, otherwise), OneTry)
 	}
@@ -53,10 +53,10 @@ func (h *handling) again(d row, now time.Time, otherwise State) change {
 }
 
 // beginDot is row 4: before the dot. The row is the owner's until the reply can have come.
-func (h *handling) beginDot(d row, now time.Time) change {
+func (h *handling) beginDot(d row, replyBy time.Time) change {
 	c := keep(d)
 	c.state, c.owner, c.attempts = Sending, h.owner, d.attempts+1
-	c.ownUntil = h.replyBy(now, d.notAfter).Add(ownMargin)
+	c.ownUntil = replyBy.Add(ownMargin)
 	return c
 }
 
@@ -83,7 +83,7 @@ func (h *handling) deferBeforeDot(d row, now time.Time) change {
 	if !now.Before(d.notAfter) {
 		return expire(d)
 	}
-	return h.again(d, now, Failed)
+	return h.retryOr(d, now, Failed)
 }
 
 // refuseBeforeDot is row 8: 5xx before the dot. The attempt counts.
@@ -99,7 +99,7 @@ func poison(d row) change { return end(d, unsureOr(d, Failed), Poison) }
 func accept(d row) change { return end(d, Accepted, "") }
 
 // deferAfterDot is row 10: 4xx to the dot.
-func (h *handling) deferAfterDot(d row, now time.Time) change { return h.again(d, now, Failed) }
+func (h *handling) deferAfterDot(d row, now time.Time) change { return h.retryOr(d, now, Failed) }
 
 // refuseAfterDot is row 11: 5xx to the dot.
 func refuseAfterDot(d row) change { return end(d, unsureOr(d, Failed), Refused) }
@@ -115,7 +115,7 @@ func (h *handling) noReply(d row, now time.Time, copies int) change {
 	if copies >= mostCopies {
 		return end(d, Unknown, NoReply)
 	}
-	c := h.again(d, now, Unknown)
+	c := h.retryOr(d, now, Unknown)
 	if c.state.Final() {
 		c.reason = NoReply
 	}
@@ -127,7 +127,7 @@ func (h *handling) notWritten(d row, now time.Time) change {
 	if !now.Before(d.notAfter) {
 		return expire(d)
 	}
-	return h.again(d, now, Failed)
+	return h.retryOr(d, now, Failed)
 }
 
 // takeOver is row 14: whoever sent the dot is gone, or its time to report is over.

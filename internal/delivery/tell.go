@@ -28,9 +28,9 @@ func (why Reason) advice() string {
 	return ""
 }
 
-// tell writes the one log line of an outcome: ERROR when the mail will not be sent, WARN when it is tried again, INFO
+// logOutcome writes the one log line of an outcome: ERROR when the mail will not be sent, WARN when it is tried again, INFO
 // when it was accepted, its code was answered or no waiter is left. The writer of the state calls it.
-func (s *Service) tell(log *slog.Logger, d row, c change, r mail.Result) {
+func (s *Service) logOutcome(log *slog.Logger, d row, c change) {
 	level, message := slog.LevelError, "mail not sent"
 	switch c.state {
 	case Accepted:
@@ -51,6 +51,10 @@ func (s *Service) tell(log *slog.Logger, d row, c change, r mail.Result) {
 	}
 	if todo := c.reason.advice(); todo != "" {
 		args = append(args, "advice", todo)
+	}
+	var r mail.Result
+	if c.met != nil {
+		r = *c.met
 	}
 	if r.Phase != "" {
 		args = append(args, "phase", string(r.Phase))
