@@ -185,7 +185,7 @@ func (a *App) wire(ctx context.Context, keys *secret.Keys, o Options) error {
 	a.journal = audit.New(a.db)
 	a.guard = access.NewGuard(a.db)
 	api := httpapi.New(httpapi.Deps{
-		Login:  login.New(login.Options{DB: a.db, Users: users, Tokens: tokens, Settings: settings, Deliveries: a.delivery, Log: a.log}),
+		Login:  login.New(login.Options{DB: a.db, Users: users, Tokens: tokens, Deliveries: a.delivery, Log: a.log}),
 		Tokens: tokens, Users: users, Servers: a.servers, Delivery: a.delivery, Settings: settings, Queue: a.driver,
 		Administrators: a.Administrators, Guard: a.guard, Journal: a.journal,
 		Sessions: access.NewSessions(a.db, access.Options{Key: secret.Text(c.SecretKey.Reveal()), SuperuserRealms: c.SuperuserRealms}),

@@ -57,22 +57,14 @@ func (s *Service) challenge(ctx context.Context, sub subject, tokens []token.Tok
 	if sub.values.EmailConcurrent() {
 		d.keep = mostOpen - 1
 	}
-	var routes delivery.Routes
-	err := s.DB.Read(ctx, func(r store.Reader) (err error) {
-		routes, err = s.Deliveries.Routes(r)
-		return err
-	})
-	if err != nil {
-		return d, err
-	}
 	for _, t := range tokens {
-		made, err := s.Tokens.Draft(ctx, t, sub.values, d.result.TransactionID)
+		made, err := s.Tokens.Draft(ctx, t, token.Asked{Values: sub.values, Users: sub.users, TransactionID: d.result.TransactionID})
 		if err != nil {
 			return d, err
 		}
 		one := draft{Draft: made}
 		if made.Sendable {
-			one.prepared, err = s.Deliveries.Prepare(made.DeliveryID, made.Message, routes)
+			one.prepared, err = s.Deliveries.Prepare(made.DeliveryID, made.Message, sub.routes)
 			if err != nil && !errors.Is(err, delivery.ErrNoRoute) {
 				return d, fmt.Errorf("prepare message: %w", err)
 			}

@@ -10,14 +10,16 @@ import (
 )
 
 // Check decides what a client has sent for a user or a token (rows 1 to 17 and 19 of docs/login.md). A Result is a
-// decision, also a refusal; an error is a fault for the client (904, 905, 601, 1007, 503) or one of ours, and then nothing was
-// counted. When the client goes away in between, the guess stays paid.
+// decision, also a refusal; an error is a fault for the client (904, 905, 601, 1007, 503) or of the server, and then nothing
+// was counted. When the client goes away in between, the guess stays paid.
 func (s *Service) Check(ctx context.Context, r Request) (Result, error) {
-	sub, err := s.find(ctx, r, unknownToCheck)
+	c := candidates{request: r}
+	sub, err := s.find(ctx, r, unknownToCheck, c.read)
 	if err != nil {
 		return Result{}, err
 	}
-	done, err := s.decide(ctx, r, sub)
+	c.subject = sub
+	done, err := s.decide(ctx, c)
 	if err != nil {
 		return Result{}, err
 	}
@@ -28,19 +30,31 @@ func (s *Service) Check(ctx context.Context, r Request) (Result, error) {
 }
 
 // decide holds the turn at the tokens from before the payment until the decision is written. What is sent afterwards takes
-// longer and needs no turn.
-func (s *Service) decide(ctx context.Context, r Request, sub subject) (decision, error) {
-	if len(sub.tokens) == 0 {
+// longer and needs no turn. What was read before the turn is read again where another guess may have changed it: after a
+// wait, and when a token is locked, because the payment of another guess, to be given back, may have locked it.
+func (s *Service) decide(ctx context.Context, c candidates) (decision, error) {
+	serials := token.Serials(c.subject.tokens)
+	if len(serials) == 0 {
 		return decision{result: rejected(noTokens)}, nil
 	}
-	release, err := s.Tokens.Turn(ctx, token.Serials(sub.tokens)...)
+	release, waited, err := s.Tokens.Turn(ctx, serials...)
 	if err != nil {
 		return decision{}, err
 	}
 	defer release()
-	c, refusal, err := s.candidates(ctx, r, sub)
-	if err != nil || refusal != "" {
-		return decision{result: rejected(refusal).judged(token.Serials(sub.tokens))}, err
+	if waited || c.locked {
+		err = s.DB.Read(ctx, func(reader store.Reader) error {
+			if err := c.subject.read(reader, c.request); err != nil {
+				return err
+			}
+			return c.read(reader, c.subject)
+		})
+	}
+	if err == nil {
+		err = c.fault
+	}
+	if err != nil || c.refusal != "" {
+		return decision{result: rejected(c.refusal).judged(serials)}, err
 	}
 	d, err := s.guess(ctx, c)
 	if err != nil {
@@ -50,58 +64,89 @@ func (s *Service) decide(ctx context.Context, r Request, sub subject) (decision,
 	return d, nil
 }
 
-// candidates are the tokens that a guess is tried on, as they are while the turn is held.
+// candidates are the tokens that a guess is tried on, or why there is none.
 type candidates struct {
 	request Request
 	subject subject
-	tokens  []token.Token                    // usable and unlocked, at least one
-	answers map[string][]challenge.Challenge // by serial: what the transaction asks for; empty without one
+	refusal string                           // why nothing is tried (rows 1 to 3); empty: there are tokens
+	fault   error                            // the same, as a fault for the client
+	locked  bool                             // a usable token is left out, because its fail counter is at its limit
+	tokens  []token.Token                    // usable and unlocked
+	answers map[string][]challenge.Challenge // by serial: what the transaction asks for; nil without one
+	kept    map[string][]challenge.Challenge // by serial: all, whatever their state; only if a code may be in Pass
 }
 
-// candidates reads tokens and transaction anew, or says why nothing is tried (rows 1 to 3). Tokens without an unanswered
-// challenge in the transaction are left out; a transaction that has none at all counts as not given (row 16).
-func (s *Service) candidates(ctx context.Context, r Request, sub subject) (candidates, string, error) {
-	c := candidates{request: r, subject: sub}
-	var asked []challenge.Challenge
-	err := s.DB.Read(ctx, func(reader store.Reader) (err error) {
-		if c.subject.tokens, err = token.Again(reader, token.Serials(sub.tokens)...); err == nil {
-			asked, err = challenge.OfTransaction(reader, r.TransactionID)
-		}
-		return err
-	})
+// read chooses the candidates among the tokens of the subject, in the snapshot that holds these. Tokens without an
+// unanswered challenge in the transaction are left out; a transaction that has none at all counts as not given (row 16).
+func (c *candidates) read(reader store.Reader, sub subject) error {
+	*c = candidates{request: c.request, subject: sub}
+	var usable []token.Token
+	usable, c.refusal, c.fault = sub.usable()
+	if len(usable) == 0 {
+		return nil
+	}
+	named, err := c.readAnswers(reader, usable)
 	if err != nil {
-		return c, "", err
+		return err
 	}
-	usable, why, err := c.subject.usable()
-	if err != nil || len(usable) == 0 {
-		return c, why, err
+	c.tokens, c.refusal = unlocked(named), ""
+	c.locked = len(c.tokens) < len(named)
+	if len(c.tokens) == 0 {
+		c.refusal = exceeded
 	}
-	c.answers = make(map[string][]challenge.Challenge)
+	return c.readKept(reader)
+}
+
+// readAnswers reads what the transaction asks for and returns the tokens that it names, or all where it names none.
+func (c *candidates) readAnswers(reader store.Reader, usable []token.Token) ([]token.Token, error) {
+	if c.request.otponly() {
+		return usable, nil
+	}
+	asked, err := challenge.OfTransaction(reader, c.request.TransactionID)
+	if err != nil {
+		return nil, err
+	}
+	answers := make(map[string][]challenge.Challenge)
 	for _, one := range asked {
 		if one.State != challenge.Answered {
-			c.answers[one.Serial] = append(c.answers[one.Serial], one)
+			answers[one.Serial] = append(answers[one.Serial], one)
 		}
 	}
-	named := usable[:0:0]
+	var named []token.Token
 	for _, t := range usable {
-		if len(c.answers[t.Serial]) > 0 {
+		if len(answers[t.Serial]) > 0 {
 			named = append(named, t)
 		}
 	}
-	if len(named) == 0 || r.otponly() {
-		named, c.answers = usable, nil
+	if len(named) == 0 {
+		return usable, nil
 	}
-	if c.tokens = unlocked(named); len(c.tokens) == 0 {
-		return c, exceeded, nil
+	c.answers = answers
+	return named, nil
+}
+
+// readKept reads the challenges that a code in Pass may belong to, where no transaction names them.
+func (c *candidates) readKept(reader store.Reader) (err error) {
+	if c.answers != nil {
+		return nil
 	}
-	return c, "", nil
+	c.kept = make(map[string][]challenge.Challenge)
+	for _, t := range c.tokens {
+		if !c.request.otponly() && !c.typed().HasCode(t) {
+			continue
+		}
+		if c.kept[t.Serial], err = challenge.OfSerial(reader, t.Serial); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // otponly reports whether a code alone was sent (row 17).
 func (r Request) otponly() bool { return r.OTPOnly && r.Serial != "" }
 
-// guess takes the hashing slot, the payment, and then looks. A fault of ours gives the payment back (row 19); a client that
-// went away does not get it back.
+// guess takes the hashing slot and the payment, and then compares. A fault of the server gives the payment back (row 19); a
+// client that went away does not get it back.
 func (s *Service) guess(ctx context.Context, c candidates) (decision, error) {
 	var pins *token.Reservation
 	if c.answers == nil && !c.request.otponly() {
@@ -111,7 +156,7 @@ func (s *Service) guess(ctx context.Context, c candidates) (decision, error) {
 		}
 	}
 	if pins != nil {
-		defer pins.Release(false) // on the ways out where no PIN was looked at
+		defer pins.Release(false) // on the ways out where no PIN was compared
 	}
 	paid, err := s.Tokens.Pay(ctx, token.Serials(c.tokens)...)
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"otpost/internal/delivery"
 	"otpost/internal/fault"
 	"otpost/internal/store"
 	"otpost/internal/system"
@@ -12,44 +13,85 @@ import (
 	"otpost/internal/user"
 )
 
-// subject is whom a request is about.
-type subject struct {
-	user   user.User // zero: a token without user
-	tokens []token.Token
+// base is what a login needs of settings, realms and mail servers, as of one generation of them. It is immutable.
+type base struct {
+	users  *user.Catalogue
 	values system.Values
+	routes delivery.Routes
 }
 
-// find returns the user and all of his tokens, or the one token that the serial names. An unknown user is fault 904, an unknown
-// serial 601; Trigger says the first in other words, and nothing about the second.
-func (s *Service) find(ctx context.Context, r Request, unknown func(login, realm string) error) (subject, error) {
-	values, err := s.Settings.Load(ctx)
-	if err != nil {
-		return subject{}, err
+// subject is the user or token that a request is about.
+type subject struct {
+	*base
+	user   user.User // zero: a token without user
+	tokens []token.Token
+}
+
+// mostPasses bounds how often find begins again because a setting was changed meanwhile. After that the login is decided
+// by settings that were replaced a moment ago.
+const mostPasses = 3
+
+// find returns the user with all tokens of the user, or the one token that the serial names. more reads what else the
+// caller needs, in the snapshot of the tokens. An unknown user is fault 904, an unknown serial 601.
+//
+// The resolver is asked before the snapshot begins, because it may be a server in the network: by the settings of the
+// login before, which the snapshot then confirms. A changed setting costs one more pass.
+func (s *Service) find(
+	ctx context.Context, r Request, unknown func(login, realm string) error, more func(store.Reader, subject) error,
+) (subject, error) {
+	if r.User == "" && r.Serial == "" {
+		return subject{}, fault.New(fault.Parameter, "ERR905: You need to specify a serial, user or credential_id.")
 	}
-	sub := subject{values: values}
-	switch {
-	case r.User == "" && r.Serial == "":
-		return sub, fault.New(fault.Parameter, "ERR905: You need to specify a serial, user or credential_id.")
-	case r.User != "":
-		sub.user, err = s.findUser(ctx, r, values, unknown)
-		if err != nil {
-			return sub, err
+	known := s.known.Load()
+	for pass := 1; ; pass++ {
+		sub := subject{base: known}
+		var missing error
+		if known != nil && r.User != "" {
+			sub.user, missing = known.findUser(ctx, r, unknown)
 		}
+		var current *base
+		err := s.DB.Read(ctx, func(reader store.Reader) (err error) {
+			current, err = s.current(reader, known)
+			if err != nil || missing != nil || current != known && pass < mostPasses {
+				return err
+			}
+			if err = sub.read(reader, r); err == nil {
+				err = more(reader, sub)
+			}
+			return err
+		})
+		switch {
+		case err != nil:
+			return sub, err
+		case current == known || pass == mostPasses:
+			if missing == nil {
+				missing = sub.nameOwner(ctx, r)
+			}
+			return sub, missing
+		}
+		s.known.Store(current)
+		known = current
 	}
-	if r.Serial == "" {
-		sub.tokens, err = s.Tokens.OfUser(ctx, sub.user)
-		return sub, err
+}
+
+// current returns known while no setting was changed since it was read, and otherwise what the snapshot holds.
+func (s *Service) current(reader store.Reader, known *base) (*base, error) {
+	users, err := s.Users.Catalogue(reader)
+	if err != nil || known != nil && users == known.users {
+		return known, err
 	}
-	return sub, s.findToken(ctx, r, &sub)
+	fresh := &base{users: users}
+	if fresh.values, err = system.Read(reader); err != nil {
+		return nil, err
+	}
+	fresh.routes, err = s.Deliveries.Routes(reader)
+	return fresh, err
 }
 
 // findUser finds the user by the name, realm and resolver of the request.
-func (s *Service) findUser(ctx context.Context, r Request, values system.Values, unknown func(login, realm string) error) (user.User, error) {
-	login, realm, err := s.Users.Split(ctx, r.User, r.Realm, values.SplitAtSign())
-	if err != nil {
-		return user.User{}, fmt.Errorf("find realm: %w", err)
-	}
-	u, err := s.Users.Find(ctx, login, realm)
+func (b *base) findUser(ctx context.Context, r Request, unknown func(login, realm string) error) (user.User, error) {
+	login, realm := b.users.Split(r.User, r.Realm, b.values.SplitAtSign())
+	u, err := b.users.Find(ctx, login, realm)
 	switch {
 	case errors.Is(err, user.ErrNotFound), err == nil && r.Resolver != "" && u.Resolver != r.Resolver:
 		return u, unknown(login, realm)
@@ -59,24 +101,35 @@ func (s *Service) findUser(ctx context.Context, r Request, values system.Values,
 	return u, nil
 }
 
-// findToken puts the token of the serial into the subject, and its user when none was named.
-func (s *Service) findToken(ctx context.Context, r Request, sub *subject) error {
-	t, err := s.Tokens.BySerial(ctx, r.Serial)
+// read reads the tokens of the subject. A damaged token is left out; the store has logged it.
+func (sub *subject) read(reader store.Reader, r Request) (err error) {
+	if r.Serial == "" {
+		sub.tokens, err = token.OfUser(reader, sub.user)
+		return err
+	}
+	t, err := token.Load(reader, r.Serial)
 	switch {
 	case errors.Is(err, store.ErrNotFound):
 		return fault.New(fault.NotFound, "The requested token could not be found.")
 	case errors.Is(err, store.ErrDamaged):
-		return nil // it was logged; as among the tokens of a user, it is left out
+		sub.tokens = nil
+		return nil
 	case err != nil:
 		return err
 	case r.User != "" && !t.Owned(sub.user):
 		return fault.New(fault.Parameter, "ERR905: The token does not belong to this user.")
 	}
 	sub.tokens = []token.Token{t}
-	if r.User != "" || !t.HasUser() {
+	return nil
+}
+
+// nameOwner finds the user of the token that a serial names without a user.
+func (sub *subject) nameOwner(ctx context.Context, r Request) error {
+	if r.User != "" || len(sub.tokens) == 0 || !sub.tokens[0].HasUser() {
 		return nil
 	}
-	u, err := s.Users.ByUID(ctx, t.Resolver, t.UserID)
+	t := sub.tokens[0]
+	u, err := sub.users.ByUID(ctx, t.Resolver, t.UserID)
 	switch {
 	case errors.Is(err, user.ErrNotFound):
 		u = user.User{Resolver: t.Resolver, UID: t.UserID} // the token works all the same

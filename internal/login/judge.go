@@ -5,7 +5,6 @@ import (
 	"fmt"
 
 	"otpost/internal/challenge"
-	"otpost/internal/store"
 	"otpost/internal/token"
 )
 
@@ -13,7 +12,7 @@ import (
 func (s *Service) judge(ctx context.Context, c candidates, pins *token.Reservation, paid []token.Guess) (decision, error) {
 	switch {
 	case c.request.otponly():
-		return s.judgeCode(ctx, c, paid)
+		return s.judgeCode(c, paid), nil
 	case c.answers != nil:
 		return s.judgeAnswer(c, paid), nil
 	}
@@ -48,20 +47,16 @@ func (s *Service) judgePIN(ctx context.Context, c candidates, pins *token.Reserv
 	case len(whole) > 0:
 		return s.challenge(ctx, c.subject, whole, settlement{token.Returned, paid})
 	case len(split) > 0:
-		return s.judgeSplit(ctx, paid, split, codes)
+		return s.judgeSplit(c, paid, split, codes), nil
 	}
 	return decision{result: rejected(wrongPIN), settle: []settlement{{token.WrongCounted, paid}}}, nil
 }
 
 // judgeSplit is rows 8 to 11: the PIN fits, and there is a code beside it.
-func (s *Service) judgeSplit(ctx context.Context, paid, split []token.Guess, codes map[string]token.Text) (decision, error) {
+func (s *Service) judgeSplit(c candidates, paid, split []token.Guess, codes map[string]token.Text) decision {
 	message := wrongCode
 	for _, g := range split {
-		kept, err := s.challengesOf(ctx, g.Serial())
-		if err != nil {
-			return decision{}, err
-		}
-		for _, one := range kept {
+		for _, one := range c.kept[g.Serial()] {
 			if !s.Tokens.CodeFits(g, one, codes[g.Serial()]) {
 				continue
 			}
@@ -70,14 +65,14 @@ func (s *Service) judgeSplit(ctx context.Context, paid, split []token.Guess, cod
 				d.settle = []settlement{{token.RightCounted, []token.Guess{g}}, {token.Returned, without(paid, g)}}
 				d.accept = &acceptance{challenge: one, token: g.Token()}
 				d.accept.lost = refusedCode(usedCode, paid, []token.Guess{g})
-				return d, nil
+				return d
 			}
 			if one.State == challenge.Answered {
 				message = usedCode
 			}
 		}
 	}
-	return refusedCode(message, paid, split), nil
+	return refusedCode(message, paid, split)
 }
 
 // refusedCode is rows 9 to 11: the tokens whose PIN fitted keep the payment.
@@ -115,32 +110,19 @@ func (s *Service) judgeAnswer(c candidates, paid []token.Guess) decision {
 }
 
 // judgeCode is row 17: a code alone, for the token of a serial.
-func (s *Service) judgeCode(ctx context.Context, c candidates, paid []token.Guess) (decision, error) {
+func (s *Service) judgeCode(c candidates, paid []token.Guess) decision {
 	g := paid[0]
-	kept, err := s.challengesOf(ctx, g.Serial())
-	if err != nil {
-		return decision{}, err
-	}
 	refused := decision{result: rejected(wrongCode), settle: []settlement{{token.Wrong, paid}}}
-	for _, one := range kept {
+	for _, one := range c.kept[g.Serial()] {
 		if one.Open(s.DB.Now()) && s.Tokens.CodeFits(g, one, c.request.Pass) {
 			return decision{
 				result: Result{Authentication: Accept, Message: rightCode},
 				settle: []settlement{{token.Right, paid}},
 				accept: &acceptance{challenge: one, token: g.Token(), lost: refused},
-			}, nil
+			}
 		}
 	}
-	return refused, nil
-}
-
-// challengesOf returns the challenges of a token that are kept, whatever their state.
-func (s *Service) challengesOf(ctx context.Context, serial string) (kept []challenge.Challenge, err error) {
-	err = s.DB.Read(ctx, func(r store.Reader) error {
-		kept, err = challenge.OfSerial(r, serial)
-		return err
-	})
-	return kept, err
+	return refused
 }
 
 // without returns the guesses that are not among those.

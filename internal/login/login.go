@@ -8,13 +8,12 @@
 package login
 
 import (
-	"context"
 	"log/slog"
 	"strings"
+	"sync/atomic"
 
 	"otpost/internal/delivery"
 	"otpost/internal/store"
-	"otpost/internal/system"
 	"otpost/internal/token"
 	"otpost/internal/user"
 )
@@ -81,19 +80,11 @@ const (
 	wrongAnswers = "Response did not match for %d tokens."
 )
 
-// Users finds who wants to log in.
-type Users interface {
-	Split(ctx context.Context, name, realm string, splitAtSign bool) (login, realmName string, err error)
-	Find(ctx context.Context, login, realm string) (user.User, error)
-	ByUID(ctx context.Context, resolver, uid string) (user.User, error)
-}
-
 // Options are what a Service needs. All but Log are required.
 type Options struct {
 	DB         *store.DB
-	Users      Users
+	Users      *user.Directory
 	Tokens     *token.Service
-	Settings   *system.Settings
 	Deliveries *delivery.Service
 	Log        *slog.Logger // discards
 }
@@ -102,6 +93,7 @@ type Options struct {
 type Service struct {
 	Options
 
+	known  atomic.Pointer[base] // of the login before; nil: none
 	unsent unsent
 }
 

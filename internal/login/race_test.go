@@ -17,7 +17,6 @@ import (
 	"otpost/internal/store"
 	"otpost/internal/system"
 	"otpost/internal/token"
-	"otpost/internal/user"
 )
 
 // tally counts what n requests at once were answered with, by decision and message.
@@ -95,7 +94,7 @@ func TestOneCodeIsAcceptedOnceByTwoProcesses(t *testing.T) {
 		r := newRig(t)
 		other := *r.tokens
 		second := token.New(other.Options)
-		two := login.New(login.Options{DB: r.db, Users: r.people, Tokens: second, Settings: r.settings, Deliveries: r.deliveries})
+		two := login.New(login.Options{DB: r.db, Users: r.users, Tokens: second, Deliveries: r.deliveries})
 		transaction, code := r.challenge()
 		got := r.tally(4, login.Request{User: "alice", Pass: code, TransactionID: transaction}, r.Service, two)
 		if got["ACCEPT Found matching challenge"] != 1 {
@@ -204,24 +203,11 @@ func TestClientThatHangsUpHasPaid(t *testing.T) {
 	}
 	ctx, hangUp := context.WithCancel(t.Context())
 	r.people.fail = errors.New("never mind")
-	hung := hangingUp{r.people, hangUp}
-	tokens := token.New(func() token.Options { o := r.tokens.Options; o.Users = hung; return o }())
-	s := login.New(login.Options{DB: r.db, Users: r.people, Tokens: tokens, Settings: r.settings, Deliveries: r.deliveries})
-	if _, err := s.Check(ctx, login.Request{User: "bob", Pass: pin}); err == nil {
+	r.people.hangUp = hangUp
+	if _, err := r.Check(ctx, login.Request{User: "bob", Pass: pin}); err == nil {
 		t.Fatal("no error")
 	}
 	r.wantCounters("EMDYN", counters{Fail: 1})
-}
-
-// hangingUp ends the request while the address is looked up.
-type hangingUp struct {
-	*people
-	hangUp func()
-}
-
-func (h hangingUp) ByUID(ctx context.Context, resolver, uid string) (user.User, error) {
-	h.hangUp()
-	return h.people.ByUID(ctx, resolver, uid)
 }
 
 func TestNoHashingSlotCountsNothing(t *testing.T) {
@@ -235,7 +221,7 @@ func TestNoHashingSlotCountsNothing(t *testing.T) {
 	defer release(false)
 	o := r.tokens.Options
 	o.PINs = pinhash.New(pinhash.Options{Slots: slots})
-	s := login.New(login.Options{DB: r.db, Users: r.people, Tokens: token.New(o), Settings: r.settings, Deliveries: r.deliveries})
+	s := login.New(login.Options{DB: r.db, Users: r.users, Tokens: token.New(o), Deliveries: r.deliveries})
 	_, err = s.Check(t.Context(), login.Request{User: "alice", Pass: alicePIN})
 	if fault.CodeOf(err) != fault.Busy {
 		t.Errorf("error %v, want %d", err, fault.Busy)

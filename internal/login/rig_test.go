@@ -25,30 +25,40 @@ import (
 	"otpost/internal/user"
 )
 
-// people is a user store with one realm.
+// people is a user store, the resolver "pw" of the realm "realm1".
 type people struct {
-	by   map[string]user.User // by login
-	fail error                // what every question is answered with
+	user.Resolver
+	by     map[string]user.User // by login
+	fail   error                // what a question for a uid is answered with
+	hangUp func()               // is called by a question for a uid; nil: nothing
 }
 
-func (p *people) Split(_ context.Context, name, realm string, at bool) (string, string, error) {
-	if i := strings.LastIndexByte(name, '@'); at && i > 0 && realm == "" {
-		return name[:i], name[i+1:], nil
+// directory returns a directory with that realm.
+func (p *people) directory(t testing.TB, db *store.DB) *user.Directory {
+	t.Helper()
+	d := user.New(db, user.Options{Types: map[string]user.Type{
+		"fake": func(string, map[string]string) (user.Resolver, error) { return p, nil },
+	}})
+	if _, err := d.SaveResolver(t.Context(), user.Definition{Name: "pw", Type: "fake"}); err != nil {
+		t.Fatal(err)
 	}
-	if realm == "" {
-		realm = "realm1"
+	if _, _, err := d.SaveRealm(t.Context(), "realm1", []user.Member{{Name: "pw"}}); err != nil {
+		t.Fatal(err)
 	}
-	return name, realm, nil
+	return d
 }
 
-func (p *people) Find(_ context.Context, name, realm string) (user.User, error) {
-	if u, ok := p.by[name]; ok && realm == u.Realm {
+func (p *people) Find(_ context.Context, name string) (user.User, error) {
+	if u, ok := p.by[name]; ok {
 		return u, nil
 	}
 	return user.User{}, user.ErrNotFound
 }
 
-func (p *people) ByUID(_ context.Context, _, uid string) (user.User, error) {
+func (p *people) ByUID(_ context.Context, uid string) (user.User, error) {
+	if p.hangUp != nil {
+		p.hangUp()
+	}
 	for _, u := range p.by {
 		if u.UID == uid {
 			return u, p.fail
@@ -129,6 +139,7 @@ type rig struct {
 	settings   *system.Settings
 	deliveries *delivery.Service
 	people     *people
+	users      *user.Directory
 	post       *post
 	log        *buffer
 }
@@ -154,6 +165,7 @@ func newRig(t testing.TB) *rig {
 		}
 		r.people.by[name] = u
 	}
+	r.users = r.people.directory(t, db)
 	r.deliveries = delivery.New(delivery.Options{
 		DB: db, Keys: keys, Servers: r.post, Sender: r.post, Driver: noDriver{}, Log: log,
 		OnOutcome: func(tx *store.Tx, o delivery.Outcome) error { return login.FollowOutcome(tx, db.Now(), o) },
@@ -162,14 +174,14 @@ func newRig(t testing.TB) *rig {
 		DB:         db,
 		Keys:       keys,
 		Settings:   r.settings,
-		Users:      r.people,
+		Users:      r.users,
 		Deliveries: r.deliveries,
 		PINs: pinhash.New(pinhash.Options{Params: pinhash.Params{Scheme: pinhash.PBKDF2SHA512, Rounds: 1},
 			Wait: time.Minute}),
 		Turn:         time.Minute, // a busy machine refuses no guess
 		ValidAddress: func(address string) error { _, err := mail.ParseAddress(address); return err },
 	})
-	r.Service = login.New(login.Options{DB: db, Users: r.people, Tokens: r.tokens, Settings: r.settings, Deliveries: r.deliveries, Log: log})
+	r.Service = login.New(login.Options{DB: db, Users: r.users, Tokens: r.tokens, Deliveries: r.deliveries, Log: log})
 	r.set(system.EmailIdentifier, "inline")
 	r.enrol(serial, "alice", alicePIN)
 	return r

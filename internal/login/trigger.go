@@ -6,13 +6,14 @@ import (
 	"strings"
 
 	"otpost/internal/fault"
+	"otpost/internal/store"
 	"otpost/internal/token"
 )
 
 // Trigger sends codes for all tokens of a user, or for one, on behalf of a service that is trusted with it: no PIN, no guess,
 // nothing paid (row 18). No usable token is a refusal, not an error. The errors are faults 904 and 905 and those of ours.
 func (s *Service) Trigger(ctx context.Context, r Request) (Result, error) {
-	sub, err := s.find(ctx, r, unknownToTrigger)
+	sub, err := s.find(ctx, r, unknownToTrigger, func(store.Reader, subject) error { return nil })
 	if f := (*fault.Error)(nil); errors.As(err, &f) && f.Code == fault.NotFound {
 		return Result{Authentication: Reject, Lists: true}, nil // no such serial
 	}

@@ -52,22 +52,29 @@ func New(db *store.DB, keys *secret.Keys) *Settings { return &Settings{db: db, k
 // Values are all settings at one moment, immutable. The zero value is that of a fresh installation.
 type Values struct{ stored map[string]string }
 
-// Load reads all settings.
-func (s *Settings) Load(ctx context.Context) (Values, error) {
-	v := Values{stored: make(map[string]string)}
-	err := s.db.Read(ctx, func(r store.Reader) error {
-		return store.List(r, func(scan store.Scan) error {
-			var key, value, kind string
-			if err := scan(&key, &value, &kind); err != nil {
-				return err
-			}
-			if kind == TypePassword {
-				value = Censored
-			}
-			v.stored[key] = value
-			return nil
-		}, `SELECT key, value, type FROM setting`)
+// Load reads all settings in a snapshot of its own.
+func (s *Settings) Load(ctx context.Context) (v Values, err error) {
+	err = s.db.Read(ctx, func(r store.Reader) (err error) {
+		v, err = Read(r)
+		return err
 	})
+	return v, err
+}
+
+// Read reads all settings.
+func Read(r store.Reader) (Values, error) {
+	v := Values{stored: make(map[string]string)}
+	err := store.List(r, func(scan store.Scan) error {
+		var key, value, kind string
+		if err := scan(&key, &value, &kind); err != nil {
+			return err
+		}
+		if kind == TypePassword {
+			value = Censored
+		}
+		v.stored[key] = value
+		return nil
+	}, `SELECT key, value, type FROM setting`)
 	if err != nil {
 		return Values{}, fmt.Errorf("load settings: %w", err)
 	}

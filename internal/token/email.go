@@ -39,11 +39,18 @@ type Draft struct {
 	PromptNotSent string
 }
 
+// Asked is what a draft needs besides the token.
+type Asked struct {
+	Values        system.Values
+	Users         Users // as of the login's snapshot
+	TransactionID string
+}
+
 // Draft draws a code for a token that challenges. The code and its message live until the settings' validity is over. It fails
 // only by a fault of ours (user store, key file).
-func (s *Service) Draft(ctx context.Context, t Token, values system.Values, transactionID string) (Draft, error) {
+func (s *Service) Draft(ctx context.Context, t Token, a Asked) (Draft, error) {
 	d := Draft{Serial: t.Serial, Type: t.Type, PromptSent: promptSent, PromptNotSent: promptNotSent}
-	recipient, err := s.email(ctx, t)
+	recipient, err := s.email(ctx, t, a.Users)
 	if errors.Is(err, secret.ErrSealed) {
 		d.Why = "the token's address does not open with this key file (PI_ENCFILE): put the right key file back; if it is lost, enter the address again"
 		return d, nil
@@ -60,14 +67,14 @@ func (s *Service) Draft(ctx context.Context, t Token, values system.Values, tran
 		return d, err
 	}
 	now := s.DB.Now()
-	until := now.Add(values.EmailValidTime())
+	until := now.Add(a.Values.EmailValidTime())
 	d.Sendable = true
 	d.DeliveryID = uuid.Must(uuid.NewV7()) // fails only without a random source, and crypto/rand ends the process then
 	d.Challenge = challenge.New(s.Keys, challenge.Code{
-		TransactionID: transactionID, Serial: t.Serial, DeliveryID: d.DeliveryID, Text: code, Created: now, ValidUntil: until,
+		TransactionID: a.TransactionID, Serial: t.Serial, DeliveryID: d.DeliveryID, Text: code, Created: now, ValidUntil: until,
 	})
 	d.Message = delivery.Message{
-		Route: cmp.Or(t.EmailIdentifier, values.EmailIdentifier()), Recipient: recipient, Subject: subject, Body: code.Reveal(),
+		Route: cmp.Or(t.EmailIdentifier, a.Values.EmailIdentifier()), Recipient: recipient, Subject: subject, Body: code.Reveal(),
 		Code: code.Reveal(), Serial: t.Serial, Realm: t.UserRealm, NotAfter: until,
 	}
 	return d, nil

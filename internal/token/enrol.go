@@ -99,7 +99,7 @@ func (s *Service) write(ctx context.Context, serial string, e Enrolment, hash *s
 	}
 	now := s.DB.Now()
 	err = s.DB.Write(ctx, func(tx *store.Tx) error {
-		t, err := load(tx, serial)
+		t, err := Load(tx, serial)
 		fresh := errors.Is(err, store.ErrNotFound)
 		switch {
 		case fresh:
@@ -128,7 +128,7 @@ func (s *Service) write(ctx context.Context, serial string, e Enrolment, hash *s
 			}
 		}
 		putRealm(tx, t)
-		made, err = load(tx, serial)
+		made, err = Load(tx, serial)
 		return err
 	})
 	return made, err

@@ -190,21 +190,21 @@ func TestTurnIsGivenUpAfterTwoSeconds(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := token.New(token.Options{})
-		release, err := s.Turn(t.Context(), "A")
+		release, _, err := s.Turn(t.Context(), "A")
 		if err != nil {
 			t.Fatal(err)
 		}
 		start := time.Now()
-		if _, err := s.Turn(t.Context(), "B", "A"); fault.CodeOf(err) != fault.Busy || time.Since(start) != 2*time.Second {
+		if _, _, err := s.Turn(t.Context(), "B", "A"); fault.CodeOf(err) != fault.Busy || time.Since(start) != 2*time.Second {
 			t.Errorf("after %v: %v", time.Since(start), err)
 		}
-		if free, err := s.Turn(t.Context(), "B"); err != nil {
+		if free, _, err := s.Turn(t.Context(), "B"); err != nil {
 			t.Errorf("what was held while waiting is held for ever: %v", err)
 		} else {
 			free()
 		}
 		release()
-		again, err := s.Turn(t.Context(), "A")
+		again, _, err := s.Turn(t.Context(), "A")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -221,7 +221,7 @@ func TestTurnsInOppositeOrderDoNotBlock(t *testing.T) {
 		for range 50 {
 			for _, serials := range [][]string{{"A", "B"}, {"B", "A"}, {"A", "A"}} {
 				all.Go(func() {
-					release, err := s.Turn(t.Context(), serials...)
+					release, _, err := s.Turn(t.Context(), serials...)
 					if err != nil {
 						t.Error(err)
 						return

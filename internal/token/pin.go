@@ -37,6 +37,12 @@ func (t Typed) plains(n int) []string {
 	return plains
 }
 
+// HasCode reports whether a code of the token may be in the text.
+func (t Typed) HasCode(of Token) bool {
+	_, _, ok := t.split(of.OTPLen)
+	return ok
+}
+
 // split cuts a code of n digits off. ok is false when there is none.
 func (t Typed) split(n int) (pin, code Text, ok bool) {
 	typed := t.Text

@@ -33,7 +33,9 @@ func isHash(text string) bool {
 	return text == "" || err == nil
 }
 
-func load(r store.Reader, serial string) (Token, error) {
+// Load reads one token. The error wraps store.ErrNotFound when there is none, and store.ErrDamaged when its row cannot be
+// read.
+func Load(r store.Reader, serial string) (Token, error) {
 	var t Token
 	if err := r.Get(t.destinations(), `SELECT `+columns+` FROM token WHERE serial = $1`, serial); err != nil {
 		return t, fmt.Errorf("load token: %w", err)
@@ -41,7 +43,9 @@ func load(r store.Reader, serial string) (Token, error) {
 	return t, nil
 }
 
-func ofUser(r store.Reader, u user.User) ([]Token, error) {
+// OfUser returns the tokens of a user by type and age, the recorded order of several challenges (testdata/rest/validate.json,
+// "trigger admin", "multi: pin -> three challenges"); none is no error. Damaged ones are left out.
+func OfUser(r store.Reader, u user.User) ([]Token, error) {
 	return read(r, `SELECT `+columns+` FROM token WHERE resolver = $1 AND user_id = $2 AND user_realm = $3 AND user_id <> '' ORDER BY type, id`,
 		u.Resolver, u.UID, u.Realm)
 }

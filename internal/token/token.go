@@ -129,40 +129,13 @@ func New(o Options) *Service {
 	return &Service{Options: o, turns: newTurns(), sealed: &sealed{told: make(map[string]struct{})}}
 }
 
-// OfUser returns the tokens of a user by type and age, the recorded order of several challenges (testdata/rest/validate.json,
-// "trigger admin", "multi: pin -> three challenges"); none is no error.
-func (s *Service) OfUser(ctx context.Context, u user.User) (found []Token, err error) {
-	err = s.DB.Read(ctx, func(r store.Reader) error {
-		found, err = ofUser(r, u)
-		return err
-	})
-	return found, err
-}
-
 // BySerial returns one token. The error wraps store.ErrNotFound when there is none.
 func (s *Service) BySerial(ctx context.Context, serial string) (t Token, err error) {
 	err = s.DB.Read(ctx, func(r store.Reader) error {
-		t, err = load(r, serial)
+		t, err = Load(r, serial)
 		return err
 	})
 	return t, err
-}
-
-// Again reads the tokens with these serials anew, in their order; those that are gone, or whose
-// row is damaged, are left out.
-func Again(r store.Reader, serials ...string) ([]Token, error) {
-	found := make([]Token, 0, len(serials))
-	for _, serial := range serials {
-		t, err := load(r, serial)
-		if errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrDamaged) {
-			continue
-		}
-		if err != nil {
-			return nil, err
-		}
-		found = append(found, t)
-	}
-	return found, nil
 }
 
 // Serials returns the serials of tokens, in their order.
@@ -184,13 +157,13 @@ type Selection struct {
 func one(r store.Reader, sel Selection) (Token, error) {
 	switch {
 	case sel.Serial != "":
-		t, err := load(r, sel.Serial)
+		t, err := Load(r, sel.Serial)
 		if errors.Is(err, store.ErrNotFound) || (err == nil && sel.Owner != nil && !t.Owned(*sel.Owner)) {
 			return t, fault.Newf(fault.NotFound, "No token found for serials: %s", sel.Serial)
 		}
 		return t, err
 	case sel.Owner != nil:
-		found, err := ofUser(r, *sel.Owner)
+		found, err := OfUser(r, *sel.Owner)
 		switch {
 		case err != nil:
 			return Token{}, err
@@ -224,14 +197,14 @@ func ErrLocked() error {
 }
 
 // email returns the address that codes go to: the token's own, or the user's as it is now. Empty: there is none.
-func (s *Service) email(ctx context.Context, t Token) (string, error) {
+func (s *Service) email(ctx context.Context, t Token, users Users) (string, error) {
 	if !t.DynamicEmail {
 		return s.ownEmail(t)
 	}
 	if !t.HasUser() {
 		return "", nil
 	}
-	u, err := s.Users.ByUID(ctx, t.Resolver, t.UserID)
+	u, err := users.ByUID(ctx, t.Resolver, t.UserID)
 	if errors.Is(err, user.ErrNotFound) {
 		return "", nil
 	}

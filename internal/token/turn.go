@@ -25,9 +25,9 @@ type turn struct {
 
 func newTurns() turns { return turns{mu: &sync.Mutex{}, keys: make(map[string]*turn)} }
 
-// Turn waits until no other guess of this process is at one of the tokens, and returns the function that lets the next one in.
-// After Options.Turn it returns fault.Busy: nothing was paid.
-func (s *Service) Turn(ctx context.Context, serials ...string) (release func(), err error) {
+// Turn waits until no other guess of this process is at one of the tokens, and returns the function that lets the next one
+// in, and whether there was another guess to wait for. After Options.Turn it returns fault.Busy: nothing was paid.
+func (s *Service) Turn(ctx context.Context, serials ...string) (release func(), waited bool, err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, s.Options.Turn, busy())
 	defer cancel()
 	var held []string
@@ -37,34 +37,38 @@ func (s *Service) Turn(ctx context.Context, serials ...string) (release func(), 
 		}
 	}
 	for _, key := range sortedUnique(serials) { // in one order, so that two never wait for each other
-		if err := s.turns.enter(ctx, key); err != nil {
+		behind, err := s.turns.enter(ctx, key)
+		if err != nil {
 			release()
-			return nil, err
+			return nil, false, err
 		}
+		waited = waited || behind
 		held = append(held, key)
 	}
-	return release, nil
+	return release, waited, nil
 }
 
 func busy() error {
 	return fault.New(fault.Busy, "The server is busy with other requests for this token. Please try again.")
 }
 
-func (t turns) enter(ctx context.Context, key string) error {
+// enter waits for a key and reports whether another guess was there.
+func (t turns) enter(ctx context.Context, key string) (behind bool, err error) {
 	t.mu.Lock()
 	one := t.keys[key]
 	if one == nil {
 		one = &turn{taken: make(chan struct{}, 1)}
 		t.keys[key] = one
 	}
+	behind = one.users > 0
 	one.users++
 	t.mu.Unlock()
 	select {
 	case one.taken <- struct{}{}:
-		return nil
+		return behind, nil
 	case <-ctx.Done():
 		t.leave(key, false)
-		return context.Cause(ctx)
+		return behind, context.Cause(ctx)
 	}
 }
 

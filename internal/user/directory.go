@@ -26,14 +26,14 @@ type Directory struct {
 	options Options
 
 	mu     sync.Mutex
-	cached *catalogue
+	cached *Catalogue
 }
 
 // New returns the directory of a database.
 func New(db *store.DB, o Options) *Directory { return &Directory{db: db, options: o} }
 
-// catalogue holds all resolvers and realms at one moment; it is immutable.
-type catalogue struct {
+// Catalogue holds all resolvers and realms at one moment; it is immutable and safe for concurrent use.
+type Catalogue struct {
 	generation int64      // of the settings from which it was made
 	resolvers  []resolver // by id
 	realms     []Realm    // by id
@@ -46,27 +46,35 @@ type resolver struct {
 	err   error
 }
 
-// catalogue returns the stored resolvers and realms; it reads them again only after a setting was
-// changed.
-func (d *Directory) catalogue(ctx context.Context) (*catalogue, error) {
+// catalogue returns what is stored now, in a snapshot of its own.
+func (d *Directory) catalogue(ctx context.Context) (c *Catalogue, err error) {
+	err = d.db.Read(ctx, func(r store.Reader) (err error) {
+		c, err = d.Catalogue(r)
+		return err
+	})
+	return c, err
+}
+
+// Catalogue returns what the reader's snapshot holds. It is read again only after a setting was changed, of whatever
+// package: while the result is the same pointer, no setting is another one.
+func (d *Directory) Catalogue(r store.Reader) (*Catalogue, error) {
 	d.mu.Lock()
 	before := d.cached
 	d.mu.Unlock()
-	current := before
-	err := d.db.Read(ctx, func(r store.Reader) (err error) {
-		generation, err := readGeneration(r)
-		if err != nil || before != nil && before.generation == generation {
-			return err
-		}
+	generation, err := readGeneration(r)
+	if err == nil && before != nil && before.generation == generation {
+		return before, nil
+	}
+	var current *Catalogue
+	if err == nil {
 		current, err = d.load(r, generation, before)
-		return err
-	})
+	}
 	if err != nil {
 		return nil, fmt.Errorf("read realms and resolvers: %w", err)
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.cached == nil || d.cached.generation < current.generation {
+	if d.cached == nil || d.cached.generation < generation {
 		d.cached = current
 	}
 	return current, nil
@@ -74,8 +82,8 @@ func (d *Directory) catalogue(ctx context.Context) (*catalogue, error) {
 
 // load reads the catalogue and keeps the resolvers whose definitions are unchanged, because they
 // may hold connections and contents.
-func (d *Directory) load(r store.Reader, generation int64, before *catalogue) (*catalogue, error) {
-	c := &catalogue{generation: generation}
+func (d *Directory) load(r store.Reader, generation int64, before *Catalogue) (*Catalogue, error) {
+	c := &Catalogue{generation: generation}
 	definitions, err := readDefinitions(r)
 	if err != nil {
 		return nil, err
@@ -89,7 +97,7 @@ func (d *Directory) load(r store.Reader, generation int64, before *catalogue) (*
 	return c, nil
 }
 
-func (d *Directory) open(definition stored, before *catalogue) resolver {
+func (d *Directory) open(definition stored, before *Catalogue) resolver {
 	if before != nil {
 		for _, old := range before.resolvers {
 			if old.ID == definition.ID && old.Name == definition.Name && old.Type == definition.Type &&
@@ -111,7 +119,7 @@ func (d *Directory) open(definition stored, before *catalogue) resolver {
 	return opened
 }
 
-func (c *catalogue) realm(name string) (Realm, bool) {
+func (c *Catalogue) realm(name string) (Realm, bool) {
 	i := slices.IndexFunc(c.realms, func(r Realm) bool { return r.Name == name })
 	if i < 0 {
 		return Realm{}, false
@@ -120,7 +128,7 @@ func (c *catalogue) realm(name string) (Realm, bool) {
 }
 
 // resolver returns the Resolver of this name, or ErrNotFound.
-func (c *catalogue) resolver(name string) (Resolver, error) {
+func (c *Catalogue) resolver(name string) (Resolver, error) {
 	for _, r := range c.resolvers {
 		if r.Name == name {
 			if errors.Is(r.err, store.ErrDamaged) {
@@ -136,7 +144,7 @@ func (c *catalogue) resolver(name string) (Resolver, error) {
 	return nil, ErrNotFound
 }
 
-func (c *catalogue) defaultRealm() string {
+func (c *Catalogue) defaultRealm() string {
 	for _, r := range c.realms {
 		if r.Default {
 			return r.Name

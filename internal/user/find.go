@@ -12,15 +12,21 @@ import (
 	"otpost/internal/store"
 )
 
-// Split splits a typed name. With splitAtSign, "login@realm" and "realm\login" name the realm if it
-// exists; an address whose domain is not a realm is a login name. A given realm wins over the
-// name's. Without either, the realm is the default realm, or empty when there is none.
+// Split is Catalogue.Split on what is stored now.
 func (d *Directory) Split(ctx context.Context, name, realm string,
 	splitAtSign bool) (login, realmName string, err error) {
 	c, err := d.catalogue(ctx)
 	if err != nil {
 		return "", "", err
 	}
+	login, realmName = c.Split(name, realm, splitAtSign)
+	return login, realmName, nil
+}
+
+// Split splits a typed name. With splitAtSign, "login@realm" and "realm\login" name the realm if it
+// exists; an address whose domain is not a realm is a login name. A given realm wins over the
+// name's. Without either, the realm is the default realm, or empty when there is none.
+func (c *Catalogue) Split(name, realm string, splitAtSign bool) (login, realmName string) {
 	login = strings.TrimSpace(name)
 	if splitAtSign {
 		login, realmName = c.split(login)
@@ -31,10 +37,10 @@ func (d *Directory) Split(ctx context.Context, name, realm string,
 	if realmName == "" {
 		realmName = c.defaultRealm()
 	}
-	return login, realmName, nil
+	return login, realmName
 }
 
-func (c *catalogue) split(name string) (login, realm string) {
+func (c *Catalogue) split(name string) (login, realm string) {
 	if at := strings.LastIndexByte(name, '@'); at > 0 {
 		if r, ok := c.realm(normal(name[at+1:])); ok {
 			return name[:at], r.Name
@@ -48,14 +54,19 @@ func (c *catalogue) split(name string) (login, realm string) {
 	return name, ""
 }
 
-// Find returns the user of this login name in a realm: from the first resolver, by priority, that
-// has the name. ErrNotFound: no resolver has it, or the realm does not exist. A resolver that
-// cannot be read ends the search with its error.
+// Find is Catalogue.Find on what is stored now.
 func (d *Directory) Find(ctx context.Context, login, realm string) (User, error) {
 	c, err := d.catalogue(ctx)
 	if err != nil {
 		return User{}, err
 	}
+	return c.Find(ctx, login, realm)
+}
+
+// Find returns the user of this login name in a realm: from the first resolver, by priority, that
+// has the name. ErrNotFound: no resolver has it, or the realm does not exist. A resolver that
+// cannot be read ends the search with its error.
+func (c *Catalogue) Find(ctx context.Context, login, realm string) (User, error) {
 	r, ok := c.realm(normal(realm))
 	if !ok || login == "" {
 		return User{}, ErrNotFound
@@ -70,17 +81,22 @@ func (d *Directory) Find(ctx context.Context, login, realm string) (User, error)
 	return User{}, ErrNotFound
 }
 
-// ByUID returns the user that a token's record names, without a realm. ErrNotFound: the resolver
-// does not exist, or it does not have the UID.
+// ByUID is Catalogue.ByUID on what is stored now.
 func (d *Directory) ByUID(ctx context.Context, resolver, uid string) (User, error) {
 	c, err := d.catalogue(ctx)
 	if err != nil {
 		return User{}, err
 	}
+	return c.ByUID(ctx, resolver, uid)
+}
+
+// ByUID returns the user that a token's record names, without a realm. ErrNotFound: the resolver
+// does not exist, or it does not have the UID.
+func (c *Catalogue) ByUID(ctx context.Context, resolver, uid string) (User, error) {
 	return c.find(resolver, func(r Resolver) (User, error) { return r.ByUID(ctx, uid) })
 }
 
-func (c *catalogue) find(resolver string, ask func(Resolver) (User, error)) (User, error) {
+func (c *Catalogue) find(resolver string, ask func(Resolver) (User, error)) (User, error) {
 	reads, err := c.resolver(resolver)
 	if err != nil {
 		return User{}, err
