@@ -39,7 +39,7 @@ func TestCancelledMailThatMayHaveArrivedKeepsItsCodeUsable(t *testing.T) {
 	r.set(system.EmailIdentifier, "queued")
 	r.post.lose = true
 	asked := r.pass(alicePIN)
-	r.work()
+	r.handle()
 	r.cancelOnly()
 	if got := r.states(); got[delivery.Unknown] != 1 {
 		t.Fatalf("%v", got)

@@ -162,7 +162,7 @@ func TestSupersededAndAnsweredMailIsNotSent(t *testing.T) {
 		t.Fatalf("after the second challenge: %v", got)
 	}
 	r.post.lose = true // the mail arrives, the reply to it does not: it waits for its second try
-	r.work()
+	r.handle()
 	if got := r.states(); got[delivery.Deferred] != 1 {
 		t.Fatalf("after a try without reply: %v", got)
 	}
@@ -172,8 +172,8 @@ func TestSupersededAndAnsweredMailIsNotSent(t *testing.T) {
 	}
 }
 
-// work lets a worker try every message that waits.
-func (r *rig) work() {
+// handle lets a worker try every message that waits.
+func (r *rig) handle() {
 	r.t.Helper()
 	var claims []queue.Claimed
 	err := r.db.Read(r.t.Context(), func(reader store.Reader) error {
@@ -261,7 +261,7 @@ func TestNoSecretInLogOrDatabase(t *testing.T) {
 	for _, route := range []string{"queued", "dead", "inline"} {
 		r.set(system.EmailIdentifier, route)
 		r.check(login.Request{User: "bob", Pass: pin})
-		r.work()
+		r.handle()
 		marks = append(marks, r.code().Reveal())
 	}
 	code := r.code()

@@ -134,6 +134,7 @@ type rig struct {
 	*login.Service
 	t          testing.TB
 	db         *store.DB
+	work       *storetest.Work
 	clock      *storetest.Clock
 	tokens     *token.Service
 	settings   *system.Settings
@@ -153,10 +154,10 @@ const (
 func newRig(t testing.TB) *rig {
 	t.Helper()
 	r := &rig{t: t, clock: storetest.NewClock(), post: &post{}, log: &buffer{}}
-	db := storetest.Open(t, r.clock.Now)
+	db, work := storetest.OpenCounted(t, r.clock.Now)
 	keys := secrettest.Keys(t)
 	log := slog.New(slog.NewTextHandler(r.log, nil))
-	r.db, r.settings = db, system.New(db, keys)
+	r.db, r.work, r.settings = db, work, system.New(db, keys)
 	r.people = &people{by: map[string]user.User{}}
 	for uid, name := range map[string]string{"1000": "alice", "1001": "bob", "1002": "multi", "1003": "notoken", "1004": "nomail"} {
 		u := user.User{Login: name, Realm: "realm1", Resolver: "pw", UID: uid, Email: name + "@example.com"}

@@ -29,6 +29,7 @@ var (
 type readers struct {
 	db       *sql.DB
 	prepared func(query string)
+	snapshot func() // Options.Snapshot
 	damages  *damages
 	wait     time.Duration // for a free connection
 	free     chan *reader  // mostReaders of them, those that no Read has
@@ -54,6 +55,7 @@ func openReaders(o Options) (*readers, error) {
 	r := &readers{
 		db:       db,
 		prepared: o.Prepared,
+		snapshot: o.Snapshot,
 		damages:  o.damages,
 		wait:     o.wait,
 		free:     make(chan *reader, mostReaders),
@@ -82,6 +84,7 @@ func (rs *readers) read(ctx context.Context, f func(r Reader) error) error {
 		return fmt.Errorf("begin to read: %w", err)
 	}
 	defer r.rollback()
+	rs.snapshot()
 	err = f(snapshot{ctx: limited, r: r})
 	if cause := context.Cause(limited); err != nil && ctx.Err() == nil && errors.Is(cause, ErrBusy) {
 		return cause // and not context.Canceled, which means that the caller has gone

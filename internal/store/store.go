@@ -80,6 +80,11 @@ type Options struct {
 	// lock. It must not use the database.
 	Held func(time.Duration)
 
+	// Snapshot and Committed are for tests: the first is called at the begin of each Read, the second after each
+	// commit, durable where it was flushed. Several goroutines call them at once. They must not use the database.
+	Snapshot  func()
+	Committed func(durable bool)
+
 	wait    time.Duration // longestWait
 	every   time.Duration // watchEvery
 	mostWAL int64         // mostWAL
@@ -122,6 +127,12 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 	}
 	if o.Held == nil {
 		o.Held = func(time.Duration) {}
+	}
+	if o.Snapshot == nil {
+		o.Snapshot = func() {}
+	}
+	if o.Committed == nil {
+		o.Committed = func(bool) {}
 	}
 	o.damages = newDamages(o.Log.With("component", "store"))
 	o.wait, o.every, o.mostWAL = cmp.Or(o.wait, longestWait), cmp.Or(o.every, watchEvery), cmp.Or(o.mostWAL, mostWAL)

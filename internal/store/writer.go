@@ -40,6 +40,7 @@ type writer struct {
 	checkpoints chan chan error
 	stopped     sync.RWMutex        // guards calls against a send after close; senders do not wait for each other
 	held        func(time.Duration) // Options.Held
+	committed   func(durable bool)  // Options.Committed
 	closed      bool
 	closing     chan struct{} // closed with calls
 	done        chan struct{}
@@ -87,6 +88,7 @@ func newWriter(ctx context.Context, o Options, n *notifier, h *health, check fun
 		grace:       checkpointWaits * o.every,
 		held:        o.Held,
 		twice:       o.Twice,
+		committed:   o.Committed,
 		check:       check,
 		health:      h,
 		notifier:    n,
@@ -303,6 +305,7 @@ func (w *writer) attempt(calls []*call) (ended bool, err error) {
 		w.exec("ROLLBACK") //nolint:errcheck // COMMIT's error is returned
 		return false, fmt.Errorf("commit: %w", err)
 	}
+	w.committed(full)
 	return false, nil
 }
 

@@ -19,14 +19,14 @@ func Open(t testing.TB, now func() time.Time) *store.DB {
 // OpenAt is Open for a file that is there or is made.
 func OpenAt(t testing.TB, path string, now func() time.Time) *store.DB {
 	t.Helper()
+	return open(t, store.Options{Path: path, Now: now})
+}
+
+func open(t testing.TB, o store.Options) *store.DB {
+	t.Helper()
 	_, measures := t.(*testing.B)
-	db, err := store.Open(t.Context(), store.Options{
-		Path:     path,
-		Migrate:  true,
-		Now:      now,
-		Prepared: Record(),
-		Twice:    !measures,
-	})
+	o.Migrate, o.Prepared, o.Twice = true, Record(), !measures
+	db, err := store.Open(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
 	}

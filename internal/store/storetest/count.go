@@ -1,0 +1,36 @@
+package storetest
+
+import (
+	"path/filepath"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"otpost/internal/store"
+)
+
+// Work counts what a database does. It is safe for concurrent use.
+type Work struct{ snapshots, light, durable atomic.Int64 }
+
+// Take returns the snapshots and the commits since the call before, and counts from 0 again.
+func (w *Work) Take() (snapshots, light, durable int64) {
+	return w.snapshots.Swap(0), w.light.Swap(0), w.durable.Swap(0)
+}
+
+// OpenCounted is Open with the count of what the database does.
+func OpenCounted(t testing.TB, now func() time.Time) (*store.DB, *Work) {
+	t.Helper()
+	w := &Work{}
+	return open(t, store.Options{
+		Path:     filepath.Join(t.TempDir(), "otpost.db"),
+		Now:      now,
+		Snapshot: func() { w.snapshots.Add(1) },
+		Committed: func(durable bool) {
+			if durable {
+				w.durable.Add(1)
+			} else {
+				w.light.Add(1)
+			}
+		},
+	}), w
+}
