@@ -30,6 +30,7 @@ type commands struct {
 	Queue   queueCommand   `cmd:"" help:"Inspect the job queue."`
 	Admin   adminCommand   `cmd:"" help:"Manage the administrators of the REST API."`
 	Demo    demoCommand    `cmd:"" help:"Show one login from PIN to accepted code, inline and through the queue, in temporary files."`
+	Bench   benchCommand   `cmd:"" help:"Measure the job queue, on a queue of its own."`
 	Version versionCommand `cmd:"" help:"Print the version."`
 }
 

@@ -153,7 +153,7 @@ const whenFull = "redis.call('ZREM', KEYS[1], '')\n"
 // a field for each.
 type scripts struct {
 	check, bind, enqueue, runNow, claim, reconcile, heartbeat, register, leave, look *rueidis.Lua
-	remark, sweep, takeBack, workers, status, bucket, dead                           *rueidis.Lua
+	remark, sweep, takeBack, workers, status, bucket, dead, purge                    *rueidis.Lua
 }
 
 func newScripts() *scripts {
@@ -182,6 +182,7 @@ func newScripts() *scripts {
 		status:    rueidis.NewLuaScript(library + statusScript),
 		bucket:    rueidis.NewLuaScript(library + bucketScript),
 		dead:      rueidis.NewLuaScript(library + deadScript),
+		purge:     full(purgeScript),
 	}
 }
 
