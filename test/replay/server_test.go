@@ -49,7 +49,8 @@ type installation struct {
 	binary, dir, users, roots, secretKey string
 	base                                 string // pi.cfg without a queue
 	server                               *exec.Cmd
-	exited                               chan error
+	exited                               chan struct{} // is closed when the server has ended
+	err                                  error         // of its end; after exited
 	log                                  *lockedBuffer
 	url                                  string
 }
@@ -123,7 +124,8 @@ func (in *installation) start(t *testing.T, queue string) {
 		t.Fatal(err)
 	}
 	listening := make(chan string, 1)
-	in.exited = make(chan error, 1)
+	server, exited := in.server, make(chan struct{})
+	in.exited = exited
 	go func() {
 		lines := bufio.NewScanner(out)
 		for lines.Scan() {
@@ -132,12 +134,13 @@ func (in *installation) start(t *testing.T, queue string) {
 			}
 		}
 		io.Copy(io.Discard, out) //nolint:errcheck // only so that the server is never held up
-		in.exited <- in.server.Wait()
+		in.err = server.Wait()
+		close(exited)
 	}()
 	select {
 	case in.url = <-listening:
-	case err := <-in.exited:
-		t.Fatalf("otpost serve ended: %v\n%s", err, in.log)
+	case <-in.exited:
+		t.Fatalf("otpost serve ended: %v\n%s", in.err, in.log)
 	case <-time.After(30 * time.Second):
 		in.server.Process.Kill() //nolint:errcheck // the test fails anyway
 		t.Fatalf("otpost serve does not listen after 30 s\n%s", in.log)
@@ -154,13 +157,13 @@ func (in *installation) stop(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
 	select {
-	case err := <-in.exited:
-		if err != nil {
-			t.Errorf("otpost serve: %v\n%s", err, in.log)
+	case <-in.exited:
+		if in.err != nil {
+			t.Errorf("otpost serve: %v\n%s", in.err, in.log)
 		}
 	case <-ctx.Done():
 		in.server.Process.Kill() //nolint:errcheck // reported below
-		<-in.exited              //nolint:errcheck // it was killed
+		<-in.exited
 		t.Errorf("otpost serve does not stop within 30 s of SIGTERM\n%s", in.log)
 	}
 	in.server = nil
