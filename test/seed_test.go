@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -246,19 +245,8 @@ func (w *world) huey(t *testing.T, args ...string) e2e.Command {
 }
 
 func seedWorkerByName(t *testing.T) {
-	if _, err := exec.LookPath("make"); err != nil {
-		e2e.Missing(t, "make")
-	}
-	root, err := e2e.Root()
-	if err != nil {
-		t.Fatal(err)
-	}
 	place := t.TempDir()
-	install := exec.Command("make", "install", "PREFIX="+place)
-	install.Dir = root
-	if out, err := install.CombinedOutput(); err != nil {
-		t.Fatalf("make install: %v\n%s", err, out)
-	}
+	makeInstall(t, "PREFIX="+place)
 	w := newWorld(t, "--workers", "0")
 	l := w.enrol(t, "BYNAME")
 	l.begin(t, w.server.Client)

@@ -37,6 +37,7 @@ import (
 	"time"
 
 	"otpost/internal/inbox"
+	"otpost/test/e2e"
 )
 
 // root is the repository, seen from this package.
@@ -45,7 +46,7 @@ const root = "../.."
 // patience is for one page, with a compile of the programs in it.
 const patience = 4 * time.Minute
 
-// programs is the folder with what cmd/ holds, built once.
+// programs is the folder with the built programs.
 var programs string
 
 func TestMain(m *testing.M) {
@@ -54,11 +55,9 @@ func TestMain(m *testing.M) {
 	}
 	folder, err := os.MkdirTemp("", "otpost-docs-")
 	if err == nil {
-		programs = folder
-		build := exec.Command("go", "build", "-o", folder+"/", "./cmd/...")
-		build.Dir = root
-		build.Stdout, build.Stderr = os.Stderr, os.Stderr
-		err = build.Run()
+		var built e2e.Programs
+		built, err = e2e.Build(folder)
+		programs = built.Dir
 	}
 	code := 1
 	if err != nil {

@@ -15,6 +15,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"otpost/test/e2e"
 )
 
 const adminPassword = "adminpw"
@@ -22,12 +24,11 @@ const adminPassword = "adminpw"
 // program builds otpost once per run and returns its path.
 func program(t *testing.T) string {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), "otpost")
-	build := exec.CommandContext(t.Context(), "go", "build", "-o", path, "otpost/cmd/otpost")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("build otpost: %v\n%s", err, out)
+	programs, err := e2e.Build(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
 	}
-	return path
+	return programs.Path("otpost")
 }
 
 // passwd has the recorded users (user.json, "list realm1"); everybody's password is userpw.
