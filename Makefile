@@ -53,7 +53,7 @@ e2e: ## run the end-to-end tests alone, with every program they need required
 images: ## take the screenshots of the pages anew into docs/images
 	scripts/deps chromium
 	rm -f docs/images/*.png
-	OTPOST_IMAGES=$(CURDIR)/docs/images go test -count=1 ./test/browser
+	OTPOST_IMAGES=$(CURDIR)/docs/images go test -count=1 -parallel 4 ./test/browser
 
 soak: ## kill worker, server and Redis with -9 a hundred times while logins come in; take Redis away for a minute; stop them fifty times under load (10 minutes)
 	OTPOST_SOAK=100 go test -count=1 -v -timeout 20m -run TestKillLoop ./test

@@ -72,11 +72,12 @@ func chromium() (string, error) {
 	if path := os.Getenv("CHROMIUM"); path != "" {
 		return exec.LookPath(path)
 	}
-	path, err := exec.LookPath("chromium")
-	if err != nil {
-		return "", errMissing
+	for _, name := range []string{"chromium-headless-shell", "chromium"} { // the first has no window to draw
+		if path, err := exec.LookPath(name); err == nil {
+			return path, nil
+		}
 	}
-	return path, nil
+	return "", errMissing
 }
 
 // ready starts Chromium if it does not run yet, and skips or fails the test when there is none.

@@ -75,31 +75,55 @@ func (p *Page) run(scripts bool) {
 	}))
 }
 
+// apply sets the look. It sends only what differs from the look before: each command has Chromium lay out the page again.
 func (p *Page) apply(l look) {
 	p.t.Helper()
-	viewport := chromedp.EmulateViewport(desktopWidth, desktopHeight)
-	if l.phone {
-		viewport = chromedp.EmulateViewport(phoneWidth, phoneHeight, chromedp.EmulateMobile, chromedp.EmulateTouch, chromedp.EmulatePortrait)
-	}
-	scheme := map[bool]string{false: "light", true: "dark"}[l.dark]
-	agent := Eval[string](p, "navigator.userAgent")
+	was := p.look
 	p.look = l
-	p.do("show "+l.String(), viewport, chromedp.Func(func(ctx context.Context, t *chromedp.Target) error {
-		if _, err := cdp.Call(ctx, t, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{
-			{Name: "prefers-color-scheme", Value: scheme}, {Name: "prefers-reduced-motion", Value: "reduce"},
-		}}); err != nil {
+	var steps []chromedp.Action[chromedp.Void]
+	if was.language == "" || was.phone != l.phone { // no language: a new tab
+		steps = append(steps, viewport(l.phone))
+	}
+	if was.language == "" || was.dark != l.dark {
+		steps = append(steps, media(l.dark))
+	}
+	if was.language != l.language {
+		agent := Eval[string](p, "navigator.userAgent")
+		steps = append(steps, chromedp.Func(func(ctx context.Context, t *chromedp.Target) error {
+			_, err := cdp.Call(ctx, t, emulation.SetUserAgentOverride,
+				emulation.SetUserAgentOverrideParams{UserAgent: agent, AcceptLanguage: l.language})
 			return err
-		}
-		_, err := cdp.Call(ctx, t, emulation.SetUserAgentOverride, emulation.SetUserAgentOverrideParams{UserAgent: agent, AcceptLanguage: l.language})
-		return err
-	}))
+		}))
+	}
+	p.do("show "+l.String(), steps...)
 }
 
-// Screenshot takes the full page as it is shown now and writes it as NAME-LIGHT-DESKTOP-EN.png (or dark, phone, de) into the
-// folder that OTPOST_IMAGES names; without one it is only taken. A picture that is there stays as it is, so that a test run changes
-// none of those in the manual: make images takes all anew.
+func viewport(phone bool) chromedp.Action[chromedp.Void] {
+	if phone {
+		return chromedp.EmulateViewport(phoneWidth, phoneHeight, chromedp.EmulateMobile, chromedp.EmulateTouch, chromedp.EmulatePortrait)
+	}
+	return chromedp.EmulateViewport(desktopWidth, desktopHeight)
+}
+
+func media(dark bool) chromedp.Action[chromedp.Void] {
+	scheme := map[bool]string{false: "light", true: "dark"}[dark]
+	return chromedp.Func(func(ctx context.Context, t *chromedp.Target) error {
+		_, err := cdp.Call(ctx, t, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{
+			{Name: "prefers-color-scheme", Value: scheme}, {Name: "prefers-reduced-motion", Value: "reduce"},
+		}})
+		return err
+	})
+}
+
+// Screenshot fails the test when the page does not fit, and writes a picture of the full page as NAME-LIGHT-DESKTOP-EN.png (or
+// dark, phone, de) into the folder that OTPOST_IMAGES names. Without a folder it takes no picture: pictures need a third of the
+// tests' time. It does not replace a picture; make images deletes all of them first.
 func (p *Page) Screenshot(name string) {
 	p.t.Helper()
+	p.Fits()
+	if p.browser.shots == "" {
+		return
+	}
 	file := name + "-" + p.look.String() + ".png"
 	ctx, cancel := context.WithTimeout(p.ctx, Patience)
 	defer cancel()
@@ -113,9 +137,6 @@ func (p *Page) Screenshot(name string) {
 	}
 	if int64(image.Width) != p.look.width() || len(shot) > mostBytes {
 		p.t.Errorf("%s is %d pixels wide and %d bytes long, want %d pixels and at most %d bytes", file, image.Width, len(shot), p.look.width(), mostBytes)
-	}
-	if p.browser.shots == "" {
-		return
 	}
 	if err := os.MkdirAll(p.browser.shots, 0o755); err != nil {
 		p.t.Fatal(err)
@@ -148,19 +169,18 @@ func (p *Page) Fits() {
 	}
 }
 
-// Looks looks at the page as it stands, light and dark, on a desktop and on a phone: it fits, axe finds nothing serious, and a
-// screenshot is taken. It loads nothing again, so that what was typed and an error that is shown stay.
+// Looks looks at the page as it stands, light and dark, on a desktop and on a phone: it fits, axe finds nothing serious, and
+// Screenshot may take a picture. It loads nothing again, so that what was typed and an error that is shown stay.
 func (p *Page) Looks(name string) {
 	p.t.Helper()
 	was := p.look
 	defer p.apply(was)
-	for _, l := range []look{{false, false, was.language}, {true, false, was.language}, {false, true, was.language}, {true, true, was.language}} {
+	for _, l := range []look{{false, false, was.language}, {true, false, was.language}, {true, true, was.language}, {false, true, was.language}} {
 		p.apply(l)
-		p.Fits()
+		p.Screenshot(name)
 		if l.dark == l.phone { // each colour and each width once
 			p.Axe()
 		}
-		p.Screenshot(name)
 	}
 }
 

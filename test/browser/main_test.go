@@ -56,11 +56,12 @@ func newEmptySite(t *testing.T, serve ...string) *browser.Site {
 	return browser.NewEmptySite(t, programs(t), serve...)
 }
 
-// signedIn opens a tab with the administrator's session.
+// signedIn opens a tab with the administrator's session, at the first page. The form of the sign-in has tests of its own.
 func signedIn(t *testing.T, s *browser.Site) *browser.Page {
 	t.Helper()
 	p := s.Page(t, chromium)
-	p.SignIn(browser.Admin, browser.AdminPassword)
+	p.SetCookie(sessionCookie(t, s, browser.Admin, browser.AdminPassword))
+	p.Open("/")
 	return p
 }
 

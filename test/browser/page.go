@@ -104,8 +104,7 @@ func (p *Page) until(doing, expression string) found {
 	p.t.Helper()
 	ctx, cancel := context.WithTimeout(p.ctx, Patience)
 	defer cancel()
-	again := time.NewTicker(10 * time.Millisecond)
-	defer again.Stop()
+	pause := 10 * time.Millisecond
 	whole := fmt.Sprintf("(() => { const page = %s; return %s })()", strings.TrimSpace(finders), expression)
 	last := "the page does not answer"
 	for {
@@ -119,7 +118,8 @@ func (p *Page) until(doing, expression string) found {
 			last = err.Error() // a page on its way to the next one
 		}
 		select {
-		case <-again.C:
+		case <-time.After(pause):
+			pause = min(2*pause, 80*time.Millisecond) // each question takes processor time from the page
 		case <-ctx.Done():
 			p.t.Fatalf("%s: waited %s: %s\n%s", doing, Patience, last, p.state())
 		}

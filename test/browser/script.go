@@ -3,6 +3,7 @@ package browser
 import (
 	"context"
 	"fmt"
+	"net/http"
 
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/network"
@@ -16,6 +17,17 @@ func (p *Page) Forget() {
 	p.t.Helper()
 	p.do("delete the cookies", chromedp.Func(func(ctx context.Context, t *chromedp.Target) error {
 		_, err := cdp.Call(ctx, t, network.ClearBrowserCookies, cdp.Empty{})
+		return err
+	}))
+}
+
+// SetCookie gives the tab a cookie of the site.
+func (p *Page) SetCookie(c *http.Cookie) {
+	p.t.Helper()
+	set := network.SetCookieParams{Name: c.Name, Value: c.Value, URL: p.base, Path: c.Path, Secure: &c.Secure, HTTPOnly: &c.HttpOnly,
+		SameSite: network.CookieSameSiteStrict}
+	p.do("set a cookie", chromedp.Func(func(ctx context.Context, t *chromedp.Target) error {
+		_, err := cdp.Call(ctx, t, network.SetCookie, set)
 		return err
 	}))
 }

@@ -101,7 +101,8 @@ func TestCookieOfASession(t *testing.T) {
 	if one.Value == two.Value || strings.Contains(one.Value, "planted") {
 		t.Error("two sessions are one, or one that somebody planted")
 	}
-	p := signedIn(t, s)
+	p := s.Page(t, chromium)
+	p.SignIn(browser.Admin, browser.AdminPassword)
 	if got := browser.Eval[string](p, "document.cookie"); got != "" {
 		t.Errorf("a script reads the cookies %.20q", got)
 	}

@@ -1,6 +1,10 @@
 package browser_test
 
-import "testing"
+import (
+	"testing"
+
+	"otpost/test/browser"
+)
 
 // mostWeight is what a page may weigh without a cache, in bytes.
 const mostWeight = 100 << 10
@@ -18,7 +22,8 @@ func TestSignInPage(t *testing.T) {
 func TestSignInOpensASession(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
-	p := signedIn(t, s)
+	p := s.Page(t, chromium)
+	p.SignIn(browser.Admin, browser.AdminPassword)
 	if p.Visible("#f-password") {
 		t.Errorf("the form is still shown: %s", p.Text("main"))
 	}
