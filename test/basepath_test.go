@@ -179,7 +179,7 @@ func TestBasePathThatIsTakenStopsTheStart(t *testing.T) {
 	s := e2e.NewSite(t, programs, false)
 	for path, want := range map[string]string{
 		"/auth": "/auth is a path of otpost itself", "/ui/x": "/ui is a path of otpost itself",
-		"pi": "is no base path: write /pi",
+		"pi": "is not a base path: write /pi",
 	} {
 		if code, p := e2e.Run(t, serve(s, "--base-path", path)); code == 0 || !strings.Contains(p.Err.String(), want) {
 			t.Errorf("--base-path %s: exit code %d, %s", path, code, p.Err)

@@ -6,10 +6,12 @@ import (
 	"strings"
 )
 
-// basePath is a path without a slash at its end; its characters need no escape in an address (RFC 3986, "unreserved").
+// basePath matches a path without a slash at its end. Its characters need no escape in a URL (RFC
+// 3986, "unreserved").
 var basePath = regexp.MustCompile(`^(/[A-Za-z0-9._~-]+)+$`) //nolint:gochecknoglobals // a constant pattern
 
-// CheckBasePath returns a base path without the slash at its end, empty for the root. It may have 200 characters.
+// CheckBasePath returns a base path without the slash at its end, empty for the root. It may have
+// up to 200 characters.
 func CheckBasePath(path string) (string, error) {
 	path = strings.TrimSuffix(strings.TrimSpace(path), "/")
 	if path == "" {
@@ -18,7 +20,7 @@ func CheckBasePath(path string) (string, error) {
 	segments := strings.Split(path, "/")
 	if !basePath.MatchString(path) || len(path) > 200 || slices.Contains(segments, ".") ||
 		slices.Contains(segments, "..") {
-		return "", problem{"is no base path", "write /pi: a slash, then letters, digits, - . _ ~"}
+		return "", problem{"is not a base path", "write /pi: a slash, then letters, digits, - . _ ~"}
 	}
 	return path, nil
 }

@@ -12,10 +12,11 @@ import (
 // errLarge refuses a value.
 var errLarge = errors.New("the value is too large")
 
-// allowance is how much the values of one file may still take together, in elements and bytes.
+// allowance is the size that all values of one file may still have, in elements and bytes.
 type allowance struct{ left int }
 
-// made returns its argument, the new value of a call or a slice, and pays for its size. A range takes no memory.
+// made returns its argument, the new value of a call or a slice, and subtracts its size. A range
+// needs no memory.
 func (a *allowance) made(args starlark.Tuple, _ []starlark.Tuple) (starlark.Value, error) {
 	if v := args[0]; v.Type() != "range" {
 		if a.left -= max(0, starlark.Len(v)); a.left < 0 {
@@ -25,11 +26,12 @@ func (a *allowance) made(args starlark.Tuple, _ []starlark.Tuple) (starlark.Valu
 	return args[0], nil
 }
 
-// operate returns the operator as a function whose result, or whose walk over the operands, is bounded.
+// operate returns the operator as a function with a bounded result and a bounded walk over its
+// operands.
 func (a *allowance) operate(op syntax.Token) function {
 	return func(args starlark.Tuple, _ []starlark.Tuple) (starlark.Value, error) {
 		x, y := args[0], args[1]
-		size := starlark.Len(x) + starlark.Len(y) // -1 for each that has no length
+		size := starlark.Len(x) + starlark.Len(y) // -1 for each operand without a length
 		switch op {
 		case syntax.PLUS, syntax.PIPE:
 		case syntax.STAR:
@@ -50,7 +52,7 @@ func (a *allowance) operate(op syntax.Token) function {
 	}
 }
 
-// compare returns x op y for an operator that walks over both.
+// compare returns x op y for an operator that walks over both operands.
 func compare(op syntax.Token, x, y starlark.Value) (starlark.Value, error) {
 	if weight(x, maxWalk)+weight(y, maxWalk) > maxWalk {
 		return nil, errLarge
@@ -66,7 +68,8 @@ func compare(op syntax.Token, x, y starlark.Value) (starlark.Value, error) {
 	return starlark.Bool(is), err
 }
 
-// walked returns its argument, which is to be hashed. A hash walks a value as often as it is reached.
+// walked returns its argument, which is about to be hashed, if its size is bounded. A hash walks a
+// value each time it reaches it.
 func walked(args starlark.Tuple, _ []starlark.Tuple) (starlark.Value, error) {
 	if weight(args[0], maxText) > maxText {
 		return nil, errLarge
@@ -74,7 +77,7 @@ func walked(args starlark.Tuple, _ []starlark.Tuple) (starlark.Value, error) {
 	return args[0], nil
 }
 
-// walking returns the function of Starlark that walks over its arguments, which are bounded.
+// walking returns a function of Starlark that walks over its arguments, with bounded arguments.
 func walking(name string) starlark.Value {
 	return starlark.NewBuiltin(name, func(thread *starlark.Thread, _ *starlark.Builtin, args starlark.Tuple,
 		kwargs []starlark.Tuple) (starlark.Value, error) {
@@ -85,7 +88,7 @@ func walking(name string) starlark.Value {
 	})
 }
 
-// heavy reports arguments that weigh more than limit together.
+// heavy reports whether the arguments together weigh more than limit.
 func heavy(args starlark.Tuple, kwargs []starlark.Tuple, limit int) bool {
 	total := weight(args, limit)
 	for _, kv := range kwargs {
@@ -94,7 +97,7 @@ func heavy(args starlark.Tuple, kwargs []starlark.Tuple, limit int) bool {
 	return total > limit
 }
 
-// repeated returns the size of x * y, in bytes, elements or, where only that is large, bits.
+// repeated returns the size of x * y in bytes or elements, or in bits for an integer.
 func repeated(x, y starlark.Value) int {
 	a, isInt := x.(starlark.Int)
 	b, isInt2 := y.(starlark.Int)
@@ -125,15 +128,15 @@ func formatted(x, y starlark.Value) int {
 		for _, item := range d.Items() {
 			longest = max(longest, weight(item[1], maxText))
 		}
-		// %(name)s may stand many times: each takes at least 4 characters.
+		// %(name)s may occur many times; each takes at least 4 characters.
 		return len(layout) + len(layout)/4*longest
 	}
 	return len(layout) + weight(y, maxText)
 }
 
-// weight returns about the length of a value as a text, which is also about what a comparison or a hash of
-// it takes. It stops counting above limit: a list may hold another many times over (A = [A, A], line after
-// line), and its text would never end.
+// weight returns about the length of a value as a text, which is also about the cost of a
+// comparison or a hash. It stops above limit: a list may contain another list many times (A = [A,
+// A], line after line), and its text would not end.
 func weight(v starlark.Value, limit int) int {
 	total := 0
 	var add func(v starlark.Value)
@@ -162,7 +165,7 @@ func weight(v starlark.Value, limit int) int {
 	return total
 }
 
-// str is Python's str(), of values that are not too large.
+// str is Python's str() with a bounded argument.
 func str(args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 	if heavy(args, kwargs, maxText) {
 		return nil, errLarge
@@ -179,7 +182,8 @@ func boundedRange(args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value,
 	return v, err
 }
 
-// boundedMethod returns x.join, x.format, x.replace or x.get as a function that takes x first and is bounded.
+// boundedMethod returns x.join, x.format, x.replace or x.get as a bounded function with x as first
+// argument.
 func boundedMethod(name string) starlark.Value {
 	return starlark.NewBuiltin(name, func(thread *starlark.Thread, _ *starlark.Builtin, args starlark.Tuple,
 		kwargs []starlark.Tuple) (starlark.Value, error) {
@@ -202,7 +206,7 @@ func boundedMethod(name string) starlark.Value {
 	})
 }
 
-// textAt returns the i-th argument; empty when it is no text.
+// textAt returns the i-th argument; empty when it is not a text.
 func textAt(args starlark.Tuple, i int) string {
 	if i >= len(args) {
 		return ""
@@ -218,7 +222,7 @@ func methodSize(name, s string, args starlark.Tuple, kwargs []starlark.Tuple) in
 		for _, kv := range kwargs {
 			longest = max(longest, weight(kv[1], maxText))
 		}
-		// A place takes at least the two characters {}.
+		// A placeholder has at least the two characters {}.
 		return len(s) + len(s)/2*longest
 	}
 	if name == "replace" {

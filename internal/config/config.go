@@ -1,9 +1,10 @@
 // Package config turns pi.cfg and the environment into one Config value.
 //
-// pi.cfg is Python, as privacyIDEA's users write it. A pass over its tokens makes Starlark of it, which runs in bounded steps
-// and reaches no file, no network and no process. What the package promises: every setting has the type of its row in Keys, a
-// wrong value stops the start with its key, file and line, and no error or warning holds a secret. What it does not: read
-// PI_ENCFILE (secret does) or open the database (store does). cli and app call it, nobody else.
+// pi.cfg is Python, as privacyIDEA's users write it. A pass over its tokens turns it into Starlark,
+// which runs in bounded steps and reaches no file, network or process. The package promises: every
+// setting has the type of its row in Keys, a wrong value stops the start with its key, file and
+// line, and no error or warning holds a secret. It does not read PI_ENCFILE (secret does) or open
+// the database (store does). Only cli and app call it.
 package config
 
 import (
@@ -22,52 +23,55 @@ import (
 // DefaultFile is read when no file is named.
 const DefaultFile = "/etc/privacyidea/pi.cfg"
 
-// Options say where the configuration comes from. The zero value reads DefaultFile and an empty environment.
+// Options are the sources of the configuration. The zero value reads DefaultFile and an empty
+// environment.
 type Options struct {
-	// File, when set, is the one file that is read; it must exist. Otherwise SearchFile is read if it exists, then the file that
-	// the variable PRIVACYIDEA_CONFIGFILE names, whose settings win.
+	// File, when set, is the only file that is read; it must exist. Otherwise SearchFile is read if
+	// it exists, and then the file of the variable PRIVACYIDEA_CONFIGFILE, whose settings win.
 	File string
-	// SearchFile takes the place of DefaultFile, for tests.
+	// SearchFile replaces DefaultFile, for tests.
 	SearchFile string
 	// Env holds NAME=value pairs: os.Environ() in the program.
 	Env []string
 }
 
-// Config is everything that pi.cfg and the environment say. It has a field for each setting (a row of Keys), hence its length.
-// Nobody changes it after Load.
+// Config is the whole configuration from pi.cfg and the environment. It has one field for each
+// setting (a row of Keys), hence its length. It is immutable after Load.
 type Config struct {
 	Source string   // the files that were read, joined by ", "; "environment" when there was none
-	Files  []string // absolute paths of those files and of the key files that they name: nobody else may open them
+	Files  []string // absolute paths of those files and of the key files that they name; REST must not open them
 
-	DatabaseURI     DatabaseURI    // OTPOST_DATABASE_URI, else SQLALCHEMY_DATABASE_URI
-	SecretKey       Secret         // SECRET_KEY, at least 16 bytes
-	Pepper          Secret         // PI_PEPPER, may be empty
-	EncFile         string         // PI_ENCFILE, a path; that it exists was not checked
-	SuperuserRealms []string       // SUPERUSER_REALM in lower case, nil when there is none
-	LogFile         string         // PI_LOGFILE, a path; empty: standard error
-	LogLevel        slog.Level     // PI_LOGLEVEL
-	LogConfig       string         // PI_LOGCONFIG, ignored with a warning
-	Node            string         // PI_NODE
-	QueueClass      QueueClass     // PI_JOB_QUEUE_CLASS
-	QueueURL        Secret         // PI_JOB_QUEUE_URL, for it may hold a password; its scheme was checked
-	QueueName       string         // PI_JOB_QUEUE_NAME, [a-z0-9_-]{1,64}
-	HashParams      map[string]int // PI_HASH_ALGO_PARAMS: the known names that are set, within their bounds; nil when none is
-	QueueFallback   QueueFallback  // OTPOST_QUEUE_FALLBACK
-	BasePath        string         // OTPOST_BASE_PATH, as CheckBasePath returns it
-	QueueLogFile    string         // OTPOST_QUEUE_LOGFILE, a path; empty: the server's log
-	FileRoots       []string       // OTPOST_FILE_ROOTS, absolute paths; nil: everywhere but in the files that otpost keeps for itself
-	PINCache        bool           // OTPOST_PIN_CACHE
-	DeliveryKeep    time.Duration  // OTPOST_DELIVERY_KEEP, whole days; 0: for ever
-	AuditKeep       time.Duration  // OTPOST_AUDIT_KEEP, whole days; 0: for ever
+	DatabaseURI     DatabaseURI // OTPOST_DATABASE_URI, else SQLALCHEMY_DATABASE_URI
+	SecretKey       Secret      // SECRET_KEY, at least 16 bytes
+	Pepper          Secret      // PI_PEPPER, may be empty
+	EncFile         string      // PI_ENCFILE, a path; its existence was not checked
+	SuperuserRealms []string    // SUPERUSER_REALM in lower case, nil when there is none
+	LogFile         string      // PI_LOGFILE, a path; empty: standard error
+	LogLevel        slog.Level  // PI_LOGLEVEL
+	LogConfig       string      // PI_LOGCONFIG, ignored with a warning
+	Node            string      // PI_NODE
+	QueueClass      QueueClass  // PI_JOB_QUEUE_CLASS
+	QueueURL        Secret      // PI_JOB_QUEUE_URL, which may contain a password; its scheme was checked
+	QueueName       string      // PI_JOB_QUEUE_NAME, [a-z0-9_-]{1,64}
+	// PI_HASH_ALGO_PARAMS: the known names that are set, within their bounds; nil: none
+	HashParams    map[string]int
+	QueueFallback QueueFallback // OTPOST_QUEUE_FALLBACK
+	BasePath      string        // OTPOST_BASE_PATH, as CheckBasePath returns it
+	QueueLogFile  string        // OTPOST_QUEUE_LOGFILE, a path; empty: the server's log
+	// OTPOST_FILE_ROOTS, absolute paths; nil: every folder, except the files of otpost itself
+	FileRoots    []string
+	PINCache     bool          // OTPOST_PIN_CACHE
+	DeliveryKeep time.Duration // OTPOST_DELIVERY_KEEP, whole days; 0: for ever
+	AuditKeep    time.Duration // OTPOST_AUDIT_KEEP, whole days; 0: for ever
 
-	encFileAt  Position             // where PI_ENCFILE stands
+	encFileAt  Position             // the place of PI_ENCFILE
 	queueParts map[string]queuePart // options of the queue's Redis beside a URL, by huey's name
 
 	Warnings []string // sentences for the log of the start, one line each
 }
 
-// Load reads the configuration. An error is one sentence, of type *Error where a place is known; it may wrap an error of
-// package fs.
+// Load reads the configuration. An error is one sentence, an *Error if its place is known; it may
+// wrap an error of package fs.
 func Load(o Options) (*Config, error) {
 	env := environment(o.Env)
 	files, err := o.files(env)
@@ -124,7 +128,7 @@ func (o Options) files(env map[string]string) ([]string, error) {
 	return files, nil
 }
 
-// readFile lets the settings of one file win over those before it.
+// readFile merges the settings of one file over earlier ones.
 func (c *Config) readFile(file string, settings layer, env map[string]string) error {
 	source, err := readBounded(file, maxFile)
 	if err != nil {
@@ -135,13 +139,14 @@ func (c *Config) readFile(file string, settings layer, env map[string]string) er
 		return err
 	}
 	c.keepPrivate(file)
-	if info, err := os.Stat(file); err == nil && info.Mode().IsRegular() && info.Mode().Perm()&0o004 != 0 && found.holdSecret() {
-		c.warn("%s holds secrets and others can read it: chmod o= %s", file, file)
+	if info, err := os.Stat(file); err == nil && info.Mode().IsRegular() && info.Mode().Perm()&0o004 != 0 &&
+		found.holdSecret() {
+		c.warn("%s holds secrets and other users can read it: chmod o= %s", file, file)
 	}
 	return settings.merge(found)
 }
 
-// inFile gives an error about a file the place where the file is named.
+// inFile adds the place where a file is named to an error about the file.
 func inFile(at Position, key string, err error) error {
 	var p problem
 	if errors.As(err, &p) {
@@ -152,12 +157,15 @@ func inFile(at Position, key string, err error) error {
 		return fmt.Errorf("%s: %w", at, err)
 	}
 	if key == "" {
-		return fmt.Errorf("%s: %w%s", at, path.Err, adviceOn(err, "name the file with --config or PRIVACYIDEA_CONFIGFILE; otpost setup makes one"))
+		return fmt.Errorf("%s: %w%s", at, path.Err,
+			adviceOn(err, "name the file with --config or PRIVACYIDEA_CONFIGFILE; otpost setup makes one"))
 	}
-	return fmt.Errorf("%s: %s: %w%s", at, key, err, adviceOn(err, "write the secret into this file, or correct its name"))
+	return fmt.Errorf("%s: %s: %w%s", at, key, err,
+		adviceOn(err, "write the secret into this file, or correct its name"))
 }
 
-// adviceOn returns ": " and what to do about a file that cannot be opened; missing is for one that is not there.
+// adviceOn returns ": " and what to do about a file that cannot be opened; missing is the advice
+// for a missing file.
 func adviceOn(err error, missing string) string {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -168,7 +176,8 @@ func adviceOn(err error, missing string) string {
 	return ""
 }
 
-// merge lets the settings of over win. A secret and its _FILE twin replace each other, and one source may set only one of them.
+// merge replaces settings by those of over. A secret and its _FILE twin replace each other, and one
+// source may set only one of the two.
 func (l layer) merge(over layer) error {
 	for name, s := range over {
 		l[name] = s
@@ -180,7 +189,8 @@ func (l layer) merge(over layer) error {
 		direct, file := over[k.Name], over[k.Name+fileSuffix]
 		switch {
 		case direct.set() && file.set():
-			return &Error{Position: file.at, Key: k.Name + fileSuffix, Message: "is set beside " + k.Name, Hint: "keep one of them"}
+			return &Error{Position: file.at, Key: k.Name + fileSuffix, Message: "is set beside " + k.Name,
+				Hint: "keep one of them"}
 		case direct.set():
 			delete(l, k.Name+fileSuffix)
 		case file.set():
@@ -190,7 +200,7 @@ func (l layer) merge(over layer) error {
 	return nil
 }
 
-// holdSecret reports that a secret stands in the layer itself.
+// holdSecret reports whether the layer itself contains a secret.
 func (l layer) holdSecret() bool {
 	for _, k := range Keys() {
 		if k.Secret && l[k.Name].set() && k.Name != "PI_JOB_QUEUE_URL" && !strings.HasSuffix(k.Name, "_URI") {
@@ -245,7 +255,7 @@ func (c *Config) readTwin(v value) ([]byte, error) {
 	return content, nil
 }
 
-// complete refuses a configuration without what every server needs.
+// complete refuses a configuration without the settings that every server needs.
 func (c *Config) complete() error {
 	missing := func(key, hint string) error {
 		return &Error{Position: Position{File: c.Source}, Key: key, Message: "is not set", Hint: hint}
@@ -265,7 +275,7 @@ func (c *Config) complete() error {
 	return nil
 }
 
-// warnUnknown names all settings that look like ours and are not, in one warning.
+// warnUnknown names all unknown settings with otpost's prefixes, in one warning.
 func (c *Config) warnUnknown(settings layer) {
 	known := map[string]bool{}
 	for _, k := range Keys() {
@@ -274,7 +284,7 @@ func (c *Config) warnUnknown(settings layer) {
 	}
 	var unknown []string
 	for _, name := range slices.Sorted(maps.Keys(settings)) {
-		if strings.HasPrefix(name, queuePrefix) { // joinQueue has told
+		if strings.HasPrefix(name, queuePrefix) { // joinQueue reports these
 			continue
 		}
 		if (strings.HasPrefix(name, "PI_") || strings.HasPrefix(name, "OTPOST_")) && !known[name] {

@@ -68,8 +68,9 @@ func TestManualListsEveryRefusal(t *testing.T) {
 	}
 }
 
-// TestSampleListsExactlyTheKeys holds that each key stands once in the sample, in the order of the table; that the queue is off;
-// and that the sample, with a key of one's own, is a configuration with every line in force.
+// TestSampleListsExactlyTheKeys holds that each key stands once in the sample, in the order of the
+// table; that the queue is off; and that the sample, with a key of one's own, is a configuration
+// with every line in force.
 func TestSampleListsExactlyTheKeys(t *testing.T) {
 	t.Parallel()
 	text := read(t, sample)
@@ -87,7 +88,8 @@ func TestSampleListsExactlyTheKeys(t *testing.T) {
 	if !slices.Equal(got, want) {
 		t.Errorf("got  %v\nwant %v", got, want)
 	}
-	if _, err := Load(Options{File: write(t, "pi.cfg", text)}); err == nil || !strings.Contains(err.Error(), "SECRET_KEY: is a published sample") {
+	if _, err := Load(Options{File: write(t, "pi.cfg", text)}); err == nil ||
+		!strings.Contains(err.Error(), "SECRET_KEY: is a published sample") {
 		t.Errorf("the sample's own key: %v", err)
 	}
 	text = strings.ReplaceAll(text, "CHANGE-ME", "a-key-of-this-test-and-of-no-site")

@@ -12,7 +12,7 @@ import (
 
 const envPrefix = "PRIVACYIDEA_"
 
-// environment returns NAME=value pairs as a map; of two with one name the last counts.
+// environment returns NAME=value pairs as a map; the last value of a name counts.
 func environment(pairs []string) map[string]string {
 	env := make(map[string]string, len(pairs))
 	for _, pair := range pairs {
@@ -23,8 +23,9 @@ func environment(pairs []string) map[string]string {
 	return env
 }
 
-// environmentLayer returns the settings that stand in PRIVACYIDEA_* variables, read as Flask's from_prefixed_env reads them: a
-// value that is JSON is what it says, any other is a text, and "__" in a name leads into a dict.
+// environmentLayer returns the settings of the PRIVACYIDEA_* variables as Flask's from_prefixed_env
+// reads them: a JSON value is decoded, any other value is a text, and "__" in a name leads into a
+// dict.
 func environmentLayer(env map[string]string) layer {
 	found := layer{}
 	for _, variable := range slices.Sorted(maps.Keys(env)) {
@@ -60,7 +61,8 @@ func environmentLayer(env map[string]string) layer {
 	return found
 }
 
-// fromJSON returns the value of a JSON text, and the text itself where it is none. Numbers are int64 or float64.
+// fromJSON returns the value of a JSON text, or the text itself if it is not JSON. Numbers are
+// int64 or float64.
 func fromJSON(s string) any {
 	if !json.Valid([]byte(s)) {
 		return s
@@ -97,7 +99,7 @@ func plain(v any) any {
 	return v
 }
 
-// environ is os.environ: a read-only mapping that names the variable which is missing.
+// environ is os.environ: a read-only mapping whose errors name the missing variable.
 type environ struct{ vars map[string]string }
 
 // Get returns the value of a variable and whether it is set.
@@ -123,7 +125,7 @@ func (e environ) get(args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Val
 	return otherwise, nil
 }
 
-// list returns what of gives for each variable, in the order of their names.
+// list returns the result of of for each variable, by name.
 func (e environ) list(of func(name, v starlark.String) starlark.Value) *starlark.List {
 	var all []starlark.Value
 	for _, name := range slices.Sorted(maps.Keys(e.vars)) {
@@ -148,7 +150,9 @@ func (e environ) Attr(name string) (starlark.Value, error) {
 	case name == "get":
 		return builtin("get", e.get), nil
 	case of != nil:
-		return builtin(name, func(starlark.Tuple, []starlark.Tuple) (starlark.Value, error) { return e.list(of), nil }), nil
+		return builtin(name, func(starlark.Tuple, []starlark.Tuple) (starlark.Value, error) {
+			return e.list(of), nil
+		}), nil
 	}
 	return nil, nil
 }
@@ -162,13 +166,13 @@ func (environ) String() string { return "os.environ" }
 // Type names the type in messages.
 func (environ) Type() string { return "os.environ" }
 
-// Freeze does nothing: nothing can change it.
+// Freeze does nothing: the value is immutable.
 func (environ) Freeze() {}
 
 // Truth is true, also of an empty environment.
 func (environ) Truth() starlark.Bool { return true }
 
-// Hash fails: as a dict, it cannot be a key.
+// Hash fails: it cannot be a key, like a dict.
 func (environ) Hash() (uint32, error) { return 0, fmt.Errorf("os.environ cannot be a key") }
 
 var (

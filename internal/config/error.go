@@ -2,11 +2,11 @@ package config
 
 import "fmt"
 
-// Position is a place in a configuration file, or the environment variable that a value came from.
+// Position is a place in a configuration file, or the environment variable of a value.
 type Position struct {
-	File   string // path as it was given, or the name of an environment variable
-	Line   int    // from 1; 0 when the whole file or a variable is meant
-	Column int    // from 1, in Unicode code points; 0 when the line is meant
+	File   string // the given path, or the name of an environment variable
+	Line   int    // from 1; 0 for a whole file or a variable
+	Column int    // from 1, in Unicode code points; 0 for a whole line
 }
 
 // String returns "file:line:column", without the parts that are 0.
@@ -23,9 +23,9 @@ func (p Position) String() string {
 // Error is the one sentence that stops a start. It never holds the value of a secret.
 type Error struct {
 	Position Position
-	Key      string // the setting, empty when the file could not be understood
+	Key      string // the setting; empty when the file could not be parsed
 	Message  string // what is wrong
-	Hint     string // what to write instead, may be empty
+	Hint     string // what to write instead; may be empty
 }
 
 // Error returns "position: key: message: hint", without the parts that are empty.
@@ -43,7 +43,7 @@ func (e *Error) Error() string {
 	return s
 }
 
-// problem is what is wrong with a value, before anybody says where it stands.
+// problem is an error about a value, still without its place.
 type problem struct{ message, hint string }
 
 // Error returns "message: hint".

@@ -11,30 +11,32 @@ import (
 	"go.starlark.net/syntax"
 )
 
-// The bounds of one file. A line of a pi.cfg takes about 5 steps (measured on testdata/good/computed.cfg); the slowest source of
-// the tests, a comprehension of list(range(maxRange)), ends after 0.7 s.
+// The bounds of one file. A line of a pi.cfg takes about 5 steps (measured on
+// testdata/good/computed.cfg); the slowest source of the tests, a comprehension of
+// list(range(maxRange)), ends after 0.7 s.
 const (
 	maxFile  = 64 << 10 // bytes
 	maxSteps = 50_000
 	maxText  = 64 << 10 // bytes of a text and elements of a list that an operator makes
-	maxRange = 10_000   // elements of range(), for list(range(n)) is one step whatever n is
+	maxRange = 10_000   // elements of range(): list(range(n)) is one step for every n
 	maxBits  = 4096     // of an integer
-	// elements and bytes of a value that a comparison or a hash walks, each counted as often as it is reached
+	// elements and bytes that a comparison or a hash walks, each counted as often as it is reached
 	maxWalk = 1 << 18
 	maxMade = 4 << 20 // elements and bytes of all values that one file makes
 
-	// maxTime ends what the other bounds miss. The slowest source that they let through takes less.
+	// maxTime ends sources that the other bounds miss. The slowest source within them takes less.
 	maxTime = 5 * time.Second
 )
 
-// evaluate runs a pi.cfg and returns its upper-case names, as Flask's from_pyfile does. It reads no file, opens no connection and
-// starts no process: what the source can reach is offered by predeclared alone. It takes at most maxTime.
+// evaluate runs a pi.cfg and returns its upper-case names, as Flask's from_pyfile does. It reads no
+// file, opens no connection and starts no process: the source can use only what predeclared offers.
+// It takes at most maxTime.
 func evaluate(file string, source []byte, env map[string]string) (layer, error) {
 	return within(file, func(thread *starlark.Thread) (layer, error) { return run(thread, file, source, env) })
 }
 
-// within returns what f returns, or an error after maxTime. A step of Starlark is the unit in which f is stopped; f
-// runs on when a single step does not end, and the caller ends the process.
+// within returns the results of f, or an error after maxTime. It stops f between two steps of
+// Starlark. A single step that does not end keeps running; the caller then ends the process.
 func within(file string, f func(*starlark.Thread) (layer, error)) (layer, error) {
 	type result struct {
 		found layer
@@ -115,12 +117,12 @@ func (g *guard) settings(globals starlark.StringDict, local scope) (layer, error
 	return found, nil
 }
 
-// isSetting reports an upper-case name.
+// isSetting reports whether a name is upper-case.
 func isSetting(key string) bool {
 	return key == strings.ToUpper(key) && strings.ToLower(key) != key
 }
 
-// locate turns an error of Starlark into *Error with the place in the source and a hint.
+// locate turns an error of Starlark into *Error, with the place in the source and a hint.
 func locate(err error, places sourceMap) error {
 	at, message := Position{File: places.file}, err.Error()
 	var parse syntax.Error
@@ -135,7 +137,7 @@ func locate(err error, places sourceMap) error {
 	case errors.As(err, &run):
 		message = run.Msg
 		for i := range run.CallStack {
-			// The innermost frame that is a place of the file: built-in functions have none.
+			// The innermost frame with a place in the file; built-in functions have no place.
 			if pos := run.CallStack.At(i).Pos; pos.Filename() == places.file && pos.Line > 0 {
 				at = places.source(int(pos.Line), int(pos.Col))
 				break
@@ -146,35 +148,38 @@ func locate(err error, places sourceMap) error {
 	return &Error{Position: at, Message: message, Hint: hint}
 }
 
-// explain puts an error of Starlark into the words of an administrator, without the values that Starlark shows: they may be secrets.
+// explain rewrites an error of Starlark for administrators, without the values in it: they may be
+// secrets.
 func explain(message string) (text, hint string) {
 	switch {
 	case strings.Contains(message, "too many steps"):
 		return "the file takes too many steps", "write the values out"
 	case message == errEnd.Error():
-		return message, "its author wants it so under a condition above this line: see which setting or variable is missing"
+		return message, "a condition above this line ends it: check which setting or " +
+			"variable is missing"
 	case message == refusalOf("open()").message:
 		return message, refusalOf("open()").hint
 	case strings.HasPrefix(message, "import: "):
 		return strings.TrimPrefix(message, "import: "), writeOut
 	case strings.HasPrefix(message, "undefined: "):
-		return strings.TrimPrefix(message, "undefined: ") + " is not known here", "assign it on a line before, or " + writeOut
+		return strings.TrimPrefix(message, "undefined: ") + " is not known here", "assign it on a line before, or " +
+			writeOut
 	case strings.HasPrefix(message, "global variable "):
 		return message, "assign it on a line before"
 	case strings.HasPrefix(message, "key ") && strings.HasSuffix(message, " not in os.environ"):
 		variable := strings.Trim(strings.TrimSuffix(strings.TrimPrefix(message, "key "), " not in os.environ"), `"`)
 		if !isSetting(variable) || strings.Trim(variable, "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_") != "" {
-			variable = "NAME" // rather than a value that was taken for a name
+			variable = "NAME" // not a value that was used as a name
 		}
 		return "the variable " + variable + " is not set", "write os.environ.get('" + variable + "', 'default')"
 	case strings.HasPrefix(message, "key ") && strings.Contains(message, " not in "):
 		return "the dict has no such key", "add it, or write .get(key, 'default')"
 	case strings.Contains(message, "invalid literal"), strings.Contains(message, "invalid float literal"):
-		return "the text is no number", "write the number"
+		return "the text is not a number", "write the number"
 	case strings.Contains(message, "is too large"):
 		return message, "write a shorter one"
 	case strings.Contains(message, "duplicate key"):
-		return "a key stands twice in a dict", "keep the last, as Python does"
+		return "a key occurs twice in a dict", "keep the last, as Python does"
 	case strings.HasPrefix(message, "got ") || strings.Contains(message, ", want "):
 		return "not understood: " + message, onlyAssignments
 	}

@@ -136,10 +136,14 @@ func TestValuesAreThoseOfPython(t *testing.T) {
 func TestEvaluationErrorsShowNoValue(t *testing.T) {
 	t.Parallel()
 	for _, source := range []string{
-		"A = int(S)", "A = float(S)", "A = '%d' % S", "A = S % 1", "A = S + 1", "A = {}[S]", "A = [1][S]", "A = (S + '{}{}').format()",
-		"A = dict([S])", "A = dict(a=1)[S]", "A = S.get", "A = S[100]", "A = S()", "A = timedelta(S)", "A = os.environ[S]", "A = range(S)",
-		"A, B = S", "A = -S", "A = min(S, 1)", "A = {S: 1, S: 2}", "A = '{a}'.format(S)", "A = 'x'.split(S, S)", "A = int(S, 36 + 1)",
-		"A = os.environ.get(S, x=1)", "A = os.getenv()", "A = os.path.join(S, 1)", "A = float('1' + S)", "A = '%(x)s' % {S: 1}",
+		"A = int(S)", "A = float(S)", "A = '%d' % S", "A = S % 1", "A = S + 1", "A = {}[S]", "A = [1][S]",
+		"A = (S + '{}{}').format()",
+		"A = dict([S])", "A = dict(a=1)[S]", "A = S.get", "A = S[100]", "A = S()", "A = timedelta(S)",
+		"A = os.environ[S]", "A = range(S)",
+		"A, B = S", "A = -S", "A = min(S, 1)", "A = {S: 1, S: 2}", "A = '{a}'.format(S)", "A = 'x'.split(S, S)",
+		"A = int(S, 36 + 1)",
+		"A = os.environ.get(S, x=1)", "A = os.getenv()", "A = os.path.join(S, 1)", "A = float('1' + S)",
+		"A = '%(x)s' % {S: 1}",
 	} {
 		_, err := evaluate("pi.cfg", []byte("S = 'MARKED' + ' secret'\n"+source), nil)
 		if err == nil {
@@ -171,13 +175,18 @@ func TestNothingGrowsWithoutEnd(t *testing.T) {
 	t.Parallel()
 	double := "A = ['0123456789']\n" + strings.Repeat("A = [A, A]\n", 60)
 	for _, source := range []string{
-		"A = 'x' * 10000000000", "A = 10000000000 * 'x'", "A = [1] * 100000000000000000000000", "A = list(range(1000000000))",
+		"A = 'x' * 10000000000", "A = 10000000000 * 'x'", "A = [1] * 100000000000000000000000",
+		"A = list(range(1000000000))",
 		"A = 7\n" + strings.Repeat("A = A * A\n", 100), "A = 'ab'\n" + strings.Repeat("A += A\n", 100),
-		"A = 'ab'\n" + strings.Repeat("A = '%s%s' % (A, A)\n", 100), "A = 'ab'\n" + strings.Repeat("A = '{0}{0}'.format(A)\n", 100),
-		"A = 'ab'\n" + strings.Repeat("A = '%(a)s%(a)s' % {'a': A}\n", 100), "A = 'ab'\n" + strings.Repeat("A = A.join([A, A, A])\n", 100),
+		"A = 'ab'\n" + strings.Repeat("A = '%s%s' % (A, A)\n", 100),
+		"A = 'ab'\n" + strings.Repeat("A = '{0}{0}'.format(A)\n", 100),
+		"A = 'ab'\n" + strings.Repeat("A = '%(a)s%(a)s' % {'a': A}\n", 100),
+		"A = 'ab'\n" + strings.Repeat("A = A.join([A, A, A])\n", 100),
 		"A = 'ab'\n" + strings.Repeat("A = A.replace('', A)\n", 100),
-		"A = [1]\n" + strings.Repeat("A = A + A\n", 100), "A = '/a'\n" + strings.Repeat("A = os.path.join(A, A[1:])\n", 100),
-		double + "B = str(A)", double + "B = '%s' % A", double + "B = '{}'.format(A)", double + "B = '%(a)s' % {'a': A}",
+		"A = [1]\n" + strings.Repeat("A = A + A\n", 100),
+		"A = '/a'\n" + strings.Repeat("A = os.path.join(A, A[1:])\n", 100),
+		double + "B = str(A)", double + "B = '%s' % A", double + "B = '{}'.format(A)",
+		double + "B = '%(a)s' % {'a': A}",
 		strings.Repeat("for i in range(10000):\n ", 1) + "A = [1 for j in range(10000)]",
 		"A = " + strings.Repeat("(", 1000) + strings.Repeat(")", 1000),
 	} {
@@ -213,7 +222,8 @@ func TestSharedValuesAreNotWalkedWithoutEnd(t *testing.T) {
 		tuples + "B = {x: 1 for x in [A]}", tuples + "B = {}\nB[A] = 1", tuples + "B = not (A not in {'a': 1})",
 		tuples + "B = {(1, A): 1}",
 		tuples + "B = {}\nfor B[A] in [1]: pass", tuples + "B = {}\nB[A], C = 1, 2",
-		wide + "B = A == C", wide + "B = A != C", wide + "B = A < C", wide + "B = A in [C]", wide + "B = sorted([A, C])",
+		wide + "B = A == C", wide + "B = A != C", wide + "B = A < C", wide + "B = A in [C]",
+		wide + "B = sorted([A, C])",
 		wide + "B = max(A, C)",
 		wide + "B = min([A, C])", dicts + "B = str(A)", dicts + "B = '%s' % A", dicts + "B = '%r' % (A,)",
 		dicts + "B = '{x}'.format(x=A)",
@@ -221,7 +231,8 @@ func TestSharedValuesAreNotWalkedWithoutEnd(t *testing.T) {
 		tuples + "B = '%(x)s' % {'x': A}",
 		tuples + "B = 'x'.join([A])", tuples + "B = int(A)", tuples + "B = float(A)", tuples + "B = os.environ[A]",
 		tuples + "B = range(A)",
-		tuples + "B = A()", tuples + "B = timedelta(A)", tuples + "B = ''.startswith(A)", tuples + "B = os.path.join(A)",
+		tuples + "B = A()", tuples + "B = timedelta(A)", tuples + "B = ''.startswith(A)",
+		tuples + "B = os.path.join(A)",
 	} {
 		done := make(chan error, 1)
 		go func() { _, err := evaluate("pi.cfg", []byte(source), nil); done <- err }()
@@ -245,7 +256,8 @@ func TestOneFileMakesABoundedAmount(t *testing.T) {
 	for _, grow := range []string{"L[:]", "list(L)", "tuple(L)", "sorted(L)", "T.split('x')", "T.upper()", "L * 2",
 		"list(range(10000))", "T + T"} {
 		source := "L = [1] * 20000\nT = 'x' * 20000\nA = []\nfor i in range(500): A = A + [" + grow + "]\n"
-		if _, err := evaluate("pi.cfg", []byte(source), nil); err == nil || !strings.Contains(err.Error(), "too large") {
+		if _, err := evaluate("pi.cfg", []byte(source), nil); err == nil ||
+			!strings.Contains(err.Error(), "too large") {
 			t.Errorf("%s: %v", grow, err)
 		}
 	}
@@ -271,8 +283,8 @@ func TestEvaluationThatDoesNotEndIsRefused(t *testing.T) {
 	})
 }
 
-// TestNothingOutsideIsReachable holds that the source finds only what the manual lists, and that the package cannot open a
-// connection or start a process at all.
+// TestNothingOutsideIsReachable holds that the source finds only what the manual lists, and that
+// the package cannot open a connection or start a process at all.
 func TestNothingOutsideIsReachable(t *testing.T) {
 	t.Parallel()
 	want := "!= % * + .format .get .join .made .replace .walked < <= == > >= __absent__ __end__ __file__ datetime " +
@@ -289,7 +301,8 @@ func TestNothingOutsideIsReachable(t *testing.T) {
 		}
 	}
 	for _, source := range []string{
-		"A = open('/etc/passwd')", "A = __import__('os')", "A = exec('1')", "A = eval('1')", "A = os.popen('true')", "A = os.listdir('/')",
+		"A = open('/etc/passwd')", "A = __import__('os')", "A = exec('1')", "A = eval('1')", "A = os.popen('true')",
+		"A = os.listdir('/')",
 		"A = os.path.getsize('/')", "A = ''.__class__", "A = logging.FileHandler('/tmp/x')", "A = os.environ.putenv",
 		"load('x.star', 'y')",
 		"import socket; A = socket.create_connection(('h', 1))", "import os.x",
@@ -308,7 +321,8 @@ func TestNothingOutsideIsReachable(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, imported := range pkg.Imports {
-		if imported == "net" || imported == "os/exec" || imported == "syscall" || imported == "plugin" || strings.HasPrefix(imported, "net/") {
+		if imported == "net" || imported == "os/exec" || imported == "syscall" || imported == "plugin" ||
+			strings.HasPrefix(imported, "net/") {
 			t.Errorf("the package imports %s", imported)
 		}
 	}

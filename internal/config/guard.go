@@ -7,9 +7,9 @@ import (
 	"go.starlark.net/syntax"
 )
 
-// guard walks over the parsed file before it runs. It refuses what is not offered, notes where each name is assigned, puts
-// bounded functions in the place of the operators that can grow a value, and drops the earlier of two equal keys of a dict, as
-// Python does (Starlark would stop).
+// guard walks over the parsed file before it runs. It refuses names that are not offered, records
+// where each name is assigned, replaces operators that can grow a value by bounded functions, and
+// removes the earlier of two equal keys of a dict, as Python does (Starlark would stop).
 type guard struct {
 	places   sourceMap
 	assigned map[string]Position // last place of each global name
@@ -27,8 +27,9 @@ func isText(e syntax.Expr) bool {
 	return ok && l.Token == syntax.STRING
 }
 
-// isTold reports a call that tells something or ends the file: print(...), sys.exit(...), exit(...), quit(...), raise.
-func isTold(e syntax.Expr) bool {
+// isOutputOrEnd reports whether a call prints or ends the file: print(...), sys.exit(...),
+// exit(...), quit(...), raise.
+func isOutputOrEnd(e syntax.Expr) bool {
 	call, ok := e.(*syntax.CallExpr)
 	if !ok {
 		return false
@@ -66,16 +67,16 @@ func (g *guard) stmt(s syntax.Stmt) {
 		g.stmts(s.True)
 		g.stmts(s.False)
 	case *syntax.ForStmt:
-		g.note(s.Vars)
+		g.record(s.Vars)
 		g.target(s.Vars)
 		s.X = g.expr(s.X)
 		g.stmts(s.Body)
 	case *syntax.BranchStmt: // pass, break, continue
 	default:
 		if e, ok := s.(*syntax.ExprStmt); ok && isText(e.X) {
-			return // a docstring, or lines that somebody took out of use
+			return // a docstring, or lines that are commented out with quotes
 		}
-		if e, ok := s.(*syntax.ExprStmt); ok && isTold(e.X) {
+		if e, ok := s.(*syntax.ExprStmt); ok && isOutputOrEnd(e.X) {
 			e.X = g.expr(e.X)
 			return
 		}
@@ -85,7 +86,7 @@ func (g *guard) stmt(s syntax.Stmt) {
 }
 
 func (g *guard) assign(s *syntax.AssignStmt) {
-	g.note(s.LHS)
+	g.record(s.LHS)
 	s.RHS = g.expr(s.RHS)
 	g.target(s.LHS)
 	if s.Op == syntax.EQ {
@@ -131,7 +132,7 @@ func (g *guard) target(e syntax.Expr) {
 	}
 }
 
-// key returns what takes the place of an expression whose value is hashed.
+// key returns the replacement of an expression whose value is hashed.
 func (g *guard) key(e syntax.Expr) syntax.Expr {
 	e = g.expr(e)
 	if _, ok := e.(*syntax.Literal); ok || e == nil {
@@ -140,7 +141,7 @@ func (g *guard) key(e syntax.Expr) syntax.Expr {
 	return called(walkedName, syntax.Start(e), e)
 }
 
-// called returns a call of a function that predeclared offers under a name which no source can write.
+// called returns a call of a predeclared function whose name no source can write.
 func called(name string, at syntax.Position, args ...syntax.Expr) syntax.Expr {
 	return &syntax.CallExpr{
 		Fn:     &syntax.Ident{NamePos: at, Name: name},
@@ -149,24 +150,24 @@ func called(name string, at syntax.Position, args ...syntax.Expr) syntax.Expr {
 	}
 }
 
-// note remembers the place of the names that a target assigns.
-func (g *guard) note(target syntax.Expr) {
+// record keeps the places of the names that a target assigns.
+func (g *guard) record(target syntax.Expr) {
 	switch t := target.(type) {
 	case *syntax.Ident:
 		g.assigned[t.Name] = g.at(t.NamePos)
 	case *syntax.IndexExpr:
-		g.note(t.X)
+		g.record(t.X)
 	case *syntax.CallExpr: // locals()
 		g.scoped = g.at(t.Lparen)
 	case *syntax.ParenExpr:
-		g.note(t.X)
+		g.record(t.X)
 	case *syntax.TupleExpr:
 		for _, e := range t.List {
-			g.note(e)
+			g.record(e)
 		}
 	case *syntax.ListExpr:
 		for _, e := range t.List {
-			g.note(e)
+			g.record(e)
 		}
 	}
 }
@@ -177,7 +178,7 @@ func (g *guard) exprs(list []syntax.Expr) {
 	}
 }
 
-// expr returns what takes the place of e; it is nil for nil.
+// expr returns the replacement of e; nil for nil.
 func (g *guard) expr(e syntax.Expr) syntax.Expr {
 	switch e := e.(type) {
 	case *syntax.Ident:
@@ -273,7 +274,8 @@ func (g *guard) dict(e *syntax.DictExpr) {
 	}
 	kept := e.List[:0]
 	for i, x := range e.List {
-		if l, ok := x.(*syntax.DictEntry).Key.(*syntax.Literal); ok && l.Token != syntax.FLOAT && last[literalKey{l.Token, l.Value}] != i {
+		if l, ok := x.(*syntax.DictEntry).Key.(*syntax.Literal); ok && l.Token != syntax.FLOAT &&
+			last[literalKey{l.Token, l.Value}] != i {
 			continue
 		}
 		kept = append(kept, x)
@@ -281,7 +283,7 @@ func (g *guard) dict(e *syntax.DictExpr) {
 	e.List = kept
 }
 
-// literalKey tells 'a' and b'a' apart.
+// literalKey distinguishes 'a' and b'a'.
 type literalKey struct {
 	token syntax.Token
 	value any

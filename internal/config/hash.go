@@ -6,11 +6,12 @@ import (
 	"slices"
 )
 
-// bounds are the least and the greatest value of a parameter.
+// bounds are the lowest and the highest value of a parameter.
 type bounds struct{ least, most int64 }
 
-// hashParam returns the bounds of a parameter of PI_HASH_ALGO_PARAMS. Names are passlib's ("CryptContext", scheme__option);
-// the greatest values are those above which a stored hash is refused (docs/security.md, "Secrets at rest").
+// hashParam returns the bounds of a parameter of PI_HASH_ALGO_PARAMS. Names are passlib's
+// ("CryptContext", scheme__option); above the highest values a stored hash is refused
+// (docs/security.md, "Secrets at rest").
 func hashParam(name string) (bounds, bool) {
 	switch name {
 	case "argon2__rounds":
@@ -38,7 +39,8 @@ func readHashParams(c *Config, v value) error {
 		}
 		n, ok := params[name].(int64)
 		if !ok || n < b.least || n > b.most {
-			return v.fail(problem{fmt.Sprintf("%s is out of bounds", name), fmt.Sprintf("write an integer from %d to %d", b.least, b.most)})
+			return v.fail(problem{fmt.Sprintf("%s is out of bounds", name),
+				fmt.Sprintf("write an integer from %d to %d", b.least, b.most)})
 		}
 		if c.HashParams == nil {
 			c.HashParams = map[string]int{}

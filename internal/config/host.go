@@ -10,25 +10,27 @@ import (
 	"go.starlark.net/starlark"
 )
 
-// The names that the prepass writes in the place of statements. A source that uses them itself gains nothing.
+// The names that the prepass writes instead of statements. They give a source that uses them no
+// advantage.
 const (
 	absentName = "__absent__" // an imported module or member that is not offered
 	endName    = "__end__"    // raise
 
-	madeName   = ".made"   // what pays for a new value; no source can write it
-	walkedName = ".walked" // what bounds a value that is hashed
+	madeName   = ".made"   // subtracts the size of a new value; no source can write it
+	walkedName = ".walked" // bounds a value that is hashed
 )
 
 // writeOut is the hint for a function that is not offered.
 const writeOut = "write the value out, or os.environ.get('NAME', 'default') for one that comes from a variable"
 
-// errEnd is what ends a file that ends itself.
+// errEnd is the error of a file that ends itself.
 var errEnd = errors.New("the file ends itself here")
 
-// end is sys.exit, exit, quit and raise. What it is given is not shown, for it may hold a secret.
+// end is sys.exit, exit, quit and raise. Its arguments are not shown, because they may hold a
+// secret.
 func end(starlark.Tuple, []starlark.Tuple) (starlark.Value, error) { return nil, errEnd }
 
-// opened is open(). It is refused when it runs, so that a file may hold it under a condition that is false.
+// opened is open(). It is refused when it runs, so that a file may have it under a false condition.
 func opened(starlark.Tuple, []starlark.Tuple) (starlark.Value, error) {
 	return nil, errors.New(refusalOf("open()").message)
 }
@@ -36,7 +38,7 @@ func opened(starlark.Tuple, []starlark.Tuple) (starlark.Value, error) {
 // nothing is print().
 func nothing(starlark.Tuple, []starlark.Tuple) (starlark.Value, error) { return starlark.None, nil }
 
-// present is os.path.exists, isfile and isdir: whether a file is there is all that a source can learn of it.
+// present is os.path.exists, isfile and isdir. A source learns only whether a file exists.
 func present(is func(os.FileInfo) bool) function {
 	return func(args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 		var path string
@@ -48,14 +50,15 @@ func present(is func(os.FileInfo) bool) function {
 	}
 }
 
-// hostname is socket.gethostname and getfqdn: the kernel's name of this host, nothing is looked up.
+// hostname is socket.gethostname and getfqdn: the kernel's name of this host, without a lookup.
 func hostname(starlark.Tuple, []starlark.Tuple) (starlark.Value, error) {
 	name, err := os.Hostname()
 	return starlark.String(name), err
 }
 
-// getLevelName is logging's: the number of a name, the name of a number ("logging.getLevelName" in Python's
-// manual). It also takes small letters and a number as a text, as they come from a variable.
+// getLevelName is logging's: the number of a name, the name of a number ("logging.getLevelName" in
+// Python's manual). It also accepts small letters and a number as a text, because variables have
+// them.
 func getLevelName(args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 	var level starlark.Value
 	if err := starlark.UnpackPositionalArgs("logging.getLevelName", args, kwargs, 1, &level); err != nil {
@@ -83,7 +86,7 @@ func getLevelName(args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value,
 	return starlark.String(fmt.Sprintf("Level %d", n)), nil
 }
 
-// getattr reads a level of logging by its name; nothing else has attributes to read.
+// getattr reads a level of logging by its name; other attributes are refused.
 func getattr(args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 	var of starlark.Value
 	var name string
@@ -103,8 +106,8 @@ func getattr(args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, erro
 	return nil, errors.New("logging has no such level")
 }
 
-// quoted is urllib.parse.quote and quote_plus: each byte of UTF-8 but A-Z, a-z, 0-9, "_.-~" and the safe ones
-// becomes %XX. With plus a space becomes +.
+// quoted is urllib.parse.quote and quote_plus: each byte of UTF-8 except A-Z, a-z, 0-9, "_.-~" and
+// the safe ones becomes %XX. With plus, a space becomes +.
 func quoted(safe string, plus bool) function {
 	return func(args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 		safe, text := safe, ""
@@ -129,7 +132,7 @@ func quoted(safe string, plus bool) function {
 	}
 }
 
-// absent stands for an imported name that is not offered: an import that nothing uses is no mistake.
+// absent is an imported name that is not offered. Only its use is an error, not the import.
 type absent struct{ name string }
 
 // newAbsent is __absent__(name).
@@ -161,19 +164,19 @@ func (a absent) String() string { return a.name }
 // Type names the type in messages.
 func (absent) Type() string { return "import" }
 
-// Freeze does nothing: nothing can change it.
+// Freeze does nothing: the value is immutable.
 func (absent) Freeze() {}
 
-// Truth is true, as a module's is.
+// Truth is true, as for a module.
 func (absent) Truth() starlark.Bool { return true }
 
 // Hash refuses.
 func (a absent) Hash() (uint32, error) { return 0, a.refused() }
 
-// scope is locals(), globals() and vars(): a mapping whose assignments are settings. Nothing can be read from it.
+// scope is locals(), globals() and vars(): a write-only mapping whose assignments are settings.
 type scope struct{ values starlark.StringDict }
 
-// Get refuses: the values that a source assigns otherwise are not in it.
+// Get refuses: the mapping does not have the values of ordinary assignments.
 func (scope) Get(starlark.Value) (starlark.Value, bool, error) {
 	return nil, false, errors.New("locals() cannot be read here")
 }
@@ -201,7 +204,7 @@ func (scope) Freeze() {}
 func (scope) Truth() starlark.Bool { return true }
 
 // Hash refuses.
-func (scope) Hash() (uint32, error) { return 0, errors.New("locals() is no key") }
+func (scope) Hash() (uint32, error) { return 0, errors.New("locals() cannot be a key") }
 
 var (
 	_ starlark.Callable  = absent{}

@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// importing replaces the import statement at i by assignments, for the modules themselves are always there. It returns the
-// number of tokens of the statement.
+// importing replaces the import statement at i by assignments; the modules are predeclared. It
+// returns the number of tokens of the statement.
 func (r *rewriter) importing(i int) (int, error) {
 	n := 0
 	for i+n < len(r.in) && !r.in[i+n].is(";") {
@@ -33,7 +33,7 @@ func (r *rewriter) importing(i int) (int, error) {
 type importParser struct {
 	rest []token
 	last token
-	bad  bool // a name was wanted where none stands
+	bad  bool // a name is missing
 	out  []token
 }
 
@@ -69,7 +69,7 @@ func (p *importParser) names() error {
 	p.next()
 	module := p.dotted()
 	if module == "__future__" {
-		p.rest = nil // all of them are what pi.cfg is read with
+		p.rest = nil // all names are predeclared
 		return nil
 	}
 	offered := slices.Contains(modules(), module)
@@ -108,7 +108,7 @@ func (p *importParser) names() error {
 	return p.end()
 }
 
-// assign writes "bound = path", but for a name that is predeclared with just that value.
+// assign writes "bound = path", except for a name that is predeclared with this value.
 func (p *importParser) assign(bound token, path string, at token) {
 	if bound.text == path || bound.text == "timedelta" && path == "datetime.timedelta" {
 		return
@@ -118,11 +118,12 @@ func (p *importParser) assign(bound token, path string, at token) {
 
 // absent writes "bound = __absent__('path')".
 func (p *importParser) absent(bound token, path string) {
-	p.statement(bound, token{kind: name, text: absentName, at: bound.at}, token{kind: operator, text: "(", at: bound.at},
+	p.statement(bound, token{kind: name, text: absentName, at: bound.at},
+		token{kind: operator, text: "(", at: bound.at},
 		token{kind: text, text: path, at: bound.at}, token{kind: operator, text: ")", at: bound.at})
 }
 
-// statement writes "bound = value", behind what was written before.
+// statement appends "bound = value" to the output.
 func (p *importParser) statement(bound token, value ...token) {
 	if len(p.out) > 0 {
 		p.out = append(p.out, token{kind: operator, text: ";", at: bound.at})
@@ -132,15 +133,17 @@ func (p *importParser) statement(bound token, value ...token) {
 
 func (p *importParser) unknown(at token, what string) error {
 	r := refusalOf("import")
-	return &Error{Position: at.at, Message: strings.Replace(r.message, "this import", "import of "+what, 1), Hint: r.hint}
+	return &Error{Position: at.at, Message: strings.Replace(r.message, "this import", "import of "+what, 1),
+		Hint: r.hint}
 }
 
-// end refuses what is left of the statement, and a statement that is cut off.
+// end refuses an incomplete statement and tokens after its end.
 func (p *importParser) end() error {
 	if len(p.rest) == 0 && !p.bad && (p.last.kind == name && !p.last.isName("import", "as") || p.last.is(")")) {
 		return nil
 	}
-	return &Error{Position: p.at().at, Message: "the import is not understood", Hint: "write import os or from os import path"}
+	return &Error{Position: p.at().at, Message: "the import is not understood",
+		Hint: "write import os or from os import path"}
 }
 
 func (p *importParser) at() token {
@@ -166,7 +169,7 @@ func (p *importParser) accept(word string) bool {
 	return false
 }
 
-// word takes a name.
+// word reads a name.
 func (p *importParser) word() token {
 	t := p.next()
 	p.bad = p.bad || t.kind != name

@@ -10,18 +10,18 @@ import (
 	"time"
 )
 
-// fileSuffix makes of the name of a secret the name of its twin: the path of a file that holds it.
+// fileSuffix makes a secret's name the name of its twin, the path of a file with the secret.
 const fileSuffix = "_FILE"
 
-// Key is a row of the table of settings. The manual (docs/configuration.md) and the sample (packaging/pi.cfg.sample) are tested
-// against it.
+// Key is a row of the table of settings. Tests compare the manual (docs/configuration.md) and the
+// sample (packaging/pi.cfg.sample) with it.
 type Key struct {
 	Name     string
 	Type     string
-	Default  string // as it would stand in pi.cfg; empty: not set
-	Unit     string // of a number, empty where there is none
-	Secret   bool   // never printed, and Name_FILE may name a file that holds it
-	Sentence string // what it means
+	Default  string // as it is written in pi.cfg; empty: not set
+	Unit     string // of a number; empty: none
+	Secret   bool   // never printed; Name_FILE may name a file with it
+	Sentence string // the meaning
 
 	read func(*Config, value) error
 }
@@ -30,15 +30,18 @@ type Key struct {
 func Keys() []Key {
 	return []Key{
 		{"OTPOST_DATABASE_URI", "text", "", "", true,
-			"Database of otpost, `sqlite:///PATH`. When it is not set, `SQLALCHEMY_DATABASE_URI` is used.", readDatabaseURI},
+			"Database of otpost, `sqlite:///PATH`. When it is not set, `SQLALCHEMY_DATABASE_URI` is used.",
+			readDatabaseURI},
 		{"SQLALCHEMY_DATABASE_URI", "text", "", "", true,
-			"Database as privacyIDEA names it. Ignored when `OTPOST_DATABASE_URI` is set, so that one file can serve both programs.", readDatabaseURI},
+			"Database as privacyIDEA names it. Ignored when `OTPOST_DATABASE_URI` is set, so that one file can " +
+				"serve both programs.", readDatabaseURI},
 		{"SECRET_KEY", "text", "", "bytes", true,
 			"Signs session tokens. Required; at least 16 bytes, 32 are recommended.", readSecretKey},
 		{"PI_PEPPER", "text", "", "", true,
 			"Put before the passwords of administrators when they are hashed.", readPepper},
 		{"PI_ENCFILE", "path", "", "", false,
-			"File of 96 random bytes that seals the secrets in the database. Required; other users must not be able to read it.", readEncFile},
+			"File of 96 random bytes that seals the secrets in the database. Required; other users must not be " +
+				"able to read it.", readEncFile},
 		{"SUPERUSER_REALM", "list of texts", "[]", "", false,
 			"Realms whose users are administrators.", readSuperuserRealms},
 		{"PI_LOGFILE", "path", "", "", false,
@@ -50,7 +53,9 @@ func Keys() []Key {
 		{"PI_NODE", "text", "'localnode'", "", false,
 			"Name of this server in the audit.", readNode},
 		{"PI_JOB_QUEUE_CLASS", "text", "", "", false,
-			"Turns the queue on: `'embedded'`, or `'redis'`, which may be written `'privacyidea.lib.queues.huey_queue.HueyQueue'`. Without it every mail is sent inside its request.", readQueueClass},
+			"Turns the queue on: `'embedded'`, or `'redis'`, which may be written " +
+				"`'privacyidea.lib.queues.huey_queue.HueyQueue'`. Without it every mail is sent inside its request.",
+			readQueueClass},
 		{"PI_JOB_QUEUE_URL", "text", "'redis://localhost:6379/0'", "", true,
 			"Redis of the queue: `redis://`, `rediss://` or `unix://`, as redis-py reads it.", readQueueURL},
 		{"PI_JOB_QUEUE_HOST", "text", "", "", false,
@@ -71,28 +76,35 @@ func Keys() []Key {
 		{"PI_JOB_QUEUE_NAME", "text", "'huey'", "", false,
 			"Name of the queue: 1 to 64 of a-z, 0-9, `_` and `-`.", readQueueName},
 		{"PI_HASH_ALGO_PARAMS", "dict of integers", "{}", "passes, KiB, threads, rounds", false,
-			"Cost of new hashes: `argon2__rounds` (1 to 16), `argon2__memory_cost` (8 to 262144), `argon2__parallelism` (1 to 16), `pbkdf2_sha512__rounds` (1 to 1000000).", readHashParams},
+			"Cost of new hashes: `argon2__rounds` (1 to 16), `argon2__memory_cost` (8 to 262144), " +
+				"`argon2__parallelism` (1 to 16), `pbkdf2_sha512__rounds` (1 to 1000000).", readHashParams},
 		{"OTPOST_QUEUE_FALLBACK", "text", "'outbox'", "", false,
-			"What a login does while Redis is out of reach: `'outbox'` (answer at once; the message waits until Redis is back, or until half of its lifetime is over and the server sends it itself), `'inline'` (send it inside the request) or `'error'` (refuse, as privacyIDEA does).", readQueueFallback},
+			"What a login does while Redis is out of reach: `'outbox'` (answer at once; the message waits until " +
+				"Redis is back, or until half of its lifetime is over and the server sends it itself), `'inline'` " +
+				"(send it inside the request) or `'error'` (refuse, as privacyIDEA does).", readQueueFallback},
 		{"OTPOST_BASE_PATH", "text", "", "", false,
 			"Path below which a proxy shows this server, such as `'/pi'`; `serve --base-path` overrides it. " +
 				"Not set: the root of a host.", readBasePath},
 		{"OTPOST_QUEUE_LOGFILE", "path", "", "", false,
-			"Log of the workers inside the server: a file, or `-` for standard output. The server's log when it is not set.",
+			"Log of the workers inside the server: a file, or `-` for standard output. The server's log " +
+				"when it is not set.",
 			readQueueLogFile},
 		{"OTPOST_FILE_ROOTS", "list of paths", "[]", "", false,
-			"Folders below which REST may name files (users' passwd files, keys for signing). Empty: all folders, except otpost's own files.", readFileRoots},
+			"Folders below which REST may name files (users' passwd files, keys for signing). Empty: all folders, " +
+				"except otpost's own files.", readFileRoots},
 		{"OTPOST_PIN_CACHE", "boolean", "True", "", false,
 			"Cache right PINs in memory, so that a login does not compute the slow hash each time.", readPINCache},
 		{"OTPOST_DELIVERY_KEEP", "integer", "30", "days", false,
 			"How long final deliveries are kept, with their attempts, 0 to 36500. Older ones are deleted while " +
 				"a server or worker runs. 0: for ever.", readDeliveryKeep},
 		{"OTPOST_AUDIT_KEEP", "integer", "400", "days", false,
-			"How long rows of the audit are kept, 0 to 36500. Older ones are deleted each minute while a server runs. 0: for ever.", readAuditKeep},
+			"How long rows of the audit are kept, 0 to 36500. Older ones are deleted each minute while a server " +
+				"runs. 0: for ever.", readAuditKeep},
 	}
 }
 
-// defaults returns the lowest layer. The table says the defaults in Python, so that the manual cannot say another.
+// defaults returns the lowest layer. The table has the defaults in Python, so that the manual shows
+// the same ones.
 func defaults() (layer, error) {
 	var source strings.Builder
 	for _, k := range Keys() {
@@ -105,7 +117,7 @@ func defaults() (layer, error) {
 
 func readDatabaseURI(c *Config, v value) error {
 	if c.DatabaseURI.Kind != "" {
-		return nil // OTPOST_DATABASE_URI, which stands before
+		return nil // OTPOST_DATABASE_URI, the row before
 	}
 	raw, err := v.text()
 	if err != nil {
@@ -120,7 +132,8 @@ func readDatabaseURI(c *Config, v value) error {
 	return err
 }
 
-// readSecretKey holds what docs/security.md promises of the key: under 16 bytes or published stops, under 32 warns.
+// readSecretKey checks the key as docs/security.md promises: a key under 16 bytes or a published
+// one stops the start, one under 32 bytes warns.
 func readSecretKey(c *Config, v value) error {
 	key, err := v.bytes()
 	if err != nil {
@@ -130,7 +143,7 @@ func readSecretKey(c *Config, v value) error {
 	n := len(key.value)
 	switch {
 	case published(key):
-		return v.fail(problem{"is a published sample that everybody knows", hint})
+		return v.fail(problem{"is a published sample", hint})
 	case len(bytes.Trim(key.value, string(key.value[:1]))) == 0:
 		return v.fail(problem{"repeats one character", hint})
 	case n < 16:
@@ -142,7 +155,8 @@ func readSecretKey(c *Config, v value) error {
 	return nil
 }
 
-// published reports keys that manuals and samples show, privacyIDEA's ("The Config File" in its manual) and ours among them.
+// published reports whether a manual or a sample shows the key, such as privacyIDEA's ("The Config
+// File" in its manual) or otpost's.
 func published(s Secret) bool {
 	plain := strings.ToLower(string(s.value))
 	for _, sample := range []string{"t0p s3cr3t", "never know...", "change-me", "change_me", "change me", "changeme"} {
@@ -153,7 +167,7 @@ func published(s Secret) bool {
 	return false
 }
 
-// readPepper only warns of a published pepper: it cannot be changed once a password was hashed with it.
+// readPepper only warns about a published pepper, because a change makes the hashed passwords void.
 func readPepper(c *Config, v value) (err error) {
 	if c.Pepper, err = v.bytes(); err == nil && published(c.Pepper) {
 		c.warn("%s: PI_PEPPER is a published sample: write 32 random characters, then set each administrator's "+
@@ -168,14 +182,16 @@ func readEncFile(c *Config, v value) (err error) {
 	}
 	c.encFileAt = v.at
 	c.keepPrivate(c.EncFile)
-	// A file that is missing is told by who opens it: otpost setup is about to make it.
+	// A missing file is not an error here: otpost setup is about to make it, and opening it reports
+	// it.
 	if err := CheckKeyFile(c.EncFile); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return c.AboutEncFile(err)
 	}
 	return nil
 }
 
-// AboutEncFile returns an error that the reading of the key file met as *Error, with the place where the file is named.
+// AboutEncFile turns an error of reading the key file into *Error with the place where the file is
+// named.
 func (c *Config) AboutEncFile(err error) error {
 	e := &Error{Position: c.encFileAt, Key: "PI_ENCFILE"}
 	var p problem
@@ -219,7 +235,8 @@ func readLogLevel(c *Config, v value) error {
 	}
 	n, ok := level.(int64)
 	if !ok || n < 0 || n > 50 {
-		return v.fail(problem{"is no level", "write logging.DEBUG, INFO, WARNING or ERROR, or a number from 0 to 50"})
+		return v.fail(problem{"is not a level",
+			"write logging.DEBUG, INFO, WARNING or ERROR, or a number from 0 to 50"})
 	}
 	c.LogLevel = slogLevel(n)
 	return nil
@@ -271,12 +288,13 @@ func readAuditKeep(c *Config, v value) (err error) {
 	return err
 }
 
-// days returns a number of days from 0 (for ever) on.
+// days returns a number of days; 0: for ever.
 func (v value) days() (time.Duration, error) {
 	const most = 36500 // a century
 	n, ok := v.value.(int64)
 	if !ok || n < 0 || n > most {
-		return 0, v.fail(problem{"is no number of days", fmt.Sprintf("write an integer from 0 (for ever) to %d", most)})
+		return 0, v.fail(problem{"is not a number of days", fmt.Sprintf("write an integer from 0 (for ever) to %d",
+			most)})
 	}
 	return time.Duration(n) * 24 * time.Hour, nil
 }

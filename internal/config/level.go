@@ -10,7 +10,8 @@ type level struct {
 
 func pythonLevels() []level {
 	return []level{
-		{"NOTSET", 0}, {"DEBUG", 10}, {"INFO", 20}, {"WARNING", 30}, {"WARN", 30}, {"ERROR", 40}, {"CRITICAL", 50}, {"FATAL", 50},
+		{"NOTSET", 0}, {"DEBUG", 10}, {"INFO", 20}, {"WARNING", 30}, {"WARN", 30}, {"ERROR", 40}, {"CRITICAL", 50},
+		{"FATAL", 50},
 	}
 }
 
@@ -24,8 +25,8 @@ func pythonLevel(name string) (int, bool) {
 	return 0, false
 }
 
-// slogLevel returns the least level of slog that a logger at Python's level n would write. There is nothing above Error, and 9
-// (with which the original logs passwords) is Debug.
+// slogLevel returns the lowest level of slog that a logger at Python's level n writes. Levels above
+// Error are Error, and 9 (at which the original logs passwords) is Debug.
 func slogLevel(n int64) slog.Level {
 	switch {
 	case n <= 10:

@@ -7,8 +7,9 @@ import (
 	"unicode/utf8"
 )
 
-// text reads a string literal from its first quote on; prefix is in lower case. The value is decoded as Python does (The Python
-// Language Reference, 2.4.1 String and Bytes literals), an unknown escape keeps its backslash.
+// text reads a string literal from its first quote on; prefix is in lower case. The value is
+// decoded as Python does (The Python Language Reference, 2.4.1 String and Bytes literals), and an
+// unknown escape keeps its backslash.
 func (s *scanner) text(prefix string) token {
 	at := s.at
 	at.Column -= len(prefix)
@@ -26,7 +27,7 @@ func (s *scanner) text(prefix string) token {
 		case s.pos == len(s.src), c == '\n' && len(quote) == 1:
 			s.fail(at, "the string is not closed", "end it with "+quote)
 		case c == '\\' && raw:
-			// The pair stays together, so that \' does not end the string.
+			// Backslash and character stay together, so that \' does not end the string.
 			b.WriteRune(s.next())
 			if s.pos < len(s.src) {
 				s.plain(&b, isBytes)
@@ -98,7 +99,7 @@ func (s *scanner) code(b *strings.Builder, at Position, digits string, base int,
 	case isBytes:
 		b.WriteByte(byte(v))
 	case err != nil || v > utf8.MaxRune || !utf8.ValidRune(rune(v)):
-		s.fail(at, "the escape is no character", "write the character itself")
+		s.fail(at, "the escape is not a character", "write the character itself")
 	default:
 		b.WriteRune(rune(v))
 	}

@@ -1,6 +1,7 @@
 package config
 
-// nearest returns the word with the fewest letters to change, the first of several; empty when there is none.
+// nearest returns the first known word with the fewest letters to change; empty when no word is
+// known.
 func nearest(word string, known []string) string {
 	best, least := "", -1
 	for _, k := range known {

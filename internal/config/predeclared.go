@@ -13,12 +13,13 @@ import (
 	"go.starlark.net/syntax"
 )
 
-// modules returns what may be imported.
+// modules returns the modules that may be imported.
 func modules() []string {
 	return []string{"os", "os.path", "logging", "datetime", "sys", "socket", "urllib", "urllib.parse"}
 }
 
-// isOffered reports a name, or a dotted name of a module, that a pi.cfg may use without assigning it.
+// isOffered reports whether a pi.cfg may use a name, or a dotted name of a module, without
+// assigning it.
 func isOffered(dotted string) bool {
 	switch dotted {
 	case "None", "True", "False", "str", "int", "float", "bool", "len", "list", "tuple", "dict", "min", "max", "sorted",
@@ -34,10 +35,12 @@ func isOffered(dotted string) bool {
 	return ok && module == "logging"
 }
 
-// isAttribute reports what may stand behind a dot. Methods that change a value in place are not among them.
+// isAttribute reports whether a name may follow a dot. Methods that change a value in place are
+// refused.
 func isAttribute(name string) bool {
 	switch name {
-	case "environ", "getenv", "path", "join", "dirname", "abspath", "basename", "exists", "isfile", "isdir", "timedelta",
+	case "environ", "getenv", "path", "join", "dirname", "abspath", "basename", "exists", "isfile", "isdir",
+		"timedelta",
 		"getLevelName", "exit", "stderr", "stdout", "gethostname", "getfqdn", "parse", "quote", "quote_plus", "read",
 		"get", "keys", "values", "items",
 		"format", "replace", "isdigit", "lower", "upper", "title", "split", "rsplit", "strip", "lstrip", "rstrip",
@@ -48,8 +51,8 @@ func isAttribute(name string) bool {
 	return ok
 }
 
-// predeclared returns the names that a pi.cfg finds: modules, functions, __file__, the mapping behind locals(), and
-// the bounded functions that guard puts in the place of operators.
+// predeclared returns the names that a pi.cfg can use: modules, functions, __file__, the mapping
+// behind locals(), and the bounded functions that guard writes instead of operators.
 func predeclared(file string, env map[string]string, local scope) starlark.StringDict {
 	levels := starlark.StringDict{"getLevelName": builtin("getLevelName", getLevelName)}
 	for _, l := range pythonLevels() {
@@ -65,13 +68,15 @@ func predeclared(file string, env map[string]string, local scope) starlark.Strin
 			"environ": environ{env},
 			"getenv":  builtin("getenv", environ{env}.get),
 			"path": module("os.path", starlark.StringDict{
-				"join":     builtin("join", pathJoin),
-				"dirname":  builtin("dirname", onPath(pathDir)),
-				"basename": builtin("basename", onPath(func(p string) string { return p[strings.LastIndexByte(p, '/')+1:] })),
-				"abspath":  builtin("abspath", onPath(pathAbs)),
-				"exists":   builtin("exists", present(func(os.FileInfo) bool { return true })),
-				"isfile":   builtin("isfile", present(func(i os.FileInfo) bool { return i.Mode().IsRegular() })),
-				"isdir":    builtin("isdir", present(os.FileInfo.IsDir)),
+				"join":    builtin("join", pathJoin),
+				"dirname": builtin("dirname", onPath(pathDir)),
+				"basename": builtin("basename", onPath(func(p string) string {
+					return p[strings.LastIndexByte(p, '/')+1:]
+				})),
+				"abspath": builtin("abspath", onPath(pathAbs)),
+				"exists":  builtin("exists", present(func(os.FileInfo) bool { return true })),
+				"isfile":  builtin("isfile", present(func(i os.FileInfo) bool { return i.Mode().IsRegular() })),
+				"isdir":   builtin("isdir", present(os.FileInfo.IsDir)),
 			}),
 		}),
 		"logging":  module("logging", levels),
@@ -104,8 +109,8 @@ func predeclared(file string, env map[string]string, local scope) starlark.Strin
 	return names
 }
 
-// addBounded adds the functions that guard puts in the place of operators, calls and keys, and the
-// functions of Starlark that walk.
+// addBounded adds the functions that guard writes instead of operators, calls and keys, and the
+// functions of Starlark that walk over their arguments.
 func addBounded(names starlark.StringDict) {
 	values := &allowance{left: maxMade}
 	names[madeName] = builtin(madeName, values.made)
@@ -131,15 +136,18 @@ func module(name string, members starlark.StringDict) starlark.Value {
 type function func(args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error)
 
 func builtin(name string, f function) starlark.Value {
-	return starlark.NewBuiltin(name, func(_ *starlark.Thread, _ *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
-		return f(args, kwargs)
-	})
+	return starlark.NewBuiltin(name,
+		func(_ *starlark.Thread, _ *starlark.Builtin, args starlark.Tuple,
+			kwargs []starlark.Tuple) (starlark.Value, error) {
+			return f(args, kwargs)
+		})
 }
 
 // timedelta takes Python's arguments, each an integer, and returns a duration.
 func timedelta(args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 	var days, seconds, micros, millis, minutes, hours, weeks int64
-	err := starlark.UnpackArgs("timedelta", args, kwargs, "days?", &days, "seconds?", &seconds, "microseconds?", &micros,
+	err := starlark.UnpackArgs("timedelta", args, kwargs, "days?", &days, "seconds?", &seconds, "microseconds?",
+		&micros,
 		"milliseconds?", &millis, "minutes?", &minutes, "hours?", &hours, "weeks?", &weeks)
 	seconds += 60*minutes + 3600*hours + 86400*(days+7*weeks)
 	return time.Duration(seconds*1e9 + millis*1e6 + micros*1e3), err

@@ -5,10 +5,12 @@ import (
 	"strings"
 )
 
-// prepass turns the Python of a pi.cfg into Starlark: imports of known names become assignments, string prefixes go, adjacent
-// strings are joined, and what Starlark cannot say is refused with a hint. It works on tokens, never on the text.
+// prepass turns the Python of a pi.cfg into Starlark: imports of known names become assignments,
+// string prefixes are removed, adjacent strings are joined, and Python that Starlark does not have
+// is refused with a hint. It works on tokens, never on the text.
 //
-// The result has one line for each logical line of the source. Where the tokens stood is kept in a sourceMap.
+// The result has one line for each logical line of the source. A sourceMap keeps the places of the
+// tokens.
 func prepass(file string, source []byte) (string, sourceMap, error) {
 	lines, err := scan(file, source)
 	if err != nil {
@@ -39,19 +41,20 @@ func prepass(file string, source []byte) (string, sourceMap, error) {
 	return out.String(), places, nil
 }
 
-// mark says that the token at column of a line of the result stood at a place of the source.
+// mark is the place in the source of the token at a column of a line of the result.
 type mark struct {
 	column int
 	at     Position
 }
 
-// sourceMap leads from the result of a prepass back to its source.
+// sourceMap maps the result of a prepass to its source.
 type sourceMap struct {
 	file  string
 	lines [][]mark
 }
 
-// source returns the place of the token that holds the given place (both from 1) of the result.
+// source returns the place in the source of the token at line and column (both from 1) of the
+// result.
 func (m sourceMap) source(line, column int) Position {
 	if len(m.lines) == 0 {
 		return Position{File: m.file}
@@ -82,7 +85,7 @@ func rewriteLine(tokens []token) ([]token, error) {
 	return r.out, nil
 }
 
-// step takes the tokens from i on that belong together and returns how many they were.
+// step rewrites the tokens from i on that belong together and returns their number.
 func (r *rewriter) step(i int) (int, error) {
 	t := r.in[i]
 	if r.start {
@@ -153,8 +156,8 @@ func (r *rewriter) raising(i int) int {
 	return n
 }
 
-// identity writes == for "is" and != for "is not" where the operand on either side is None, True or
-// False: there they mean the same.
+// identity writes == for "is" and != for "is not" if one operand is None, True or False, where they
+// mean the same.
 func (r *rewriter) identity(i int) (int, error) {
 	n, op := 1, "=="
 	if i+1 < len(r.in) && r.in[i+1].isName("not") {
@@ -168,7 +171,7 @@ func (r *rewriter) identity(i int) (int, error) {
 	return n, nil
 }
 
-// power reports a "**" that is no **keywords in a call: what stands before it is an operand.
+// power reports whether "**" is the operator, after an operand, and not the **keywords of a call.
 func (r *rewriter) power(t token) bool {
 	if !t.is("**") || len(r.out) == 0 {
 		return false
@@ -177,13 +180,14 @@ func (r *rewriter) power(t token) bool {
 	return last.kind != operator || last.is(")") || last.is("]") || last.is("}")
 }
 
-// join makes one text of the adjacent texts from i on.
+// join makes the adjacent texts from i on one text.
 func (r *rewriter) join(i int) (int, error) {
 	t, n := r.in[i], 1
 	for ; i+n < len(r.in) && r.in[i+n].kind == text; n++ {
 		more := r.in[i+n]
 		if more.bytes != t.bytes {
-			return 0, &Error{Position: more.at, Message: "'...' and b'...' cannot be joined", Hint: "write both with or both without b"}
+			return 0, &Error{Position: more.at, Message: "'...' and b'...' cannot be joined",
+				Hint: "write both with or both without b"}
 		}
 		t.text += more.text
 	}

@@ -2,7 +2,7 @@ package config
 
 import "strings"
 
-// QueueClass says which queue takes the messages.
+// QueueClass is the queue for messages.
 type QueueClass string
 
 // The classes. NoQueue is the zero value.
@@ -12,7 +12,7 @@ const (
 	RedisQueue    QueueClass = "redis"    // in Redis at QueueURL
 )
 
-// QueueFallback says what a login does while the queue is out of reach.
+// QueueFallback is what a login does while the queue is out of reach.
 type QueueFallback string
 
 // The fallbacks.
@@ -22,7 +22,7 @@ const (
 	FallbackError  QueueFallback = "error"  // the login is refused
 )
 
-// hueyClass is the class that privacyIDEA's manual tells to write ("Job Queue"). It means RedisQueue.
+// hueyClass is the class of privacyIDEA's manual ("Job Queue"). It means RedisQueue.
 const hueyClass = "privacyidea.lib.queues.huey_queue.HueyQueue"
 
 func readQueueClass(c *Config, v value) error {
@@ -36,13 +36,15 @@ func readQueueClass(c *Config, v value) error {
 	case string(RedisQueue), hueyClass:
 		c.QueueClass = RedisQueue
 	default:
-		// The original goes on inline here and says nothing.
-		return v.fail(problem{"names no queue that otpost knows", "write 'embedded' or '" + hueyClass + "', or remove the line to send inline"})
+		// The original sends inline here, without a warning.
+		return v.fail(problem{"names no queue that otpost knows",
+			"write 'embedded' or '" + hueyClass + "', or remove the line to send inline"})
 	}
 	return nil
 }
 
-// readQueueURL checks the scheme only: the driver reads the rest as redis-py does, and a raw % or ^ in a password is no mistake.
+// readQueueURL checks only the scheme: the driver reads the rest as redis-py does, and a raw % or ^
+// in a password is allowed.
 func readQueueURL(c *Config, v value) error {
 	url, err := v.text()
 	if err != nil {
@@ -51,24 +53,25 @@ func readQueueURL(c *Config, v value) error {
 	scheme, _, ok := strings.Cut(url, "://")
 	switch scheme {
 	case "redis", "rediss", "unix":
-	case "redis+sentinel", "rediss+sentinel", "sentinel", "redis+cluster", "rediss+cluster": // the driver says that they come later
+	case "redis+sentinel", "rediss+sentinel", "sentinel", "redis+cluster", "rediss+cluster":
+		// the driver refuses them
 	default:
 		ok = false
 	}
 	if !ok {
-		return v.fail(problem{"is no URL of a Redis", "write 'redis://host:6379/0', 'rediss://...' or 'unix:///path'"})
+		return v.fail(problem{"is not a URL of a Redis", "write 'redis://host:6379/0', 'rediss://...' or 'unix:///path'"})
 	}
 	if misplacedAt(url) {
-		return v.fail(problem{"has an @ behind the first /, ? or #",
-			"write / as %2F, ? as %3F and # as %23 where they stand before it"})
+		return v.fail(problem{"has an @ after the first /, ? or #",
+			"write / as %2F, ? as %3F and # as %23 before the @"})
 	}
 	c.QueueURL = NewSecret([]byte(url))
 	return nil
 }
 
-// misplacedAt reports a URL whose user or password holds a character that ends them, so that another
-// host than the one that is meant would be read: redis://:a/b@host. An @ may stand in the path of a
-// socket and in the value of an option.
+// misplacedAt reports whether user or password of a URL contain a character that ends them, so that
+// a wrong host would be read: redis://:a/b@host. An @ is allowed in the path of a socket and in the
+// value of an option.
 func misplacedAt(url string) bool {
 	scheme, rest, _ := strings.Cut(url, "://")
 	end := strings.IndexAny(rest, "/?#")
@@ -89,7 +92,7 @@ func readQueueName(c *Config, v value) error {
 		return err
 	}
 	if len(name) > 64 || strings.Trim(name, "abcdefghijklmnopqrstuvwxyz0123456789_-") != "" {
-		return v.fail(problem{"is no name of a queue", "write 1 to 64 of a-z, 0-9, _ and -"})
+		return v.fail(problem{"is not a name of a queue", "write 1 to 64 of a-z, 0-9, _ and -"})
 	}
 	c.QueueName = name
 	return nil
@@ -105,5 +108,5 @@ func readQueueFallback(c *Config, v value) error {
 		c.QueueFallback = f
 		return nil
 	}
-	return v.fail(problem{"is no fallback", "write 'outbox', 'inline' or 'error'"})
+	return v.fail(problem{"is not a fallback", "write 'outbox', 'inline' or 'error'"})
 }

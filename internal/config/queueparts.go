@@ -8,13 +8,13 @@ import (
 	"strings"
 )
 
-// queuePrefix begins the settings that privacyIDEA hands to huey, each as the option that follows the
-// prefix, in lower case ("Job Queue" in privacyIDEA's manual; huey's RedisStorage hands what it does not
-// know on to redis-py's connection).
+// queuePrefix begins the settings that privacyIDEA passes to huey, each as the option after the
+// prefix, in lower case ("Job Queue" in privacyIDEA's manual; huey's RedisStorage passes unknown
+// options to redis-py's connection).
 const queuePrefix = "PI_JOB_QUEUE_"
 
-// redisOptions are the options of redis-py's connection that have no row in Keys. They stand in the query of
-// PI_JOB_QUEUE_URL under the same names; package redisq says which of them act.
+// redisOptions are the options of redis-py's connection without a row in Keys. The query of
+// PI_JOB_QUEUE_URL has them under the same names; package redisq says which of them have an effect.
 func redisOptions() []string {
 	return []string{
 		"socket_timeout", "socket_connect_timeout", "client_name",
@@ -26,7 +26,7 @@ func redisOptions() []string {
 	}
 }
 
-// hueyOptions are huey's own options. They do nothing here, but for immediate.
+// hueyOptions are huey's own options. They have no effect here, except immediate.
 func hueyOptions() []string {
 	return []string{
 		"results", "store_none", "utc", "serializer", "compression", "use_zlib", "immediate_use_memory",
@@ -40,8 +40,8 @@ type queuePart struct {
 	text string
 }
 
-// readQueuePart returns the reader of an option that has a row in Keys. check returns the value as it stands in a
-// URL's query.
+// readQueuePart returns the reader of an option with a row in Keys. check returns the value as a
+// URL's query has it.
 func readQueuePart(option string, check func(value) (string, error)) func(*Config, value) error {
 	return func(c *Config, v value) error {
 		text, err := check(v)
@@ -69,13 +69,13 @@ func queueHost(v value) (string, error) {
 		host = strings.TrimSuffix(inside, "]")
 	}
 	if strings.ContainsAny(host, "/@ []") || strings.Count(host, ":") == 1 {
-		return "", v.fail(problem{"is no host",
-			"write the host name or address alone; the port stands in PI_JOB_QUEUE_PORT, a URL in PI_JOB_QUEUE_URL"})
+		return "", v.fail(problem{"is not a host",
+			"write only the host name or address; PI_JOB_QUEUE_PORT is for the port, PI_JOB_QUEUE_URL for a URL"})
 	}
 	return host, nil
 }
 
-// queueNumber reads an integer, or a text of digits as it comes from os.environ.
+// queueNumber reads an integer, or a text of digits as os.environ has it.
 func queueNumber(least, most int64) func(value) (string, error) {
 	return func(v value) (string, error) {
 		n, ok := v.value.(int64)
@@ -85,7 +85,8 @@ func queueNumber(least, most int64) func(value) (string, error) {
 			ok = err == nil
 		}
 		if !ok || n < least || n > most {
-			return "", v.fail(problem{"is no number that fits", fmt.Sprintf("write an integer from %d to %d", least, most)})
+			return "", v.fail(problem{"is not a number in range", fmt.Sprintf("write an integer from %d to %d", least,
+				most)})
 		}
 		return strconv.FormatInt(n, 10), nil
 	}
@@ -96,7 +97,7 @@ func queueTLS(v value) (string, error) {
 	return strconv.FormatBool(on), err
 }
 
-// scalar returns a text, a number or a truth as it stands in a URL's query.
+// scalar returns a text, a number or a boolean as a URL's query has it.
 func scalar(v value) (string, error) {
 	switch x := v.value.(type) {
 	case bool, int64, float64:
@@ -105,8 +106,8 @@ func scalar(v value) (string, error) {
 	return v.text()
 }
 
-// joinQueue makes a URL of the parts that are set. It refuses a name that is no option, and parts that contradict
-// the URL or each other: a queue in another Redis than the one that is meant would take the mails without a word.
+// joinQueue makes a URL of the parts that are set. It refuses unknown options, and parts that
+// contradict the URL or each other: otherwise a wrong Redis would take the mails without an error.
 func (c *Config) joinQueue(settings layer) error {
 	if err := c.queueOptions(settings); err != nil {
 		return err
@@ -117,8 +118,9 @@ func (c *Config) joinQueue(settings layer) error {
 	first := c.queueParts[slices.Sorted(maps.Keys(c.queueParts))[0]].v
 	for _, name := range []string{"PI_JOB_QUEUE_URL", "PI_JOB_QUEUE_URL" + fileSuffix} {
 		if s := settings[name]; s.set() {
-			return first.fail(problem{fmt.Sprintf("is set beside %s (%s), so the Redis is over-determined", name, s.at),
-				"keep the URL with everything in it, or the parts HOST, PORT, DB, USERNAME, PASSWORD and the like without a URL"})
+			return first.fail(problem{fmt.Sprintf("is set beside %s (%s), so the Redis is set twice", name, s.at),
+				"keep the URL with everything in it, or the parts HOST, PORT, DB, USERNAME, PASSWORD and the " +
+					"like without a URL"})
 		}
 	}
 	scheme := "redis"
@@ -146,7 +148,7 @@ func (c *Config) joinQueue(settings layer) error {
 	return nil
 }
 
-// queueOptions reads the options that have no row in Keys.
+// queueOptions reads the options without a row in Keys.
 func (c *Config) queueOptions(settings layer) error {
 	known := map[string]bool{}
 	var names []string
@@ -173,17 +175,18 @@ func (c *Config) queueOptions(settings layer) error {
 			}
 			c.addQueuePart(option, v, text)
 		case slices.Contains(hueyOptions(), option), option == "immediate" && v.value == false:
-			c.warn("%s: %s is without effect: it is huey's own, and otpost runs its queue itself", v.at, name)
+			c.warn("%s: %s is without effect: it is an option of huey, and otpost runs the queue itself", v.at, name)
 		case option == "immediate":
-			return v.fail(problem{"would send each mail inside its request", "remove PI_JOB_QUEUE_CLASS for that, or this line"})
+			return v.fail(problem{"would send each mail inside its request",
+				"to get this, remove PI_JOB_QUEUE_CLASS; else remove this line"})
 		default:
-			return v.fail(problem{"is no option of the queue", "did you mean " + nearest(name, names) + "?"})
+			return v.fail(problem{"is not an option of the queue", "did you mean " + nearest(name, names) + "?"})
 		}
 	}
 	return nil
 }
 
-// escapeAll writes each byte but letters and digits as %XX.
+// escapeAll writes each byte except letters and digits as %XX.
 func escapeAll(s string) string {
 	var b strings.Builder
 	for i := range len(s) {

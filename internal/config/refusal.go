@@ -1,6 +1,7 @@
 package config
 
-// refusal is a piece of Python that pi.cfg must do without, and what to write instead. The manual lists them all.
+// refusal is a piece of Python that pi.cfg must not have, and what to write instead. The manual
+// lists all of them.
 type refusal struct {
 	what    string // as it is written in Python; the key of this table
 	message string
@@ -64,7 +65,7 @@ func refusalOf(what string) refusal {
 	return refusal{}
 }
 
-// refusedStatement reports a word that begins a statement which pi.cfg must do without.
+// refusedStatement reports whether a word begins a refused statement.
 func refusedStatement(word string) bool {
 	switch word {
 	case "with", "try", "except", "finally", "def", "while", "class", "del", "global", "nonlocal", "assert", "return":
@@ -73,7 +74,8 @@ func refusedStatement(word string) bool {
 	return false
 }
 
-// refusedAnywhere reports a word or operator that pi.cfg must do without wherever it stands. A "**" is decided by its place.
+// refusedAnywhere reports whether a word or operator is refused at any place. For "**" the place
+// decides (power).
 func refusedAnywhere(t token) bool {
 	switch {
 	case t.kind == name:

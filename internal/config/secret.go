@@ -12,11 +12,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// maxSecretFile is more than any key, password or URI needs and little enough to read into memory.
+// maxSecretFile is larger than any key, password or URI, and small enough to read into memory.
 const maxSecretFile = 64 << 10
 
-// Secret is a value that prints as ****** in every verb of fmt, in JSON and in slog. The zero value is "not set". It is
-// immutable and safe for concurrent use.
+// Secret is a value that prints as ****** with every verb of fmt, in JSON and in slog. The zero
+// value is "not set". It is immutable.
 type Secret struct{ value []byte }
 
 // NewSecret returns a Secret that holds a copy of value.
@@ -25,27 +25,28 @@ func NewSecret(value []byte) Secret { return Secret{bytes.Clone(value)} }
 // Reveal returns a copy of the value, nil when it is not set.
 func (s Secret) Reveal() []byte { return bytes.Clone(s.value) }
 
-// Empty reports that there is no value.
+// Empty reports whether the value is missing.
 func (s Secret) Empty() bool { return len(s.value) == 0 }
 
-// Equal reports that both hold the same bytes. It is for tests and not constant in time.
+// Equal reports whether both have the same bytes. It is for tests and not constant in time.
 func (s Secret) Equal(o Secret) bool { return bytes.Equal(s.value, o.value) }
 
 // String returns ******.
 func (Secret) String() string { return "******" }
 
-// Format writes ****** whatever the verb is: %d and %x would otherwise show the bytes.
+// Format writes ****** for every verb: %d and %x would otherwise show the bytes.
 func (s Secret) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, s.String()) }
 
 // LogValue returns ****** for slog.
 func (s Secret) LogValue() slog.Value { return slog.StringValue(s.String()) }
 
-// MarshalText returns ******, for JSON and every other encoder of texts.
+// MarshalText returns ******, for JSON and other encoders.
 func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
-// CheckKeyFile reports why the file at path must not be used as a key file: it is missing (fs.ErrNotExist), no regular file, or
-// others than its owner and group may read or write it, unless it is a secret of a container (docs/security.md,
-// "Secrets at rest"). It does not read the file.
+// CheckKeyFile returns an error when the file at path must not be used as a key file: it is missing
+// (fs.ErrNotExist), it is not a regular file, or users besides its owner and group may read or
+// write it. The secret of a container may be readable (docs/security.md, "Secrets at rest").
+// CheckKeyFile does not read the file.
 func CheckKeyFile(path string) error {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -68,7 +69,7 @@ func CheckKeyFile(path string) error {
 	}.check()
 }
 
-// keyFile is what decides whether a file may hold a secret.
+// keyFile has the properties that decide whether a file may hold a secret.
 type keyFile struct {
 	path     string
 	mode     fs.FileMode
@@ -77,15 +78,17 @@ type keyFile struct {
 	readOnly bool // it is mounted read-only here
 }
 
-// check refuses a file that others can read or write. A file of root in memory that is mounted read-only is a
-// secret as Docker Swarm (0444) and Kubernetes (0644) show it to one container: no user of the host reaches it.
+// check refuses a file that other users can read or write. It accepts a file of root, in memory and
+// mounted read-only: Docker Swarm (0444) and Kubernetes (0644) show secrets so to one container,
+// and no user of the host can read them.
 func (k keyFile) check() error {
 	if k.mode&0o006 == 0 || k.mode&0o002 == 0 && k.root && k.memory && k.readOnly {
 		return nil
 	}
 	hint := "chmod o= " + k.path
 	if k.readOnly {
-		hint = "give it the mode 0440 and the group of this process where it is made: mode and gid of the secret (Docker), " +
+		hint = "give it the mode 0440 and the group of this process where it is made: mode and gid of the " +
+			"secret (Docker), " +
 			"defaultMode and fsGroup (Kubernetes), chmod and chgrp of a file that is mounted"
 	}
 	return problem{fmt.Sprintf("others can read or write %s (mode %04o)", k.path, k.mode), hint}
@@ -93,7 +96,7 @@ func (k keyFile) check() error {
 
 // readSecretFile returns the content of a key file without the line end that editors add.
 func readSecretFile(path string) ([]byte, error) {
-	// Before the open, for an open of a named pipe would wait for its writer.
+	// Before the open, because opening a named pipe would wait for a writer.
 	if err := CheckKeyFile(path); err != nil {
 		return nil, err
 	}

@@ -57,7 +57,8 @@ func TestRevealGivesACopy(t *testing.T) {
 func TestCheckKeyFileRefusesWhatOthersCanRead(t *testing.T) {
 	t.Parallel()
 	file := write(t, "enckey", strings.Repeat("k", 96))
-	for mode, ok := range map[fs.FileMode]bool{0o400: true, 0o600: true, 0o640: true, 0o644: false, 0o602: false, 0o604: false} {
+	for mode, ok := range map[fs.FileMode]bool{0o400: true, 0o600: true, 0o640: true, 0o644: false, 0o602: false,
+		0o604: false} {
 		if err := os.Chmod(file, mode); err != nil {
 			t.Fatal(err)
 		}
@@ -76,7 +77,13 @@ func TestCheckKeyFileRefusesWhatOthersCanRead(t *testing.T) {
 // TestSecretOfAContainerMayBeReadable holds the one exception: no way to make such a file is open to a user of a host.
 func TestSecretOfAContainerMayBeReadable(t *testing.T) {
 	t.Parallel()
-	swarm := keyFile{path: "/run/secrets/x", mode: 0o444, root: true, memory: true, readOnly: true}
+	swarm := keyFile{
+		path:     "/run/secrets/x",
+		mode:     0o444,
+		root:     true,
+		memory:   true,
+		readOnly: true,
+	}
 	for name, one := range map[string]struct {
 		change func(*keyFile)
 		hint   string // empty: it is taken
@@ -130,8 +137,10 @@ func TestKeyFileErrorsNamePlaceAndSetting(t *testing.T) {
 		err  error
 		want string
 	}{
-		{missing, "pi.cfg:3:1: PI_ENCFILE: /nowhere/enckey does not exist: bring it back from your backup; otpost setup makes one for a new installation"},
-		{&fs.PathError{Op: "open", Path: c.EncFile, Err: fs.ErrPermission}, "pi.cfg:3:1: PI_ENCFILE: /nowhere/enckey: permission denied: run it as the owner of the file"},
+		{missing, "pi.cfg:3:1: PI_ENCFILE: /nowhere/enckey does not exist: bring it back from your backup; otpost " +
+			"setup makes one for a new installation"},
+		{&fs.PathError{Op: "open", Path: c.EncFile, Err: fs.ErrPermission},
+			"pi.cfg:3:1: PI_ENCFILE: /nowhere/enckey: permission denied: run it as the owner of the file"},
 		{errors.New("too short"), "pi.cfg:3:1: PI_ENCFILE: /nowhere/enckey: too short"},
 		{problem{"it is a folder", "name a file"}, "pi.cfg:3:1: PI_ENCFILE: it is a folder: name a file"},
 	} {
@@ -144,9 +153,11 @@ func TestKeyFileErrorsNamePlaceAndSetting(t *testing.T) {
 func TestTwinFileHoldsTheSecret(t *testing.T) {
 	t.Parallel()
 	file := write(t, "key", "a-secret-key-from-a-file-of-its-own\r\n")
-	source := "OTPOST_DATABASE_URI = 'sqlite:////d'\nPI_ENCFILE = '/nowhere/enckey'\nPI_PEPPER = 'p'\nSECRET_KEY_FILE = '" + file + "'\n"
+	source := "OTPOST_DATABASE_URI = 'sqlite:////d'\nPI_ENCFILE = '/nowhere/enckey'\nPI_PEPPER = " +
+		"'p'\nSECRET_KEY_FILE = '" + file + "'\n"
 	// The file wins over the environment, whichever of the twins it uses.
-	c, err := Load(Options{File: write(t, "pi.cfg", source), Env: []string{"PRIVACYIDEA_SECRET_KEY=a-key-from-a-variable-of-no-site"}})
+	c, err := Load(Options{File: write(t, "pi.cfg", source),
+		Env: []string{"PRIVACYIDEA_SECRET_KEY=a-key-from-a-variable-of-no-site"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -178,7 +189,8 @@ func TestLongTwinFileStopsTheStart(t *testing.T) {
 func TestEmptyTwinFileStopsTheStart(t *testing.T) {
 	t.Parallel()
 	_, err := Load(Options{File: write(t, "pi.cfg", minimal+"PI_JOB_QUEUE_URL_FILE = '"+write(t, "url", "\n")+"'\n")})
-	if err == nil || !strings.Contains(err.Error(), "pi.cfg:5:1: PI_JOB_QUEUE_URL_FILE: ") || !strings.Contains(err.Error(), "is empty") {
+	if err == nil || !strings.Contains(err.Error(), "pi.cfg:5:1: PI_JOB_QUEUE_URL_FILE: ") ||
+		!strings.Contains(err.Error(), "is empty") {
 		t.Error(err)
 	}
 }
@@ -193,7 +205,7 @@ func TestSecretsInAFileThatOthersCanReadWarn(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(c.Warnings) != 1 || !strings.Contains(c.Warnings[0], "others can read it") {
+	if len(c.Warnings) != 1 || !strings.Contains(c.Warnings[0], "other users can read it") {
 		t.Error(c.Warnings)
 	}
 }

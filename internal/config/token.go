@@ -7,7 +7,7 @@ import (
 	"unicode/utf8"
 )
 
-// maxDepth bounds nested brackets, and with them the recursion of whoever reads the tokens.
+// maxDepth bounds nested brackets, and so the recursion of the parsers behind.
 const maxDepth = 100
 
 type kind uint8
@@ -22,7 +22,7 @@ const (
 // token is one word of Python source (The Python Language Reference, 2 Lexical analysis).
 type token struct {
 	kind  kind
-	text  string // as written; of a text: its value
+	text  string // as written; the value of a text
 	bytes bool   // a text that is b'...'
 	at    Position
 }
@@ -30,7 +30,7 @@ type token struct {
 func (t token) is(op string) bool       { return t.kind == operator && t.text == op }
 func (t token) isName(n ...string) bool { return t.kind == name && slices.Contains(n, t.text) }
 
-// line is one logical line: comments, line ends inside brackets and escaped line ends are gone.
+// line is one logical line, without comments, line ends inside brackets and escaped line ends.
 type line struct {
 	indent string // spaces and tabs before the first token
 	tokens []token
@@ -41,10 +41,10 @@ type scanner struct {
 	src  []rune
 	pos  int
 	at   Position
-	open []token // brackets that wait for their end
+	open []token // brackets that are still open
 }
 
-// scan returns the logical lines of source, or *Error at the first character that belongs to no token.
+// scan returns the logical lines of source, or *Error at the first character outside of any token.
 func scan(file string, source []byte) (lines []line, err error) {
 	s := &scanner{at: Position{File: file, Line: 1, Column: 1}}
 	defer func() {
@@ -85,7 +85,7 @@ func scan(file string, source []byte) (lines []line, err error) {
 	return lines, nil
 }
 
-// decode returns the characters of source with line ends as \n. A byte order mark is dropped.
+// decode returns the characters of source with line ends as \n. A byte order mark is removed.
 func (s *scanner) decode(source []byte) []rune {
 	str := strings.TrimPrefix(string(source), "\ufeff")
 	str = strings.NewReplacer("\r\n", "\n", "\r", "\n").Replace(str)
@@ -116,7 +116,7 @@ func (s *scanner) refuse(at Position, what string) {
 	s.fail(at, r.message, r.hint)
 }
 
-// peek returns the character n places ahead, 0 after the end.
+// peek returns the character n places ahead; 0 after the end.
 func (s *scanner) peek(n int) rune {
 	if s.pos+n >= len(s.src) {
 		return 0
@@ -143,7 +143,7 @@ func (s *scanner) take(n int) string {
 	return string(s.src[start:s.pos])
 }
 
-// blank skips white space and escaped line ends and returns the spaces and tabs among it.
+// blank skips white space and escaped line ends. It returns the skipped spaces and tabs.
 func (s *scanner) blank() string {
 	var b strings.Builder
 	for {
@@ -215,7 +215,7 @@ func (s *scanner) operator() token {
 			return t
 		}
 	}
-	s.fail(at, "the character "+string([]rune{'\'', s.peek(0), '\''})+" means nothing here", "remove it")
+	s.fail(at, "the character "+string([]rune{'\'', s.peek(0), '\''})+" has no meaning here", "remove it")
 	panic("unreachable")
 }
 
@@ -241,12 +241,12 @@ func (s *scanner) bracket(t token) {
 	}
 	last := len(s.open) - 1
 	if last < 0 || s.open[last].text != opening[i:i+1] {
-		s.fail(t.at, "the bracket "+t.text+" closes nothing", "remove it or open one before")
+		s.fail(t.at, "the bracket "+t.text+" closes no bracket", "remove it or open one before")
 	}
 	s.open = s.open[:last]
 }
 
-// operators are Python's operators and delimiters, the longer before its beginning.
+// operators are Python's operators and delimiters, a longer one before its prefix.
 var operators = [...]string{ //nolint:gochecknoglobals // a constant table
 	"**=", "//=", ">>=", "<<=", "...",
 	"!=", "==", "<=", ">=", "->", "+=", "-=", "*=", "/=", "%=", "&=", "|=", "^=", "@=", ":=", "**", "//", "<<", ">>",

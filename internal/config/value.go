@@ -11,15 +11,15 @@ import (
 // layer holds the settings of one source by name.
 type layer map[string]setting
 
-// setting is one value and where it came from. The value is nil, bool, int64, float64, string, []byte, []any, map[string]any
-// or opaque.
+// setting is one value and where it came from. The value is nil, bool, int64, float64, string,
+// []byte, []any, map[string]any or opaque.
 type setting struct {
 	value any
 	raw   string // of an environment variable: its text
 	at    Position
 }
 
-// set reports a value that is neither None nor empty; the others leave the default.
+// set reports whether the value is neither None nor empty; otherwise the default stays.
 func (s setting) set() bool {
 	switch v := s.value.(type) {
 	case nil:
@@ -32,12 +32,12 @@ func (s setting) set() bool {
 	return true
 }
 
-// opaque is a value that no setting takes; it says what it is.
+// opaque is the description of a value that no setting accepts.
 type opaque string
 
-// fromStarlark converts what settings can take: two levels of lists and dicts, 1000 elements each. The bounds keep a list of
-// lists of lists from growing without end. left is how many values may still be converted; at 0 the result is not
-// complete.
+// fromStarlark converts values that settings accept: two levels of lists and dicts, 1000 elements
+// each. The bounds limit nested lists. left is how many values may still be converted; at 0 the
+// result is incomplete.
 func fromStarlark(v starlark.Value, depth int, left *int) any {
 	if *left--; *left <= 0 {
 		return nil
@@ -65,7 +65,7 @@ func fromStarlark(v starlark.Value, depth int, left *int) any {
 		for _, item := range v.Items() {
 			key, ok := starlark.AsString(item[0])
 			if !ok {
-				return opaque("dict with other keys than texts")
+				return opaque("dict whose keys are not texts")
 			}
 			m[key] = fromStarlark(item[1], depth+1, left)
 		}
@@ -123,7 +123,8 @@ func (v value) fail(p problem) error {
 	return &Error{Position: v.at, Key: v.key, Message: p.message, Hint: p.hint}
 }
 
-// text returns a text without NUL. A variable that happens to be a JSON number or word is the text it was written as.
+// text returns a text without NUL. A variable that is also a JSON number or word counts as the text
+// that was written.
 func (v value) text() (string, error) {
 	s, ok := v.value.(string)
 	if !ok {
@@ -165,15 +166,15 @@ func (v value) texts() ([]string, error) {
 	for _, e := range list {
 		s, ok := e.(string)
 		if !ok || s == "" || strings.ContainsRune(s, 0) {
-			return nil, v.fail(problem{"holds something else than texts", hint})
+			return nil, v.fail(problem{"has elements that are not texts", hint})
 		}
 		out = append(out, s)
 	}
 	return out, nil
 }
 
-// flat returns a dict whose inner dicts are joined to their names with "__", which is how a variable
-// PRIVACYIDEA_PI_HASH_ALGO_PARAMS__argon2__rounds means the name argon2__rounds.
+// flat joins the names of nested dicts with "__", so that the variable
+// PRIVACYIDEA_PI_HASH_ALGO_PARAMS__argon2__rounds gives the name argon2__rounds.
 func (v value) flat() (map[string]any, error) {
 	m, ok := v.value.(map[string]any)
 	if !ok {
