@@ -125,12 +125,7 @@ func (g *Guard) pay(ctx context.Context, name, client string, known bool) error 
 				}
 			}
 		}
-		count := row.count + 1
-		tx.Put(`INSERT INTO auth_failure (name, client, count, not_before_ms, known) VALUES ($1, $2, $3, $4, $5)
-			ON CONFLICT (name, client) DO UPDATE
-			SET count = excluded.count, not_before_ms = excluded.not_before_ms, known = max(known, excluded.known)`,
-			name, row.client, count, store.Millis(now.Add(delay(count))), store.Flag(known))
-		return nil
+		return row.raise(tx, now, name, known)
 	})
 	if err != nil {
 		return fmt.Errorf("count a password guess: %w", err)
@@ -151,6 +146,25 @@ type failures struct {
 	count     int64
 	notBefore time.Time
 	stands    bool
+}
+
+// errOvertaken says that another transaction has counted a guess since the row was read.
+var errOvertaken = fmt.Errorf("%w: another guess was counted meanwhile", store.ErrBusy)
+
+// raise counts a guess in the row. It is a compare-and-set: of several guesses that have read the same count, one is
+// counted, and the others fail with errOvertaken.
+func (f failures) raise(tx *store.Tx, now time.Time, name string, known bool) error {
+	count := f.count + 1
+	raised, err := tx.Changed(`INSERT INTO auth_failure (name, client, count, not_before_ms, known)
+		VALUES ($1, $2, $3, $4, $5)
+		ON CONFLICT (name, client) DO UPDATE SET count = excluded.count, not_before_ms = excluded.not_before_ms,
+			known = CASE WHEN excluded.known = 1 THEN 1 ELSE auth_failure.known END
+		WHERE auth_failure.count = $6 RETURNING 1`,
+		name, f.client, count, store.Millis(now.Add(delay(count))), store.Flag(known), f.count)
+	if err == nil && !raised {
+		err = errOvertaken
+	}
+	return err
 }
 
 // row returns the row that a guess counts in. At a full table a name that exists shares the row of all other networks.

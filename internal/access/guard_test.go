@@ -263,3 +263,21 @@ func TestGuardReadsByIndex(t *testing.T) {
 		}
 	}
 }
+
+func TestGuessIsCountedOnTheCountThatWasRead(t *testing.T) {
+	t.Parallel()
+	db, _ := open(t)
+	err := db.Write(t.Context(), func(tx *store.Tx) error {
+		read := failures{client: "192.0.2.0/24"}
+		if err := read.raise(tx, db.Now(), "alice", true); err != nil {
+			t.Errorf("first guess: %v", err)
+		}
+		if err := read.raise(tx, db.Now(), "alice", true); !errors.Is(err, errOvertaken) {
+			t.Errorf("second guess on the same count: %v, want errOvertaken", err)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}

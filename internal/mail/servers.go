@@ -165,6 +165,7 @@ func (s *Servers) Change(ctx context.Context, c Change) (Saved, error) {
 	}
 	fresh := s.seal(server)
 	err = s.db.Write(ctx, func(tx *store.Tx) error {
+		tx.RaiseGeneration()
 		old, err := get(tx, server.Identifier)
 		if err != nil && !isNotFound(err) && !errors.Is(err, store.ErrDamaged) { // to save is the repair
 			return err
@@ -179,7 +180,6 @@ func (s *Servers) Change(ctx context.Context, c Change) (Saved, error) {
 		if server.PrivateKeyPassword == Censored && old.PrivateKey == server.PrivateKey {
 			one.keyPassword = old.keyPassword
 		}
-		changed(tx)
 		put(tx, one)
 		saved.Cleared = old.password != nil && one.password == nil && old.Target() != server.Target()
 		return tx.Get([]any{&saved.Revision}, `SELECT generation FROM instance`)
@@ -249,7 +249,7 @@ func (s *Servers) Delete(ctx context.Context, identifier string) error {
 	err := s.db.Write(ctx, func(tx *store.Tx) (err error) {
 		found, err = tx.Changed(`DELETE FROM smtp_server WHERE identifier = $1 RETURNING identifier`, identifier)
 		if found {
-			changed(tx)
+			tx.RaiseGeneration()
 		}
 		return err
 	})

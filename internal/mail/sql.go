@@ -48,7 +48,4 @@ func put(tx *store.Tx, r record) {
 		store.Flag(r.SMIME), store.Flag(r.DontSendOnError), r.PrivateKey, r.keyPassword, r.Certificate, store.Flag(r.TLSVerify), r.CAFile, r.EHLOName)
 }
 
-// changed notes that the settings of this database are others now.
-func changed(tx *store.Tx) { tx.Put(`UPDATE instance SET generation = generation + 1`) }
-
 func isNotFound(err error) bool { return errors.Is(err, store.ErrNotFound) }

@@ -215,3 +215,22 @@ func TestMessagesWithoutARealmOfLaterReleasesKeepNone(t *testing.T) {
 		t.Errorf("realms %v, want none", got)
 	}
 }
+
+func TestNumbersGoOnBehindThoseOfTheReleaseBefore(t *testing.T) {
+	t.Parallel()
+	path, old := before(t, 10) // ids 1 to 3 in each table
+	if err := old.Close(); err != nil {
+		t.Fatal(err)
+	}
+	db := opened(t, filepath.Dir(path))
+	for _, series := range []string{"token", "realm", "resolver"} {
+		var number int64
+		err := db.Write(t.Context(), func(tx *store.Tx) (err error) {
+			number, err = tx.Next(series)
+			return err
+		})
+		if err != nil || number != 4 {
+			t.Errorf("next %s: %d, %v; want 4", series, number, err)
+		}
+	}
+}

@@ -74,6 +74,22 @@ func (tx *Tx) Changed(query string, args ...any) (bool, error) {
 	return err == nil, err
 }
 
+// Next returns the next number of a series, from 1. The table sequence keeps the last one, so that two transactions
+// never get the same number and a number does not come again after its row is deleted.
+func (tx *Tx) Next(series string) (number int64, err error) {
+	err = tx.Get([]any{&number}, `INSERT INTO sequence (name, value) VALUES ($1, 1)
+		ON CONFLICT (name) DO UPDATE SET value = sequence.value + 1 RETURNING value`, series)
+	if err != nil {
+		return 0, fmt.Errorf("next number of %s: %w", series, err)
+	}
+	return number, nil
+}
+
+// RaiseGeneration tells all processes that settings have changed. A transaction that decides by a setting which it
+// changes calls it before it reads that setting: it locks the one row of the table instance, so that such transactions
+// run one after the other.
+func (tx *Tx) RaiseGeneration() { tx.Put(`UPDATE instance SET generation = generation + 1`) }
+
 // AfterCommit runs f once the transaction is on disk, in the goroutine that called Write. It is for wake-ups that may be lost.
 func (tx *Tx) AfterCommit(f func()) { tx.afterCommit = append(tx.afterCommit, f) }
 

@@ -51,6 +51,7 @@ func (s *Settings) Set(ctx context.Context, settings ...Setting) (map[string]str
 	}
 	var done map[string]string
 	err := s.db.Write(ctx, func(tx *store.Tx) error {
+		s.changed(tx)
 		results := make(map[string]string, len(settings))
 		for i, one := range settings {
 			result, err := put(tx, one, sealed[i])
@@ -59,7 +60,6 @@ func (s *Settings) Set(ctx context.Context, settings ...Setting) (map[string]str
 			}
 			results[one.Key] = result
 		}
-		s.changed(tx)
 		done = results
 		return nil
 	})
@@ -122,7 +122,7 @@ func (s *Settings) changed(tx *store.Tx) {
 	at := fmt.Sprintf("%.6f", float64(store.Millis(s.db.Now()))/1000)
 	tx.Put(`INSERT INTO setting (key, value, type, description) VALUES ($1, $2, '', '')
 		ON CONFLICT (key) DO UPDATE SET value = excluded.value`, timestamp, at)
-	tx.Put(`UPDATE instance SET generation = generation + 1`)
+	tx.RaiseGeneration()
 }
 
 // check returns a *ValueError for a key or value that must not be stored.

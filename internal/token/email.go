@@ -105,8 +105,9 @@ func (s *Service) code(n int) (secret.Text, error) {
 	return secret.Text(fmt.Sprintf("%0*d", n, drawn)), nil
 }
 
-// Challenged counts a challenge that the caller's transaction writes for a token, and reports whether it may: the token can
-// still be used.
+// Challenged counts a challenge that the caller's transaction writes for a token, and reports whether it may: the token
+// can still be used. The caller calls it before it ends the token's older challenges: the change of the token's row lets
+// logins at one token run one after the other.
 func Challenged(tx *store.Tx, serial string) (bool, error) {
 	return tx.Changed(`UPDATE token SET challenge_count = challenge_count + 1
 		WHERE serial = $1 AND active = 1 AND revoked = 0 AND rollout_state = $2 RETURNING serial`, serial, Enrolled)

@@ -120,7 +120,9 @@ func (s *Service) write(ctx context.Context, serial string, e Enrolment, hash *s
 			t.pinHash = *hash
 		}
 		if fresh {
-			insert(tx, t)
+			if err := insert(tx, t); err != nil {
+				return err
+			}
 		} else {
 			update(tx, t)
 			if err := s.endChallenges(tx, serial, now, delivery.Cancelled); err != nil {

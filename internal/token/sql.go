@@ -86,14 +86,18 @@ func among(column string, n int, serials []string) (string, []any) {
 	return column + " IN (" + strings.Join(marks, ", ") + ")", args
 }
 
-// insert writes a new token; its id is one above the highest.
-func insert(tx *store.Tx, t Token) {
+// insert writes a new token and gives it the next id.
+func insert(tx *store.Tx, t Token) error {
+	id, err := tx.Next("token")
+	if err != nil {
+		return err
+	}
 	tx.Put(`INSERT INTO token (`+columns+`)
-		SELECT $1, COALESCE(MAX(id), 0) + 1, $2, $3, 1, 0, $4, $5, $6, 0, $7, $8, $9, 0, 0, NULL, NULL, $10, $11, $12, $13, $14, $15, $16, 0, $17
-		FROM token`,
+		VALUES ($1, $18, $2, $3, 1, 0, $4, $5, $6, 0, $7, $8, $9, 0, 0, NULL, NULL, $10, $11, $12, $13, $14, $15, $16, 0, $17)`,
 		t.Serial, t.Type, t.Description, t.RolloutState, t.pinHash, t.OTPLen, t.MaxFailCount, t.CountWindow, t.SyncWindow,
 		t.Resolver, t.UserID, t.UserRealm, nullable(t.Assigned), t.emailSealed, store.Flag(t.DynamicEmail), t.EmailIdentifier,
-		store.Millis(t.Created))
+		store.Millis(t.Created), id)
+	return nil
 }
 
 // update writes what an enrolment of an existing token may change. The fail counter starts anew.

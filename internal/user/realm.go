@@ -53,6 +53,7 @@ func (d *Directory) SaveRealm(ctx context.Context, name string, members []Member
 			"ERR905: The name of a realm may hold the letters A to Z, digits, '.', '_' and '-' alone.")
 	}
 	err = d.db.Write(ctx, func(tx *store.Tx) error {
+		tx.RaiseGeneration()
 		ids := make(map[string]int64)
 		found, missing := []string{}, []string{}
 		for _, m := range members {
@@ -87,7 +88,7 @@ func (d *Directory) DeleteRealm(ctx context.Context, name string) (id int64, err
 		}
 		tx.Put(`DELETE FROM realm_resolver WHERE realm_id = $1`, id)
 		tx.Put(`DELETE FROM realm WHERE id = $1`, id)
-		changed(tx)
+		tx.RaiseGeneration()
 		return nil
 	})
 	if err != nil {
@@ -103,7 +104,7 @@ func (d *Directory) SetDefaultRealm(ctx context.Context, name string) (id int64,
 			return err
 		}
 		tx.Put(`UPDATE realm SET is_default = CASE WHEN id = $1 THEN 1 ELSE 0 END`, id)
-		changed(tx)
+		tx.RaiseGeneration()
 		return nil
 	})
 	if err != nil {
@@ -120,7 +121,7 @@ func (d *Directory) ClearDefaultRealm(ctx context.Context) (id int64, err error)
 			id = 0
 			return nil
 		}
-		changed(tx)
+		tx.RaiseGeneration()
 		return err
 	})
 	if err != nil {

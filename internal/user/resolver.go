@@ -54,11 +54,12 @@ func (d *Directory) SaveResolver(ctx context.Context, definition Definition) (id
 		return 0, err
 	}
 	err = d.db.Write(ctx, func(tx *store.Tx) error {
+		tx.RaiseGeneration()
 		stored, err := readDefinition(tx, definition.Name)
 		switch {
 		case errors.Is(err, store.ErrNotFound):
 			stored = Definition{Name: definition.Name, Type: definition.Type, Parameters: map[string]string{}}
-			if stored.ID, err = nextID(tx, `SELECT COALESCE(MAX(id), 0) + 1 FROM resolver`); err != nil {
+			if stored.ID, err = tx.Next("resolver"); err != nil {
 				return err
 			}
 		case err != nil:
@@ -109,6 +110,7 @@ func (d *Directory) check(ctx context.Context, definition Definition) (Resolver,
 // 302 while a realm contains it.
 func (d *Directory) DeleteResolver(ctx context.Context, name string) (id int64, err error) {
 	err = d.db.Write(ctx, func(tx *store.Tx) error {
+		tx.RaiseGeneration()
 		stored, err := readDefinition(tx, name)
 		if errors.Is(err, store.ErrNotFound) {
 			id = -1
@@ -128,7 +130,6 @@ func (d *Directory) DeleteResolver(ctx context.Context, name string) (id int64, 
 			return err
 		}
 		tx.Put(`DELETE FROM resolver WHERE id = $1`, stored.ID)
-		changed(tx)
 		id = stored.ID
 		return nil
 	})

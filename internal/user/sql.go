@@ -9,18 +9,9 @@ import (
 	"otpost/internal/store"
 )
 
-// changed raises the generation, by which every process sees that settings have changed.
-func changed(tx *store.Tx) { tx.Put(`UPDATE instance SET generation = generation + 1`) }
-
 func readGeneration(r store.Reader) (generation int64, err error) {
 	err = r.Get([]any{&generation}, `SELECT CAST(generation AS BIGINT) FROM instance`)
 	return generation, err
-}
-
-// nextID runs a query for the next free id: the API has small numbers as ids, not UUIDs.
-func nextID(tx *store.Tx, query string) (id int64, err error) {
-	err = tx.Get([]any{&id}, query)
-	return id, err
 }
 
 // stored is a definition as it is stored in its row.
@@ -66,7 +57,6 @@ func putDefinition(tx *store.Tx, one Definition) error {
 	}
 	tx.Put(`INSERT INTO resolver (id, name, type, data) VALUES ($1, $2, $3, $4)
 		ON CONFLICT (id) DO UPDATE SET data = excluded.data`, one.ID, one.Name, one.Type, string(data))
-	changed(tx)
 	return nil
 }
 
@@ -115,7 +105,7 @@ func putRealm(tx *store.Tx, name string, members []Member, ids map[string]int64)
 		if err := tx.Get([]any{&others}, `SELECT COUNT(*) FROM realm`); err != nil {
 			return err
 		}
-		if id, err = nextID(tx, `SELECT COALESCE(MAX(id), 0) + 1 FROM realm`); err != nil {
+		if id, err = tx.Next("realm"); err != nil {
 			return err
 		}
 		first := 0
@@ -134,6 +124,5 @@ func putRealm(tx *store.Tx, name string, members []Member, ids map[string]int64)
 				m.Priority)
 		}
 	}
-	changed(tx)
 	return nil
 }

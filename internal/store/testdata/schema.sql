@@ -195,6 +195,11 @@ CREATE TABLE resolver (
     data TEXT   NOT NULL -- a JSON object of strings: the parameters as they were given
 );
 
+CREATE TABLE sequence (
+    name  TEXT   NOT NULL PRIMARY KEY,
+    value BIGINT NOT NULL
+);
+
 CREATE TABLE setting (
     key         TEXT NOT NULL PRIMARY KEY,
     value       TEXT NOT NULL,
