@@ -103,7 +103,7 @@ func TestStepOfTheClockSendsNoMailTwice(t *testing.T) {
 			var services []*delivery.Service
 			for range 2 {
 				db := storetest.OpenAt(t, path, now)
-				d, err := sqliteq.Open(db, sqliteq.Options{Queue: "test"})
+				d, err := sqliteq.Open(db, sqliteq.Options{Queue: "test", LockDir: filepath.Dir(path)})
 				if err != nil {
 					t.Fatal(err)
 				}

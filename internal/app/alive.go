@@ -101,7 +101,7 @@ func (a *App) readyToWork(err error) {
 	case err == nil:
 		a.life.notify.Ready("works on the queue " + a.config.QueueName + ", " + a.queueAt)
 	case store.Unusable(err):
-		a.life.notify.Ready("the database cannot be used, trying again: " + a.db.Path())
+		a.life.notify.Ready("the database cannot be used, trying again: " + a.config.DatabaseURI.Path)
 	case !errors.Is(err, queue.ErrLost):
 		a.life.notify.Ready("queue out of reach, trying again: " + a.queueAt)
 	}

@@ -242,5 +242,5 @@ func baseFolder(c *config.Config) string {
 // ownFiles are the files that REST must never name.
 func (a *App) ownFiles() []string {
 	c := a.config
-	return append([]string{a.db.Path(), c.EncFile, c.LogFile, c.QueueLogFile}, c.Files...)
+	return append([]string{c.DatabaseURI.Path, c.EncFile, c.LogFile, c.QueueLogFile}, c.Files...)
 }

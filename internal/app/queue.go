@@ -13,19 +13,29 @@ import (
 	"otpost/internal/queue/sqliteq"
 )
 
+// stateDir is the folder of the database and of the locks of its processes.
+func (a *App) stateDir() string { return filepath.Dir(a.config.DatabaseURI.Path) }
+
 // openQueue opens the queue that the configuration names. A Redis that cannot be reached does not stop the start: logins go on,
 // and the driver binds itself once Redis is there. A Redis that belongs to another database, or must not be used, does.
 func (a *App) openQueue(ctx context.Context) error {
 	switch a.config.QueueClass {
 	case config.EmbeddedQueue:
-		driver, err := sqliteq.Open(a.db, sqliteq.Options{Queue: a.config.QueueName, Log: a.queueLog})
+		driver, err := sqliteq.Open(a.db, sqliteq.Options{
+			Queue:   a.config.QueueName,
+			LockDir: a.stateDir(),
+			Log:     a.queueLog,
+		})
 		if err != nil {
 			return err
 		}
-		a.driver, a.closeQueue, a.queueAt = driver, driver.Close, "embedded in "+a.db.Path()
+		a.driver, a.closeQueue, a.queueAt = driver, driver.Close, "embedded in "+a.config.DatabaseURI.Path
 	case config.RedisQueue:
 		driver, err := redisq.Open(redisq.Options{
-			URL: string(a.config.QueueURL.Reveal()), Queue: a.config.QueueName, LockDir: filepath.Dir(a.db.Path()), Log: a.queueLog,
+			URL:     string(a.config.QueueURL.Reveal()),
+			Queue:   a.config.QueueName,
+			LockDir: a.stateDir(),
+			Log:     a.queueLog,
 		})
 		if err != nil {
 			return err

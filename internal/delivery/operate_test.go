@@ -49,7 +49,7 @@ func (r *rig) putLate(d queue.Driver) delivery.Ticket {
 // drivers are a queue inside the database and one outside.
 func (r *rig) drivers() map[string]queue.Driver {
 	r.t.Helper()
-	inside, err := sqliteq.Open(r.db, sqliteq.Options{Queue: "test", LockDir: filepath.Dir(r.db.Path())})
+	inside, err := sqliteq.Open(r.db, sqliteq.Options{Queue: "test", LockDir: filepath.Dir(r.path)})
 	if err != nil {
 		r.t.Fatal(err)
 	}

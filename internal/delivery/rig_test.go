@@ -115,6 +115,7 @@ func (s *server) Routes(store.Reader) (map[string]mail.Route, error) {
 type rig struct {
 	*delivery.Service
 	t      *testing.T
+	path   string // of the database
 	db     *store.DB
 	clock  *storetest.Clock
 	server *server
@@ -156,8 +157,9 @@ func (r *rig) close() {
 func openRig(t *testing.T, script ...attempt) *rig {
 	t.Helper()
 	c := storetest.NewClock()
+	path := filepath.Join(t.TempDir(), "otpost.db")
 	db, err := store.Open(t.Context(), store.Options{
-		Path:     filepath.Join(t.TempDir(), "otpost.db"),
+		Path:     path,
 		Migrate:  true,
 		Now:      c.Now,
 		Prepared: storetest.Record(),
@@ -167,7 +169,7 @@ func openRig(t *testing.T, script ...attempt) *rig {
 		t.Fatal(err)
 	}
 	keys := secrettest.Keys(t)
-	r := &rig{t: t, db: db, clock: c, server: &server{clock: c, script: script}, log: &syncBuffer{}}
+	r := &rig{t: t, path: path, db: db, clock: c, server: &server{clock: c, script: script}, log: &syncBuffer{}}
 	r.Service = delivery.New(delivery.Options{
 		DB: db, Keys: keys, Servers: r.server, Sender: r.server, Driver: noDriver{}, Log: slog.New(slog.NewTextHandler(r.log, nil)),
 		Jitter: func(n int64) int64 { return n - 1 },

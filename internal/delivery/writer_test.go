@@ -46,7 +46,7 @@ func TestRelayLeavesTheWriterToLogins(t *testing.T) {
 			t.Parallel()
 			r := newRig(t)
 			var h held
-			db, err := store.Open(t.Context(), store.Options{Path: r.db.Path(), Now: r.clock.Now, Held: h.add})
+			db, err := store.Open(t.Context(), store.Options{Path: r.path, Now: r.clock.Now, Held: h.add})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -270,7 +270,7 @@ func TestNoSecretInLogOrDatabase(t *testing.T) {
 	}
 	marks = append(marks, "marked-guess-4711")
 	text := r.log.String()
-	for _, name := range []string{r.db.Path(), r.db.Path() + "-wal"} {
+	for _, name := range []string{r.path, r.path + "-wal"} {
 		content, err := os.ReadFile(name)
 		if err != nil {
 			t.Fatal(err)

@@ -3,6 +3,7 @@ package login_test
 import (
 	"context"
 	"log/slog"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -133,6 +134,7 @@ func (b *buffer) String() string {
 type rig struct {
 	*login.Service
 	t          testing.TB
+	path       string // of the database
 	db         *store.DB
 	work       *storetest.Work
 	clock      *storetest.Clock
@@ -154,7 +156,8 @@ const (
 func newRig(t testing.TB) *rig {
 	t.Helper()
 	r := &rig{t: t, clock: storetest.NewClock(), post: &post{}, log: &buffer{}}
-	db, work := storetest.OpenCounted(t, r.clock.Now)
+	r.path = filepath.Join(t.TempDir(), "otpost.db")
+	db, work := storetest.OpenCounted(t, r.path, r.clock.Now)
 	keys := secrettest.Keys(t)
 	log := slog.New(slog.NewTextHandler(r.log, nil))
 	r.db, r.work, r.settings = db, work, system.New(db, keys)

@@ -31,6 +31,9 @@ func (db *DB) Statements() []int {
 	return all
 }
 
+// Path returns the database's file.
+func (db *DB) Path() string { return db.options.Path }
+
 // Callers returns how many calls wait for the writer or are in its transaction.
 func (db *DB) Callers() int { return int(db.writer.callers.Load()) }
 

@@ -242,9 +242,6 @@ func (db *DB) SameKeys(ctx context.Context, fingerprint []byte) (bool, error) {
 	return bytes.Equal(known, fingerprint), nil
 }
 
-// Path returns the database's file; locks and sockets of the processes that share it may lie beside it.
-func (db *DB) Path() string { return db.options.Path }
-
 // Now returns the time of the store's clock, in UTC and whole milliseconds, as it is stored.
 func (db *DB) Now() time.Time { return Time(Millis(db.options.Now())) }
 

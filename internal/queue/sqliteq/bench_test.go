@@ -20,7 +20,7 @@ func BenchmarkStatus(b *testing.B) {
 				b.Fatal(err)
 			}
 			defer db.Close() //nolint:errcheck // nothing is measured any more
-			d, err := sqliteq.Open(db, sqliteq.Options{Queue: "test"})
+			d, err := sqliteq.Open(db, sqliteq.Options{Queue: "test", LockDir: b.TempDir()})
 			if err != nil {
 				b.Fatal(err)
 			}

@@ -238,7 +238,7 @@ func TestRenamedQueueTakesItsJobsOver(t *testing.T) {
 					report(t, before, old, queue.Result{ID: c.ID, Token: c.Token, Action: queue.DeadLetter})
 				}
 			}
-			after, err := sqliteq.Open(db, sqliteq.Options{Queue: "renamed"})
+			after, err := sqliteq.Open(db, sqliteq.Options{Queue: "renamed", LockDir: t.TempDir()})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -261,7 +261,7 @@ func TestRenamedQueueLeavesWhatALivingWorkerHas(t *testing.T) {
 	}
 	old := register(t, before)
 	c := one(t, before, old)
-	after, err := sqliteq.Open(db, sqliteq.Options{Queue: "renamed"})
+	after, err := sqliteq.Open(db, sqliteq.Options{Queue: "renamed", LockDir: t.TempDir()})
 	if err != nil {
 		t.Fatal(err)
 	}

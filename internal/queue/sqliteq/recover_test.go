@@ -25,7 +25,7 @@ func holdForEver(dir string) int {
 	if err != nil {
 		return fail(err)
 	}
-	d, err := sqliteq.Open(db, sqliteq.Options{Queue: "test"})
+	d, err := sqliteq.Open(db, sqliteq.Options{Queue: "test", LockDir: dir})
 	if err != nil {
 		return fail(err)
 	}

@@ -14,9 +14,9 @@ package sqliteq
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"sync/atomic"
@@ -30,9 +30,8 @@ import (
 
 // Options say which queue to open.
 type Options struct {
-	Queue string // its name: [a-z0-9_-]{1,64}
-	// where the workers' lock files lie; empty: beside the database. All processes must name the same folder
-	LockDir string
+	Queue   string       // its name: [a-z0-9_-]{1,64}
+	LockDir string       // folder of the workers' lock files; all processes must name the same one
 	Log     *slog.Logger // discards
 }
 
@@ -54,7 +53,7 @@ func Open(db *store.DB, o Options) (*Driver, error) {
 		return nil, fmt.Errorf("queue name %q: use 1 to 64 of a-z, 0-9, _ and -", o.Queue)
 	}
 	if o.LockDir == "" {
-		o.LockDir = filepath.Dir(db.Path())
+		return nil, errors.New("the embedded queue needs a folder for its workers' locks")
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)

@@ -43,7 +43,7 @@ func open(t *testing.T, dir string, now func() time.Time) (*store.DB, *sqliteq.D
 	if err != nil {
 		t.Fatal(err)
 	}
-	d, err := sqliteq.Open(db, sqliteq.Options{Queue: "test"})
+	d, err := sqliteq.Open(db, sqliteq.Options{Queue: "test", LockDir: dir})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -87,7 +87,7 @@ func (s *bases) open(t *testing.T, now func() time.Time) (queue.Driver, func()) 
 	}
 	b.clock = now
 	b.n++
-	d, err := sqliteq.Open(b.db, sqliteq.Options{Queue: fmt.Sprintf("suite-%d", b.n)})
+	d, err := sqliteq.Open(b.db, sqliteq.Options{Queue: fmt.Sprintf("suite-%d", b.n), LockDir: t.TempDir()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -258,7 +258,7 @@ func TestLostAnswerOfAClaimComesBack(t *testing.T) {
 func TestQueuesOfOneDatabaseAreApart(t *testing.T) {
 	t.Parallel()
 	db, d := opened(t, t.TempDir(), nil)
-	other, err := sqliteq.Open(db, sqliteq.Options{Queue: "test-2"})
+	other, err := sqliteq.Open(db, sqliteq.Options{Queue: "test-2", LockDir: t.TempDir()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -283,7 +283,7 @@ func TestOpenRefusesABadName(t *testing.T) {
 	t.Parallel()
 	db, _ := opened(t, t.TempDir(), nil)
 	for _, name := range []string{"", "A", "a.b", "a/b", "a b", strings.Repeat("a", 65), "a\n"} {
-		if _, err := sqliteq.Open(db, sqliteq.Options{Queue: name}); err == nil {
+		if _, err := sqliteq.Open(db, sqliteq.Options{Queue: name, LockDir: t.TempDir()}); err == nil {
 			t.Errorf("%q was taken", name)
 		}
 	}

@@ -1,7 +1,6 @@
 package storetest
 
 import (
-	"path/filepath"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -17,12 +16,12 @@ func (w *Work) Take() (snapshots, light, durable int64) {
 	return w.snapshots.Swap(0), w.light.Swap(0), w.durable.Swap(0)
 }
 
-// OpenCounted is Open with the count of what the database does.
-func OpenCounted(t testing.TB, now func() time.Time) (*store.DB, *Work) {
+// OpenCounted is OpenAt with the count of what the database does.
+func OpenCounted(t testing.TB, path string, now func() time.Time) (*store.DB, *Work) {
 	t.Helper()
 	w := &Work{}
 	return open(t, store.Options{
-		Path:     filepath.Join(t.TempDir(), "otpost.db"),
+		Path:     path,
 		Now:      now,
 		Snapshot: func() { w.snapshots.Add(1) },
 		Committed: func(durable bool) {
