@@ -8,8 +8,6 @@
 package access
 
 import (
-	"fmt"
-
 	"otpost/internal/fault"
 	"otpost/internal/secret"
 )
@@ -51,6 +49,6 @@ func (i Identity) Require(roles ...Role) error {
 		}
 		list += "'" + string(role) + "'"
 	}
-	return fault.New(fault.WrongRole, fmt.Sprintf(
-		"Authentication failure. You do not have the necessary role ([%s]) to access this resource!", list))
+	return fault.Newf(fault.WrongRole, "role",
+		"Authentication failure. You do not have the necessary role ([%s]) to access this resource!", list)
 }

@@ -133,7 +133,7 @@ func (g *Guard) pay(ctx context.Context, name, client string, known bool) error 
 	if wait > 0 {
 		seconds := int64((wait + time.Second - 1) / time.Second)
 		return &Waiting{Seconds: seconds,
-			Refusal: fault.Newf(fault.BadCredentials,
+			Refusal: fault.Newf(fault.BadCredentials, "password_delay",
 				"Authentication failed. Too many wrong passwords: try again in %d s.", seconds)}
 	}
 	g.changed(known, made-evicted)

@@ -108,7 +108,7 @@ func (s *Sessions) Issue(id Identity, rights []string) (token string, expires ti
 // errors are returned unchanged.
 func (s *Sessions) Verify(ctx context.Context, header string, users Users) (Identity, error) {
 	if header == "" {
-		return Identity{}, fault.New(fault.MissingToken, "Authentication failure. Missing Authorization header.")
+		return Identity{}, fault.New(fault.MissingToken, "no_session", "Authentication failure. Missing Authorization header.")
 	}
 	if reason := malformed(header); reason != "" {
 		return Identity{}, invalid(nil, reason)
@@ -181,15 +181,15 @@ func (s *Sessions) holds(ctx context.Context, id Identity, mark string) error {
 }
 
 func expired(cause error) error {
-	return fault.Wrap(cause, fault.ExpiredToken,
+	return fault.Wrap(cause, fault.ExpiredToken, "session_expired",
 		"Authentication failure. Your token has expired: Signature has expired")
 }
 
 func ended(cause error) error { return invalid(cause, "the session has ended") }
 
 func invalid(cause error, reason string) error {
-	return fault.Wrap(cause, fault.InvalidToken, "Authentication failure. Error decoding the Authorization token: "+
-		reason)
+	return fault.Wrap(cause, fault.InvalidToken, "session_invalid",
+		"Authentication failure. Error decoding the Authorization token: "+reason)
 }
 
 // malformed returns the recorded words for an unreadable token; empty when the token has the form

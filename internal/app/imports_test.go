@@ -41,7 +41,7 @@ var house = []row{
 	{"policy", "store fault", "policies are evaluated on values that are handed in"},
 	{"challenge", "secret store", "an open challenge knows its code's HMAC and nothing of tokens"},
 	{"audit", "secret store", "everything writes the journal, so it knows nobody"},
-	{"system", "secret store", "settings are read by everybody; values of type password are sealed"},
+	{"system", "secret store fault", "settings are read by everybody; values of type password are sealed"},
 	{"queue", "store", "the contract knows no kind of job; store only for the driver inside the database"},
 	{"store", "fault", "it knows no record; fault for the sentence of a database that is busy"},
 	{"secret", "", "values that never print, for everybody"},

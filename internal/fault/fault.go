@@ -39,30 +39,61 @@ const (
 // Error is an error with a number and a sentence for the client and a cause for the log.
 type Error struct {
 	Code    Code
-	Message string // what a client may read
+	Field   string // the parameter at fault, as REST names it; empty when the fault is about none
+	Key     string // names the sentence in every language: the pages' text fault.<Key>
+	Args    []any  // texts and numbers that the sentence contains, in the order of Message. No secret is among them
+	Message string // what a client may read, in English, as recorded
 	Err     error  // the cause, for the log alone; may be nil
 }
 
 // New returns an Error without a cause.
-func New(code Code, message string) *Error { return &Error{Code: code, Message: message} }
+func New(code Code, key, message string) *Error {
+	return &Error{Code: code, Key: key, Message: message}
+}
 
 // Newf is New with a formatted sentence. No secret may be among the arguments.
-func Newf(code Code, format string, args ...any) *Error {
-	return &Error{Code: code, Message: fmt.Sprintf(format, args...)}
+func Newf(code Code, key, format string, args ...any) *Error {
+	return &Error{Code: code, Key: key, Args: args, Message: fmt.Sprintf(format, args...)}
 }
 
 // Wrap returns an Error that hides err behind a public sentence.
-func Wrap(err error, code Code, message string) *Error {
-	return &Error{Code: code, Message: message, Err: err}
+func Wrap(err error, code Code, key, message string) *Error {
+	return &Error{Code: code, Key: key, Message: message, Err: err}
 }
 
-// NoSlot returns the error for a request that found no hashing slot in time: nothing was counted, and it may come again. Which
-// error of a package means that is the caller's to know.
-func NoSlot(cause error) *Error { return Wrap(cause, Busy, "The server is busy. Please try again.") }
+// Wrong returns fault 905 about a parameter. The hint, formatted with args, says which value it takes.
+func Wrong(parameter, key, hint string, args ...any) *Error {
+	return &Error{
+		Code:    Parameter,
+		Field:   parameter,
+		Key:     key,
+		Args:    args,
+		Message: "ERR905: Parameter " + parameter + ": " + fmt.Sprintf(hint, args...),
+	}
+}
 
 // Missing returns the recorded error for a parameter that was not given.
 func Missing(parameter string) *Error {
-	return Newf(Parameter, "ERR905: Missing parameter: %s", parameter)
+	e := New(Parameter, "missing", "ERR905: Missing parameter: "+parameter)
+	return e.About(parameter)
+}
+
+// About names the parameter at fault and returns e.
+func (e *Error) About(parameter string) *Error {
+	e.Field = parameter
+	return e
+}
+
+// Because names the cause and returns e.
+func (e *Error) Because(cause error) *Error {
+	e.Err = cause
+	return e
+}
+
+// NoSlot returns the error for a request that found no hashing slot in time: nothing was counted, and the client may try again.
+// The caller decides which error of a package means that.
+func NoSlot(cause error) *Error {
+	return Wrap(cause, Busy, "busy", "The server is busy. Please try again.")
 }
 
 // Error returns number, sentence and cause, for the log.

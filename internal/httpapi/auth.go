@@ -29,7 +29,7 @@ func (s *server) auth(w http.ResponseWriter, r *http.Request) error {
 	name := p.Text("username")
 	c.entry.Login, c.entry.Realm = name, p.Text("realm")
 	if name == "" {
-		return fault.New(fault.MissingUser, "Authentication failure. Missing Username")
+		return fault.New(fault.MissingUser, "no_username", "Authentication failure. Missing Username")
 	}
 	if p.Text("password") == "" || len(name) > longestName {
 		return badCredentials(nil)
@@ -136,7 +136,7 @@ func (s *server) recognise(r *http.Request, name string, p Params) (access.Ident
 }
 
 func badCredentials(cause error) error {
-	return fault.Wrap(cause, fault.BadCredentials, "Authentication failed.")
+	return fault.Wrap(cause, fault.BadCredentials, "password", "Authentication failed.")
 }
 
 // welcome answers with a session token and what the web pages of the original read beside it (recorded: auth.json, "auth ok").
@@ -182,7 +182,7 @@ func (s *server) rightsOf(role access.Role) []string {
 // require returns fault 303 when the caller lacks a right that a parameter asks for.
 func (s *server) require(r *http.Request, right string) error {
 	if !slices.Contains(s.rightsOf(callOf(r).identity.Role), right) {
-		return fault.Newf(fault.Policy, "You need the right %s for this.", right)
+		return fault.Newf(fault.Policy, "right", "You need the right %s for this.", right)
 	}
 	return nil
 }

@@ -27,7 +27,7 @@ func (b *body) Read(p []byte) (int, error) {
 		case b.places <- struct{}{}:
 			b.large = true
 		default:
-			return 0, fault.New(fault.Busy, "The server is busy with other large requests. Please try again.")
+			return 0, fault.New(fault.Busy, "busy_large", "The server is busy with other large requests. Please try again.")
 		}
 	}
 	if !b.large {

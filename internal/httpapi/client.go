@@ -4,6 +4,8 @@ import (
 	"net/http"
 	"net/netip"
 	"strings"
+
+	"otpost/internal/fault"
 )
 
 // A proxyPath is one entry of OverrideAuthorizationClient: networks from the peer on, "10.0.0.1 > 10.0.0.0/24 > 192.168.0.0/16"
@@ -23,7 +25,7 @@ func parseProxies(text string) ([]proxyPath, error) {
 		for hop := range strings.SplitSeq(entry, ">") {
 			network, err := parseNetwork(strings.TrimSpace(hop))
 			if err != nil {
-				return nil, wrong("OverrideAuthorizationClient",
+				return nil, fault.Wrong("OverrideAuthorizationClient", "proxies",
 					"write addresses or networks, as in 10.0.0.1, 10.1.0.0/24 > 192.168.0.0/16")
 			}
 			path = append(path, network)

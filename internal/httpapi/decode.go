@@ -41,7 +41,7 @@ func decode(w http.ResponseWriter, r *http.Request) (Params, error) {
 		if errors.As(err, &tooLarge) || fault.CodeOf(err) == fault.Busy {
 			return Params{}, err
 		}
-		return Params{}, fault.Wrap(err, fault.Parameter, "ERR905: The body could not be read to its end.")
+		return Params{}, fault.Wrap(err, fault.Parameter, "body_ends", "ERR905: The body could not be read to its end.")
 	}
 	if err := d.body(r.Header.Get("Content-Type"), body); err != nil {
 		return Params{}, err
@@ -78,7 +78,7 @@ func (d *decoder) body(contentType string, body []byte) error {
 	case kind == "application/json", strings.HasSuffix(kind, "+json"), bytes.TrimSpace(body)[0] == '{':
 		return d.json(body)
 	}
-	return fault.New(fault.Parameter, "ERR905: The body is of a type that is not understood: send a form or JSON.")
+	return fault.New(fault.Parameter, "body_type", "ERR905: The body is of a type that is not understood: send a form or JSON.")
 }
 
 // form adds the parameters of a query or of a body with its form. A percent sign that begins no escape stands for itself: PHP's
@@ -109,7 +109,7 @@ func (d *decoder) again(text string) string {
 // multipart adds the fields of a multipart body (RFC 7578), in memory; files are left out.
 func (d *decoder) multipart(body []byte, boundary string) error {
 	if boundary == "" {
-		return fault.New(fault.Parameter, "ERR905: The multipart body has no boundary.")
+		return fault.New(fault.Parameter, "body_boundary", "ERR905: The multipart body has no boundary.")
 	}
 	reader := multipart.NewReader(bytes.NewReader(body), boundary)
 	for {
@@ -122,7 +122,7 @@ func (d *decoder) multipart(body []byte, boundary string) error {
 			content, err = io.ReadAll(part)
 		}
 		if err != nil {
-			return fault.Wrap(err, fault.Parameter, "ERR905: The multipart body is broken.")
+			return fault.Wrap(err, fault.Parameter, "body_multipart", "ERR905: The multipart body is broken.")
 		}
 		if part.FileName() != "" {
 			continue
@@ -135,9 +135,11 @@ func (d *decoder) multipart(body []byte, boundary string) error {
 
 // json adds the members of a JSON object. It reads token by token, since encoding/json folds case and drops doubles.
 func (d *decoder) json(body []byte) error {
-	broken := func(err error) error { return fault.Wrap(err, fault.Parameter, "ERR905: The body is not valid JSON.") }
+	broken := func(err error) error {
+		return fault.Wrap(err, fault.Parameter, "body_json", "ERR905: The body is not valid JSON.")
+	}
 	if !utf8.Valid(body) {
-		return fault.New(fault.Parameter, "ERR905: The body is not valid UTF-8.")
+		return fault.New(fault.Parameter, "body_utf8", "ERR905: The body is not valid UTF-8.")
 	}
 	dec := json.NewDecoder(bytes.NewReader(body))
 	dec.UseNumber()
@@ -146,7 +148,7 @@ func (d *decoder) json(body []byte) error {
 		return broken(err)
 	}
 	if open != json.Delim('{') {
-		return fault.New(fault.Parameter, "ERR905: The JSON body must be an object.")
+		return fault.New(fault.Parameter, "body_object", "ERR905: The JSON body must be an object.")
 	}
 	for dec.More() {
 		name, err := dec.Token()
@@ -180,13 +182,13 @@ func (d *decoder) member(name string, member any) error {
 	}
 	list, ok := member.([]any)
 	if !ok || !listed[name] {
-		return wrong(printable(name), "write a text, a number, true or false")
+		return fault.Wrong(printable(name), "scalar", "write a text, a number, true or false")
 	}
 	v := value{many: true, list: make([]string, len(list))}
 	for i, element := range list {
 		text, ok := scalar(element)
 		if !ok || !acceptable(text) {
-			return wrong(printable(name), "the list must hold texts")
+			return fault.Wrong(printable(name), "list", "the list must hold texts")
 		}
 		v.list[i] = text
 	}
@@ -216,13 +218,13 @@ func (d *decoder) add(name string, v value) error {
 		return nil
 	}
 	if !acceptable(name) || !acceptable(v.text) {
-		return wrong(printable(name), "it must be valid UTF-8 without NUL")
+		return fault.Wrong(printable(name), "utf8", "it must be valid UTF-8 without NUL")
 	}
 	if old, ok := d.values[name]; ok && !old.same(v) {
-		return wrong(printable(name), "it was given twice with different values")
+		return fault.Wrong(printable(name), "twice", "it was given twice with different values")
 	}
 	if len(d.values) >= mostParameters {
-		return fault.Newf(fault.Parameter, "ERR905: There are more than %d parameters.", mostParameters)
+		return fault.Newf(fault.Parameter, "body_parameters", "ERR905: There are more than %d parameters.", mostParameters)
 	}
 	d.values[name] = v
 	return nil

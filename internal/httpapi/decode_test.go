@@ -148,8 +148,8 @@ func TestDecodeLimitsTheBody(t *testing.T) {
 	t.Parallel()
 	for _, kind := range []string{formType, jsonType, "multipart/form-data; boundary=x", ""} {
 		_, err := parse("", kind, strings.Repeat("a", MaxBody+1), "PAM/1")
-		status, code, _ := public(err)
-		if status != http.StatusRequestEntityTooLarge || code != fault.TooLarge {
+		status, f := public(err)
+		if status != http.StatusRequestEntityTooLarge || f.Code != fault.TooLarge {
 			t.Errorf("%s: %d, %v", kind, status, err)
 		}
 	}
@@ -251,7 +251,7 @@ func FuzzParams(f *testing.F) {
 	f.Fuzz(func(t *testing.T, query, kind string, body []byte, agent string) {
 		p, err := parse(query, kind, string(body), agent)
 		if err != nil {
-			if _, code, message := public(err); code != fault.Parameter && code != fault.TooLarge || !utf8.ValidString(message) {
+			if _, f := public(err); f.Code != fault.Parameter && f.Code != fault.TooLarge || !utf8.ValidString(f.Message) {
 				t.Fatalf("error = %v", err)
 			}
 			return

@@ -73,7 +73,7 @@ func deliveryFilter(p Params) (f delivery.Filter, err error) {
 		return f, err
 	}
 	if f.TransactionID != "" && !challenge.WellFormed(f.TransactionID) {
-		return f, wrong("transaction_id", "write its 20 digits")
+		return f, fault.Wrong("transaction_id", "transaction_id", "write its 20 digits")
 	}
 	if f.Since, err = p.Time("since"); err != nil {
 		return f, err
@@ -82,7 +82,7 @@ func deliveryFilter(p Params) (f delivery.Filter, err error) {
 		return f, err
 	}
 	if !f.Since.IsZero() && !f.Until.IsZero() && !f.Until.After(f.Since) {
-		return f, wrong("until", "write a time after since")
+		return f, fault.Wrong("until", "until", "write a time after since")
 	}
 	if text := p.Text("before"); text != "" {
 		if f.Before, err = idOf("before", text); err != nil {
@@ -104,7 +104,7 @@ func statesOf(p Params) ([]delivery.State, error) {
 			for i, one := range known {
 				names[i] = string(one)
 			}
-			return nil, wrong("state", "write one or more of "+strings.Join(names, ", ")+", with commas between them")
+			return nil, fault.Wrong("state", "states", "write one or more of %s, with commas between them", strings.Join(names, ", "))
 		}
 		if !slices.Contains(states, state) {
 			states = append(states, state)
@@ -117,7 +117,7 @@ func statesOf(p Params) ([]delivery.State, error) {
 func idOf(name, text string) (uuid.UUID, error) {
 	id, err := uuid.Parse(text)
 	if err != nil || len(text) != len(uuid.Nil.String()) || id == uuid.Nil {
-		return uuid.Nil, wrong(name, "write the id of a delivery, like 0192f6e0-0000-7000-8000-000000000000")
+		return uuid.Nil, fault.Wrong(name, "delivery_id", "write the id of a delivery, like %s", "0192f6e0-0000-7000-8000-000000000000")
 	}
 	return id, nil
 }
@@ -151,7 +151,7 @@ func (s *server) delivery(w http.ResponseWriter, r *http.Request) error {
 			return err
 		}
 	default:
-		return wrong("recipient", "write full or masked")
+		return fault.Wrong("recipient", "full_or_masked", "write full or masked")
 	}
 	d, err := s.Delivery.Record(r.Context(), id, allRealms)
 	if err != nil {
@@ -171,13 +171,15 @@ func (s *server) delivery(w http.ResponseWriter, r *http.Request) error {
 func deliveryFault(err error) error {
 	switch {
 	case errors.Is(err, delivery.ErrNotFound):
-		return fault.New(fault.NotFound, "The requested delivery could not be found.")
+		return fault.New(fault.NotFound, "no_delivery", "The requested delivery could not be found.")
 	case errors.Is(err, delivery.ErrEnded):
-		return fault.New(fault.Conflict, "The delivery has ended, and its content is erased. For another message the user starts a new login.")
+		return fault.New(fault.Conflict, "delivery_ended",
+			"The delivery has ended, and its content is erased. For another message the user starts a new login.")
 	case errors.Is(err, delivery.ErrOnTheWire):
-		return fault.New(fault.Conflict, "The delivery is being sent at this moment. Wait for its outcome, then look again.")
+		return fault.New(fault.Conflict, "delivery_sending", "The delivery is being sent at this moment. Wait for its outcome, then look again.")
 	case errors.Is(err, delivery.ErrInRequest):
-		return fault.New(fault.Conflict, "The delivery is sent inside its request and has one try. Wait for its outcome; for another message the user starts a new login.")
+		return fault.New(fault.Conflict, "delivery_inline", "The delivery is sent inside its request and has one try. "+
+			"Wait for its outcome; for another message the user starts a new login.")
 	}
 	return err
 }

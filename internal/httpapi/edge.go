@@ -48,7 +48,7 @@ func pathOf(r *http.Request, name string) (string, error) {
 		text = unescape(text)
 	}
 	if !acceptable(text) {
-		return "", wrong(name, "it must be valid UTF-8 without NUL")
+		return "", fault.Wrong(name, "utf8", "it must be valid UTF-8 without NUL")
 	}
 	return text, nil
 }
@@ -59,6 +59,22 @@ type reply struct {
 	header http.Header
 	status int
 	body   bytes.Buffer
+	about  []about
+}
+
+// about says what a sentence of an answer is about, for the pages: they choose the text of their language by it. It is no part of the
+// answer: it goes to a writer with the method About only, and a connection has none (docs/decisions/0012).
+type about struct {
+	field string // the parameter, empty for none
+	key   string // fault.Error.Key
+	args  []any  // fault.Error.Args
+}
+
+// note adds what the next sentence of the answer is about.
+func note(w http.ResponseWriter, field, key string, args ...any) {
+	if b, ok := w.(*reply); ok {
+		b.about = append(b.about, about{field, key, args})
+	}
 }
 
 func newReply() *reply { return &reply{header: make(http.Header), status: http.StatusOK} }
@@ -74,6 +90,13 @@ func (b *reply) Write(p []byte) (int, error) { return b.body.Write(p) }
 
 // send writes the answer to the client. A client that is gone does not matter any more.
 func (b *reply) send(w http.ResponseWriter) {
+	if pages, ok := w.(interface {
+		About(field, key string, args []any)
+	}); ok {
+		for _, a := range b.about {
+			pages.About(a.field, a.key, a.args)
+		}
+	}
 	header := w.Header()
 	for name, values := range b.header {
 		header[name] = values
@@ -180,17 +203,18 @@ func (s *server) locate(r *http.Request, c *call) error {
 
 // refuse renders an error.
 func (s *server) refuse(out *reply, c *call, err error) {
-	status, code, message := public(err)
+	status, f := public(err)
+	out.about = []about{{f.Field, f.Key, f.Args}}
 	var waiting *access.Waiting
 	switch {
-	case code == fault.TooLarge:
+	case f.Code == fault.TooLarge:
 		out.Header().Set("Connection", "close") // the rest of the body is not read
-	case code == fault.Busy:
+	case f.Code == fault.Busy:
 		out.Header().Set("Retry-After", "2")
 	case errors.As(err, &waiting):
 		out.Header().Set("Retry-After", strconv.FormatInt(waiting.Seconds, 10))
 	}
-	if writeErr := writeJSON(out, status, failure(c, code, message)); writeErr != nil {
+	if writeErr := writeJSON(out, status, failure(c, f)); writeErr != nil {
 		panic(writeErr) // texts and numbers always encode, and the buffer takes everything
 	}
 }
@@ -227,7 +251,8 @@ func (s *server) record(r *http.Request, c *call, status int, err error) (within
 	case gone(r.Context(), err):
 		e.Info = "the client went away"
 	case err != nil:
-		_, _, e.Info = public(err)
+		_, f := public(err)
+		e.Info = f.Message
 	}
 	// The client may have hung up; the row is written all the same.
 	ctx, within := context.WithoutCancel(r.Context()), true

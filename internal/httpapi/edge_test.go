@@ -112,7 +112,7 @@ func TestEveryErrorNumberHasAStatusAndAnEnvelope(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	for code, status := range statuses {
-		r.login.err = fault.New(code, "sentence ü")
+		r.login.err = fault.New(code, "key", "sentence ü")
 		g := r.do("POST", "/validate/check", "", url.Values{"user": {"alice"}, "pass": {"x"}})
 		message := "sentence ü"
 		if code == fault.Internal {

@@ -53,13 +53,19 @@ func succeed(w http.ResponseWriter, r *http.Request, s success) error {
 }
 
 // failure returns the recorded envelope of an error. detail is null or, where the recording has it, {}.
-func failure(c *call, code fault.Code, message string) object {
+func failure(c *call, f *fault.Error) object {
 	var detail any
-	if c.route != nil && c.route.emptyDetail(code) {
+	if c.route != nil && c.route.emptyDetail(f.Code) {
 		detail = object{}
 	}
-	return object{"detail": detail, "id": 1, "jsonrpc": "2.0", "time": epoch(c.begun), "version": "otpost " + c.version,
-		"result": object{"status": false, "error": object{"code": int(code), "message": message}}}
+	return object{
+		"detail":  detail,
+		"id":      1,
+		"jsonrpc": "2.0",
+		"time":    epoch(c.begun),
+		"version": "otpost " + c.version,
+		"result":  object{"status": false, "error": object{"code": int(f.Code), "message": f.Message}},
+	}
 }
 
 // epoch returns a time as the original writes it: Unix seconds as a float.

@@ -57,7 +57,7 @@ func (p Params) Bool(name string, absent bool) (bool, error) {
 	}
 	yes, ok := system.Bool(text)
 	if !ok {
-		return false, wrong(name, "write true or false")
+		return false, fault.Wrong(name, "bool", "write true or false")
 	}
 	return yes, nil
 }
@@ -70,7 +70,7 @@ func (p Params) Int(name string, absent, least, most int) (int, error) {
 	}
 	n, err := strconv.Atoi(text)
 	if err != nil || n < least || n > most {
-		return 0, wrong(name, "write a number from "+strconv.Itoa(least)+" to "+strconv.Itoa(most))
+		return 0, fault.Wrong(name, "number", "write a number from %d to %d", least, most)
 	}
 	return n, nil
 }
@@ -89,7 +89,7 @@ func (p Params) Time(name string) (time.Time, error) {
 	}
 	at, err := time.Parse(time.RFC3339, text)
 	if err != nil {
-		return at, wrong(name, "write a time like 2026-11-24T12:00:00Z")
+		return at, fault.Wrong(name, "time", "write a time like 2026-11-24T12:00:00Z")
 	}
 	return at, nil
 }

@@ -63,6 +63,7 @@ func (s *server) oneServer(w http.ResponseWriter, r *http.Request) error {
 		}
 		if c.Problem != nil {
 			certificate["error"] = c.Problem.Error()
+			note(w, c.Problem.Field, c.Problem.Key, c.Problem.Args...)
 		}
 		value["smime_certificate"] = certificate
 	}
@@ -109,9 +110,9 @@ func (s *server) saveServer(w http.ResponseWriter, r *http.Request) error {
 	}
 	if !form.TLSVerify {
 		s.warnUnverified(form)
-		saved.Warnings = append([]*mail.Finding{{Field: "tls_verify", Message: unverified}}, saved.Warnings...)
+		saved.Warnings = append([]*mail.Finding{{Field: "tls_verify", Key: "unverified", Message: unverified}}, saved.Warnings...)
 	}
-	warn(detail, saved.Warnings)
+	warn(w, detail, saved.Warnings)
 	if len(detail) == 0 {
 		return answer(w, r, true)
 	}
@@ -121,13 +122,14 @@ func (s *server) saveServer(w http.ResponseWriter, r *http.Request) error {
 const unverified = "it is off: whoever stands between this server and the mail server can read the mails, the codes in them and the password."
 
 // warn puts warnings into detail, once for people and once field by field.
-func warn(detail object, warnings []*mail.Finding) {
+func warn(w http.ResponseWriter, detail object, warnings []*mail.Finding) {
 	if len(warnings) == 0 {
 		return
 	}
 	list, texts := make([]object, len(warnings)), make([]string, len(warnings))
 	for i, f := range warnings {
 		list[i], texts[i] = object{"field": f.Field, "message": f.Message}, f.Error()
+		note(w, f.Field, f.Key, f.Args...)
 	}
 	detail["warning"], detail["warnings"] = strings.Join(texts, " "), list
 }

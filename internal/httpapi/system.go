@@ -107,7 +107,7 @@ func (s *server) setDefault(w http.ResponseWriter, r *http.Request) error {
 		}
 	}
 	if len(settings) == 0 {
-		return fault.New(fault.Usage, "ERR77: Usage: parameters are: "+strings.Join(defaults, ", "))
+		return fault.Newf(fault.Usage, "usage", "ERR77: Usage: parameters are: %s", strings.Join(defaults, ", "))
 	}
 	return s.set(w, r, settings)
 }

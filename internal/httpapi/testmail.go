@@ -5,6 +5,7 @@ import (
 	"net/http"
 
 	"otpost/internal/delivery"
+	"otpost/internal/fault"
 	"otpost/internal/mail"
 )
 
@@ -31,7 +32,7 @@ func (s *server) testServer(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if _, err := mail.ParseAddress(recipient); err != nil {
-		return wrong("recipient", "it is no address that mail can be sent to")
+		return fault.Wrong("recipient", "recipient", "it is no address that mail can be sent to")
 	}
 	report, err := p.Bool("report", false)
 	if err != nil {

@@ -89,7 +89,7 @@ func (s *server) owner(r *http.Request) (*user.User, error) {
 	e.Login, e.Realm = login, realm
 	u, err := s.Users.Find(r.Context(), login, realm)
 	if errors.Is(err, user.ErrNotFound) || (err == nil && p.Text("resolver") != "" && p.Text("resolver") != u.Resolver) {
-		return nil, fault.New(fault.User, "ERR904: The user can not be found in any resolver in this realm!")
+		return nil, fault.New(fault.User, "no_user_in_realm", "ERR904: The user can not be found in any resolver in this realm!")
 	}
 	if err != nil {
 		return nil, err

@@ -41,8 +41,12 @@ func (s *server) check(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return succeed(w, r, success{authentication: string(result.Authentication),
-		value: result.Authentication == login.Accept, detail: detailOf(result)})
+	note(w, "", result.Key())
+	return succeed(w, r, success{
+		authentication: string(result.Authentication),
+		value:          result.Authentication == login.Accept,
+		detail:         detailOf(result),
+	})
 }
 
 // radius answers /validate/radiuscheck: 204 for a login, 400 for everything else, no body (recorded: "radiuscheck ...").
@@ -90,8 +94,12 @@ func (s *server) trigger(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	learn(r, result)
-	return succeed(w, r, success{authentication: string(result.Authentication),
-		value: len(result.Challenges), detail: detailOf(result)})
+	note(w, "", result.Key())
+	return succeed(w, r, success{
+		authentication: string(result.Authentication),
+		value:          len(result.Challenges),
+		detail:         detailOf(result),
+	})
 }
 
 // loginRequest reads what names the user or token. FreeRADIUS sends state in the place of transaction_id and resConf for the
@@ -110,7 +118,7 @@ func loginRequest(r *http.Request) (login.Request, error) {
 	e := &callOf(r).entry
 	e.Login, e.Realm, e.Serial, e.TransactionID = request.User, request.Realm, request.Serial, request.TransactionID
 	if request.User == "" && request.Serial == "" {
-		return request, fault.New(fault.Parameter, "ERR905: You need to specify a serial, user or credential_id.")
+		return request, fault.New(fault.Parameter, "no_subject", "ERR905: You need to specify a serial, user or credential_id.")
 	}
 	var err error
 	request.OTPOnly, err = p.Bool("otponly", false)

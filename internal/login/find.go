@@ -40,7 +40,7 @@ func (s *Service) find(
 	ctx context.Context, r Request, unknown func(login, realm string) error, more func(store.Reader, subject) error,
 ) (subject, error) {
 	if r.User == "" && r.Serial == "" {
-		return subject{}, fault.New(fault.Parameter, "ERR905: You need to specify a serial, user or credential_id.")
+		return subject{}, fault.New(fault.Parameter, "no_subject", "ERR905: You need to specify a serial, user or credential_id.")
 	}
 	known := s.known.Load()
 	for pass := 1; ; pass++ {
@@ -110,14 +110,14 @@ func (sub *subject) read(reader store.Reader, r Request) (err error) {
 	t, err := token.Load(reader, r.Serial)
 	switch {
 	case errors.Is(err, store.ErrNotFound):
-		return fault.New(fault.NotFound, "The requested token could not be found.")
+		return fault.New(fault.NotFound, "no_token", "The requested token could not be found.")
 	case errors.Is(err, store.ErrDamaged):
 		sub.tokens = nil
 		return nil
 	case err != nil:
 		return err
 	case r.User != "" && !t.Owned(sub.user):
-		return fault.New(fault.Parameter, "ERR905: The token does not belong to this user.")
+		return fault.New(fault.Parameter, "token_of_other", "ERR905: The token does not belong to this user.")
 	}
 	sub.tokens = []token.Token{t}
 	return nil
@@ -144,11 +144,11 @@ func (sub *subject) nameOwner(ctx context.Context, r Request) error {
 // unknownToCheck and unknownToTrigger are the recorded faults of testdata/rest/validate.json, "unknown user" and "trigger
 // unknown user".
 func unknownToCheck(login, realm string) error {
-	return fault.Newf(fault.User, "ERR904: User <%s@%s> does not exist.", login, realm)
+	return fault.Newf(fault.User, "no_user", "ERR904: User <%s@%s> does not exist.", login, realm)
 }
 
 func unknownToTrigger(string, string) error {
-	return fault.New(fault.User, "ERR904: The user can not be found in any resolver in this realm!")
+	return fault.New(fault.User, "no_user_in_realm", "ERR904: The user can not be found in any resolver in this realm!")
 }
 
 // usable returns the tokens that may be tried, and, when there is none, why: rows 1 and 2 of the table, or the recorded fault

@@ -60,6 +60,29 @@ type Result struct {
 	Counted        bool       // a fail counter counts it
 }
 
+// Key names the sentence of a refusal in every language, as fault.Error.Key does; empty for an acceptance and a challenge.
+func (r Result) Key() string {
+	switch {
+	case r.Authentication != Reject:
+		return ""
+	case r.Message == exceeded:
+		return "exceeded"
+	case r.Lists:
+		return "unsent" // of no token that should have challenged a message could be sent
+	}
+	switch r.Message {
+	case noTokens:
+		return "no_tokens"
+	case disabled:
+		return "disabled"
+	case notEnrolled:
+		return "not_enrolled"
+	case wrongPIN:
+		return "wrong_pin"
+	}
+	return "wrong_code"
+}
+
 // Prompted is one challenge, as multi_challenge shows it.
 type Prompted struct {
 	Serial, Type, Message, TransactionID string

@@ -64,25 +64,28 @@ func (s *signer) judge(sender string, now time.Time) (problems, warnings []*Find
 	const day = "2006-01-02"
 	switch {
 	case now.After(c.NotAfter):
-		problems = append(problems, found("certificate", "it expired on %s; renew it", c.NotAfter.UTC().Format(day)))
+		problems = append(problems, found("certificate", "certificate_expired", "it expired on %s; renew it", c.NotAfter.UTC().Format(day)))
 	case now.Before(c.NotBefore):
-		problems = append(problems, found("certificate", "it is valid from %s only; until then mail programs show the signature as wrong", c.NotBefore.UTC().Format(day)))
+		problems = append(problems, found("certificate", "certificate_early",
+			"it is valid from %s only; until then mail programs show the signature as wrong", c.NotBefore.UTC().Format(day)))
 	case now.Add(renewBefore).After(c.NotAfter):
-		warnings = append(warnings, found("certificate", "it expires on %s; renew it in time", c.NotAfter.UTC().Format(day)))
+		warnings = append(warnings, found("certificate", "certificate_expires", "it expires on %s; renew it in time", c.NotAfter.UTC().Format(day)))
 	}
 	if c.KeyUsage != 0 && c.KeyUsage&(x509.KeyUsageDigitalSignature|x509.KeyUsageContentCommitment) == 0 {
-		problems = append(problems, found("certificate", "it is not made for signing: its key usage lacks digitalSignature"))
+		problems = append(problems, found("certificate", "certificate_usage", "it is not made for signing: its key usage lacks digitalSignature"))
 	}
 	forMail := slices.Contains(c.ExtKeyUsage, x509.ExtKeyUsageEmailProtection) || slices.Contains(c.ExtKeyUsage, x509.ExtKeyUsageAny)
 	if len(c.ExtKeyUsage)+len(c.UnknownExtKeyUsage) > 0 && !forMail {
-		problems = append(problems, found("certificate", "it is not made for e-mail: its extended key usage lacks emailProtection"))
+		problems = append(problems, found("certificate", "certificate_mail",
+			"it is not made for e-mail: its extended key usage lacks emailProtection"))
 	}
 	_, address, err := ParseSender(sender)
 	named := slices.ContainsFunc(emailsOf(c), func(e string) bool {
 		return strings.EqualFold(e, address.String()) || strings.EqualFold(e, address.Wire())
 	})
 	if err == nil && !named {
-		warnings = append(warnings, found("certificate", "it does not name the sender's address %s; mail programs may show the signature as foreign", address))
+		warnings = append(warnings, found("certificate", "certificate_sender",
+			"it does not name the sender's address %s; mail programs may show the signature as foreign", address.String()))
 	}
 	return problems, warnings
 }
@@ -106,5 +109,5 @@ func asFinding(err error) *Finding {
 	if errors.As(err, &f) {
 		return f
 	}
-	return found("smime", "%v", err)
+	return found("smime", "signing", "%v", err)
 }

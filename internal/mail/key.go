@@ -22,12 +22,12 @@ func parseCertificates(content []byte) ([]*x509.Certificate, error) {
 		}
 		one, err := x509.ParseCertificate(block.Bytes)
 		if err != nil {
-			return nil, found("certificate", "certificate %d of the file cannot be read", len(all)+1)
+			return nil, found("certificate", "certificate_broken", "certificate %d of the file cannot be read", len(all)+1)
 		}
 		all = append(all, one)
 	}
 	if len(all) == 0 {
-		return nil, found("certificate", "there is no certificate in the file; it must be PEM (-----BEGIN CERTIFICATE-----)")
+		return nil, found("certificate", "certificate_none", "there is no certificate in the file; it must be PEM (-----BEGIN CERTIFICATE-----)")
 	}
 	return all, nil
 }
@@ -48,23 +48,24 @@ func parseKey(content, password []byte) (crypto.Signer, error) {
 			case *ecdsa.PrivateKey:
 				return key, nil
 			}
-			return nil, found("private_key", "use an RSA or ECDSA key; mail programs verify no other")
+			return nil, found("private_key", "key_kind", "use an RSA or ECDSA key; mail programs verify no other")
 		}
 	}
-	return nil, found("private_key", "there is no private key in the file; it must be PEM (-----BEGIN PRIVATE KEY-----)")
+	return nil, found("private_key", "key_none", "there is no private key in the file; it must be PEM (-----BEGIN PRIVATE KEY-----)")
 }
 
 func parseBlock(block *pem.Block, password []byte) (any, error) {
 	der := block.Bytes
 	encrypted := x509.IsEncryptedPEMBlock(block) //nolint:staticcheck // openssl 1 and ssh-keygen wrote keys like this, and sites have them
 	if (encrypted || block.Type == "ENCRYPTED PRIVATE KEY") && len(password) == 0 {
-		return nil, found("private_key_password", "the private key is encrypted; type its password")
+		return nil, found("private_key_password", "key_encrypted", "the private key is encrypted; type its password")
 	}
-	wrong := found("private_key_password", "this is not the password of the private key")
+	wrong := found("private_key_password", "key_password", "this is not the password of the private key")
 	if block.Type == "ENCRYPTED PRIVATE KEY" {
 		key, err := decrypt(der, password)
 		if errors.Is(err, errCipher) {
-			return nil, found("private_key", "its encryption is not known here, or costs too much; convert it: openssl pkcs8 -topk8 -v2 aes-256-cbc")
+			return nil, found("private_key", "key_encryption",
+				"its encryption is not known here, or costs too much; convert it: openssl pkcs8 -topk8 -v2 aes-256-cbc")
 		}
 		if err != nil {
 			return nil, wrong
@@ -89,7 +90,7 @@ func parseBlock(block *pem.Block, password []byte) (any, error) {
 	if encrypted { // a wrong password passes the padding once in 256 times
 		return nil, wrong
 	}
-	return nil, found("private_key", "the key cannot be read; use PKCS #8, PKCS #1 or SEC 1 in PEM")
+	return nil, found("private_key", "key_unread", "the key cannot be read; use PKCS #8, PKCS #1 or SEC 1 in PEM")
 }
 
 // errCipher says that a key is encrypted in a way that is not known, or that takes more than a login may.

@@ -1,7 +1,6 @@
 package mail
 
 import (
-	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -52,7 +51,7 @@ type Endpoint struct {
 func (e Endpoint) Address() string { return net.JoinHostPort(e.Host, strconv.Itoa(e.Port)) }
 
 // Endpoint reads the fields Server and Port. A host name may end in a dot, which keeps it out of the search domains
-// of the resolver. Its errors begin with the field's name in REST.
+// of the resolver. The error is a *Finding.
 func (s Server) Endpoint() (Endpoint, error) {
 	e := Endpoint{Host: strings.TrimSpace(s.Server), Port: s.Port}
 	scheme, rest, ok := strings.Cut(e.Host, "://")
@@ -62,7 +61,7 @@ func (s Server) Endpoint() (Endpoint, error) {
 		case "smtps":
 			e.Implicit = true
 		default:
-			return e, fmt.Errorf("server: %q is no scheme of a mail server, write smtp:// or smtps://", scheme)
+			return e, found("server", "scheme", "%q is no scheme of a mail server, write smtp:// or smtps://", scheme)
 		}
 		host, port, err := net.SplitHostPort(strings.TrimSuffix(rest, "/"))
 		switch n, notNumber := strconv.Atoi(port); {
@@ -72,7 +71,7 @@ func (s Server) Endpoint() (Endpoint, error) {
 				e.Port = defaultPort(e.Implicit)
 			}
 		case notNumber != nil || n < 1:
-			return e, fmt.Errorf("server: %q is no port", port)
+			return e, found("server", "port_in_url", "%q is no port", port)
 		default:
 			e.Port = n
 		}
@@ -85,20 +84,20 @@ func (s Server) Endpoint() (Endpoint, error) {
 		e.Port = DefaultPort
 	}
 	if e.Port < 1 || e.Port > 65535 {
-		return e, fmt.Errorf("port: %d is none, write 1 to 65535", e.Port)
+		return e, found("port", "port", "%d is none, write 1 to 65535", e.Port)
 	}
 	if _, err := netip.ParseAddr(e.Host); err != nil && !isHostName(strings.TrimSuffix(e.Host, ".")) {
-		return e, errors.New("server: " + hostAdvice(e.Host))
+		return e, hostAdvice(e.Host)
 	}
 	return e, nil
 }
 
 // hostAdvice says what is wrong with a host's name.
-func hostAdvice(host string) string {
+func hostAdvice(host string) *Finding {
 	if strings.ContainsFunc(host, func(r rune) bool { return r >= 0x80 }) {
-		return "write a host name of other letters than a to z in its ASCII form, which begins with xn--"
+		return found("server", "host_ascii", "write a host name of other letters than a to z in its ASCII form, which begins with xn--")
 	}
-	return "write a host name or address, or smtp://host:port"
+	return found("server", "host", "write a host name or address, or smtp://host:port")
 }
 
 func defaultPort(implicit bool) int {

@@ -33,10 +33,10 @@ func check(s Server) (Server, error) {
 		{"ehlo_name", s.EHLOName, 255},
 	} {
 		if len(f.value) > f.most {
-			return s, fault.Newf(fault.Parameter, "ERR905: Parameter %s: write at most %d bytes", f.name, f.most)
+			return s, fault.Wrong(f.name, "bytes", "write at most %d bytes", f.most)
 		}
 		if strings.ContainsFunc(f.value, func(r rune) bool { return unseen(r) && (f.name != "description" || !strings.ContainsRune("\t\r\n", r)) }) {
-			return s, fault.Newf(fault.Parameter, "ERR905: Parameter %s: leave out control characters, line breaks among them", f.name)
+			return s, fault.Wrong(f.name, "controls", "leave out control characters, line breaks among them")
 		}
 	}
 	return s, checkMeaning(s)
@@ -47,24 +47,25 @@ func checkMeaning(s Server) error {
 		return fault.Missing("identifier")
 	}
 	if s.Identifier == testRoute {
-		return fault.New(fault.Parameter, "ERR905: Parameter identifier: choose another; test mails have this one")
+		return fault.Wrong("identifier", "identifier_of_tests", "choose another; test mails have this one")
 	}
 	if s.Server == "" {
 		return fault.Missing("server")
 	}
 	if _, err := s.Endpoint(); err != nil {
-		return fault.Newf(fault.Parameter, "ERR905: Parameter %v", err)
+		return asFinding(err).fault()
 	}
 	if s.Sender != "" {
 		if _, _, err := ParseSender(s.Sender); err != nil {
-			return fault.New(fault.Parameter, "ERR905: Parameter sender: write an e-mail address, or Name <address>")
+			return fault.Wrong("sender", "sender", "write an e-mail address, or Name <address>")
 		}
 	}
 	if s.Timeout < time.Second || s.Timeout > longestTimeout {
-		return fault.Newf(fault.Parameter, "ERR905: Parameter timeout: write 1 to %d seconds", int(longestTimeout/time.Second))
+		return fault.Wrong("timeout", "seconds", "write 1 to %d seconds", int(longestTimeout/time.Second))
 	}
 	if s.EHLOName != "" && !isFullName(s.EHLOName) && !isLiteral(s.EHLOName) {
-		return fault.New(fault.Parameter, "ERR905: Parameter ehlo_name: write a full host name, such as mail.example.com, or an address in brackets")
+		return fault.Wrong("ehlo_name", "ehlo_name",
+			"write a full host name, such as mail.example.com, or an address in brackets")
 	}
 	return nil
 }
@@ -75,7 +76,7 @@ func otherPort(s Server) *Finding {
 	if err != nil || s.Port == DefaultPort || s.Port == e.Port {
 		return nil
 	}
-	return found("port", "this port is not used: the server's name has the port %d in it", e.Port)
+	return found("port", "other_port", "this port is not used: the server's name has the port %d in it", e.Port)
 }
 
 // unseen reports whether r is a control character, or a mark that breaks a line or turns the order of what stands behind it, so
@@ -89,7 +90,7 @@ func unseen(r rune) bool {
 func checkNewIdentifier(identifier string) error {
 	const allowed = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-"
 	if strings.Trim(identifier, allowed) != "" || strings.Trim(identifier, ".") == "" {
-		return fault.New(fault.Parameter, "ERR905: Parameter identifier: use letters from a to z, digits, dot, hyphen and underscore")
+		return fault.Wrong("identifier", "identifier", "use letters from a to z, digits, dot, hyphen and underscore")
 	}
 	return nil
 }

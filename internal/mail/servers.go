@@ -202,11 +202,13 @@ func mayReplace(old record, c Change) error {
 	case c.Revision == nil, *c.Revision == old.revision:
 		return nil
 	case *c.Revision == 0:
-		return fault.New(fault.Conflict, "An SMTP server with this identifier exists already.")
+		return fault.New(fault.Conflict, "server_exists", "An SMTP server with this identifier exists already.")
 	case !exists:
-		return fault.New(fault.Conflict, "The server was deleted by somebody else meanwhile. Save it under a new identifier, or create it again.")
+		return fault.New(fault.Conflict, "server_deleted",
+			"The server was deleted by somebody else meanwhile. Save it under a new identifier, or create it again.")
 	}
-	return fault.New(fault.Conflict, "The server was changed by somebody else meanwhile. Load it again, and enter your changes once more.")
+	return fault.New(fault.Conflict, "server_changed",
+		"The server was changed by somebody else meanwhile. Load it again, and enter your changes once more.")
 }
 
 // checkSigning returns what an administrator should know about the S/MIME files of a server; strict: what cannot sign is refused.
@@ -229,7 +231,7 @@ func (s *Servers) checkSigning(ctx context.Context, server Server, strict bool) 
 	}
 	problems, warnings := s.signers.check(server, s.db.Now())
 	if strict && len(problems) > 0 {
-		return nil, fault.Newf(fault.Parameter, "ERR905: Parameter %s", problems[0])
+		return nil, problems[0].fault()
 	}
 	return append(problems, warnings...), nil
 }
@@ -264,7 +266,7 @@ func (s *Servers) Delete(ctx context.Context, identifier string) error {
 
 // unknownServer is recorded in smtpserver.json, "delete unknown".
 func unknownServer() error {
-	return fault.New(fault.NotFound, "The requested SMTPServer could not be found.")
+	return fault.New(fault.NotFound, "no_server", "The requested SMTPServer could not be found.")
 }
 
 // Complete returns a form's definition as it can be sent by, for a test mail: checked, and with the stored secrets in the place
@@ -284,19 +286,21 @@ func (s *Servers) Complete(ctx context.Context, form Server) (Server, error) {
 	}
 	if form.Password == Censored {
 		if isNotFound(err) || stored.Target() != form.Target() {
-			return Server{}, fault.New(fault.Parameter, "ERR905: Parameter password: type it again; the stored one is used only for the saved server, port, username, tls and tls_verify")
+			return Server{}, fault.Wrong("password", "password_again",
+				"type it again; the stored one is used only for the saved server, port, username, tls and tls_verify")
 		}
 		if err := s.openPassword(&stored); err != nil {
-			return Server{}, fault.Wrap(err, fault.Parameter, "ERR905: Parameter "+asFinding(err).Error())
+			return Server{}, asFinding(err).fault().Because(err)
 		}
 		form.Password = stored.Password
 	}
 	if form.PrivateKeyPassword == Censored {
 		if isNotFound(err) || stored.PrivateKey != form.PrivateKey {
-			return Server{}, fault.New(fault.Parameter, "ERR905: Parameter private_key_password: type it again; the stored one is used only for the saved private_key")
+			return Server{}, fault.Wrong("private_key_password", "key_password_again",
+				"type it again; the stored one is used only for the saved private_key")
 		}
 		if err := s.openKeyPassword(&stored); err != nil {
-			return Server{}, fault.Wrap(err, fault.Parameter, "ERR905: Parameter "+asFinding(err).Error())
+			return Server{}, asFinding(err).fault().Because(err)
 		}
 		form.PrivateKeyPassword = stored.PrivateKeyPassword
 	}
@@ -322,7 +326,7 @@ func (s *Servers) openPassword(one *record) error {
 	}
 	plain, err := s.keys.Open(secret.SMTP, passwordPlace(one.Server), one.password)
 	if err != nil {
-		return fmt.Errorf("%w: %w", found("password", "%s", sealedElsewhere), err)
+		return fmt.Errorf("%w: %w", found("password", "sealed_elsewhere", sealedElsewhere), err)
 	}
 	one.Password = secret.Text(plain)
 	return nil
@@ -335,7 +339,7 @@ func (s *Servers) openKeyPassword(one *record) error {
 	}
 	plain, err := s.keys.Open(secret.SMTP, keyPasswordPlace(one.Server), one.keyPassword)
 	if err != nil {
-		return fmt.Errorf("%w: %w", found("private_key_password", "%s", sealedElsewhere), err)
+		return fmt.Errorf("%w: %w", found("private_key_password", "sealed_elsewhere", sealedElsewhere), err)
 	}
 	one.PrivateKeyPassword = secret.Text(plain)
 	return nil

@@ -11,6 +11,7 @@ import (
 
 	"github.com/smallstep/pkcs7"
 
+	"otpost/internal/fault"
 	"otpost/internal/secret"
 )
 
@@ -18,14 +19,29 @@ import (
 // in REST. As an error it is a reason why nothing can be signed.
 type Finding struct {
 	Field   string
+	Key     string // of the sentence, like fault.Error.Key
+	Args    []any  // of the sentence, like fault.Error.Args
 	Message string // what to do; no secret and no content of a file is in it
 }
 
 // Error returns field and message.
 func (f *Finding) Error() string { return f.Field + ": " + f.Message }
 
-func found(field, format string, args ...any) *Finding {
-	return &Finding{Field: field, Message: fmt.Sprintf(format, args...)}
+// fault returns the finding as a refusal.
+func (f *Finding) fault() *fault.Error {
+	refusal := fault.Wrong(f.Field, f.Key, "%s", f.Message)
+	refusal.Args = f.Args
+	return refusal
+}
+
+// found returns a Finding with a formatted message. An error among args is kept as its text.
+func found(field, key, format string, args ...any) *Finding {
+	for i, arg := range args {
+		if err, ok := arg.(error); ok {
+			args[i] = err.Error()
+		}
+	}
+	return &Finding{Field: field, Key: key, Args: args, Message: fmt.Sprintf(format, args...)}
 }
 
 // signer signs mails as one sender. It is safe for concurrent use.
@@ -113,16 +129,16 @@ func (s *signers) of(server Server) (*signer, error) {
 
 func (s *signers) file(field, name string) ([]byte, error) {
 	if name == "" {
-		return nil, found(field, "write the path of the file (PEM); without it nothing can be signed")
+		return nil, found(field, "file_none", "write the path of the file (PEM); without it nothing can be signed")
 	}
 	content, err := s.readFile(name)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return nil, found(field, "there is no file of this name: %v", err)
+		return nil, found(field, "file_missing", "there is no file of this name: %v", err)
 	case errors.Is(err, fs.ErrPermission):
-		return nil, found(field, "otpost's user may not read this file: %v", err)
+		return nil, found(field, "file_forbidden", "otpost's user may not read this file: %v", err)
 	case err != nil:
-		return nil, found(field, "the file cannot be read: %v", err)
+		return nil, found(field, "file_unread", "the file cannot be read: %v", err)
 	}
 	return content, nil
 }
@@ -148,10 +164,10 @@ func newSigner(certificate, key []byte, password secret.Text) (*signer, error) {
 		}
 	}
 	if s.leaf == nil {
-		return nil, found("private_key", "key and certificate do not belong together: no certificate of the file is for this key")
+		return nil, found("private_key", "key_of_other", "key and certificate do not belong together: no certificate of the file is for this key")
 	}
 	if _, err := s.sign([]byte("otpost")); err != nil {
-		return nil, found("private_key", "this key cannot sign: %v", err)
+		return nil, found("private_key", "key_signs_nothing", "this key cannot sign: %v", err)
 	}
 	return s, nil
 }

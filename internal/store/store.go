@@ -44,7 +44,7 @@ var (
 	ErrIO       error = unwritable("the disk of the database answers with an error")
 	// ErrBusy says that the database could not be used in time, and that nothing was done: another process holds the
 	// writers' lock, or too much waits. Clients may read its sentence, and try again.
-	ErrBusy error = fault.New(fault.Busy, "The database is busy. Please try again.")
+	ErrBusy error = fault.New(fault.Busy, "busy_database", "The database is busy. Please try again.")
 )
 
 // unwritable is the error of a database that takes no write. It reads as its cause, for the log and the command line.
@@ -56,7 +56,7 @@ func (u unwritable) Error() string { return string(u) }
 func (u unwritable) As(target any) bool {
 	f, ok := target.(**fault.Error)
 	if ok {
-		*f = fault.Wrap(u, fault.Busy, "The server cannot store anything at present. Please try again later.")
+		*f = fault.Wrap(u, fault.Busy, "no_store", "The server cannot store anything at present. Please try again later.")
 	}
 	return ok
 }

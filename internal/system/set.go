@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"otpost/internal/fault"
 	"otpost/internal/secret"
 	"otpost/internal/store"
 )
@@ -25,17 +26,11 @@ const (
 	Update = "update"
 )
 
-// ValueError says that a setting was refused. Reason is a sentence that a client may read.
-type ValueError struct{ Key, Reason string }
-
-// Error returns key and reason.
-func (e *ValueError) Error() string { return fmt.Sprintf("%s: %s", e.Key, e.Reason) }
-
 // Setting is one value to set. TypePassword seals the value; the value Censored keeps a stored
 // password.
 type Setting struct{ Key, Value, Type, Description string }
 
-// Set writes all settings in one transaction, or none of them with a *ValueError, and returns
+// Set writes all settings in one transaction, or none of them with fault 905, and returns
 // Insert or Update for each key.
 func (s *Settings) Set(ctx context.Context, settings ...Setting) (map[string]string, error) {
 	for _, one := range settings {
@@ -97,7 +92,7 @@ func put(tx *store.Tx, one Setting, sealed []byte) (string, error) {
 		return Update, nil
 	}
 	if one.Value == Censored {
-		return "", &ValueError{Key: one.Key, Reason: "no password is stored that could be kept"}
+		return "", refused(one.Key, "no_stored_password", "no password is stored that could be kept")
 	}
 	if one.Type == TypePassword {
 		one.Value = ""
@@ -125,15 +120,15 @@ func (s *Settings) changed(tx *store.Tx) {
 	tx.RaiseGeneration()
 }
 
-// check returns a *ValueError for a key or value that must not be stored.
+// check returns fault 905 for a key or value that must not be stored.
 func check(one Setting) error {
 	switch {
 	case one.Key == "" || one.Key == timestamp:
-		return &ValueError{Key: one.Key, Reason: "this key cannot be set"}
+		return refused(one.Key, "key", "this key cannot be set")
 	case len(one.Key) > 255:
-		return &ValueError{Key: one.Key[:64], Reason: "the key is longer than 255 characters"}
+		return refused(one.Key[:64], "long_key", "the key is longer than 255 characters")
 	case len(one.Value) > 2000:
-		return &ValueError{Key: one.Key, Reason: "the value is longer than 2000 characters"}
+		return refused(one.Key, "long_value", "the value is longer than 2000 characters")
 	}
 	switch one.Key {
 	case EmailValidTime:
@@ -146,16 +141,23 @@ func check(one Setting) error {
 		return checkNumber(one, 1, 1_000_000)
 	case EmailConcurrent, PrependPIN, SplitAtSign, IncFailCountOnFalsePIN, DefaultResetFailCount:
 		if _, ok := Bool(one.Value); !ok && strings.TrimSpace(one.Value) != "" {
-			return &ValueError{Key: one.Key, Reason: "the value must be True or False"}
+			return refused(one.Key, "bool", "the value must be True or False")
 		}
 	}
 	return nil
 }
 
+// refused returns fault 905 about a setting.
+func refused(setting, key, reason string, args ...any) error {
+	e := fault.Wrong(setting, key, reason, args...)
+	e.Message = "ERR905: " + setting + ": " + fmt.Sprintf(reason, args...)
+	return e
+}
+
 func checkNumber(one Setting, least, most int) error {
 	n, err := strconv.Atoi(strings.TrimSpace(one.Value))
 	if err != nil || n < least || n > most {
-		return &ValueError{Key: one.Key, Reason: fmt.Sprintf("the value must be a number from %d to %d", least, most)}
+		return refused(one.Key, "number", "the value must be a number from %d to %d", least, most)
 	}
 	return nil
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"otpost/internal/fault"
 	"otpost/internal/secret/secrettest"
 	"otpost/internal/store/storetest"
 )
@@ -108,7 +109,7 @@ func TestPasswordsAreSealedAndNeverReadBack(t *testing.T) {
 			t.Errorf("%s holds the password in clear", filepath.Base(name))
 		}
 	}
-	var refused *ValueError
+	var refused *fault.Error
 	if _, err := s.Set(ctx, Setting{Key: "other", Value: Censored, Type: TypePassword}); !errors.As(err, &refused) {
 		t.Errorf("keeping a password that does not exist: %v", err)
 	}
@@ -125,9 +126,9 @@ func TestSetRefusesWhatNoMethodCouldUse(t *testing.T) {
 		{Key: "", Value: "1"},
 	} {
 		_, err := s.Set(context.Background(), Setting{Key: "good", Value: "1"}, one)
-		var refused *ValueError
-		if !errors.As(err, &refused) {
-			t.Errorf("Set(%s=%s) = %v, want a ValueError", one.Key, one.Value, err)
+		var refused *fault.Error
+		if !errors.As(err, &refused) || refused.Code != fault.Parameter || refused.Field != one.Key {
+			t.Errorf("Set(%s=%s) = %v, want fault 905 about it", one.Key, one.Value, err)
 		}
 	}
 	if _, ok := load(t, s).Text("good"); ok {

@@ -24,10 +24,10 @@ type Changes struct {
 // check returns fault 905 for a value that does not fit.
 func (c Changes) check() error {
 	if c.PIN != nil && (len(*c.PIN) > longestPIN || !printable(c.PIN.Reveal())) {
-		return fault.Newf(fault.Parameter, "ERR905: Parameter pin: write at most %d bytes of text without control characters.", longestPIN)
+		return fault.Wrong("pin", "pin", "write at most %d bytes of text without control characters.", longestPIN)
 	}
 	if c.Description != nil && (utf8.RuneCountInString(*c.Description) > longestDescription || !printable(*c.Description)) {
-		return fault.Newf(fault.Parameter, "ERR905: Parameter description: write one line of at most %d characters.", longestDescription)
+		return fault.Wrong("description", "description", "write one line of at most %d characters.", longestDescription)
 	}
 	for _, n := range []struct {
 		name        string
@@ -40,7 +40,7 @@ func (c Changes) check() error {
 		{"sync_window", c.SyncWindow, 1, 1_000_000},
 	} {
 		if n.value != nil && (*n.value < n.least || *n.value > n.most) {
-			return fault.Newf(fault.Parameter, "ERR905: Parameter %s: write a number from %d to %d.", n.name, n.least, n.most)
+			return fault.Wrong(n.name, "number", "write a number from %d to %d.", n.least, n.most)
 		}
 	}
 	return nil
@@ -170,8 +170,8 @@ func (s *Service) Assign(ctx context.Context, serial string, owner user.User, pi
 	former := s.formerLogin(ctx, serial)
 	return s.change(ctx, sel, func(tx *store.Tx, t Token) error {
 		if t.HasUser() && !t.Owned(owner) {
-			return fault.Newf(fault.Assigned, "ERR1103: Token already assigned to user User(login='%s', realm='%s', resolver='%s')",
-				former, t.UserRealm, t.Resolver)
+			return fault.Newf(fault.Assigned, "token_assigned",
+				"ERR1103: Token already assigned to user User(login='%s', realm='%s', resolver='%s')", former, t.UserRealm, t.Resolver)
 		}
 		t.take(Enrolment{DynamicEmail: t.DynamicEmail, EmailIdentifier: t.EmailIdentifier, Owner: &owner}, s.DB.Now())
 		tx.Put(`UPDATE token SET resolver = $2, user_id = $3, user_realm = $4, assigned_ms = $5, pin_hash = COALESCE($6, pin_hash)

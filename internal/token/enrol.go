@@ -78,15 +78,15 @@ func (s *Service) Init(ctx context.Context, e Enrolment) (Token, error) {
 func (s *Service) checkEnrolment(e Enrolment) error {
 	switch {
 	case e.Type != TypeEmail:
-		return fault.Newf(fault.Parameter, "ERR905: Parameter type: there is no token type %q here, this server knows: %s.", clip(e.Type), TypeEmail)
+		return fault.Wrong("type", "token_type", "there is no token type %q here, this server knows: %s.", clip(e.Type), TypeEmail)
 	case e.Serial != "" && !validSerial(e.Serial):
-		return fault.New(fault.Parameter, "ERR905: Parameter serial: write at most 40 letters, digits, hyphens and underscores.")
+		return fault.Wrong("serial", "serial", "write at most 40 letters, digits, hyphens and underscores.")
 	case !e.DynamicEmail && e.Email == "":
 		return fault.Missing("email")
 	case !e.DynamicEmail && s.ValidAddress(e.Email) != nil:
-		return fault.New(fault.Parameter, "ERR905: Parameter email: write one address that mail can be sent to, such as alice@example.com.")
+		return fault.Wrong("email", "email", "write one address that mail can be sent to, such as alice@example.com.")
 	case len(e.EmailIdentifier) > 255 || !printable(e.EmailIdentifier):
-		return fault.New(fault.Parameter, "ERR905: Parameter email.identifier: write the identifier of an SMTP server.")
+		return fault.Wrong("email.identifier", "email_identifier", "write the identifier of an SMTP server.")
 	}
 	return Changes{PIN: e.PIN, Description: e.Description, OTPLen: given(e.OTPLen)}.check()
 }
@@ -109,8 +109,8 @@ func (s *Service) write(ctx context.Context, serial string, e Enrolment, hash *s
 		case e.Serial == "":
 			return store.ErrUnique
 		case t.Type != e.Type:
-			return fault.Newf(fault.TokenAdmin, "ERR301: init token failed: Token %s already exists with type %s. Can not initialize token with new type %s",
-				serial, t.Type, e.Type)
+			return fault.Newf(fault.TokenAdmin, "token_other_type",
+				"ERR301: init token failed: Token %s already exists with type %s. Can not initialize token with new type %s", serial, t.Type, e.Type)
 		case t.Revoked:
 			return ErrLocked()
 		}

@@ -98,9 +98,9 @@ func managedKey(key string) bool {
 func checkInfo(key, value string) error {
 	switch {
 	case key == "" || len(key) > 255 || !printable(key) || len(value) > 2000 || !printable(value):
-		return fault.New(fault.Parameter, "ERR905: A token info has a key of at most 255 and a value of at most 2000 bytes, each one line.")
+		return fault.New(fault.Parameter, "token_info", "ERR905: A token info has a key of at most 255 and a value of at most 2000 bytes, each one line.")
 	case managedKey(key):
-		return fault.Newf(fault.Policy, "The token info key '%s' is managed by the token and can not be modified.", key)
+		return fault.Newf(fault.Policy, "token_info_managed", "The token info key '%s' is managed by the token and can not be modified.", key)
 	}
 	return nil
 }

@@ -159,7 +159,7 @@ func one(r store.Reader, sel Selection) (Token, error) {
 	case sel.Serial != "":
 		t, err := Load(r, sel.Serial)
 		if errors.Is(err, store.ErrNotFound) || (err == nil && sel.Owner != nil && !t.Owned(*sel.Owner)) {
-			return t, fault.Newf(fault.NotFound, "No token found for serials: %s", sel.Serial)
+			return t, fault.Newf(fault.NotFound, "no_token_of_serial", "No token found for serials: %s", sel.Serial)
 		}
 		return t, err
 	case sel.Owner != nil:
@@ -168,9 +168,9 @@ func one(r store.Reader, sel Selection) (Token, error) {
 		case err != nil:
 			return Token{}, err
 		case len(found) == 0:
-			return Token{}, fault.New(fault.NotFound, "The user has no tokens assigned")
+			return Token{}, fault.New(fault.NotFound, "no_tokens", "The user has no tokens assigned")
 		case len(found) > 1:
-			return Token{}, fault.New(fault.Parameter, "ERR905: More than one matching token was found.")
+			return Token{}, fault.New(fault.Parameter, "several_tokens", "ERR905: More than one matching token was found.")
 		}
 		return found[0], nil
 	}
@@ -193,7 +193,7 @@ func (s *Service) change(ctx context.Context, sel Selection, f func(tx *store.Tx
 
 // ErrLocked returns the recorded fault for an act on a revoked token.
 func ErrLocked() error {
-	return fault.New(fault.TokenLocked, "ERR1007: This action is not possible, since the token is locked")
+	return fault.New(fault.TokenLocked, "token_locked", "ERR1007: This action is not possible, since the token is locked")
 }
 
 // email returns the address that codes go to: the token's own, or the user's as it is now. Empty: there is none.

@@ -49,7 +49,7 @@ func (s *Service) Turn(ctx context.Context, serials ...string) (release func(), 
 }
 
 func busy() error {
-	return fault.New(fault.Busy, "The server is busy with other requests for this token. Please try again.")
+	return fault.New(fault.Busy, "busy_token", "The server is busy with other requests for this token. Please try again.")
 }
 
 // enter waits for a key and reports whether another guess was there.

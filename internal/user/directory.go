@@ -9,7 +9,6 @@ import (
 	"strings"
 	"sync"
 
-	"otpost/internal/fault"
 	"otpost/internal/pinhash"
 	"otpost/internal/store"
 )
@@ -132,8 +131,7 @@ func (c *Catalogue) resolver(name string) (Resolver, error) {
 	for _, r := range c.resolvers {
 		if r.Name == name {
 			if errors.Is(r.err, store.ErrDamaged) {
-				return nil, fault.Wrap(r.err, fault.Config,
-					"ERR302: The users of the resolver '"+clean(name)+"' cannot be read: its row is damaged.")
+				return nil, cannotRead(r.err, name, ": its row is damaged")
 			}
 			if r.err != nil {
 				return nil, fmt.Errorf("open resolver %s: %w", name, r.err)

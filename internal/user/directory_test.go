@@ -57,7 +57,7 @@ func (m memory) List(_ context.Context, f user.Filter) ([]user.User, error) {
 
 func (m memory) Check(context.Context) error {
 	if m == "refused" {
-		return fault.New(fault.Parameter, "ERR905: Parameter users: refused.")
+		return fault.Wrong("users", "refused", "refused.")
 	}
 	return nil
 }

@@ -135,13 +135,11 @@ func (d *Directory) List(ctx context.Context, realm, resolver string, f Filter) 
 				continue // it was logged; a list of all users leaves it out
 			}
 			if err != nil {
-				return nil, fault.Wrap(err, fault.Config, "ERR302: The users of the resolver '"+clean(member.Name)+
-					"' cannot be read.")
+				return nil, cannotRead(err, member.Name, "")
 			}
 			users, err := reads.List(ctx, f)
 			if err != nil {
-				return nil, fault.Wrap(err, fault.Config,
-					"ERR302: The users of the resolver '"+member.Name+"' cannot be read.")
+				return nil, cannotRead(err, member.Name, "")
 			}
 			for _, u := range users {
 				u.Realm, u.Resolver = r.Name, member.Name
@@ -247,4 +245,10 @@ func (d *Directory) pretend(ctx context.Context, realm string, p Password) error
 		return nil
 	}
 	return busy(d.options.Verifier.Dummy(ctx, p.Client, "", p.Plain.Reveal()))
+}
+
+// cannotRead returns fault 302 for a resolver whose users cannot be read; why is empty, or begins with a colon.
+func cannotRead(cause error, resolver, why string) error {
+	return fault.Newf(fault.Config, "users_unread", "ERR302: The users of the resolver '%s' cannot be read%s.",
+		clean(resolver), why).Because(cause)
 }

@@ -49,8 +49,8 @@ func (d *Directory) SaveRealm(ctx context.Context, name string, members []Member
 	case len(members) == 0:
 		return nil, nil, fault.Missing("resolvers")
 	case !isName(name):
-		return nil, nil, fault.New(fault.Parameter,
-			"ERR905: The name of a realm may hold the letters A to Z, digits, '.', '_' and '-' alone.")
+		return nil, nil, fault.New(fault.Parameter, "realm_name",
+			"ERR905: The name of a realm may hold the letters A to Z, digits, '.', '_' and '-' alone.").About("realm")
 	}
 	err = d.db.Write(ctx, func(tx *store.Tx) error {
 		tx.RaiseGeneration()
@@ -134,7 +134,7 @@ func (d *Directory) ClearDefaultRealm(ctx context.Context) (id int64, err error)
 func realmID(r store.Reader, name string) (id int64, err error) {
 	err = r.Get([]any{&id}, `SELECT id FROM realm WHERE name = $1`, normal(name))
 	if errors.Is(err, store.ErrNotFound) {
-		return 0, fault.New(fault.NotFound, "The requested Realm could not be found.")
+		return 0, fault.New(fault.NotFound, "no_realm", "The requested Realm could not be found.")
 	}
 	return id, err
 }

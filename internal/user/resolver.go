@@ -65,8 +65,8 @@ func (d *Directory) SaveResolver(ctx context.Context, definition Definition) (id
 		case err != nil:
 			return err
 		case stored.Type != definition.Type:
-			return fault.Newf(fault.Parameter, "ERR905: The resolver '%s' exists and is of another type.",
-				definition.Name)
+			return fault.Newf(fault.Parameter, "resolver_other_type",
+				"ERR905: The resolver '%s' exists and is of another type.", definition.Name).About("type")
 		}
 		given := maps.Clone(definition.Parameters)
 		// the stored one is kept
@@ -88,15 +88,15 @@ func (d *Directory) check(ctx context.Context, definition Definition) (Resolver,
 	case definition.Type == "":
 		return nil, fault.Missing("type")
 	case d.options.Types[definition.Type] == nil:
-		return nil, fault.Newf(fault.Parameter, "ERR905: There is no resolver type '%s'. This version has: %s.",
-			clean(definition.Type), strings.Join(slices.Sorted(maps.Keys(d.options.Types)), ", "))
+		return nil, fault.Newf(fault.Parameter, "resolver_no_type", "ERR905: There is no resolver type '%s'. This version has: %s.",
+			clean(definition.Type), strings.Join(slices.Sorted(maps.Keys(d.options.Types)), ", ")).About("type")
 	case !isName(definition.Name):
-		return nil, fault.New(fault.Parameter, "ERR905: The name of a resolver may hold the letters A to Z, digits, "+
-			"'.', '_' and '-' alone.")
+		return nil, fault.New(fault.Parameter, "resolver_name", "ERR905: The name of a resolver may hold the letters A to Z, digits, "+
+			"'.', '_' and '-' alone.").About("resolver")
 	}
 	reads, err := d.options.Types[definition.Type](definition.Name, definition.Parameters)
 	if err != nil {
-		return nil, fault.Wrap(err, fault.Parameter, "ERR905: The parameters of the resolver are wrong.")
+		return nil, fault.Wrap(err, fault.Parameter, "resolver_parameters", "ERR905: The parameters of the resolver are wrong.")
 	}
 	if checked, ok := reads.(Checked); ok {
 		if err := checked.Check(ctx); err != nil {
@@ -124,7 +124,8 @@ func (d *Directory) DeleteResolver(ctx context.Context, name string) (id int64, 
 			`SELECT realm.name FROM realm JOIN realm_resolver ON realm_resolver.realm_id = realm.id
 			WHERE realm_resolver.resolver_id = $1 ORDER BY realm.id LIMIT 1`, stored.ID)
 		if err == nil {
-			return fault.Newf(fault.Config, "ERR302: The resolver '%s' is still contained in realm '%s'.", name, realm)
+			return fault.Newf(fault.Config, "resolver_in_use",
+				"ERR302: The resolver '%s' is still contained in realm '%s'.", name, realm)
 		}
 		if !errors.Is(err, store.ErrNotFound) {
 			return err
@@ -150,14 +151,15 @@ func (d *Directory) TestResolver(ctx context.Context, definition Definition) (fo
 		return 0, err
 	}
 	users, err := reads.List(ctx, nil)
-	why := "its users cannot be read"
 	switch {
 	case err == nil:
 		return len(users), nil
 	case errors.Is(err, fs.ErrNotExist):
-		why = "there is no such file"
+		return 0, fault.Wrap(err, fault.Parameter, "resolver_no_file",
+			"ERR905: The resolver does not work: there is no such file.")
 	}
-	return 0, fault.Wrap(err, fault.Parameter, "ERR905: The resolver does not work: "+why+".")
+	return 0, fault.Wrap(err, fault.Parameter, "resolver_unread",
+		"ERR905: The resolver does not work: its users cannot be read.")
 }
 
 // isName reports whether a name may be a resolver's or a realm's.

@@ -80,7 +80,7 @@ func (r *resolver) Check(context.Context) error {
 		return nil
 	}
 	if _, err := r.Files.ReadFile(r.file); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fault.Wrap(err, fault.Parameter, "ERR905: Parameter "+parameter+": this file cannot be read here.")
+		return fault.Wrong(parameter, "users_file", "this file cannot be read here.").Because(err)
 	}
 	return nil
 }
