@@ -13,6 +13,7 @@ import (
 	"pgregory.net/rapid"
 
 	"otpost/internal/fault"
+	"otpost/internal/fault/faulttest"
 	"otpost/internal/pinhash"
 	"otpost/internal/secret"
 	"otpost/internal/store"
@@ -86,6 +87,7 @@ func sessions(db *store.DB) *Sessions {
 
 func wantFault(t *testing.T, err error, code fault.Code, part string) {
 	t.Helper()
+	faulttest.Check(t, err)
 	var f *fault.Error
 	if !errors.As(err, &f) || f.Code != code || !strings.Contains(f.Message, part) {
 		t.Errorf("error = %v, want %d with %q", err, code, part)

@@ -3,12 +3,15 @@ package httpapi
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -126,6 +129,44 @@ func TestEveryErrorNumberHasAStatusAndAnEnvelope(t *testing.T) {
 	r.want(g, http.StatusInternalServerError, -500, fault.InternalMessage)
 	if strings.Contains(g.raw, "details") {
 		t.Errorf("the cause reached the client: %s", g.raw)
+	}
+}
+
+// aware is a writer of the pages: it takes what each sentence is about.
+type aware struct {
+	*httptest.ResponseRecorder
+	about []string
+}
+
+func (a *aware) About(field, key string, args []any) {
+	a.about = append(a.about, fmt.Sprint(field, " ", key, " ", args))
+}
+
+// Field, key and arguments of a fault go to the pages in the process. A client gets the recorded envelope, to the byte.
+func TestFieldAndKeyOfAFaultAreNotInTheEnvelope(t *testing.T) {
+	t.Parallel()
+	clock := time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
+	r := newRigWith(t, func(_ *Deps, o *Options) { o.Now = func() time.Time { return clock } })
+	api := r.server.Config.Handler
+	ask := func(w http.ResponseWriter) {
+		in := httptest.NewRequest(http.MethodPost, "/smtpserver/office", strings.NewReader("server=mail.example.org&port=70000"))
+		in.Header.Set("Content-Type", formType)
+		in.Header.Set("Authorization", r.admin)
+		api.ServeHTTP(w, in)
+	}
+	const envelope = `{"detail": null, "id": 1, "jsonrpc": "2.0", "result": {"error": {"code": 905, ` +
+		`"message": "ERR905: Parameter port: write a number from 0 to 65535"}, "status": false}, ` +
+		`"time": 1795521600.0, "version": "otpost 9.9"}`
+	client, pages := httptest.NewRecorder(), &aware{ResponseRecorder: httptest.NewRecorder()}
+	ask(client)
+	ask(pages)
+	for _, got := range []string{client.Body.String(), pages.Body.String()} {
+		if got != envelope {
+			t.Errorf("envelope\n%s, want\n%s", got, envelope)
+		}
+	}
+	if want := []string{"port number [0 65535]"}; !slices.Equal(pages.about, want) {
+		t.Errorf("the pages learn %q, want %q", pages.about, want)
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"otpost/internal/fault"
+	"otpost/internal/fault/faulttest"
 	"otpost/internal/mail"
 	"otpost/internal/secret"
 	"otpost/internal/secret/secrettest"
@@ -277,7 +278,9 @@ func TestUselessDefinitionIsRefusedWithItsField(t *testing.T) {
 	} {
 		bad := full()
 		c.change(&bad)
-		if _, err := s.Save(t.Context(), bad); fault.CodeOf(err) != fault.Parameter || !strings.HasPrefix(err.Error(), c.want) {
+		_, err := s.Save(t.Context(), bad)
+		faulttest.Check(t, err)
+		if fault.CodeOf(err) != fault.Parameter || !strings.HasPrefix(err.Error(), c.want) {
 			t.Errorf("%s: %v, want %s", name, err, c.want)
 		}
 		if _, err := s.Complete(t.Context(), bad); fault.CodeOf(err) != fault.Parameter {

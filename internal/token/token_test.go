@@ -13,6 +13,7 @@ import (
 
 	"otpost/internal/delivery"
 	"otpost/internal/fault"
+	"otpost/internal/fault/faulttest"
 	"otpost/internal/mail"
 	"otpost/internal/pinhash"
 	"otpost/internal/secret/secrettest"
@@ -86,6 +87,7 @@ func (r *rig) enrol(serial string) token.Token {
 
 func wantFault(t *testing.T, err error, code fault.Code, message string) {
 	t.Helper()
+	faulttest.Check(t, err)
 	var f *fault.Error
 	if !errors.As(err, &f) || f.Code != code || (message != "" && f.Message != message) {
 		t.Errorf("error %v, want %d %s", err, code, message)

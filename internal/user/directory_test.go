@@ -11,6 +11,7 @@ import (
 	"pgregory.net/rapid"
 
 	"otpost/internal/fault"
+	"otpost/internal/fault/faulttest"
 	"otpost/internal/pinhash"
 	"otpost/internal/secret"
 	"otpost/internal/store"
@@ -134,6 +135,7 @@ func (h home) find(login, realm string) string {
 // wantFault checks number and sentence.
 func wantFault(t *testing.T, err error, code fault.Code, message string) {
 	t.Helper()
+	faulttest.Check(t, err)
 	var f *fault.Error
 	if !errors.As(err, &f) || f.Code != code || !strings.Contains(f.Message, message) {
 		t.Errorf("got %v; want %d %q", err, code, message)
