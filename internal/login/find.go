@@ -40,7 +40,8 @@ func (s *Service) find(
 	ctx context.Context, r Request, unknown func(login, realm string) error, more func(store.Reader, subject) error,
 ) (subject, error) {
 	if r.User == "" && r.Serial == "" {
-		return subject{}, fault.New(fault.Parameter, "no_subject", "ERR905: You need to specify a serial, user or credential_id.")
+		return subject{}, fault.New(fault.Parameter, "no_subject",
+			"ERR905: You need to specify a serial, user or credential_id.")
 	}
 	known := s.known.Load()
 	for pass := 1; ; pass++ {
