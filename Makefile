@@ -32,11 +32,13 @@ test: ## bring what the tests need, then vet, build and run all of them (15 minu
 race: ## run all tests under the race detector (needs a C compiler)
 	CGO_ENABLED=1 go test -race ./...
 
-lint: ## run golangci-lint, installed once into $OTPOST_DEPS/bin
+lint: ## run golangci-lint, installed once into $OTPOST_DEPS/bin, and luacheck (lua-check of Debian)
 	@command -v "$(DEPS)/bin/golangci-lint-$(LINT_VERSION)" >/dev/null || { \
 		GOBIN="$(DEPS)/bin" go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(LINT_VERSION) && \
 		mv "$(DEPS)/bin/golangci-lint" "$(DEPS)/bin/golangci-lint-$(LINT_VERSION)"; }
 	"$(DEPS)/bin/golangci-lint-$(LINT_VERSION)" run ./...
+	@command -v luacheck >/dev/null || { echo "luacheck is missing: apt-get install lua-check"; exit 1; }
+	luacheck --quiet internal/queue/redisq/lua
 
 fuzz: ## run each fuzz target for FUZZTIME (20s)
 	@grep -rl --include='*_test.go' '^func Fuzz' internal | while read -r f; do \

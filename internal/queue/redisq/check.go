@@ -14,29 +14,6 @@ import (
 	"otpost/internal/queue"
 )
 
-// Checks that scripts may write after they have read the time, and looks at the types of the keys that are there. KEYS: workers.
-// ARGV: clock, kinds ... The answer: the key and the type of each that is not what it should be.
-const checkScript = `
-redis.call('ZREM', KEYS[1], '')
-redis.call('TIME')
-local P, bad = string.sub(KEYS[1], 1, -8), {}
-local function want(key, kind)
-  local is = redis.call('TYPE', P .. key).ok
-  if is ~= kind and is ~= 'none' then bad[#bad + 1] = P .. key; bad[#bad + 1] = is end
-end
-want('kinds', 'set') want('info', 'hash') want('dead', 'zset') want('why', 'hash') want('seq', 'string') want('swept', 'string') want('bound', 'string')
-for i = 0, 63 do want('job:' .. i, 'hash') end
-local lines = {}
-if redis.call('TYPE', P .. 'kinds').ok == 'set' then lines = redis.call('SMEMBERS', P .. 'kinds') end
-for i = 2, #ARGV do want('mark:' .. ARGV[i], 'zset') lines[#lines + 1] = ARGV[i] end
-for _, line in ipairs(lines) do
-  want('sched:' .. line, 'zset')
-  for n = 0, 1 do want('ready:' .. line .. ':' .. n, 'zset') end
-end
-redis.call('ZREM', KEYS[1], '')
-return bad
-`
-
 // check looks at a server that answers: version and role, the right to run our scripts, types of keys, what it throws away and
 // what it keeps; then it binds the queue.
 func (d *Driver) check(client rueidis.Client) error {
@@ -48,7 +25,7 @@ func (d *Driver) check(client rueidis.Client) error {
 	if err := d.checkPassword(ctx, client); err != nil {
 		return err
 	}
-	answer, err := d.exec(ctx, client, d.scripts.check, d.kinds.list()...)
+	answer, err := d.exec(ctx, client, d.scripts.check, fields{"kinds", d.kinds.list()})
 	if err != nil {
 		return err
 	}

@@ -214,20 +214,6 @@ func (l *line) close() {
 	l.running.Wait()
 }
 
-// bindFunction claims the queue for "INSTANCE HOST" and returns who else has it; nil: nobody.
-const bindFunction = `
-local function bind(owner)
-  local is = call('GET', P .. 'bound')
-  if owner == '' then return nil end
-  if is and string.match(is, '^%S*') ~= string.match(owner, '^%S*') then return is end
-  if is ~= owner then call('SET', P .. 'bound', owner) end
-  return nil
-end
-`
-
-// Binds. ARGV: clock, instance and host, or empty. The answer: empty, or who else has the queue.
-const bindScript = bindFunction + "return {bind(ARGV[2])}\n"
-
 // Bind connects and says whose queue this is: that of the database with this instance id, which is on a host. Another id is
 // refused as long as the queue stands. With an error that is ErrAway the binding is made as soon as Redis can be used.
 func (d *Driver) Bind(ctx context.Context, instance, host string) error {
@@ -245,7 +231,7 @@ func (d *Driver) Bind(ctx context.Context, instance, host string) error {
 }
 
 func (d *Driver) bind(ctx context.Context, client rueidis.Client, owner string) error {
-	answer, err := d.exec(ctx, client, d.scripts.bind, owner)
+	answer, err := d.exec(ctx, client, d.scripts.bind, fields{"owner", owner})
 	if err != nil {
 		return err
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -21,43 +20,6 @@ const (
 	// mostWaiting is how many batches wait for a flight: while Redis hangs, the rows and the relay have the rest.
 	mostWaiting = 4
 )
-
-// Adds jobs. ARGV: clock, instance and host or empty, then for each job id, line, priority, run_at, not_after,
-// payload (no run_at: now). It begins with a write that a full Redis refuses, and so refuses all or nothing. The
-// answer: empty, or who else has the queue, and then nothing was added: after a Redis was emptied, another database
-// may have been first. A record counts as known only where its job is in the structure that its state names, so a
-// job that was edited out of all of them comes back.
-const enqueueScript = `
-local function waits(id)
-  local r = load(id)
-  if not r then return false end
-  know(r.kind)
-  if r.state == 'l' then
-    if call('ZSCORE', KEYS[1], r.worker) then return call('HEXISTS', P .. 'held:' .. r.worker, id) == 1 end
-    call('HDEL', P .. 'held:' .. r.worker, id)
-    return false
-  end
-  if r.state == 's' then return call('ZSCORE', P .. 'sched:' .. r.kind, id) end
-  return r.state == 'r' and call('ZSCORE', P .. 'ready:' .. r.kind .. ':' .. r.prio, id)
-end
-local other = bind(ARGV[2])
-if other then return {other} end
-for i = 3, #ARGV, 6 do
-  local id, line = ARGV[i], ARGV[i + 1]
-  local kind = string.match(line, '^[^/]*')
-  know(kind)
-  if not waits(id) then
-    if line ~= kind and call('SISMEMBER', P .. 'kinds', line) == 0 and call('SCARD', P .. 'kinds') >= MOST_LINES then
-      line = kind
-    end
-    local record = {prio = ARGV[i + 2], created = int(now), token = '0', crashes = '0', swept = '-',
-                    kind = line, payload = ARGV[i + 5]}
-    schedule(id, record, from(ARGV[i + 3]), from(ARGV[i + 4]))
-    if call('ZREM', P .. 'dead', id) == 1 then call('HDEL', P .. 'why', id) end
-  end
-end
-return {}
-`
 
 // Enqueue implements queue.Driver. A lone call goes out at once; what is called while others are under way shares the next one.
 // When ctx ends before the answer, the jobs may have been added. While Redis hangs only some calls wait for it, and
@@ -208,15 +170,17 @@ func (d *Driver) fly() {
 
 // addAll is one script call. A job that has come to its end while it waited is left out.
 func (d *Driver) addAll(jobs []added) error {
-	args := []string{d.line.owner()}
+	all := make([]fields, 0, len(jobs))
 	for _, j := range jobs {
 		if j.NotAfter.After(j.at) && !j.NotAfter.After(d.now()) {
 			continue
 		}
-		args = append(args, j.ID.String(), lineOf(j.Kind, j.Lane), strconv.Itoa(int(j.Priority)), d.ahead(j.RunAt),
-			d.ahead(j.NotAfter), string(j.Payload))
+		all = append(all, fields{
+			"id", j.ID.String(), "line", lineOf(j.Kind, j.Lane), "prio", int(j.Priority), "run_at", d.ahead(j.RunAt),
+			"not_after", d.ahead(j.NotAfter), "payload", string(j.Payload),
+		})
 	}
-	answer, err := d.again(context.Background(), d.scripts.enqueue, args...) // bounded by the time of a call
+	answer, err := d.again(context.Background(), d.scripts.enqueue, fields{"owner", d.line.owner(), "most_lines", mostLines, "jobs", all}) // bounded by the time of a call
 	if err != nil {
 		return err
 	}

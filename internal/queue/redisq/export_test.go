@@ -97,3 +97,6 @@ type Location struct {
 	CallTime, DialTime                          time.Duration
 	Warnings                                    []string
 }
+
+// Pack packs names and values as the argument of a script.
+func Pack(f ...any) string { return string(fields(f).pack(nil)) }

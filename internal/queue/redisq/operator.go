@@ -18,30 +18,6 @@ import (
 // buckets is how many hashes hold the records (script.go).
 const buckets = 64
 
-// Lists a bucket. ARGV: clock, number of the bucket. The answer: now and "", then for each record that
-// can be read its id and first line.
-const bucketScript = `
-local answer = {int(now), ''}
-for _, id in ipairs(call('HKEYS', P .. 'job:' .. ARGV[2])) do
-  local r = load(id)
-  if r then
-    answer[#answer + 1] = id
-    answer[#answer + 1] = table.concat({1, r.state, r.prio, r.run_at, r.not_after, r.created, r.token, r.crashes, r.worker, r.swept, r.kind}, ' ')
-  end
-end
-return answer
-`
-
-// Lists the dead letters. ARGV: clock. The answer, for each: id, reason.
-const deadScript = `
-local answer = {}
-for _, id in ipairs(call('ZRANGE', P .. 'dead', 0, -1)) do
-  answer[#answer + 1] = id
-  answer[#answer + 1] = call('HGET', P .. 'why', id) or ''
-end
-return answer
-`
-
 // List implements queue.Operator. What nobody can read is listed with its id alone once it lies with the dead.
 func (d *Driver) List(ctx context.Context, f queue.Filter) ([]queue.Listed, error) {
 	first, last := 0, buckets-1
@@ -87,7 +63,7 @@ func inOrder(a, b queue.Listed) int {
 
 // bucket lists the jobs of one bucket whose records can be read.
 func (d *Driver) bucket(ctx context.Context, n int) ([]queue.Listed, error) {
-	answer, err := d.pairs(ctx, d.scripts.bucket, strconv.Itoa(n))
+	answer, err := d.pairs(ctx, d.scripts.bucket, fields{"bucket", n})
 	if err != nil {
 		return nil, err
 	}
@@ -127,7 +103,7 @@ func parseListed(name, head string, clock shift) (queue.Listed, bool) {
 
 // withDead puts the reasons to the dead ones, and adds those of which there is no readable record.
 func (d *Driver) withDead(ctx context.Context, all []queue.Listed) ([]queue.Listed, error) {
-	answer, err := d.pairs(ctx, d.scripts.dead)
+	answer, err := d.pairs(ctx, d.scripts.dead, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -150,8 +126,8 @@ func (d *Driver) withDead(ctx context.Context, all []queue.Listed) ([]queue.List
 }
 
 // pairs runs a script whose answer is a list of pairs.
-func (d *Driver) pairs(ctx context.Context, script *rueidis.Lua, args ...string) ([][2]string, error) {
-	answer, err := d.again(ctx, script, args...)
+func (d *Driver) pairs(ctx context.Context, script *rueidis.Lua, args fields) ([][2]string, error) {
+	answer, err := d.again(ctx, script, args)
 	if err != nil {
 		return nil, err
 	}

@@ -112,25 +112,21 @@ func (d *Driver) Close() error {
 // Claim implements queue.Driver.
 func (d *Driver) Claim(ctx context.Context, req queue.ClaimRequest) ([]queue.Claimed, error) {
 	most := max(req.Most, 0)
-	lowest := "0"
-	if most > 0 && d.claims.Add(1)%queue.LowestEvery == 0 {
-		lowest = "1"
-	}
+	lowest := most > 0 && d.claims.Add(1)%queue.LowestEvery == 0
 	d.kinds.meet(req.Kinds...)
-	args := make([]string, 0, 6+len(req.Kinds)+len(req.Full)+6*len(req.Done))
-	args = append(args, req.Worker.String(), strconv.Itoa(most), lowest)
-	args = append(args, list(req.Kinds)...)
-	args = append(args, list(escaped(req.Full))...)
-	args = append(args, strconv.Itoa(len(req.Done)))
+	done := make([]fields, 0, len(req.Done))
 	for _, r := range req.Done {
-		args = append(args, r.ID.String(), strconv.FormatInt(r.Token, 10), strconv.Itoa(int(r.Action)), d.ahead(r.RunAt),
-			d.ahead(r.NotAfter), r.Reason)
+		done = append(done, d.result(r))
+	}
+	args := fields{
+		"worker", req.Worker.String(), "most", most, "lowest", lowest, "kinds", req.Kinds, "full", escaped(req.Full), "done", done,
+		"stale_after_ms", queue.StaleAfter.Milliseconds(), "most_passed", queue.MostPassed, "most_dead", mostDead,
 	}
 	run := d.run // a claim whose answer was lost must not be made twice
 	if most == 0 {
 		run = d.again
 	}
-	answer, err := run(ctx, d.scripts.claim, args...)
+	answer, err := run(ctx, d.scripts.claim, args)
 	if err != nil {
 		return nil, fmt.Errorf("claim: %w", err)
 	}
@@ -150,6 +146,18 @@ func (d *Driver) Claim(ctx context.Context, req queue.ClaimRequest) ([]queue.Cla
 		return nil, fmt.Errorf("claim: %w", err)
 	}
 	return got, nil
+}
+
+// result is a result as the script takes it.
+func (d *Driver) result(r queue.Result) fields {
+	f := fields{"id", r.ID.String(), "token", strconv.FormatInt(r.Token, 10), "action", int(r.Action)}
+	switch r.Action {
+	case queue.Retry:
+		return append(f, "run_at", d.ahead(r.RunAt), "not_after", d.ahead(r.NotAfter))
+	case queue.DeadLetter:
+		return append(f, "reason", r.Reason)
+	}
+	return f
 }
 
 // claimed reads the claims out of the script's answer: id, record.
@@ -225,38 +233,19 @@ func escaped(lanes []string) []string {
 	return all
 }
 
-// list is values as a script takes a list of them: their number before them.
-func list(values []string) []string { return append([]string{strconv.Itoa(len(values))}, values...) }
-
 // Report implements queue.Driver.
 func (d *Driver) Report(ctx context.Context, worker uuid.UUID, results ...queue.Result) error {
 	_, err := d.Claim(ctx, queue.ClaimRequest{Worker: worker, Done: results})
 	return err
 }
 
-// Reconciles. ARGV: clock, worker, ids that it has ... The answer: 1 or 0 = the lease stands.
-const reconcileScript = `
-local worker = ARGV[2]
-if not alive(worker) then return {0} end
-local has = {}
-for i = 3, #ARGV do has[ARGV[i]] = true end
-for _, id in ipairs(call('HKEYS', P .. 'held:' .. worker)) do
-  if not has[id] then
-    call('HDEL', P .. 'held:' .. worker, id)
-    giveBack(id, worker, false)
-  end
-end
-return {1}
-`
-
 // Reconcile implements queue.Driver.
 func (d *Driver) Reconcile(ctx context.Context, worker uuid.UUID, held []uuid.UUID) error {
-	args := make([]string, 0, 1+len(held))
-	args = append(args, worker.String())
+	ids := make([]string, 0, len(held))
 	for _, id := range held {
-		args = append(args, id.String())
+		ids = append(ids, id.String())
 	}
-	answer, err := d.again(ctx, d.scripts.reconcile, args...)
+	answer, err := d.again(ctx, d.scripts.reconcile, fields{"worker", worker.String(), "held", ids})
 	return d.answer("state what is held", worker, answer, err)
 }
 

@@ -24,31 +24,6 @@ const (
 	mostVain  = 4
 )
 
-// Looks. ARGV: clock, number of kinds, kinds ..., full lanes ... It changes nothing. The answer: milliseconds until
-// a job of the kinds in another lane is due, 0 when one is, -1 when there is none.
-const lookScript = `
-local kinds, full, least = {}, {}, -1
-for i = 1, tonumber(ARGV[2]) do kinds[i] = ARGV[2 + i] end
-for i = 3 + #kinds, #ARGV do full[ARGV[i]] = true end
-for _, line in ipairs(lines(kinds, full)) do
-  if waiting(line) then return {0} end
-  local first = call('ZRANGE', P .. 'sched:' .. line, 0, 0, 'WITHSCORES')
-  if first[2] then
-    local left = math.max(tonumber(first[2]) - now, 0)
-    if least < 0 or left < least then least = left end
-  end
-end
-return {least}
-`
-
-// Sets a kind's mark again while jobs of the kind are ready. ARGV: clock, kind. The answer is empty.
-const remarkScript = `
-for _, line in ipairs(lines({ARGV[2]}, {})) do
-  if waiting(line) then wake(line); break end
-end
-return {}
-`
-
 // Wait implements queue.Driver. A process whose callers wait for different kinds may see a job of a kind that none of them
 // waited for before up to a second late; so does one whose connection for blocking commands does not work, which is logged.
 //
@@ -92,7 +67,7 @@ func (d *Driver) Wait(ctx context.Context, kinds, full []string, most time.Durat
 
 // look returns how many milliseconds are left until a job of the kinds is due, as the script says it.
 func (d *Driver) look(ctx context.Context, kinds, full []string) (int64, error) {
-	answer, err := d.again(ctx, d.scripts.look, append(list(kinds), escaped(full)...)...)
+	answer, err := d.again(ctx, d.scripts.look, fields{"kinds", kinds, "full", escaped(full)})
 	if ctx.Err() != nil {
 		return 0, ctx.Err()
 	}
@@ -248,7 +223,7 @@ func (d *Driver) expectClaim(kind string, claims int64) {
 		}
 		n.mu.Unlock()
 		if !claimed {
-			d.again(context.Background(), d.scripts.remark, kind) //nolint:errcheck // else the others look within popTime
+			d.again(context.Background(), d.scripts.remark, fields{"kind", kind}) //nolint:errcheck // else the others look within popTime
 		}
 	})
 }

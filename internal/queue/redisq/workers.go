@@ -29,16 +29,6 @@ type said struct {
 	Boot     string `json:"boot"`
 }
 
-// Registers. ARGV: clock, instance and host (or empty), worker, its JSON. The answer: empty, or another "INSTANCE HOST" that
-// the queue is bound to; then nothing has changed.
-const registerScript = `
-local other = bind(ARGV[2])
-if other then return {other} end
-call('HSET', P .. 'info', ARGV[3], int(now) .. ' ' .. ARGV[4])
-call('ZADD', KEYS[1], int(now + LEASE), ARGV[3])
-return {}
-`
-
 // Register implements queue.Driver. The worker's lock is taken first: an entry without one would look dead.
 func (d *Driver) Register(ctx context.Context, w queue.Worker) error {
 	text, err := json.Marshal(said{w.Host, w.PID, w.Version, w.Handlers, d.locks.Boot()})
@@ -69,25 +59,18 @@ func (d *Driver) register(ctx context.Context, worker uuid.UUID, text string) er
 	if err := d.locks.RemoveLeft(known); err != nil {
 		return err
 	}
-	answer, err := d.again(ctx, d.scripts.register, d.line.owner(), worker.String(), text)
+	answer, err := d.again(ctx, d.scripts.register, fields{
+		"owner", d.line.owner(), "worker", worker.String(), "text", text, "lease_ms", queue.Lease.Milliseconds(),
+	})
 	if err != nil {
 		return err
 	}
 	return bound(answer)
 }
 
-// Leaves. ARGV: clock, worker. The answer is empty.
-const leaveScript = `
-call('ZREM', KEYS[1], ARGV[2])
-call('HDEL', P .. 'info', ARGV[2])
-for _, id in ipairs(call('HKEYS', P .. 'held:' .. ARGV[2])) do giveBack(id, ARGV[2], false) end
-call('UNLINK', P .. 'held:' .. ARGV[2])
-return {}
-`
-
 // Unregister implements queue.Driver.
 func (d *Driver) Unregister(ctx context.Context, worker uuid.UUID) error {
-	if _, err := d.again(ctx, d.scripts.leave, worker.String()); err != nil {
+	if _, err := d.again(ctx, d.scripts.leave, fields{"worker", worker.String()}); err != nil {
 		d.locks.Parted(worker)
 		return fmt.Errorf("unregister: %w", err)
 	}
@@ -101,48 +84,19 @@ func (d *Driver) parted(worker uuid.UUID) {
 	d.locks.Drop(worker)
 }
 
-// Renews a lease. ARGV: clock, worker, its JSON, which is set where it is missing. The answer: 1 or 0 = the lease stood.
-const heartbeatScript = `
-if not alive(ARGV[2]) then return {0} end
-if ARGV[3] ~= '' then call('HSETNX', P .. 'info', ARGV[2], int(now) .. ' ' .. ARGV[3]) end
-call('ZADD', KEYS[1], int(now + LEASE), ARGV[2])
-return {1}
-`
-
 // Heartbeat implements queue.Driver.
 func (d *Driver) Heartbeat(ctx context.Context, worker uuid.UUID) error {
 	text, _ := d.said.Load(worker)
 	said, _ := text.(string)
-	answer, err := d.again(ctx, d.scripts.heartbeat, worker.String(), said)
+	answer, err := d.again(ctx, d.scripts.heartbeat, fields{
+		"worker", worker.String(), "text", said, "lease_ms", queue.Lease.Milliseconds(),
+	})
 	return d.answer("heartbeat", worker, answer, err)
 }
 
-// Looks for workers to sweep. ARGV: clock. When nobody has looked for a time, lapsed leases are left alone for the length of one:
-// nobody could beat either. That time is measured by Redis' own clock, in tests too. The answer: 1 = they are left alone, then
-// for each worker its id, 1 = its lease has lapsed, what it said.
-//
-// A lease that ends later than one can was given before Redis' clock was set back: it ends a lease from now.
-const sweepScript = `
-local last, quiet = string.match(call('GET', P .. 'swept') or '', '^(%d+) (%d+)$')
-last = tonumber(last) or real
-quiet = math.min(tonumber(quiet) or 0, real + LEASE)
-if real - last > GAP then quiet = real + LEASE end
-call('SET', P .. 'swept', int(real) .. ' ' .. int(quiet))
-local answer = {quiet > real and 1 or 0}
-for i, v in ipairs(call('ZRANGE', KEYS[1], 0, -1, 'WITHSCORES')) do
-  if i % 2 == 1 then answer[#answer + 1] = v
-  else
-    if tonumber(v) > now + LEASE then call('ZADD', KEYS[1], int(now + LEASE), answer[#answer]) end
-    answer[#answer + 1] = tonumber(v) <= now and 1 or 0
-    answer[#answer + 1] = call('HGET', P .. 'info', answer[#answer - 1]) or ''
-  end
-end
-return answer
-`
-
 // Sweep implements queue.Driver.
 func (d *Driver) Sweep(ctx context.Context) (int, error) {
-	answer, err := d.again(ctx, d.scripts.sweep)
+	answer, err := d.again(ctx, d.scripts.sweep, fields{"lease_ms", queue.Lease.Milliseconds(), "gap_ms", gap.Milliseconds()})
 	if err != nil {
 		return 0, fmt.Errorf("sweep: %w", err)
 	}
@@ -171,44 +125,15 @@ func (d *Driver) suspect(name, text rueidis.RedisMessage, lapsed bool) queue.Sus
 	return s
 }
 
-// Takes a dead worker's jobs back. ARGV: clock, worker, 1 = whatever its lease says. The answer: how many.
-const takeBackScript = `
-local worker, n = ARGV[2], 0
-local ends = call('ZSCORE', KEYS[1], worker)
-if not ends or (ARGV[3] ~= '1' and tonumber(ends) > now) then return {0} end
-call('ZREM', KEYS[1], worker)
-call('HDEL', P .. 'info', worker)
-for _, id in ipairs(call('HKEYS', P .. 'held:' .. worker)) do n = n + giveBack(id, worker, true) end
-call('UNLINK', P .. 'held:' .. worker)
-return {n}
-`
-
 // takeBack is TakeBack of queue.Suspect; the jobs are counted as crashes.
 func (d *Driver) takeBack(ctx context.Context, worker string, dead bool) (int, error) {
-	forced := "0"
-	if dead {
-		forced = "1"
-	}
-	answer, err := d.again(ctx, d.scripts.takeBack, worker, forced)
+	answer, err := d.again(ctx, d.scripts.takeBack, fields{"worker", worker, "dead", dead})
 	if err != nil {
 		return 0, err
 	}
 	n, err := answer[0].AsInt64()
 	return int(n), err
 }
-
-// Lists the workers. ARGV: clock. The answer: now, then for each: id, end of the lease, what it said.
-const workersScript = `
-local answer = {now}
-for i, v in ipairs(call('ZRANGE', KEYS[1], 0, -1, 'WITHSCORES')) do
-  if i % 2 == 1 then answer[#answer + 1] = v
-  else
-    answer[#answer + 1] = int(math.min(tonumber(v), now + LEASE))
-    answer[#answer + 1] = call('HGET', P .. 'info', answer[#answer - 1]) or ''
-  end
-end
-return answer
-`
 
 // entry is a worker as Redis has it.
 type entry struct {
@@ -219,7 +144,7 @@ type entry struct {
 
 // entries returns all workers, those whose lease has lapsed too, and by which clock their times are.
 func (d *Driver) entries(ctx context.Context) ([]entry, shift, error) {
-	answer, err := d.again(ctx, d.scripts.workers)
+	answer, err := d.again(ctx, d.scripts.workers, fields{"lease_ms", queue.Lease.Milliseconds()})
 	if err != nil {
 		return nil, 0, err
 	}
