@@ -158,9 +158,10 @@ func (r Routes) of(m Message) (mail.Route, error) {
 	route, ok := r.mail[m.Route]
 	switch {
 	case !ok:
-		return route, fmt.Errorf("%w: %q", ErrNoRoute, m.Route)
+		return route, fmt.Errorf("%w: %q: define it, or choose another one", ErrNoRoute, m.Route)
 	case route.Damage != nil:
-		return route, fmt.Errorf("%w: %q: %w", ErrNoRoute, m.Route, route.Damage)
+		return route, fmt.Errorf("%w that can be read: the row of %.64q in the database is damaged: save the server again (%w)",
+			ErrNoRoute, m.Route, route.Damage)
 	}
 	return route, nil
 }

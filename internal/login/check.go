@@ -167,6 +167,9 @@ func (s *Service) guess(ctx context.Context, c candidates) (decision, error) {
 	}
 	d, err := s.judge(ctx, c, pins, paid)
 	if err == nil {
+		d, err = s.draft(ctx, c.subject, d)
+	}
+	if err == nil {
 		err = s.commit(ctx, c.request, c.subject, &d)
 	}
 	d.result.Counted = slices.ContainsFunc(d.settle, func(one settlement) bool { return one.verdict != token.Returned })

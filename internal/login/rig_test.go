@@ -143,6 +143,7 @@ type rig struct {
 	deliveries *delivery.Service
 	people     *people
 	users      *user.Directory
+	computed   *computed
 	post       *post
 	log        *buffer
 }
@@ -155,7 +156,7 @@ const (
 // newRig has alice with the token PIEM00007CCB (PIN pin1) and the mail server "inline".
 func newRig(t testing.TB) *rig {
 	t.Helper()
-	r := &rig{t: t, clock: storetest.NewClock(), post: &post{}, log: &buffer{}}
+	r := &rig{t: t, clock: storetest.NewClock(), post: &post{}, log: &buffer{}, computed: &computed{}}
 	r.path = filepath.Join(t.TempDir(), "otpost.db")
 	db, work := storetest.OpenCounted(t, r.path, r.clock.Now)
 	keys := secrettest.Keys(t)
@@ -182,6 +183,7 @@ func newRig(t testing.TB) *rig {
 		Deliveries: r.deliveries,
 		PINs: pinhash.New(pinhash.Options{Params: pinhash.Params{Scheme: pinhash.PBKDF2SHA512, Rounds: 1},
 			Wait: time.Minute}),
+		Types:        map[string]token.Type{"computed": r.computed, "constant": constant{}},
 		Turn:         time.Minute, // a busy machine refuses no guess
 		ValidAddress: func(address string) error { _, err := mail.ParseAddress(address); return err },
 	})

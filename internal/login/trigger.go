@@ -29,7 +29,7 @@ func (s *Service) Trigger(ctx context.Context, r Request) (Result, error) {
 func (s *Service) trigger(ctx context.Context, r Request, sub subject) (Result, error) {
 	var usable []token.Token
 	for _, t := range sub.tokens {
-		if t.Usable() && (r.Type == "" || strings.EqualFold(t.Type, r.Type)) {
+		if t.Usable() && s.Tokens.Challenges(t) && (r.Type == "" || strings.EqualFold(t.Type, r.Type)) {
 			usable = append(usable, t)
 		}
 	}
@@ -40,7 +40,7 @@ func (s *Service) trigger(ctx context.Context, r Request, sub subject) (Result, 
 	case len(open) == 0:
 		return Result{Authentication: Reject, Lists: true, Message: exceeded, Messages: []string{exceeded}, Judged: token.Serials(usable)}, nil
 	}
-	d, err := s.challenge(ctx, sub, open)
+	d, err := s.draft(ctx, sub, decision{ask: open})
 	if err == nil {
 		err = s.commit(ctx, r, sub, &d)
 	}

@@ -7,11 +7,13 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
+	"time"
 
 	"github.com/google/uuid"
 
 	"otpost/internal/challenge"
 	"otpost/internal/delivery"
+	"otpost/internal/fault"
 	"otpost/internal/secret"
 	"otpost/internal/store"
 	"otpost/internal/system"
@@ -25,6 +27,9 @@ const (
 	promptNotSent = "The PIN was correct, but the EMail could not be sent!"
 )
 
+// mostOpen is how many challenges of a token stay open with email.concurrent_challenges, the new one included.
+const mostOpen = 5
+
 // Draft is a code that is about to be sent: its challenge, the message that carries it, and what the user is told when it was
 // sent and when it was not.
 type Draft struct {
@@ -33,8 +38,9 @@ type Draft struct {
 	DeliveryID    uuid.UUID
 	Challenge     challenge.Challenge
 	Message       delivery.Message
-	Sendable      bool   // false: there is no address to send to; Message and Challenge are empty
-	Why           string // there is none, for the log: no address in it
+	Keep          int    // how many older challenges of the token stay open beside this one
+	Sendable      bool   // false: there is no address or no way to send to; Message and Challenge are empty
+	Why           string // it is not sendable, for the log: no address in it
 	PromptSent    string
 	PromptNotSent string
 }
@@ -46,11 +52,64 @@ type Asked struct {
 	TransactionID string
 }
 
-// Draft draws a code for a token that challenges. The code and its message live until the settings' validity is over. It fails
-// only by a fault of ours (user store, key file).
-func (s *Service) Draft(ctx context.Context, t Token, a Asked) (Draft, error) {
+// email is the Type of tokens whose codes go out by mail.
+type email struct{ s *Service }
+
+var _ interface {
+	Type
+	Challenger
+} = email{}
+
+// Enrol implements Type.
+func (e email) Enrol(asked Enrolment) error {
+	switch {
+	case !asked.DynamicEmail && asked.Email == "":
+		return fault.Missing("email")
+	case !asked.DynamicEmail && e.s.ValidAddress(asked.Email) != nil:
+		return fault.Wrong("email", "email", "write one address that mail can be sent to, such as alice@example.com.")
+	case len(asked.EmailIdentifier) > 255 || !printable(asked.EmailIdentifier):
+		return fault.Wrong("email.identifier", "email_identifier", "write the identifier of an SMTP server.")
+	}
+	return nil
+}
+
+// Compare implements Type: the code is that of a challenge, and valid while the challenge is open.
+func (e email) Compare(a Attempt) Match {
+	var m Match
+	for _, one := range a.Challenges {
+		switch {
+		case !one.Matches(e.s.Keys, a.Guess, a.Code):
+		case one.Open(a.Now):
+			return Match{Validity: Valid, Challenge: one}
+		case one.State == challenge.Answered:
+			m.Validity = UsedBefore
+		}
+	}
+	return m
+}
+
+// Accept implements Type: it closes the challenge and those that share its message, and drops what waits to be sent for
+// them.
+func (e email) Accept(tx *store.Tx, now time.Time, m Match) error {
+	ok, err := challenge.Answer(tx, now, m.Challenge.ID)
+	if err != nil {
+		return err
+	}
+	if !ok {
+		return ErrUsed
+	}
+	ended, err := challenge.AnswerSharing(tx, now, m.Challenge.DeliveryID)
+	if err != nil {
+		return err
+	}
+	return e.s.Deliveries.Drop(tx, now, delivery.Answered, append(ended, m.Challenge.ID)...)
+}
+
+// Draft implements Challenger. The code and its message live until the settings' validity is over.
+func (e email) Draft(ctx context.Context, t Token, a Asked) (Draft, error) {
+	s := e.s
 	d := Draft{Serial: t.Serial, Type: t.Type, PromptSent: promptSent, PromptNotSent: promptNotSent}
-	recipient, err := s.email(ctx, t, a.Users)
+	recipient, err := s.address(ctx, t, a.Users)
 	if errors.Is(err, secret.ErrSealed) {
 		d.Why = "the token's address does not open with this key file (PI_ENCFILE): put the right key file back; if it is lost, enter the address again"
 		return d, nil
@@ -61,6 +120,14 @@ func (s *Service) Draft(ctx context.Context, t Token, a Asked) (Draft, error) {
 	if s.ValidAddress(recipient) != nil {
 		d.Why = t.withoutAddress(recipient)
 		return d, nil
+	}
+	route := cmp.Or(t.EmailIdentifier, a.Values.EmailIdentifier())
+	if route == "" {
+		d.Why = "no SMTP server is chosen: set email.identifier"
+		return d, nil
+	}
+	if a.Values.EmailConcurrent() {
+		d.Keep = mostOpen - 1
 	}
 	code, err := s.code(t.OTPLen)
 	if err != nil {
@@ -74,7 +141,7 @@ func (s *Service) Draft(ctx context.Context, t Token, a Asked) (Draft, error) {
 		TransactionID: a.TransactionID, Serial: t.Serial, DeliveryID: d.DeliveryID, Text: code, Created: now, ValidUntil: until,
 	})
 	d.Message = delivery.Message{
-		Route: cmp.Or(t.EmailIdentifier, a.Values.EmailIdentifier()), Recipient: recipient, Subject: subject, Body: code.Reveal(),
+		Route: route, Recipient: recipient, Subject: subject, Body: code.Reveal(),
 		Code: code.Reveal(), Serial: t.Serial, Realm: t.UserRealm, NotAfter: until,
 	}
 	return d, nil

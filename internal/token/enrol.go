@@ -31,7 +31,7 @@ const (
 
 // Enrolment is what POST /token/init asks for. genkey and otpkey have no place in it: these tokens have no seed.
 type Enrolment struct {
-	Type            string // TypeEmail
+	Type            string // TypeEmail, or one of Options.Types
 	Serial          string // empty: a new one is drawn
 	Email           string
 	DynamicEmail    bool   // use the address of the user, whatever it is then
@@ -76,17 +76,15 @@ func (s *Service) Init(ctx context.Context, e Enrolment) (Token, error) {
 }
 
 func (s *Service) checkEnrolment(e Enrolment) error {
+	kind, err := s.typeOf(e.Type)
 	switch {
-	case e.Type != TypeEmail:
-		return fault.Wrong("type", "token_type", "there is no token type %q here, this server knows: %s.", clip(e.Type), TypeEmail)
+	case err != nil:
+		return err
 	case e.Serial != "" && !validSerial(e.Serial):
 		return fault.Wrong("serial", "serial", "write at most 40 letters, digits, hyphens and underscores.")
-	case !e.DynamicEmail && e.Email == "":
-		return fault.Missing("email")
-	case !e.DynamicEmail && s.ValidAddress(e.Email) != nil:
-		return fault.Wrong("email", "email", "write one address that mail can be sent to, such as alice@example.com.")
-	case len(e.EmailIdentifier) > 255 || !printable(e.EmailIdentifier):
-		return fault.Wrong("email.identifier", "email_identifier", "write the identifier of an SMTP server.")
+	}
+	if err := kind.Enrol(e); err != nil {
+		return err
 	}
 	return Changes{PIN: e.PIN, Description: e.Description, OTPLen: given(e.OTPLen)}.check()
 }
@@ -94,7 +92,7 @@ func (s *Service) checkEnrolment(e Enrolment) error {
 // write makes or changes the row of an enrolment.
 func (s *Service) write(ctx context.Context, serial string, e Enrolment, hash *string, values system.Values) (made Token, err error) {
 	var sealed []byte
-	if !e.DynamicEmail {
+	if e.Email != "" && !e.DynamicEmail {
 		sealed = s.Keys.Seal(secret.Seed, place(serial), []byte(e.Email))
 	}
 	now := s.DB.Now()

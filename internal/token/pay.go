@@ -6,7 +6,6 @@ import (
 	"slices"
 	"time"
 
-	"otpost/internal/challenge"
 	"otpost/internal/store"
 )
 
@@ -95,9 +94,4 @@ func (s *Service) Refund(ctx context.Context, guesses ...Guess) error {
 		return fmt.Errorf("refund guesses: %w", err)
 	}
 	return nil
-}
-
-// CodeFits reports whether code is the one of the challenge. The guess must be paid for the challenge's token.
-func (s *Service) CodeFits(g Guess, c challenge.Challenge, code Text) bool {
-	return c.Matches(s.Keys, g, code)
 }

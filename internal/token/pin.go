@@ -69,8 +69,9 @@ func digits(code Text) bool {
 // Reservation is the right to check one guess against the PINs of some tokens: a hashing slot, unless the PIN of each is
 // remembered; what was typed makes no difference to that. It is for one goroutine.
 type Reservation struct {
-	turn  *pinhash.Turn
-	typed Typed
+	turn       *pinhash.Turn
+	typed      Typed
+	challenges func(Token) bool // Service.Challenges
 }
 
 // Reserve takes what checking a guess needs, on behalf of a peer (a client's address). It is called before the guess is paid
@@ -86,14 +87,14 @@ func (s *Service) Reserve(ctx context.Context, peer string, typed Typed, tokens 
 	if err != nil {
 		return nil, hashing(err)
 	}
-	return &Reservation{turn: turn, typed: typed}, nil
+	return &Reservation{turn: turn, typed: typed, challenges: s.Challenges}, nil
 }
 
 // Release gives the slot back and says whether the guess was right, which gives the peer a better place next time.
 func (r *Reservation) Release(right bool) { r.turn.End(right) }
 
-// CheckPIN looks for the token's PIN in what was typed: first as the whole, then beside a code of the token's length, which is
-// returned with SplitFit. Without a paid guess nothing fits. An error is a fault of ours.
+// CheckPIN looks for the token's PIN in what was typed: first as the whole, which only a token that challenges takes, then
+// beside a code of the token's length, which is returned with SplitFit. Without a paid guess nothing fits. An error is a fault of ours.
 func (r *Reservation) CheckPIN(ctx context.Context, g Guess) (Fit, Text, error) {
 	if !g.PaidFor(g.token.Serial) {
 		return NoFit, "", nil
@@ -103,10 +104,10 @@ func (r *Reservation) CheckPIN(ctx context.Context, g Guess) (Fit, Text, error) 
 	if err != nil {
 		return NoFit, "", hashing(err)
 	}
-	switch at {
-	case 0:
+	switch {
+	case at == 0 && r.challenges(g.token):
 		return WholeFit, "", nil
-	case 1:
+	case at == 1:
 		_, code, _ := r.typed.split(g.token.OTPLen)
 		return SplitFit, code, nil
 	}

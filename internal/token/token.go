@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -26,7 +27,7 @@ import (
 	"otpost/internal/user"
 )
 
-// TypeEmail is the type of tokens whose codes go out by mail, the only one so far.
+// TypeEmail is the type of tokens whose codes go out by mail, the only one of the program so far.
 const TypeEmail = "email"
 
 // Enrolled is the rollout state of a token that can be used.
@@ -96,14 +97,16 @@ type Options struct {
 	Deliveries *delivery.Service
 	// ValidAddress returns nil when mail can be sent to the address (mail.ParseAddress).
 	ValidAddress func(address string) error
-	Turn         time.Duration // how long a guess waits for those before it (docs/security.md, "Codes and guesses"); 2 s
-	Rand         io.Reader     // of codes; crypto/rand
-	Log          *slog.Logger  // discards
+	Types        map[string]Type // beside "email", by name; nil: none
+	Turn         time.Duration   // how long a guess waits for those before it (docs/security.md, "Codes and guesses"); 2 s
+	Rand         io.Reader       // of codes; crypto/rand
+	Log          *slog.Logger    // discards
 }
 
 // Service reads and changes tokens. It is safe for concurrent use.
 type Service struct {
 	Options
+	types  map[string]Type // by name; it never changes
 	turns  turns
 	sealed *sealed
 }
@@ -126,7 +129,15 @@ func New(o Options) *Service {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	o.Log = o.Log.With("component", "token")
-	return &Service{Options: o, turns: newTurns(), sealed: &sealed{told: make(map[string]struct{})}}
+	s := &Service{
+		Options: o,
+		types:   make(map[string]Type),
+		turns:   newTurns(),
+		sealed:  &sealed{told: make(map[string]struct{})},
+	}
+	maps.Copy(s.types, o.Types)
+	s.types[TypeEmail] = email{s}
+	return s
 }
 
 // BySerial returns one token. The error wraps store.ErrNotFound when there is none.
@@ -196,8 +207,8 @@ func ErrLocked() error {
 	return fault.New(fault.TokenLocked, "token_locked", "ERR1007: This action is not possible, since the token is locked")
 }
 
-// email returns the address that codes go to: the token's own, or the user's as it is now. Empty: there is none.
-func (s *Service) email(ctx context.Context, t Token, users Users) (string, error) {
+// address returns the address that codes go to: the token's own, or the user's as it is now. Empty: there is none.
+func (s *Service) address(ctx context.Context, t Token, users Users) (string, error) {
 	if !t.DynamicEmail {
 		return s.ownEmail(t)
 	}
