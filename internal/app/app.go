@@ -1,7 +1,8 @@
 // Package app wires the packages into one program and runs its parts.
 //
-// Open takes the resources (key file, database, queue), Serve answers requests, Work does the jobs, Setup makes a new
-// installation. Tests start the same values. Nothing else knows how the packages fit together.
+// Open takes the resources (key file, database, queue), Serve answers requests, Work does the jobs,
+// Setup makes a new installation. Tests start the same values. No other package knows how the
+// packages fit together.
 package app
 
 import (
@@ -35,21 +36,21 @@ import (
 	"otpost/internal/webui"
 )
 
-// Version is this program's version; the REST API's envelope and `otpost version` tell it.
+// Version is this program's version; the REST API's envelope and `otpost version` show it.
 const Version = "0.1.0"
 
-// queueLog begins the names of the logs that workers write where they are started.
+// queueLog is the beginning of the names of workers' logs in their working directory.
 const queueLog = "privacyidea-queue.log"
 
 // Options are what Open needs.
 type Options struct {
 	Config   *config.Config
-	BasePath string       // path that clients see the server below; empty: the root
+	BasePath string       // path below which clients see the server; empty: the root
 	Migrate  bool         // bring the schema up to date, or make the database
 	Log      *slog.Logger // of the process
 	QueueLog *slog.Logger // of the outcomes of queued messages; nil: Log
-	Notify   *Notifier    // of the service manager; nil: there is none
-	LogHangs func() bool  // reports whether a log takes no lines; nil: none does
+	Notify   *Notifier    // for the service manager; nil: none
+	LogHangs func() bool  // reports whether a log hangs; nil: none
 }
 
 // App is the program, wired. It is safe for concurrent use. It has a field for each part, hence their number.
@@ -60,11 +61,11 @@ type App struct {
 	log        *slog.Logger
 	queueLog   *slog.Logger
 	db         *store.DB
-	otherKeys  bool // PI_ENCFILE is not the key file that this database was made with
+	otherKeys  bool // PI_ENCFILE is not the key file with which this database was made
 	dialer     *dial.Dialer
 	driver     queue.Driver // nil: no queue
 	closeQueue func() error // before the database; nil: no queue
-	queueAt    string       // where the queue is, for people
+	queueAt    string       // the place of the queue, for display
 	settings   *system.Settings
 	servers    *mail.Servers
 	delivery   *delivery.Service
@@ -73,19 +74,19 @@ type App struct {
 	proxies    *proxies
 	page       *webui.Site
 	handler    http.Handler // of all paths
-	life       life         // what the service manager is told
+	health     health       // what the service manager gets
 }
 
 // transactionsTwice is the environment variable by which the tests of the built program set store.Options.Twice.
 const transactionsTwice = "OTPOST_TEST_TRANSACTIONS_TWICE"
 
-// Open opens what the configuration names. On an error nothing stays open.
+// Open opens the resources of the configuration. On an error nothing stays open.
 func Open(ctx context.Context, o Options) (*App, error) {
 	if o.QueueLog == nil {
 		o.QueueLog = o.Log
 	}
 	storeLog := o.Log
-	o.Log, o.QueueLog = withoutTold(o.Log), withoutTold(o.QueueLog)
+	o.Log, o.QueueLog = withoutUnusable(o.Log), withoutUnusable(o.QueueLog)
 	keys, err := readKeys(o.Config)
 	if err != nil {
 		return nil, err
@@ -99,20 +100,27 @@ func Open(ctx context.Context, o Options) (*App, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &App{config: o.Config, log: o.Log, queueLog: o.QueueLog, db: db, life: life{notify: o.Notify, pulse: pulse{begun: time.Now()}}}
+	a := &App{
+		config:   o.Config,
+		log:      o.Log,
+		queueLog: o.QueueLog,
+		db:       db,
+		health:   health{notify: o.Notify, heartbeat: heartbeat{begun: time.Now()}},
+	}
 	a.checkKeys(ctx, keys)
 	if err := a.openQueue(ctx); err != nil {
-		a.Close() //nolint:errcheck // err is the one to tell
+		a.Close() //nolint:errcheck // err is returned
 		return nil, err
 	}
 	if err := a.wire(ctx, keys, o); err != nil {
-		a.Close() //nolint:errcheck // err is the one to tell
+		a.Close() //nolint:errcheck // err is returned
 		return nil, err
 	}
 	return a, nil
 }
 
-// Close gives up the locks of the queue and closes the database, after Serve and Work have returned.
+// Close releases the locks of the queue and closes the database, after Serve and Work have
+// returned.
 func (a *App) Close() error {
 	var err error
 	if a.closeQueue != nil {
@@ -124,7 +132,8 @@ func (a *App) Close() error {
 // readKeys reads PI_ENCFILE.
 func readKeys(c *config.Config) (*secret.Keys, error) {
 	if c.EncFile == "" {
-		return nil, fmt.Errorf("%s: PI_ENCFILE is not set: it names the file with the keys, which otpost setup makes", c.Source)
+		return nil, fmt.Errorf("%s: PI_ENCFILE is not set: it names the file with the keys, which otpost setup makes",
+			c.Source)
 	}
 	if err := config.CheckKeyFile(c.EncFile); err != nil {
 		return nil, c.AboutEncFile(err)
@@ -140,27 +149,33 @@ func readKeys(c *config.Config) (*secret.Keys, error) {
 	return keys, nil
 }
 
-// checkKeys says when the key file is not the one of this database. The program runs all the same: what is not sealed can be used.
+// checkKeys logs when the key file is not the one of this database. The program runs nevertheless,
+// because only sealed values are lost.
 func (a *App) checkKeys(ctx context.Context, keys *secret.Keys) {
 	same, err := a.db.SameKeys(ctx, keys.Fingerprint())
-	if err != nil { // on a full disk, for example, which the store tells
+	if err != nil { // for example on a full disk, which the store logs
 		a.log.Warn("key file not compared with the database", "err", err)
 		return
 	}
 	if a.otherKeys = !same; a.otherKeys {
-		a.log.Error(fmt.Sprintf("the key file %s is not the one this database was made with: addresses and passwords cannot be read; "+
+		a.log.Error(fmt.Sprintf("the key file %s is not the one this database was made with: addresses and passwords "+
+			"cannot be read; "+
 			"put the old key file back", a.config.EncFile))
 	}
 }
 
-// wire makes the services from the ground up; each gets only what it may know.
+// wire makes the services, lowest first; each gets only what it needs.
 func (a *App) wire(ctx context.Context, keys *secret.Keys, o Options) error {
 	if err := freeOf(o.BasePath); err != nil {
 		return err
 	}
 	c := a.config
 	files := fileroot.New(fileroot.Options{
-		Roots: c.FileRoots, Base: baseFolder(c), Deny: a.ownFiles(), DenyNames: []string{queueLog}, Streams: []*os.File{os.Stdout, os.Stderr},
+		Roots:     c.FileRoots,
+		Base:      baseFolder(c),
+		Deny:      a.ownFiles(),
+		DenyNames: []string{queueLog},
+		Streams:   []*os.File{os.Stdout, os.Stderr},
 	})
 	a.dialer = dial.New(dial.Options{Refuse: a.isQueue(ctx)})
 	passwords := pinhash.New(pinhash.Options{Params: pinhash.FromPasslib(nil, c.HashParams), CacheOff: !c.PINCache})
@@ -170,43 +185,90 @@ func (a *App) wire(ctx context.Context, keys *secret.Keys, o Options) error {
 		"passwdresolver": fileuser.New(fileuser.Options{Files: files, Verifier: passwords, Now: a.db.Now, Log: a.log}),
 	}})
 	a.servers = mail.NewServers(a.db, keys, files.ReadFile)
-	sender := mail.NewSender(mail.SenderOptions{Dial: a.dialer.DialContext, Lookup: a.dialer.Lookup, ReadFile: files.ReadFile, Log: a.log,
-		Refused: func(err error) bool { return errors.Is(err, dial.ErrRefused) }})
+	sender := mail.NewSender(mail.SenderOptions{
+		Dial:     a.dialer.DialContext,
+		Lookup:   a.dialer.Lookup,
+		ReadFile: files.ReadFile,
+		Log:      a.log,
+		Refused:  func(err error) bool { return errors.Is(err, dial.ErrRefused) },
+	})
 	a.delivery = delivery.New(delivery.Options{
-		DB: a.db, Keys: keys, Servers: a.servers, Sender: sender, Driver: a.driver, Log: a.log, Queue: a.queueLog,
-		Fallback: delivery.Fallback(c.QueueFallback), Keep: keep(c.DeliveryKeep),
+		DB:        a.db,
+		Keys:      keys,
+		Servers:   a.servers,
+		Sender:    sender,
+		Driver:    a.driver,
+		Log:       a.log,
+		Queue:     a.queueLog,
+		Fallback:  delivery.Fallback(c.QueueFallback),
+		Keep:      keep(c.DeliveryKeep),
 		OnOutcome: func(tx *store.Tx, o delivery.Outcome) error { return login.FollowOutcome(tx, a.db.Now(), o) },
 	})
 	tokens := token.New(token.Options{
-		DB: a.db, Keys: keys, Settings: settings, Users: users, PINs: passwords, Deliveries: a.delivery, ValidAddress: validAddress,
-		Log: a.log,
+		DB:           a.db,
+		Keys:         keys,
+		Settings:     settings,
+		Users:        users,
+		PINs:         passwords,
+		Deliveries:   a.delivery,
+		ValidAddress: validAddress,
+		Log:          a.log,
 	})
 	a.Administrators = access.NewAdministrators(a.db, peppered{passwords, c.Pepper})
 	a.journal = audit.New(a.db)
 	a.guard = access.NewGuard(a.db)
 	api := httpapi.New(httpapi.Deps{
-		Login:  login.New(login.Options{DB: a.db, Users: users, Tokens: tokens, Deliveries: a.delivery, Log: a.log}),
-		Tokens: tokens, Users: users, Servers: a.servers, Delivery: a.delivery, Settings: settings, Queue: a.driver,
-		Administrators: a.Administrators, Guard: a.guard, Journal: a.journal,
-		Sessions: access.NewSessions(a.db, access.Options{Key: secret.Text(c.SecretKey.Reveal()), SuperuserRealms: c.SuperuserRealms}),
+		Login: login.New(login.Options{
+			DB:         a.db,
+			Users:      users,
+			Tokens:     tokens,
+			Deliveries: a.delivery,
+			Log:        a.log,
+		}),
+		Tokens:         tokens,
+		Users:          users,
+		Servers:        a.servers,
+		Delivery:       a.delivery,
+		Settings:       settings,
+		Queue:          a.driver,
+		Administrators: a.Administrators,
+		Guard:          a.guard,
+		Journal:        a.journal,
+		Sessions: access.NewSessions(a.db, access.Options{Key: secret.Text(c.SecretKey.Reveal()),
+			SuperuserRealms: c.SuperuserRealms}),
 		Unanswered: func(ctx context.Context, transaction string) ([]challenge.Challenge, error) {
 			return challenge.Unanswered(ctx, a.db, transaction)
 		},
 		Challenges: func(ctx context.Context, f challenge.Filter) (challenge.Page, error) {
 			return challenge.List(ctx, a.db, f)
 		},
-	}, httpapi.Options{Version: Version, Node: c.Node, NodeID: a.db.Instance().ID, QueueName: c.QueueName, QueuePlace: a.queueAt,
-		StartOne: a.workerCommand(), Now: a.db.Now, Log: a.log, Check: a.db.Check,
-		Trouble: a.db.Trouble, LogHangs: o.LogHangs, OtherKeys: a.otherKeys})
+	}, httpapi.Options{
+		Version:    Version,
+		Node:       c.Node,
+		NodeID:     a.db.Instance().ID,
+		QueueName:  c.QueueName,
+		QueuePlace: a.queueAt,
+		StartOne:   a.workerCommand(),
+		Now:        a.db.Now,
+		Log:        a.log,
+		Check:      a.db.Check,
+		Trouble:    a.db.Trouble,
+		LogHangs:   o.LogHangs,
+		OtherKeys:  a.otherKeys,
+	})
 	a.proxies = newProxies(settings, a.log)
 	page, err := webui.New(httpapi.Quiet(api), webui.Options{
-		Version: Version, Base: o.BasePath, Now: a.db.Now, Log: a.log, Network: networkOf(a.proxies.names),
+		Version: Version,
+		Base:    o.BasePath,
+		Now:     a.db.Now,
+		Log:     a.log,
+		Network: networkOf(a.proxies.names),
 	})
 	a.page, a.handler = page, below(o.BasePath, route(page, api))
 	return err
 }
 
-// keep returns a setting's time as delivery takes it, where 0 is the default.
+// keep returns a setting's time in delivery's form, where 0 is the default.
 func keep(setting time.Duration) time.Duration {
 	if setting == 0 {
 		return -1 // for ever
@@ -214,8 +276,8 @@ func keep(setting time.Duration) time.Duration {
 	return setting
 }
 
-// route returns the handler of all paths: pages have theirs, and everything else is REST. It goes past the pages, whose own calls
-// of the API are quiet in the journal.
+// route returns the handler of all paths: those of the pages, and REST for all others. REST
+// requests bypass the pages, whose own calls of the API leave no rows in the journal.
 func route(page, api http.Handler) http.Handler {
 	all := http.NewServeMux()
 	all.Handle("GET /{$}", page)
@@ -231,7 +293,7 @@ func validAddress(address string) error {
 	return err
 }
 
-// baseFolder is where file names without a folder are looked for: beside pi.cfg.
+// baseFolder is the folder of relative file names: that of pi.cfg.
 func baseFolder(c *config.Config) string {
 	if len(c.Files) == 0 {
 		return ""

@@ -8,7 +8,7 @@ import (
 	"otpost/internal/httpapi"
 )
 
-// freeOf refuses a base path that begins as a path of this server does: a request could mean either.
+// freeOf refuses a base path that begins like a path of this server: a request would be ambiguous.
 func freeOf(base string) error {
 	first, _, _ := strings.Cut(strings.TrimPrefix(base, "/"), "/")
 	if first == "ui" || base != "" && httpapi.Owns(first) {
@@ -17,9 +17,9 @@ func freeOf(base string) error {
 	return nil
 }
 
-// below returns h for clients that see it below a base path, such as /pi behind a proxy of other programs.
-// Requests come with the path, or without it from a proxy that cuts it off; h never sees it. Redirects of h
-// lead below it. An empty base is h itself.
+// below returns h for clients that see it below a base path, such as /pi behind a proxy of several
+// programs. Requests have the path, or not if the proxy removes it; h never sees it. Redirects of h
+// get the path. With an empty base it returns h.
 func below(base string, h http.Handler) http.Handler {
 	if base == "" {
 		return h
@@ -42,7 +42,7 @@ func below(base string, h http.Handler) http.Handler {
 	})
 }
 
-// relocated puts the base path before the address of a redirect.
+// relocated adds the base path to the address of a redirect.
 type relocated struct {
 	http.ResponseWriter
 	base string
@@ -56,5 +56,5 @@ func (w *relocated) WriteHeader(status int) {
 	w.ResponseWriter.WriteHeader(status)
 }
 
-// Unwrap gives http.ResponseController the writer behind.
+// Unwrap returns the wrapped writer, for http.ResponseController.
 func (w *relocated) Unwrap() http.ResponseWriter { return w.ResponseWriter }

@@ -14,22 +14,24 @@ import (
 	"otpost/internal/store"
 )
 
-// BenchOptions say which queue to measure.
+// BenchOptions choose the measured queue.
 type BenchOptions struct {
 	Driver  string // redis, embedded, or embedded-normal: jobs are committed without a flush (synchronous=NORMAL)
 	Redis   string // host:port
 	Path    string // of the embedded queue's database
 	LockDir string // for the locks of workers
-	Reset   bool   // begin with an empty queue
+	Reset   bool   // empty the queue first
 	Log     *slog.Logger
 }
 
 // Bench is a queue of its own for `otpost bench`, with the drivers that the program uses.
 type Bench struct {
 	Driver queue.Driver
-	// Enqueue stores jobs with the durability that is measured: that of Driver.Enqueue, except for embedded-normal.
+	// Enqueue stores jobs with the measured durability: that of Driver.Enqueue, except for
+	// embedded-normal.
 	Enqueue func(ctx context.Context, jobs ...queue.Job) error
-	// Commit makes one durable commit of one small row: the rate that bounds Enqueue. nil: the queue is in Redis.
+	// Commit makes one durable commit of one small row, whose rate bounds Enqueue. nil: the queue
+	// is in Redis.
 	Commit func(ctx context.Context) error
 	Close  func() error
 }

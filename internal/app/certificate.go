@@ -17,29 +17,30 @@ import (
 )
 
 const (
-	expiresSoon   = 14 * 24 * time.Hour // from here on the log warns
-	lookAtExpiry  = time.Hour           // how often the certificate is looked at
-	warnOfExpiry  = 24 * time.Hour      // how often the log warns at most
-	dateOfExpiry  = "2 January 2006 15:04 MST"
-	secureVersion = tls.VersionTLS12
+	expiresSoon      = 14 * 24 * time.Hour // the log warns from then on
+	checkExpiryEvery = time.Hour           // interval between two checks
+	warnOfExpiry     = 24 * time.Hour      // minimum interval between two warnings
+	dateOfExpiry     = "2 January 2006 15:04 MST"
+	secureVersion    = tls.VersionTLS12
 )
 
-// Certificate is the server's certificate with its chain and its key, in two PEM files. Reload reads them anew. It is safe for
-// concurrent use.
+// Certificate is the server's certificate with its chain and its key, from two PEM files. Reload
+// reads them again. It is safe for concurrent use.
 type Certificate struct {
 	certFile, keyFile string
 	now               func() time.Time
 	pair              atomic.Pointer[tls.Certificate]
 }
 
-// OpenCertificate reads a pair of PEM files: the certificate, followed by its chain, and its key, which others must not be able
-// to read. A pair that does not belong together, or whose time has not come or is over, is refused with a sentence.
+// OpenCertificate reads a pair of PEM files: the certificate, followed by its chain, and its key,
+// which other users must not be able to read. A pair that does not match, is not valid yet or has
+// expired is refused with a sentence.
 func OpenCertificate(certFile, keyFile string) (*Certificate, error) {
 	c := &Certificate{certFile: certFile, keyFile: keyFile, now: time.Now}
 	return c, c.Reload()
 }
 
-// Reload reads the files again. On an error the pair that was read before stays in use.
+// Reload reads the files again. On an error the old pair stays in use.
 func (c *Certificate) Reload() error {
 	if err := config.CheckKeyFile(c.keyFile); err != nil {
 		return aboutFile("key", c.keyFile, err)
@@ -54,20 +55,23 @@ func (c *Certificate) Reload() error {
 	}
 	pair, err := tls.X509KeyPair(chain, key)
 	if err != nil {
-		return fmt.Errorf("certificate %s and key %s cannot be used: %s", c.certFile, c.keyFile, strings.TrimPrefix(err.Error(), "tls: "))
+		return fmt.Errorf("certificate %s and key %s cannot be used: %s", c.certFile, c.keyFile,
+			strings.TrimPrefix(err.Error(), "tls: "))
 	}
 	now := c.now()
 	switch leaf := pair.Leaf; {
 	case now.After(leaf.NotAfter):
-		return fmt.Errorf("certificate %s has expired on %s: get a new one", c.certFile, leaf.NotAfter.UTC().Format(dateOfExpiry))
+		return fmt.Errorf("certificate %s has expired on %s: get a new one", c.certFile,
+			leaf.NotAfter.UTC().Format(dateOfExpiry))
 	case now.Before(leaf.NotBefore):
-		return fmt.Errorf("certificate %s is not valid before %s: is the clock of this host right?", c.certFile, leaf.NotBefore.UTC().Format(dateOfExpiry))
+		return fmt.Errorf("certificate %s is not valid before %s: is the clock of this host right?", c.certFile,
+			leaf.NotBefore.UTC().Format(dateOfExpiry))
 	}
 	c.pair.Store(&pair)
 	return nil
 }
 
-// aboutFile makes a sentence of an error with a file of the pair.
+// aboutFile returns an error about a file of the pair as a sentence.
 func aboutFile(what, name string, err error) error {
 	var path *fs.PathError
 	if errors.As(err, &path) {
@@ -76,7 +80,7 @@ func aboutFile(what, name string, err error) error {
 	return fmt.Errorf("%s %s: %w", what, name, err)
 }
 
-// Describe returns whose certificate it is and until when.
+// Describe returns the name and the end of the certificate.
 func (c *Certificate) Describe() string {
 	leaf := c.leaf()
 	name := leaf.Subject.CommonName
@@ -88,7 +92,7 @@ func (c *Certificate) Describe() string {
 
 func (c *Certificate) leaf() *x509.Certificate { return c.pair.Load().Leaf }
 
-// tls returns the settings of the listener: TLS 1.2 or later, always with the pair that was read last.
+// tls returns the settings of the listener: TLS 1.2 or later, with the pair that was read last.
 func (c *Certificate) tls() *tls.Config {
 	return &tls.Config{
 		MinVersion:     secureVersion,
@@ -96,9 +100,9 @@ func (c *Certificate) tls() *tls.Config {
 	}
 }
 
-// warn logs from 14 days before the certificate's end on, at once and then once a day, until ctx ends.
+// warn logs once a day from 14 days before the certificate's end on, until ctx ends.
 func (c *Certificate) warn(ctx context.Context, log *slog.Logger) {
-	tick := time.NewTicker(lookAtExpiry)
+	tick := time.NewTicker(checkExpiryEvery)
 	defer tick.Stop()
 	var last time.Time
 	for {

@@ -34,7 +34,8 @@ func (l *told) since() string {
 	return l.out.String()
 }
 
-// The certificate ends 20 days after the start: from the 14th day before its end on there is one line a day, and ERROR ones after it.
+// The certificate ends 20 days after the start: from the 14th day before its end on there is one
+// line a day, and ERROR ones after it.
 func TestExpiryIsToldOnceADay(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

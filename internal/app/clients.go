@@ -12,7 +12,7 @@ import (
 	"otpost/internal/pinhash"
 )
 
-// clients counts what clients hold of a server: connections and requests, in all and by client network. It is safe for
+// clients counts connections and requests, in total and by client network. It is safe for
 // concurrent use.
 type clients struct {
 	limits  Limits
@@ -22,26 +22,26 @@ type clients struct {
 	mu          sync.Mutex
 	connections map[*connection]struct{}
 	requests    int
-	of          map[string]*held // by network; none that holds nothing
-	told        time.Time        // when a refusal was last logged
+	of          map[string]*held // by network, without empty entries
+	logged        time.Time        // when a refusal was last logged
 	refused     int              // since then
 }
 
-// held is what one network holds.
+// held counts the connections and requests of one network.
 type held struct{ connections, requests int }
 
 // connection is an open connection.
 type connection struct {
 	net.Conn
 	clients *clients
-	network string    // "": it counts in the total alone
-	idle    bool      // no request is under way on it
-	since   time.Time // it is idle
+	network string    // "": only the total counts it
+	idle    bool      // no request is running on it
+	since   time.Time // the begin of the idle time
 	once    sync.Once
 }
 
-// refusals are logged once in this time.
-const tellRefusals = time.Minute
+// logRefusalsEvery is the minimum interval between two log lines about refusals.
+const logRefusalsEvery = time.Minute
 
 func newClients(l Limits, network func(string) string, log *slog.Logger) *clients {
 	return &clients{
@@ -53,8 +53,9 @@ func newClients(l Limits, network func(string) string, log *slog.Logger) *client
 	}
 }
 
-// networkOf returns a function from a peer's address to what it is counted under: the network of its client, and ""
-// for those that have the totals alone, which are loopback and the trusted, who speak for many clients.
+// networkOf returns a function from a peer's address to the network under which it is counted. It
+// is "" for peers that only the totals count: loopback and trusted proxies, which stand for many
+// clients.
 func networkOf(trusted func(netip.Addr) bool) func(address string) string {
 	return func(address string) string {
 		at, err := netip.ParseAddrPort(address)
@@ -69,7 +70,7 @@ func networkOf(trusted func(netip.Addr) bool) func(address string) string {
 	}
 }
 
-// holds returns what a network holds, to be changed with c.mu held.
+// holds returns the counts of a network; the caller holds c.mu.
 func (c *clients) holds(network string) *held {
 	h := c.of[network]
 	if h == nil {
@@ -79,20 +80,20 @@ func (c *clients) holds(network string) *held {
 	return h
 }
 
-// forget drops the entry of a network that holds nothing.
+// forget removes the entry of a network without connections and requests.
 func (c *clients) forget(network string) {
 	if h := c.of[network]; h != nil && *h == (held{}) {
 		delete(c.of, network)
 	}
 }
 
-// begin takes a place for a request and reports whether there is one.
+// begin counts a request and reports whether it is within the limits.
 func (c *clients) begin(network string) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.requests >= c.limits.Requests || network != "" && c.holds(network).requests >= c.limits.OfNetwork {
 		c.forget(network)
-		c.tell("requests refused: too many are under way", network)
+		c.logRefusal("requests refused: too many are under way", network)
 		return false
 	}
 	c.requests++
@@ -102,7 +103,7 @@ func (c *clients) begin(network string) bool {
 	return true
 }
 
-// end gives the place of a request back.
+// end ends the count of a request.
 func (c *clients) end(network string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -113,8 +114,8 @@ func (c *clients) end(network string) {
 	}
 }
 
-// admit returns a connection that may stay, nil when it must be closed. At a limit, the connection that has been
-// idle for longest makes room: of this network, or of all.
+// admit returns the connection, or nil when it must be closed. At a limit, the connection with the
+// longest idle time is closed instead: of this network, or of all.
 func (c *clients) admit(conn net.Conn) *connection {
 	fresh := &connection{
 		Conn:    conn,
@@ -132,7 +133,7 @@ func (c *clients) admit(conn net.Conn) *connection {
 	}
 	if (full || ofNetwork) && oldest == nil {
 		c.forget(fresh.network)
-		c.tell("connections refused: too many are open", fresh.network)
+		c.logRefusal("connections refused: too many are open", fresh.network)
 		c.mu.Unlock()
 		return nil
 	}
@@ -145,12 +146,12 @@ func (c *clients) admit(conn net.Conn) *connection {
 	}
 	c.mu.Unlock()
 	if oldest != nil {
-		oldest.Close() //nolint:errcheck // its client finds it closed, as after the time-out
+		oldest.Close() //nolint:errcheck // its client sees it closed, as after the time-out
 	}
 	return fresh
 }
 
-// idlest returns the connection that has been idle for longest, nil when none is.
+// idlest returns the connection with the longest idle time; nil when no connection is idle.
 func (c *clients) idlest(network string, own bool) (oldest *connection) {
 	for one := range c.connections {
 		if one.idle && (!own || one.network == network) && (oldest == nil || one.since.Before(oldest.since)) {
@@ -160,7 +161,7 @@ func (c *clients) idlest(network string, own bool) (oldest *connection) {
 	return oldest
 }
 
-// remove takes a connection out, with c.mu held. A second call does nothing.
+// remove removes a connection, with c.mu held. A second call does nothing.
 func (c *clients) remove(one *connection) {
 	if _, ok := c.connections[one]; !ok {
 		return
@@ -172,18 +173,19 @@ func (c *clients) remove(one *connection) {
 	}
 }
 
-// tell logs a refusal, once in tellRefusals, with c.mu held. An attack must not fill the log.
-func (c *clients) tell(what, network string) {
+// logRefusal logs a refusal at most once per logRefusalsEvery, with c.mu held: an attack must not
+// fill the log.
+func (c *clients) logRefusal(what, network string) {
 	c.refused++
 	now := time.Now()
-	if now.Sub(c.told) < tellRefusals {
+	if now.Sub(c.logged) < logRefusalsEvery {
 		return
 	}
 	c.log.Warn(what, "refused", c.refused, "client", network, "for_a_proxy_set", "OverrideAuthorizationClient")
-	c.told, c.refused = now, 0
+	c.logged, c.refused = now, 0
 }
 
-// follow is http.Server.ConnState: it learns which connections are idle.
+// follow is http.Server.ConnState: it records which connections are idle.
 func (c *clients) follow(conn net.Conn, state http.ConnState) {
 	if t, ok := conn.(*tls.Conn); ok {
 		conn = t.NetConn()
@@ -217,7 +219,7 @@ func (one *connection) Close() error {
 	return one.Conn.Close()
 }
 
-// CloseWrite lets net/http end its side first, so that a client reads the refusal before it is cut off.
+// CloseWrite lets net/http close its side first, so that a client can read the refusal.
 func (one *connection) CloseWrite() error {
 	if half, ok := one.Conn.(interface{ CloseWrite() error }); ok {
 		return half.CloseWrite()
@@ -225,7 +227,7 @@ func (one *connection) CloseWrite() error {
 	return nil
 }
 
-// admitting is a listener that keeps the limits of its clients.
+// admitting is a listener that enforces the limits of its clients.
 type admitting struct {
 	net.Listener
 	clients *clients

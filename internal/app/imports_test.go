@@ -10,9 +10,10 @@ import (
 	"testing"
 )
 
-// A row of the house: one package, what of ours it may import, and why the border is there. The rows stand from the roof to
-// the ground, and a row names only rows below it. A row may stand before its package exists. Whoever changes a row writes the
-// reason into docs/decisions in the same commit.
+// A row of the house: one package, what of ours it may import, and why the border is there. The
+// rows stand from the roof to the ground, and a row names only rows below it. A row may stand
+// before its package exists. Whoever changes a row writes the reason into docs/decisions in the
+// same commit.
 type row struct {
 	name   string
 	may    string // package names, or everything below
@@ -26,12 +27,16 @@ var house = []row{
 		"commands talk to the composition root, never to a service behind its back"},
 	{"app", everything, "the composition root"},
 	{"webui", "", "pages are rendered from REST, so that they can do nothing that REST cannot"},
-	{"httpapi", "login token webhook delivery access stats queue policy user sms mail challenge audit system secret fault",
+	{"httpapi", "login token webhook delivery access stats queue policy user sms mail challenge audit " +
+		"system secret fault",
 		"the edge decodes and answers; records are reached through their packages, never through store"},
-	{"login", "token delivery challenge policy user audit system store fault", "a decision knows no HTTP, no mail server and no configuration"},
-	{"token", "delivery challenge policy user system otp pinhash secret store fault", "a token drafts and checks; who may log in is login's to say"},
+	{"login", "token delivery challenge policy user audit system store fault",
+		"a decision knows no HTTP, no mail server and no configuration"},
+	{"token", "delivery challenge policy user system otp pinhash secret store fault",
+		"a token drafts and checks; who may log in is login's to say"},
 	{"webhook", "queue secret store fault", "events leave as jobs and know no login"},
-	{"delivery", "queue sms mail audit secret store", "the master of a message's state pulls in no token, user, policy or challenge"},
+	{"delivery", "queue sms mail audit secret store",
+		"the master of a message's state pulls in no token, user, policy or challenge"},
 	{"worker", "queue", "it knows no kind by name"},
 	{"access", "policy pinhash secret store fault", "who may call does not depend on users' tokens"},
 	{"stats", "queue store", "the counting modules are handed in"},
@@ -56,7 +61,8 @@ var house = []row{
 	{"inbox", "", "an SMTP server for demo and tests"},
 }
 
-// handedDown are packages that only app may import, although they stand below everybody: their values are passed as functions.
+// handedDown are packages that only app may import, although they stand below everybody: their
+// values are passed as functions.
 var handedDown = map[string]string{
 	"dial":     "app hands the dialer down as a function in Options, so that there is one",
 	"fileroot": "app hands the opener down as a function in Options, so that there is one",
@@ -92,7 +98,8 @@ var rooms = map[string]string{
 
 // testLibraries may be imported by tests and by suites (packages that end in "test") anywhere.
 var testLibraries = []string{
-	"github.com/google/go-cmp", "pgregory.net/rapid", "go.uber.org/goleak", "github.com/emersion/go-smtp", "github.com/emersion/go-sasl",
+	"github.com/google/go-cmp", "pgregory.net/rapid", "go.uber.org/goleak", "github.com/emersion/go-smtp",
+	"github.com/emersion/go-sasl",
 	"github.com/chromedp/",
 }
 
@@ -119,7 +126,8 @@ func TestPackagesImportOnlyWhatTheirRowNames(t *testing.T) {
 		case strings.HasPrefix(name, "internal/"):
 			checkPackage(t, p, strings.TrimPrefix(name, "internal/"))
 		default:
-			t.Errorf("%s: packages live in internal, mains in cmd, end-to-end tests in test, measurements in bench", name)
+			t.Errorf("%s: packages live in internal, mains in cmd, end-to-end tests in test, measurements in bench",
+				name)
 		}
 	}
 }
@@ -164,7 +172,8 @@ func refused(i, name string, r row, at int, suite bool) string {
 	case r.name == target && strings.Contains(name, "/") && !isNested:
 		return "" // a nested package may import its parent
 	case isNested && r.name != "app":
-		return "a nested package is imported by app alone, a suite by tests: " + nested + " is one implementation of a contract"
+		return "a nested package is imported by app alone, a suite by tests: " + nested +
+			" is one implementation of a contract"
 	case r.name == "app":
 		return ""
 	case handedDown[target] != "" && !slices.Contains(strings.Fields(r.may), target):
@@ -234,7 +243,8 @@ func find(name string) (row, int) {
 
 func list(t *testing.T) []listed {
 	t.Helper()
-	command := exec.CommandContext(t.Context(), "go", "list", "-e", "-json=ImportPath,Imports,TestImports,XTestImports", "otpost/...")
+	command := exec.CommandContext(t.Context(), "go", "list", "-e", "-json=ImportPath,Imports,TestImports,XTestImports",
+		"otpost/...")
 	out, err := command.Output()
 	if err != nil {
 		var failed *exec.ExitError

@@ -8,25 +8,26 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Limits bound what clients can hold of a server. The zero value of a field means the default.
+// Limits bound the resources that clients can occupy. The zero value of a field means the default.
 type Limits struct {
-	Connections int // open at once: 4,096
-	Requests    int // under way at once, of all connections together: 4,096
-	// of each of the two, from one client network: 256. Loopback and named proxies have the totals alone
+	Connections int // open connections: 4,096
+	Requests    int // running requests of all connections: 4,096
+	// each of the two, for one client network: 256. For loopback and named proxies only the totals
+	// count
 	OfNetwork int
 	Header    time.Duration // for the header of a request, and for the TLS handshake: 10 s
 	Body      time.Duration // for a whole request: 30 s
-	Answer    time.Duration // for taking an answer, and 1 s more for each answerRate of it: 30 s
+	Answer    time.Duration // for reading an answer, and 1 s more for each answerRate bytes: 30 s
 	Idle      time.Duration // between two requests of a connection: 2 min
 }
 
-// answerRate is what a client must take of an answer in a second once Limits.Answer is over, in bytes.
+// answerRate is how many bytes of an answer a client must read per second after Limits.Answer.
 const answerRate = 64 << 10
 
 // mostHeader bounds the header of a request, in bytes; net/http adds 4 KiB.
 const mostHeader = 64 << 10
 
-// mostStreams bounds the requests of one HTTP/2 connection at once. A browser has a few.
+// mostStreams bounds the running requests of one HTTP/2 connection. A browser has a few.
 const mostStreams = 64
 
 func (l Limits) orDefault() Limits {
@@ -41,9 +42,9 @@ func (l Limits) orDefault() Limits {
 	}
 }
 
-// withinFiles returns the limits of a process that may have so many files open. Each connection is one. A reserve of
-// 256 files, or of a quarter of fewer than 1,024, is for the database, the logs, and the connections to mail servers
-// and Redis.
+// withinFiles returns the limits for a number of open files. Each connection needs one. A reserve
+// of 256 files, or a quarter if there are fewer than 1,024, is for the database, the logs, and the
+// connections to mail servers and Redis.
 func (l Limits) withinFiles(files uint64) Limits {
 	most := files - min(256, files/4)
 	if most >= uint64(l.Connections) {
@@ -54,10 +55,10 @@ func (l Limits) withinFiles(files uint64) Limits {
 	return l
 }
 
-// limits returns the limits at a door, and logs when the number of open files (RLIMIT_NOFILE) cuts them. The package
-// os has raised the soft limit to the hard one.
-func (a *App) limits(d Door) Limits {
-	l := d.Limits.orDefault()
+// limits returns the limits at a listener, and logs when the number of open files (RLIMIT_NOFILE)
+// lowers them. The package os has raised the soft limit to the hard one.
+func (a *App) limits(at Listener) Limits {
+	l := at.Limits.orDefault()
 	var files unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &files); err != nil {
 		a.log.Warn("the limit of open files is unknown", "err", err)
@@ -72,8 +73,8 @@ func (a *App) limits(d Door) Limits {
 	return cut
 }
 
-// server returns a server for a handler within the limits. HTTP/2 has its own: net/http's deadlines
-// of a connection do not reach it.
+// server returns a server for a handler within the limits. HTTP/2 has limits of its own, because
+// net/http's deadlines of a connection do not reach it.
 func (l Limits) server(h http.Handler) *http.Server {
 	return &http.Server{
 		Handler:           h,
@@ -92,18 +93,19 @@ func (l Limits) server(h http.Handler) *http.Server {
 	}
 }
 
-// timed is an answer that its client must take in time: Limits.Answer from the first byte on, and the time that its
-// length needs at answerRate. A handler that sets the deadline itself, as event streams do, is left alone.
+// timed is an answer that its client must read in time: within Limits.Answer from the first byte
+// on, and the time for its length at answerRate. A handler that sets the deadline itself, as event
+// streams do, keeps its own.
 type timed struct {
 	http.ResponseWriter
 	control *http.ResponseController
 	within  time.Duration
-	until   time.Time // zero: nothing was written yet
+	until   time.Time // zero: no byte was written yet
 	own     bool      // the handler sets the deadline
 }
 
-// newTimed returns the answer to r. Until the first byte of it, the deadline is that of what net/http writes itself
-// ("100 Continue").
+// newTimed returns the answer to r. Until its first byte, the deadline is for what net/http writes
+// itself ("100 Continue").
 func newTimed(w http.ResponseWriter, r *http.Request, l Limits) *timed {
 	t := &timed{ResponseWriter: w, control: http.NewResponseController(w), within: l.Answer}
 	if r.ProtoMajor == 1 {
@@ -112,9 +114,9 @@ func newTimed(w http.ResponseWriter, r *http.Request, l Limits) *timed {
 	return t
 }
 
-// deadline sets one. A writer without deadlines is in memory.
+// deadline sets the write deadline. A writer without deadlines is in memory.
 func (t *timed) deadline(at time.Time) {
-	t.control.SetWriteDeadline(at) //nolint:errcheck // see above
+	t.control.SetWriteDeadline(at) //nolint:errcheck // a writer in memory has none
 }
 
 // extend sets the deadline for n more bytes.
@@ -129,7 +131,7 @@ func (t *timed) extend(n int) {
 	t.deadline(t.until)
 }
 
-// end sets the deadline for what net/http still holds when the handler has returned.
+// end sets the deadline for the bytes that net/http still has to write when the handler returns.
 func (t *timed) end() {
 	if t.own || t.until.IsZero() {
 		t.deadline(time.Now().Add(t.within))
@@ -148,11 +150,11 @@ func (t *timed) Write(p []byte) (int, error) {
 	return t.ResponseWriter.Write(p)
 }
 
-// SetWriteDeadline is what http.ResponseController calls.
+// SetWriteDeadline is called by http.ResponseController.
 func (t *timed) SetWriteDeadline(at time.Time) error {
 	t.own = true
 	return t.control.SetWriteDeadline(at)
 }
 
-// Unwrap gives http.ResponseController what it looks for.
+// Unwrap returns the wrapped writer, for http.ResponseController.
 func (t *timed) Unwrap() http.ResponseWriter { return t.ResponseWriter }

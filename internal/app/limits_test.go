@@ -46,7 +46,7 @@ func short() Limits {
 func startLimited(t *testing.T, l Limits, encrypted bool, h http.HandlerFunc) *limited {
 	t.Helper()
 	s := &limited{clients: newClients(l, alone, slog.New(slog.DiscardHandler)), closed: make(chan struct{}, 1000)}
-	g := &gate{handler: h, stop: context.WithoutCancel(t.Context()), clients: s.clients}
+	g := &drainHandler{handler: h, stop: context.WithoutCancel(t.Context()), clients: s.clients}
 	s.Server = httptest.NewUnstartedServer(g)
 	s.Server.Listener = admitting{s.Server.Listener, s.clients}
 	config := l.server(g)
@@ -299,7 +299,8 @@ func TestConnectionsAreBoundedByNetworkAndInAll(t *testing.T) {
 		proxy := netip.MustParseAddr("203.0.113.1")
 		var log bytes.Buffer
 		named := networkOf(func(at netip.Addr) bool { return at == proxy })
-		c := newClients(Limits{Connections: 10, OfNetwork: 3}.orDefault(), named, slog.New(slog.NewTextHandler(&log, nil)))
+		c := newClients(Limits{Connections: 10, OfNetwork: 3}.orDefault(), named,
+			slog.New(slog.NewTextHandler(&log, nil)))
 		admit := func(address string) *connection {
 			time.Sleep(time.Millisecond) // so that one has been idle for longest
 			return c.admit(&from{address: address})
@@ -352,7 +353,7 @@ func TestConnectionsAreBoundedByNetworkAndInAll(t *testing.T) {
 func TestRequestsUnderWayAreBounded(t *testing.T) {
 	t.Parallel()
 	leave := make(chan struct{})
-	g := &gate{
+	g := &drainHandler{
 		handler: http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-leave }),
 		stop:    context.WithoutCancel(t.Context()),
 		clients: newClients(Limits{Requests: 5, OfNetwork: 2}.orDefault(), alone, slog.New(slog.DiscardHandler)),

@@ -10,24 +10,24 @@ import (
 	"time"
 )
 
-// Bounds of a LogBuffer: what a burst of lines fills while its reader pauses for some seconds.
+// Bounds of a LogBuffer: a burst of lines while the reader pauses for some seconds.
 const (
 	mostLogLines = 4096
 	mostLogBytes = 1 << 20
 )
 
-// LogFlushTime is how long the end of the process waits for a log that takes no lines.
+// LogFlushTime is how long the process waits at its end for a log that hangs.
 const LogFlushTime = 2 * time.Second
 
 var errLogBufferFull = errors.New("the log takes no lines, and its buffer is full")
 
-// LogBuffer is an io.Writer that never waits: one goroutine passes the lines on to the log, in their order and at
-// once while the log takes them. A pipe whose reader hangs, or a disk that hangs, holds only that goroutine. Beyond
-// mostLogLines lines or mostLogBytes bytes further lines are dropped and counted; one line in their place says how
-// many were lost. It is safe for concurrent use.
+// LogBuffer is an io.Writer that never waits: one goroutine writes the lines to the log, in order
+// and without delay while the log accepts them. A pipe or a disk that hangs blocks only that
+// goroutine. Above mostLogLines lines or mostLogBytes bytes, further lines are dropped and counted;
+// one line in their place says how many were lost. It is safe for concurrent use.
 type LogBuffer struct {
 	w    io.Writer
-	mark func(slog.Record) []byte // format of the line that tells a loss; nil: the text alone
+	mark func(slog.Record) []byte // format of the line about lost lines; nil: only the text
 
 	mu      sync.Mutex
 	changed *sync.Cond // lines or closed, for the goroutine
@@ -46,19 +46,19 @@ func NewLogBuffer(w io.Writer) *LogBuffer {
 	b := &LogBuffer{w: w, idle: make(chan struct{}), done: make(chan struct{})}
 	b.changed = sync.NewCond(&b.mu)
 	close(b.idle)
-	go b.pass()
+	go b.writeLines()
 	return b
 }
 
-// PrintWithin writes text to w and waits for at most LogFlushTime. It is for the first and the last sentences of a
-// process.
+// PrintWithin writes text to w and waits for at most LogFlushTime. It is for the sentences at the
+// start and the end of a process.
 func PrintWithin(w io.Writer, text string) {
 	b := NewLogBuffer(w)
-	io.WriteString(b, text) //nolint:errcheck // the last sentence has no other place
+	io.WriteString(b, text) //nolint:errcheck // there is no other place for the sentence
 	b.Close()               //nolint:errcheck // likewise
 }
 
-// Write implements io.Writer: one call, one line. An error means that the line is dropped.
+// Write implements io.Writer: one call, one line. An error means that the line was dropped.
 func (b *LogBuffer) Write(line []byte) (int, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -67,7 +67,7 @@ func (b *LogBuffer) Write(line []byte) (int, error) {
 		b.lost++
 		return 0, errLogBufferFull
 	}
-	b.tellLoss()
+	b.addLossLine()
 	b.add(bytes.Clone(line))
 	return len(line), nil
 }
@@ -92,8 +92,8 @@ func (b *LogBuffer) isIdle() bool {
 	}
 }
 
-// tellLoss appends the line about lost lines, if there are any, with b.mu held.
-func (b *LogBuffer) tellLoss() {
+// addLossLine appends a line about lost lines, if any, with b.mu held.
+func (b *LogBuffer) addLossLine() {
 	if b.lost == 0 {
 		return
 	}
@@ -106,8 +106,9 @@ func (b *LogBuffer) tellLoss() {
 	b.add(b.mark(slog.NewRecord(time.Now(), slog.LevelWarn, text, callerPC())))
 }
 
-// pass writes the lines until Close. The line under way stays in b.lines, so that it counts in the bounds.
-func (b *LogBuffer) pass() {
+// writeLines writes the lines until Close. A line stays in b.lines while it is written, so that it
+// counts for the bounds.
+func (b *LogBuffer) writeLines() {
 	defer close(b.done)
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -128,7 +129,7 @@ func (b *LogBuffer) pass() {
 		b.lines = b.lines[1:]
 		b.bytes -= len(line)
 		if len(b.lines) == 0 {
-			b.tellLoss()
+			b.addLossLine()
 		}
 		if len(b.lines) == 0 {
 			b.lines = nil
@@ -137,15 +138,15 @@ func (b *LogBuffer) pass() {
 	}
 }
 
-// Hangs reports whether the log has taken no line for LogFlushTime, although one waits.
+// Hangs reports whether a line has waited for LogFlushTime.
 func (b *LogBuffer) Hangs() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return len(b.lines) > 0 && time.Since(b.begun) > LogFlushTime
 }
 
-// Flush waits until no line waits, at most LogFlushTime. It returns the error of the last line that was written; a
-// log that takes no lines in this time is no error.
+// Flush waits until all lines are written, at most LogFlushTime. It returns the error of the last
+// written line. A log that hangs is not an error.
 func (b *LogBuffer) Flush() error {
 	b.mu.Lock()
 	idle := b.idle
@@ -156,8 +157,8 @@ func (b *LogBuffer) Flush() error {
 	return b.err
 }
 
-// Close writes the lines that wait, within LogFlushTime, and ends the goroutine, or leaves it in a write that does
-// not end. Later lines are dropped. It does not close the log.
+// Close writes the waiting lines within LogFlushTime and ends the goroutine, or leaves it in a
+// write that hangs. Later lines are dropped. It does not close the log.
 func (b *LogBuffer) Close() error {
 	b.mu.Lock()
 	b.closed = true
@@ -169,7 +170,7 @@ func (b *LogBuffer) Close() error {
 	return nil
 }
 
-// await reports whether a channel is closed within LogFlushTime.
+// await waits for the close of a channel, at most LogFlushTime, and reports whether it came.
 func await(c <-chan struct{}) bool {
 	late := time.NewTimer(LogFlushTime)
 	defer late.Stop()

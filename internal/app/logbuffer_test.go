@@ -101,7 +101,8 @@ func checkLoss(t *testing.T, all []string, lines int) {
 		next++
 	}
 	if next != lines || losses == 0 || !strings.HasSuffix(all[len(all)-1], "last") {
-		t.Errorf("%d of %d lines are written or counted, in %d losses; the last is %q", next, lines, losses, all[len(all)-1])
+		t.Errorf("%d of %d lines are written or counted, in %d losses; the last is %q", next, lines, losses,
+			all[len(all)-1])
 	}
 }
 

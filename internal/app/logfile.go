@@ -9,32 +9,33 @@ import (
 	"sync"
 )
 
-// LogFile is a log file that a rotation may move away: Reopen makes a new one under the name. It is safe for concurrent use;
-// no line is lost or split by a Reopen. A write that hangs holds neither Reopen nor Close.
+// LogFile is a log file that a rotation may rename: Reopen makes a new one under the name. It is
+// safe for concurrent use. Reopen loses or splits no line. A write that hangs blocks neither Reopen
+// nor Close.
 type LogFile struct {
 	name string
 
-	mu   sync.Mutex // of file and tell; it is never held in a write
+	mu   sync.Mutex // of file and failures; never held during a write
 	file *os.File
-	tell io.Writer // where failed writes are told
+	failures io.Writer // where failed writes are reported
 
 	writing sync.Mutex // one line at a time; it is taken before mu
-	lost    int        // lines since writing began to fail; 0: it works
+	lost    int        // lines since writing began to fail; 0: writing works
 	torn    bool       // the last line in the file has no end
 }
 
-// OpenLogFile opens or makes a log for appending; a new file is readable by its owner alone.
-// openLog says which names are taken.
+// OpenLogFile opens or makes a log for appending; a new file is readable by its owner alone. See
+// openLog for the accepted names.
 func OpenLogFile(name string) (*LogFile, error) {
 	file, err := openLog(name)
 	if err != nil {
 		return nil, fmt.Errorf("open log: %w", err)
 	}
-	return &LogFile{name: name, file: file, tell: io.Discard}, nil
+	return &LogFile{name: name, file: file, failures: io.Discard}, nil
 }
 
-// Reopen opens the name again, unless it means a descriptor: that stays what it is. When the open fails the
-// file that is open stays in use.
+// Reopen opens the name again, unless it is the name of a descriptor. When the open fails, the old
+// file stays in use.
 func (l *LogFile) Reopen() error {
 	if _, ok := descriptor(l.name); ok {
 		return nil
@@ -51,12 +52,12 @@ func (l *LogFile) Reopen() error {
 	return nil
 }
 
-// TellFailures says where it is told that lines cannot be written, once, and that they can again. Without it only
-// the callers of Write get the errors.
-func (l *LogFile) TellFailures(w io.Writer) {
+// ReportFailures sets where one sentence is written when lines cannot be written, and one when they
+// can again. Without it only the callers of Write get the errors.
+func (l *LogFile) ReportFailures(w io.Writer) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.tell = w
+	l.failures = w
 }
 
 // Write implements io.Writer: one call, one line.
@@ -92,24 +93,25 @@ func (l *LogFile) write(file *os.File, line []byte) (int, error) {
 	return file.Write(line)
 }
 
-// wrote takes note of what became of a line, of which n bytes are in the file. It returns err as a sentence.
+// wrote records the result of writing a line, of which n bytes are in the file. It returns err as a
+// sentence.
 func (l *LogFile) wrote(n int, err error) error {
 	l.mu.Lock()
-	tell := l.tell
+	failures := l.failures
 	l.mu.Unlock()
 	if err == nil {
 		if l.lost > 0 {
-			fmt.Fprintf(tell, "log %s is written again; %d lines were lost\n", l.name, l.lost)
+			fmt.Fprintf(failures, "log %s is written again; %d lines were lost\n", l.name, l.lost)
 			l.lost = 0
 		}
 		return nil
 	}
 	if cause := (*fs.PathError)(nil); errors.As(err, &cause) {
-		err = cause.Err // the name may be an old one
+		err = cause.Err // its path may be an old name
 	}
 	err = fmt.Errorf("log %s cannot be written: %w", l.name, err)
 	if l.lost == 0 {
-		fmt.Fprintf(tell, "%v; its lines are lost until it can be\n", err)
+		fmt.Fprintf(failures, "%v; its lines are lost until it can be\n", err)
 	}
 	l.lost++
 	l.torn = l.torn || n > 0

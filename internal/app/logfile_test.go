@@ -19,7 +19,7 @@ func TestLogThatCannotBeWrittenIsToldOnceAndOnceWhenItCan(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l.TellFailures(&told)
+	l.ReportFailures(&told)
 	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0) // every write finds a full disk
 	if err != nil {
 		t.Fatal(err)
@@ -28,7 +28,8 @@ func TestLogThatCannotBeWrittenIsToldOnceAndOnceWhenItCan(t *testing.T) {
 	for range 2 {
 		l.file = full
 		for range 3 {
-			if _, err := fmt.Fprintln(l, "lost"); !errors.Is(err, unix.ENOSPC) || !strings.Contains(err.Error(), name+" cannot be written") {
+			if _, err := fmt.Fprintln(l, "lost"); !errors.Is(err, unix.ENOSPC) ||
+				!strings.Contains(err.Error(), name+" cannot be written") {
 				t.Fatalf("writing to a full disk: %v", err)
 			}
 		}
@@ -43,7 +44,8 @@ func TestLogThatCannotBeWrittenIsToldOnceAndOnceWhenItCan(t *testing.T) {
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
-	away, back := "log "+name+" cannot be written: no space left on device; its lines are lost until it can be\n", "log "+name+" is written again; 3 lines were lost\n"
+	away, back := "log "+name+" cannot be written: no space left on device; its lines are lost until it can be\n",
+		"log "+name+" is written again; 3 lines were lost\n"
 	if want := away + back + away + back; told.String() != want {
 		t.Errorf("told %q, want %q", told.String(), want)
 	}

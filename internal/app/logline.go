@@ -15,19 +15,19 @@ import (
 	"time"
 )
 
-// lineHandler writes log records as privacyIDEA's worker does (recorded in docs/compatibility.md), so that a site's patterns
-// keep matching:
+// lineHandler writes log records as privacyIDEA's worker does (recorded in docs/compatibility.md),
+// so that a site's patterns keep matching:
 //
 //	[2026-11-24 03:40:58,849][PID][THREAD][LEVEL][LOGGER:LINE] text key=value ...
 //
-// The time is local, THREAD is the component, LOGGER the package and LINE the line that logged. Values with spaces or quotes
-// are quoted, so that nothing from outside can begin a line of its own.
+// The time is local, THREAD is the component, LOGGER the package and LINE the line of code. Values
+// with spaces or quotes are quoted, so that a value from outside cannot begin a new line.
 type lineHandler struct {
 	out       *lockedWriter
 	level     slog.Leveler
 	simple    bool
 	component string
-	attrs     []byte // of With, written already
+	attrs     []byte // of With, already formatted
 	group     string // prefix of the keys: "a.b."
 }
 
@@ -41,8 +41,9 @@ func NewLog(w io.Writer, level slog.Leveler) *slog.Logger {
 	return newLog(w, &lineHandler{level: level, component: "main"})
 }
 
-// NewSimpleLog returns a logger with lines of the time of day and the text, as huey's consumer writes them with -S. Lines above
-// INFO also name their level, which huey leaves out: somebody greps this log for ERROR.
+// NewSimpleLog returns a logger with lines of the time of day and the text, as huey's consumer
+// writes them with -S. Lines above INFO also name their level, which huey leaves out: sites search
+// this log for ERROR.
 //
 //	03:40:58 text key=value ...
 //	03:40:58 ERROR text key=value ...
@@ -50,7 +51,7 @@ func NewSimpleLog(w io.Writer, level slog.Leveler) *slog.Logger {
 	return newLog(w, &lineHandler{level: level, simple: true})
 }
 
-// newLog lets h write to w, which tells a loss in the form of h.
+// newLog lets h write to w. If w is a LogBuffer, its line about lost lines has the form of h.
 func newLog(w io.Writer, h *lineHandler) *slog.Logger {
 	h.out = &lockedWriter{w: w}
 	if b, ok := w.(*LogBuffer); ok {
@@ -79,7 +80,8 @@ func (h *lineHandler) format(r slog.Record) []byte {
 	at := r.Time.Local()
 	switch {
 	case !h.simple:
-		fmt.Fprintf(&b, "[%s,%03d][%d][%s][%s][%s] ", at.Format(time.DateTime), at.Nanosecond()/1_000_000, os.Getpid(), h.component,
+		fmt.Fprintf(&b, "[%s,%03d][%d][%s][%s][%s] ", at.Format(time.DateTime), at.Nanosecond()/1_000_000, os.Getpid(),
+			h.component,
 			levelName(r.Level), origin(r.PC))
 	case r.Level >= slog.LevelWarn:
 		fmt.Fprintf(&b, "%s %s ", at.Format(time.TimeOnly), levelName(r.Level))
@@ -139,16 +141,18 @@ func appendAttr(b *bytes.Buffer, group string, a slog.Attr) {
 	if v.Kind() == slog.KindTime {
 		text = v.Time().UTC().Format("2006-01-02T15:04:05.000Z")
 	}
-	if text == "" || strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r == '"' || r == '=' || r == 0x7f }) {
+	if text == "" || strings.ContainsFunc(text, func(r rune) bool {
+		return r <= ' ' || r == '"' || r == '=' || r == 0x7f
+	}) {
 		text = strconv.Quote(text)
 	}
 	fmt.Fprintf(b, " %s%s=%s", group, a.Key, text)
 }
 
-// mostOfValue is how many bytes of one value a line shows: a damaged row may hold any number.
+// mostOfValue is how many bytes of one value a line shows: a damaged row may have any number.
 const mostOfValue = 1024
 
-// bound cuts a value at mostOfValue and says how long it was.
+// bound cuts a value at mostOfValue and adds its length.
 func bound(s string) string {
 	if len(s) <= mostOfValue {
 		return s
@@ -166,7 +170,7 @@ func clean(s string) string {
 	}, s)
 }
 
-// levelName returns the name of Python's logging, which the patterns of sites look for.
+// levelName returns the name in Python's logging, which the patterns of sites match.
 func levelName(l slog.Level) string {
 	switch {
 	case l >= slog.LevelError:

@@ -20,7 +20,8 @@ func TestSimpleLinesNameTheLevelAboveInfo(t *testing.T) {
 	log.Warn("a thing", "err", "two\nlines")
 	log.Error("a thing", "job", 1)
 	want := []string{
-		`^\d\d:\d\d:\d\d a thing job=1$`, `^\d\d:\d\d:\d\d a thing job=1$`, `^\d\d:\d\d:\d\d WARNING a thing err="two\\nlines"$`,
+		`^\d\d:\d\d:\d\d a thing job=1$`, `^\d\d:\d\d:\d\d a thing job=1$`,
+		`^\d\d:\d\d:\d\d WARNING a thing err="two\\nlines"$`,
 		`^\d\d:\d\d:\d\d ERROR a thing job=1$`,
 	}
 	lines := strings.Split(strings.TrimSuffix(out.String(), "\n"), "\n")

@@ -15,9 +15,9 @@ import (
 // mostLinks bounds a chain of symbolic links, as the kernel does (path_resolution(7)).
 const mostLinks = 40
 
-// openLog opens a log for appending. A name of a descriptor (descriptor) is the file that is open already. A
-// symbolic link is followed when no other user can change where it leads (checkLink). An error is one sentence
-// that holds the name and what to do.
+// openLog opens a log for appending. The name of a descriptor (descriptor) means the open file. A
+// symbolic link is followed when no other user can change its target (checkLink). An error is one
+// sentence with the name and what to do.
 func openLog(name string) (*os.File, error) {
 	path := name
 	for range mostLinks {
@@ -48,9 +48,9 @@ func openLog(name string) (*os.File, error) {
 	return nil, fmt.Errorf("%s is a symbolic link that leads to itself: name a file", name)
 }
 
-// descriptor returns the number of the file descriptor that a name means: "-" and /dev/stdout are standard output.
-// These names are never opened: the kernel refuses that to a user who does not own the pipe or terminal behind
-// them, and an open of a regular file would write at an offset of its own.
+// descriptor returns the number of the file descriptor that a name means: "-" and /dev/stdout are
+// standard output. These names are never opened: the kernel refuses it for a pipe or terminal of
+// another user, and a regular file that is opened again has an offset of its own.
 func descriptor(name string) (int, bool) {
 	switch name {
 	case "-", "/dev/stdout":
@@ -67,12 +67,13 @@ func descriptor(name string) (int, bool) {
 	return 0, false
 }
 
-// duplicate returns another descriptor of an open file. A write to its broken pipe is an error, where one to
-// standard output or standard error would end the program (os/signal, "SIGPIPE").
+// duplicate returns another descriptor of an open file. A write to its broken pipe returns an
+// error; a write to the standard output itself would end the program (os/signal, "SIGPIPE").
 func duplicate(name string, fd int) (*os.File, error) {
 	var info unix.Stat_t
 	if err := unix.Fstat(fd, &info); err != nil {
-		return nil, fmt.Errorf("%s: descriptor %d is not open: redirect it where the program is started, or name a file",
+		return nil, fmt.Errorf("%s: descriptor %d is not open: redirect it where the program is "+
+			"started, or name a file",
 			name, fd)
 	}
 	flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0)
@@ -80,7 +81,8 @@ func duplicate(name string, fd int) (*os.File, error) {
 	case err != nil:
 		return nil, fmt.Errorf("%s: %w", name, err)
 	case kind == unix.S_IFDIR, kind == 0, flags&unix.O_ACCMODE == unix.O_RDONLY:
-		return nil, fmt.Errorf("%s: descriptor %d is not open for writing: redirect it where the program is started, or "+
+		return nil, fmt.Errorf("%s: descriptor %d is not open for writing: redirect it where the program "+
+			"is started, or "+
 			"name a file", name, fd)
 	}
 	own, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 3)
@@ -90,7 +92,8 @@ func duplicate(name string, fd int) (*os.File, error) {
 	return os.NewFile(uintptr(own), name), nil
 }
 
-// openLogAt opens a path that is no symbolic link. It does not wait for the reader of a named pipe.
+// openLogAt opens a path that is not a symbolic link. It does not wait for the reader of a named
+// pipe.
 func openLogAt(path string) (*os.File, error) {
 	const flags = os.O_CREATE | os.O_WRONLY | os.O_APPEND | unix.O_NOFOLLOW | unix.O_NONBLOCK | unix.O_NOCTTY
 	file, err := os.OpenFile(path, flags, 0o600)
@@ -100,7 +103,7 @@ func openLogAt(path string) (*os.File, error) {
 	return file, nil
 }
 
-// explainOpen makes a sentence of an error of open(2).
+// explainOpen returns an error of open(2) as a sentence.
 func explainOpen(path string, err error) error {
 	if cause := (*fs.PathError)(nil); errors.As(err, &cause) {
 		err = cause.Err
@@ -110,19 +113,23 @@ func explainOpen(path string, err error) error {
 	case errors.Is(err, unix.EISDIR):
 		return fmt.Errorf("%s is a folder: name a file in it (%w)", path, err)
 	case errors.Is(err, unix.ENOENT):
-		return fmt.Errorf("the folder %s does not exist: make it, writable for the user who runs this (%w)", folder, err)
+		return fmt.Errorf("the folder %s does not exist: make it, writable for the user who runs this (%w)", folder,
+			err)
 	case errors.Is(err, unix.ENOTDIR):
 		return fmt.Errorf("%s is not a folder: name a file in a folder (%w)", folder, err)
 	case errors.Is(err, unix.ENXIO):
-		return fmt.Errorf("%s is a named pipe or socket that no program reads: start its reader first, or name a file (%w)",
+		return fmt.Errorf("%s is a named pipe or socket that no program reads: start its reader first, or "+
+			"name a file (%w)",
 			path, err)
 	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT):
-		return fmt.Errorf("%s cannot be made, the disk is full: make room, or name a file on another disk (%w)", path, err)
+		return fmt.Errorf("%s cannot be made, the disk is full: make room, or name a file on another disk (%w)", path,
+			err)
 	case errors.Is(err, unix.EROFS):
 		return fmt.Errorf("%s is on a file system that is mounted read-only: name a file elsewhere, or - for standard "+
 			"output (%w)", path, err)
 	case errors.Is(err, fs.ErrPermission):
-		return fmt.Errorf("uid %d may not write %s: change the owner of it and of its folder, or name another file (%w)",
+		return fmt.Errorf("uid %d may not write %s: change the owner of it and of its folder, or name "+
+			"another file (%w)",
 			os.Geteuid(), path, err)
 	}
 	return fmt.Errorf("%s: %w", path, err)
@@ -137,20 +144,23 @@ func checkLink(path string, info fs.FileInfo) error {
 	return checkFolder(path, filepath.Dir(path))
 }
 
-// checkFolder refuses a link when a user other than root and this one can write a folder on its way.
+// checkFolder refuses a link when a user other than root and the process's user can write a folder
+// on its path.
 func checkFolder(link, folder string) error {
 	info, err := os.Stat(folder)
 	if err != nil {
 		return fmt.Errorf("%s is a symbolic link: %w", link, explainOpen(filepath.Join(folder, "x"), err))
 	}
 	owner, ok := ownerOf(info)
-	const what = "%s is a symbolic link, and %s, who could lead the log to any file: name the file that it leads to, or %s"
+	const what = "%s is a symbolic link, and %s, who could lead the log to any file: name the file that it " +
+		"leads to, or %s"
 	switch mode := info.Mode().Perm(); {
 	case !ok:
 		return fmt.Errorf(what, link, fmt.Sprintf("its way passes %s, the folder of uid %d", folder, owner),
 			"chown root "+folder)
 	case mode&0o022 != 0:
-		return fmt.Errorf(what, link, fmt.Sprintf("other users can write %s (mode %04o)", folder, mode), "chmod go-w "+folder)
+		return fmt.Errorf(what, link, fmt.Sprintf("other users can write %s (mode %04o)", folder, mode),
+			"chmod go-w "+folder)
 	}
 	return nil
 }

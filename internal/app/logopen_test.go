@@ -208,7 +208,7 @@ func TestLogIntoANamedPipe(t *testing.T) {
 		t.Fatal(err)
 	}
 	var told strings.Builder
-	l.TellFailures(&told)
+	l.ReportFailures(&told)
 	reader.Close() //nolint:errcheck // nothing was written
 	if _, err := fmt.Fprintln(l, "lost"); err == nil ||
 		!strings.Contains(told.String(), pipe+" cannot be written: broken pipe") {

@@ -9,15 +9,16 @@ import (
 	"github.com/coreos/go-systemd/v22/daemon"
 )
 
-// Notifier tells the service manager how the process stands, by the protocol of sd_notify(3): READY, STATUS, RELOADING,
-// STOPPING and WATCHDOG. Without a manager (no NOTIFY_SOCKET) and as nil it tells nobody. It is safe for concurrent use.
+// Notifier sends the state of the process to the service manager by the protocol of sd_notify(3):
+// READY, STATUS, RELOADING, STOPPING and WATCHDOG. Without a manager (no NOTIFY_SOCKET) and as nil
+// it sends nothing. It is safe for concurrent use.
 type Notifier struct {
 	log *slog.Logger
 
 	mu     sync.Mutex
 	phase  phase
-	status string // that was told last
-	failed bool   // it was logged that the manager does not listen
+	status string // that was sent last
+	failed bool   // that the manager does not listen was logged
 }
 
 type phase int
@@ -31,7 +32,7 @@ const (
 // NewNotifier returns a Notifier that logs to log when the manager's socket cannot be reached.
 func NewNotifier(log *slog.Logger) *Notifier { return &Notifier{log: log} }
 
-// Ready says that the process does its work, and how it stands. It counts once; later ones are a Status.
+// Ready sends READY=1 and the status. A second call sends only the status.
 func (n *Notifier) Ready(status string) {
 	if n == nil {
 		return
@@ -39,15 +40,15 @@ func (n *Notifier) Ready(status string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.phase != starting {
-		n.tell(status)
+		n.sendStatus(status)
 		return
 	}
 	n.phase, n.status = running, status
 	n.send(daemon.SdNotifyReady + "\nSTATUS=" + status)
 }
 
-// tell sends a status that differs from the last one, unless the end is near.
-func (n *Notifier) tell(status string) {
+// sendStatus sends a status that differs from the last one, unless the process is stopping.
+func (n *Notifier) sendStatus(status string) {
 	if n.phase != running || n.status == status {
 		return
 	}
@@ -55,15 +56,15 @@ func (n *Notifier) tell(status string) {
 	n.send("STATUS=" + status)
 }
 
-// Reload runs f and tells its beginning and its end. Type=notify-reload of systemd 253 wants the time of the beginning; the
-// manager before it does not look at it.
+// Reload runs f and sends its beginning and its end. Type=notify-reload of systemd 253 needs the
+// time of the beginning; earlier versions ignore it.
 func (n *Notifier) Reload(f func()) {
 	n.state(daemon.SdNotifyReloading + "\n" + daemon.SdNotifyMonotonicUsec())
 	f()
 	n.state(daemon.SdNotifyReady)
 }
 
-// state sends a state that only a running process has.
+// state sends a state of a running process.
 func (n *Notifier) state(text string) {
 	if n == nil {
 		return
@@ -75,7 +76,7 @@ func (n *Notifier) state(text string) {
 	}
 }
 
-// Stopping says that the graceful stop has begun.
+// Stopping sends that the graceful stop has begun.
 func (n *Notifier) Stopping() {
 	if n == nil {
 		return
@@ -95,9 +96,9 @@ func (n *Notifier) send(text string) {
 	}
 }
 
-// Watch pings the manager's watchdog at half of its time (WATCHDOG_USEC) for as long as alive has no error, until ctx ends.
-// alive is given that half to answer. A process that hangs gets no ping, and the manager restarts it. Without a watchdog Watch
-// returns at once.
+// Watch pings the manager's watchdog at half of its time (WATCHDOG_USEC) while alive returns no
+// error, until ctx ends. alive has that half to answer. A process that hangs sends no ping, and the
+// manager restarts it. Without a watchdog Watch returns at once.
 func (n *Notifier) Watch(ctx context.Context, alive func(context.Context) error) {
 	if n == nil {
 		return
@@ -126,7 +127,8 @@ func (n *Notifier) Watch(ctx context.Context, alive func(context.Context) error)
 	}
 }
 
-// answers reports whether alive had no error. That it takes too long is logged while it is still at it.
+// answers reports whether alive returned no error in time. A time-out is logged while alive is
+// still running.
 func (n *Notifier) answers(ctx context.Context, within time.Duration, alive func(context.Context) error) bool {
 	late := time.AfterFunc(within, func() {
 		if ctx.Err() == nil {

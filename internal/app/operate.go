@@ -16,10 +16,11 @@ import (
 // errNoQueue says that the configuration names no queue.
 var errNoQueue = errors.New("there is no job queue")
 
-// ErrQueueAway says that the queue could not be asked. What comes with it is what the database knows.
+// ErrQueueAway says that the queue did not answer. The values beside it come from the database.
 var ErrQueueAway = errors.New("the queue is out of reach")
 
-// away marks an error of the queue's driver. A queue inside the database is as far away as the database: its error stays.
+// away marks an error of the queue's driver with ErrQueueAway. An error of the embedded queue is
+// one of the database and stays as it is.
 func (a *App) away(err error) error {
 	if err == nil || a.config.QueueClass == config.EmbeddedQueue {
 		return err
@@ -30,11 +31,12 @@ func (a *App) away(err error) error {
 // operator returns the queue's side for operators.
 func (a *App) operator() (queue.Operator, error) {
 	if a.driver == nil {
-		return nil, fmt.Errorf("%w: PI_JOB_QUEUE_CLASS is not set in %s, every mail is sent inside its request", errNoQueue, a.config.Source)
+		return nil, fmt.Errorf("%w: PI_JOB_QUEUE_CLASS is not set in %s, every mail is sent inside its request",
+			errNoQueue, a.config.Source)
 	}
 	o, ok := a.driver.(queue.Operator)
 	if !ok {
-		return nil, errors.New("this queue cannot be looked into")
+		return nil, errors.New("this queue has no view for operators")
 	}
 	return o, nil
 }
@@ -46,19 +48,19 @@ func (a *App) Now() time.Time { return a.db.Now() }
 type QueueStatus struct {
 	Name     string    // of the queue
 	Place    string    // where it is kept
-	At       time.Time // when it was looked at
+	At       time.Time // the time of the view
 	Jobs     queue.Status
 	Workers  []queue.Seen
 	Open     []delivery.Backlog // the messages without a final state
-	Failures []delivery.Failure // of the last FailuresOver
+	Failures []delivery.Failure // in the last FailuresOver
 	StartOne string             // the command that starts a worker
 }
 
-// FailuresOver is how far back a QueueStatus counts failures.
+// FailuresOver is the period for which a QueueStatus counts failures.
 const FailuresOver = 24 * time.Hour
 
-// QueueStatus looks at the queue, its workers and the messages that are under way or failed. With ErrQueueAway Jobs and Workers
-// are empty and the rest is there.
+// QueueStatus returns the queue, its workers and the messages that are unfinished or failed. With
+// ErrQueueAway, Jobs and Workers are empty and the other fields are filled.
 func (a *App) QueueStatus(ctx context.Context) (QueueStatus, error) {
 	s := QueueStatus{Name: a.config.QueueName, Place: a.queueAt, At: a.db.Now(), StartOne: a.workerCommand()}
 	o, err := a.operator()
@@ -83,7 +85,8 @@ func (a *App) QueueStatus(ctx context.Context) (QueueStatus, error) {
 	return s, nil
 }
 
-// QueueList lists jobs of the queue. With ErrQueueAway there are none, and Unfinished tells what is under way.
+// QueueList lists jobs of the queue. With ErrQueueAway the list is empty; Unfinished lists the
+// messages.
 func (a *App) QueueList(ctx context.Context, f queue.Filter) ([]queue.Listed, error) {
 	o, err := a.operator()
 	if err != nil {
@@ -93,17 +96,18 @@ func (a *App) QueueList(ctx context.Context, f queue.Filter) ([]queue.Listed, er
 	return jobs, a.away(err)
 }
 
-// Unfinished lists the messages without a final state, the oldest first; at most so many, 0 for all.
+// Unfinished lists the messages without a final state, the oldest first, at most most; 0 for all.
 func (a *App) Unfinished(ctx context.Context, most int) ([]delivery.Unfinished, error) {
 	return a.delivery.Unfinished(ctx, most)
 }
 
-// QueueShow returns a job of the queue and the delivery of its id; nil: there is none. Both are nil for an id that nobody knows.
-// With ErrQueueAway the job is nil and the delivery is there, if the database has it.
+// QueueShow returns a job of the queue and the delivery of its id; nil: there is none. Both are nil
+// for an unknown id. With ErrQueueAway the job is nil, and the delivery is returned if the database
+// has it.
 func (a *App) QueueShow(ctx context.Context, id uuid.UUID) (*queue.Listed, *delivery.Record, error) {
 	var job *queue.Listed
 	jobs, away := a.QueueList(ctx, queue.Filter{ID: id, Most: 1})
-	if errors.Is(away, errNoQueue) { // what was sent inline is a delivery, too
+	if errors.Is(away, errNoQueue) { // an inline message has a delivery, too
 		away = nil
 	}
 	if away != nil && !errors.Is(away, ErrQueueAway) {
@@ -122,8 +126,8 @@ func (a *App) QueueShow(ctx context.Context, id uuid.UUID) (*queue.Listed, *deli
 	return job, &d, away
 }
 
-// LocalWorker returns the worker on this host with the latest heartbeat, and how long ago. When none has within its lease, the error says
-// so and names the command that starts one.
+// LocalWorker returns the worker on this host with the latest heartbeat, and its age. When no
+// worker has one within its lease, the error says so and names the command that starts a worker.
 func (a *App) LocalWorker(ctx context.Context) (queue.Seen, time.Duration, error) {
 	if a.driver == nil {
 		return queue.Seen{}, 0, errNoQueue

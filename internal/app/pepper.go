@@ -7,8 +7,8 @@ import (
 	"otpost/internal/pinhash"
 )
 
-// peppered hashes passwords of local administrators with PI_PEPPER before them, as privacyIDEA does, so that a stolen database
-// alone is no list to try passwords on.
+// peppered puts PI_PEPPER before the passwords of local administrators, as privacyIDEA does, so
+// that a stolen database alone does not allow guessing them.
 type peppered struct {
 	verifier *pinhash.Verifier
 	pepper   config.Secret

@@ -11,11 +11,11 @@ import (
 	"otpost/internal/system"
 )
 
-// lookAtProxies is how often the setting is read: not for each connection, because a database
-// that hangs must stop no accept.
-const lookAtProxies = 5 * time.Second
+// readProxiesEvery is the interval between two reads of the setting. It is not read for each
+// connection, because a database that hangs must not block accepts.
+const readProxiesEvery = 5 * time.Second
 
-// proxies are the networks of OverrideAuthorizationClient. It is safe for concurrent use.
+// proxies holds the networks of OverrideAuthorizationClient. It is safe for concurrent use.
 type proxies struct {
 	settings *system.Settings
 	log      *slog.Logger
@@ -42,7 +42,7 @@ func (p *proxies) names(at netip.Addr) bool {
 
 // follow reads the setting until ctx ends. While it cannot be read, the last value counts.
 func (p *proxies) follow(ctx context.Context) {
-	tick := time.NewTicker(lookAtProxies)
+	tick := time.NewTicker(readProxiesEvery)
 	defer tick.Stop()
 	for {
 		values, err := p.settings.Load(ctx)

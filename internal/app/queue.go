@@ -16,8 +16,9 @@ import (
 // stateDir is the folder of the database and of the locks of its processes.
 func (a *App) stateDir() string { return filepath.Dir(a.config.DatabaseURI.Path) }
 
-// openQueue opens the queue that the configuration names. A Redis that cannot be reached does not stop the start: logins go on,
-// and the driver binds itself once Redis is there. A Redis that belongs to another database, or must not be used, does.
+// openQueue opens the queue of the configuration. A Redis out of reach does not stop the start:
+// logins go on, and the driver connects when Redis answers. A Redis that belongs to another
+// database, or must not be used, stops the start.
 func (a *App) openQueue(ctx context.Context) error {
 	switch a.config.QueueClass {
 	case config.EmbeddedQueue:
@@ -42,14 +43,15 @@ func (a *App) openQueue(ctx context.Context) error {
 		}
 		a.driver, a.queueAt = driver, "Redis at "+driver.Address()
 		a.closeQueue = func() error {
-			if a.delivery != nil { // nil: Open has failed
+			if a.delivery != nil { // nil: Open failed
 				a.delivery.Settle()
 			}
 			return driver.Close()
 		}
 		owner := a.db.Instance()
 		if err := driver.Bind(ctx, owner.ID, owner.Host); errors.Is(err, redisq.ErrAway) {
-			a.log.Warn("queue out of reach, mails wait in the database until it answers", "queue", driver.Address(), "err", err)
+			a.log.Warn("queue out of reach, mails wait in the database until it answers", "queue", driver.Address(),
+				"err", err)
 		} else if err != nil {
 			return err
 		}
@@ -57,8 +59,9 @@ func (a *App) openQueue(ctx context.Context) error {
 	return nil
 }
 
-// isQueue returns whether an address is the queue's: a mail server at that address would let REST talk to Redis. A name is
-// looked up now; one that has no address yet guards nothing.
+// isQueue returns a function that reports whether an address is the queue's: a mail server at that
+// address would let REST talk to Redis. A name is looked up now; a name without an address is not
+// guarded.
 func (a *App) isQueue(ctx context.Context) func(netip.AddrPort) bool {
 	driver, ok := a.driver.(*redisq.Driver)
 	if !ok {

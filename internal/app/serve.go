@@ -8,21 +8,22 @@ import (
 	"sync"
 )
 
-// Serve answers at a door, with n workers and the relay beside it, until graceful ends; then it takes no more connections and
-// finishes the requests and messages that are under way, within DrainTime. The end of hard ends everything at once: jobs go
-// back to the queue. When the database is replaced under it, Serve ends at once with store.ErrReplaced.
-func (a *App) Serve(graceful, hard context.Context, d Door, n int) error {
+// Serve answers at a listener, with n workers and the relay beside it, until graceful ends. Then it
+// accepts no more connections and finishes the running requests and messages, within DrainTime. The
+// end of hard ends everything at once, and jobs go back to the queue. When the database file is
+// replaced, Serve ends at once with store.ErrReplaced.
+func (a *App) Serve(graceful, hard context.Context, l Listener, n int) error {
 	graceful, hard, release := a.untilLost(graceful, hard)
 	defer release()
-	err := a.serve(graceful, hard, d, n)
-	if lost := a.db.Err(); lost != nil { // everything else follows from it
+	err := a.serve(graceful, hard, l, n)
+	if lost := a.db.Err(); lost != nil { // the cause of all other errors
 		return lost
 	}
 	return err
 }
 
-// untilLost returns contexts that end when the database is replaced under the program, too: nothing can be finished
-// then.
+// untilLost returns contexts that also end when the database file is replaced, because no work can
+// be finished then.
 func (a *App) untilLost(graceful, hard context.Context) (g, h context.Context, release func()) {
 	g, stop := context.WithCancel(graceful)
 	h, kill := context.WithCancel(hard)
@@ -39,43 +40,43 @@ func (a *App) untilLost(graceful, hard context.Context) (g, h context.Context, r
 	return g, h, func() { close(over); stop(); kill() }
 }
 
-func (a *App) serve(graceful, hard context.Context, d Door, n int) error {
-	a.dialer.Guard(d.Listener.Addr())
-	// A stop begins when graceful ends, and also when a part of the server does.
+func (a *App) serve(graceful, hard context.Context, l Listener, n int) error {
+	a.dialer.Guard(l.Listener.Addr())
+	// A stop begins when graceful ends, or when a part of the server ends.
 	stopping, stop := context.WithCancel(graceful)
 	defer stop()
-	limits := a.limits(d)
-	g := &gate{
+	limits := a.limits(l)
+	h := &drainHandler{
 		handler: a.handler,
-		strict:  d.Certificate != nil || d.Proxied,
+		strict:  l.Certificate != nil || l.Proxied,
 		stop:    stopping,
 		clients: newClients(limits, networkOf(a.proxies.names), a.log),
 	}
-	d.Listener = admitting{d.Listener, g.clients}
-	server := limits.server(g)
-	server.ConnState = g.clients.follow
+	l.Listener = admitting{l.Listener, h.clients}
+	server := limits.server(h)
+	server.ConnState = h.clients.follow
 	server.ErrorLog = slog.NewLogLogger(serverLog{a.log.Handler()}, slog.LevelWarn)
-	// The workers stop after the last request: its mail may still be theirs.
+	// The workers stop after the last request, because they may send its mail.
 	background, end := context.WithCancel(context.WithoutCancel(graceful))
 	defer end()
 	tended, answered := make(chan error, 1), make(chan error, 1)
-	go func() { tended <- a.tend(background, hard, n) }()
-	go func() { answered <- d.serve(server) }()
-	beside := a.beside(background, d)
+	go func() { tended <- a.runBackground(background, hard, n) }()
+	go func() { answered <- l.serve(server) }()
+	beside := a.runBeside(background, l)
 	beside.Go(func() { a.proxies.follow(background) })
-	a.life.notify.Ready("answers at " + d.URL())
-	a.log.Info("server started", "url", d.URL(), "version", Version)
+	a.health.notify.Ready("answers at " + l.URL())
+	a.log.Info("server started", "url", l.URL(), "version", Version)
 	var err error
 	select {
 	case <-graceful.Done():
 	case err = <-answered:
-	case err = <-tended: // a server without its workers would only pile mails up
+	case err = <-tended: // without its workers, the server would only collect mails
 		tended <- nil
 	}
-	a.life.notify.Stopping()
+	a.health.notify.Stopping()
 	stop()
-	a.page.Stop() // its streams have no end of their own
-	err = errors.Join(err, d.drain(hard, server, g))
+	a.page.Stop() // the page's streams would not end otherwise
+	err = errors.Join(err, l.drain(hard, server, h))
 	end()
 	beside.Wait()
 	err = errors.Join(err, <-tended)
@@ -83,30 +84,30 @@ func (a *App) serve(graceful, hard context.Context, d Door, n int) error {
 	return err
 }
 
-// beside runs what only the outside is told of: pings of the watchdog, warnings of the certificate.
-func (a *App) beside(ctx context.Context, d Door) *sync.WaitGroup {
+// runBeside runs the pings of the watchdog and the warnings of the certificate.
+func (a *App) runBeside(ctx context.Context, l Listener) *sync.WaitGroup {
 	var parts sync.WaitGroup
-	parts.Go(func() { a.life.notify.Watch(ctx, a.alive) })
-	if d.Certificate != nil {
-		parts.Go(func() { d.Certificate.warn(ctx, a.log) })
+	parts.Go(func() { a.health.notify.Watch(ctx, a.alive) })
+	if l.Certificate != nil {
+		parts.Go(func() { l.Certificate.warn(ctx, a.log) })
 	}
 	return &parts
 }
 
-// tend runs what a server does beside answering: workers, relay, warnings.
-func (a *App) tend(background, hard context.Context, n int) error {
+// runBackground runs the background parts of a server: workers, relay, warnings.
+func (a *App) runBackground(background, hard context.Context, n int) error {
 	var parts sync.WaitGroup
 	parts.Go(func() { a.eachMinute(background) })
 	parts.Go(func() { a.relay(background, n > 0) })
 	var err error
 	if n > 0 {
-		err = a.work(background, hard, Crew{Workers: n})
+		err = a.work(background, hard, Workers{Count: n})
 	}
 	parts.Wait()
 	return err
 }
 
-// serverLog takes what net/http says. What a port scan leaves behind is not worth a warning.
+// serverLog is the log of net/http. A failed TLS handshake, as of a port scan, is not a warning.
 type serverLog struct{ slog.Handler }
 
 // Handle implements slog.Handler.

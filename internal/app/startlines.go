@@ -9,9 +9,9 @@ import (
 	"otpost/internal/mail"
 )
 
-// StartLines says what this process does with messages, what it shares with others and what an administrator has switched off,
-// for the person who starts it with a door and n workers.
-func (a *App) StartLines(ctx context.Context, d Door, n int) ([]string, error) {
+// StartLines returns the lines at the start of a server with n workers: how it sends messages,
+// which workers share its queue and what an administrator has switched off.
+func (a *App) StartLines(ctx context.Context, l Listener, n int) ([]string, error) {
 	servers, err := a.servers.List(ctx)
 	if err != nil {
 		return nil, err
@@ -24,32 +24,37 @@ func (a *App) StartLines(ctx context.Context, d Door, n int) ([]string, error) {
 		daysOf(a.config.DeliveryKeep), daysOf(a.config.AuditKeep)))
 	for _, s := range servers {
 		if !s.TLSVerify {
-			lines = append(lines, fmt.Sprintf("warning: SMTP server %q: its certificate is not verified: turn tls_verify "+
-				"on, and name the authority of its certificate in ca_file where the system does not know it", s.Identifier))
+			lines = append(lines,
+				fmt.Sprintf("warning: SMTP server %q: its certificate is not verified: turn tls_verify "+
+					"on, and name the authority of its certificate in ca_file where the system does not know it",
+					s.Identifier))
 		}
 	}
-	return a.behindProxy(ctx, d, lines)
+	return a.behindProxy(ctx, l, lines)
 }
 
-// behindProxy adds a warning where all clients would count as one: wrong passwords of anybody slow everybody's.
-func (a *App) behindProxy(ctx context.Context, d Door, lines []string) ([]string, error) {
-	if !d.Proxied {
+// behindProxy adds a warning when all clients would count as one, so that wrong passwords of one
+// client delay all.
+func (a *App) behindProxy(ctx context.Context, l Listener, lines []string) ([]string, error) {
+	if !l.Proxied {
 		return lines, nil
 	}
 	values, err := a.settings.Load(ctx)
 	if err == nil && values.OverrideAuthorizationClient() == "" {
-		lines = append(lines, "warning: behind a proxy that the setting OverrideAuthorizationClient does not name: every "+
-			"client counts as the proxy, and wrong passwords of one client delay the sign-in of all. Set it to the proxy's "+
-			"address (docs/install.md, 4)")
+		lines = append(lines,
+			"warning: behind a proxy that the setting OverrideAuthorizationClient does not name: every "+
+				"client counts as the proxy, and wrong passwords of one client delay the sign-in of all. Set it "+
+				"to the proxy's "+
+				"address (docs/install.md, 4)")
 	}
 	return lines, err
 }
 
-// withQueue says where the queue is and who works on it.
+// withQueue returns the lines about the queue and its workers.
 func (a *App) withQueue(ctx context.Context, n int) []string {
 	line := "queue: " + a.queueAt
 	seen, err := a.driver.Workers(ctx)
-	if err != nil { // it was logged that it is out of reach
+	if err != nil { // that it is out of reach was logged
 		return []string{line + ", out of reach"}
 	}
 	for _, w := range seen {
@@ -64,18 +69,19 @@ func (a *App) withQueue(ctx context.Context, n int) []string {
 	return []string{line}
 }
 
-// withoutQueue says once that everything is inline, and which servers ask for a queue in vain.
+// withoutQueue says that all mails are sent inline, and which servers ask for a queue.
 func (a *App) withoutQueue(servers []mail.Server) []string {
 	lines := []string{"queue: off, every mail is sent inside its request"}
 	for _, s := range servers {
 		if s.EnqueueJob {
-			lines = append(lines, fmt.Sprintf("queue: SMTP server %q asks for it; set PI_JOB_QUEUE_CLASS in %s", s.Identifier, a.config.Source))
+			lines = append(lines, fmt.Sprintf("queue: SMTP server %q asks for it; set PI_JOB_QUEUE_CLASS in %s",
+				s.Identifier, a.config.Source))
 		}
 	}
 	return lines
 }
 
-// daysOf says how long something is kept.
+// daysOf returns a time to keep as text.
 func daysOf(keep time.Duration) string {
 	if keep == 0 {
 		return "for ever"

@@ -27,10 +27,11 @@ func TestStartSaysHowLongRowsAreKept(t *testing.T) {
 	}{
 		{c.DeliveryKeep, c.AuditKeep, "kept: deliveries for 30 days (OTPOST_DELIVERY_KEEP), the journal for 400 days " +
 			"(OTPOST_AUDIT_KEEP)"},
-		{0, 24 * time.Hour, "kept: deliveries for ever (OTPOST_DELIVERY_KEEP), the journal for 1 days (OTPOST_AUDIT_KEEP)"},
+		{0, 24 * time.Hour, "kept: deliveries for ever (OTPOST_DELIVERY_KEEP), the journal for 1 days " +
+			"(OTPOST_AUDIT_KEEP)"},
 	} {
 		c.DeliveryKeep, c.AuditKeep = one.deliveries, one.journal
-		lines, err := a.StartLines(t.Context(), Door{}, 0)
+		lines, err := a.StartLines(t.Context(), Listener{}, 0)
 		if err != nil || !slices.Contains(lines, one.want) {
 			t.Errorf("%q, %v: want %q", lines, err, one.want)
 		}

@@ -84,8 +84,8 @@ func TestPagesHaveATextForEachWordOfREST(t *testing.T) {
 	}
 }
 
-// TestPagesAdviseAsRESTDoes: the English sentence of a page is that of REST, and each language has one that names the server
-// and its reply where that of REST does.
+// TestPagesAdviseAsRESTDoes: the English sentence of a page is that of REST, and each language has
+// one that names the server and its reply where that of REST does.
 func TestPagesAdviseAsRESTDoes(t *testing.T) {
 	t.Parallel()
 	en, de := texts(t, "en"), texts(t, "de")
@@ -102,8 +102,8 @@ func TestPagesAdviseAsRESTDoes(t *testing.T) {
 	}
 }
 
-// refusals returns what the pages show of what REST says about the form of an SMTP server, as the source has it: with {0}, {1}
-// ... for what is put in, and with a capital letter at the begin.
+// refusals returns what the pages show of what REST says about the form of an SMTP server, as the
+// source has it: with {0}, {1} ... for what is put in, and with a capital letter at the begin.
 func refusals(t *testing.T) []string {
 	t.Helper()
 	var all []string

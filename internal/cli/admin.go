@@ -10,7 +10,7 @@ import (
 	"otpost/internal/app"
 )
 
-// adminCommand manages the administrators that the database keeps; those of SUPERUSER_REALM are users.
+// adminCommand manages the administrators in the database; those of SUPERUSER_REALM are users.
 type adminCommand struct {
 	Add      adminAdd      `cmd:"" help:"Add an administrator."`
 	List     adminList     `cmd:"" help:"List the administrators."`
@@ -18,7 +18,7 @@ type adminCommand struct {
 	Password adminPassword `cmd:"" help:"Set an administrator's password; open sessions end at once."`
 }
 
-// adminAdd adds one.
+// adminAdd adds an administrator.
 type adminAdd struct {
 	configFlag
 	Name          string `arg:"" help:"Name of the administrator."`
@@ -41,7 +41,7 @@ func (c *adminAdd) Run(ctx context.Context, s streams) error {
 	})
 }
 
-// adminList lists them.
+// adminList lists the administrators.
 type adminList struct{ configFlag }
 
 // Run implements the command.
@@ -57,14 +57,15 @@ func (c *adminList) Run(ctx context.Context, s streams) error {
 		}
 		fmt.Fprintf(s.out, "%-*s  %-20s  %-20s  %s\n", width, "NAME", "ADDED", "PASSWORD SET", "EMAIL")
 		for _, one := range all {
-			line := fmt.Sprintf("%-*s  %s  %s  %s", width, one.Name, one.Created.Format(time.RFC3339), one.PasswordChanged.Format(time.RFC3339), one.Email)
+			line := fmt.Sprintf("%-*s  %s  %s  %s", width, one.Name, one.Created.Format(time.RFC3339),
+				one.PasswordChanged.Format(time.RFC3339), one.Email)
 			fmt.Fprintln(s.out, strings.TrimRight(line, " "))
 		}
 		return nil
 	})
 }
 
-// adminDelete deletes one.
+// adminDelete deletes an administrator.
 type adminDelete struct {
 	configFlag
 	Name string `arg:"" help:"Name of the administrator."`
@@ -107,7 +108,7 @@ func (c *adminPassword) Run(ctx context.Context, s streams) error {
 	})
 }
 
-// withApp runs f on the installation that the configuration names; a server may be running on it.
+// withApp runs f on the installation of the configuration; a server may be running on it.
 func withApp(ctx context.Context, flag configFlag, s streams, f func(a *app.App) error) error {
 	cfg, err := flag.load(s)
 	if err != nil {
@@ -121,5 +122,5 @@ func withApp(ctx context.Context, flag configFlag, s streams, f func(a *app.App)
 	return f(a)
 }
 
-// warnings is the log of a command that does one thing and ends.
+// warnings is the log of a short command.
 func warnings(s streams) *slog.Logger { return app.NewLog(s.err, slog.LevelWarn) }

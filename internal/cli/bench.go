@@ -17,7 +17,7 @@ import (
 	"otpost/internal/queue"
 )
 
-// benchCommand measures a queue of its own. Each verb prints one line of JSON (docs/performance.md).
+// benchCommand measures a separate queue. Each verb prints one line of JSON (docs/performance.md).
 type benchCommand struct {
 	Reset   benchReset   `cmd:"" help:"Empty the measured queue. It is no queue of an installation."`
 	Produce benchProduce `cmd:"" help:"Enqueue N jobs and print how long that took."`
@@ -25,7 +25,8 @@ type benchCommand struct {
 	Latency benchLatency `cmd:"" help:"Enqueue N jobs beside an idle worker, and print how long each waited for its handler."`
 }
 
-// benchFlags are those of all verbs. The environment's names are those of the harness that measures other queues too.
+// benchFlags are the flags of all verbs. The environment variables have the names of the harness
+// that measures further queues.
 type benchFlags struct {
 	Driver       string `enum:"embedded,embedded-normal,redis" default:"embedded" env:"OURS_DRIVER" placeholder:"NAME" help:"embedded, redis, or embedded-normal: jobs are stored without a flush to the disk (synchronous=NORMAL)."`
 	RedisAddress string `env:"REDIS_ADDR" default:"127.0.0.1:6379" placeholder:"HOST:PORT" help:"Where Redis is."`
@@ -76,7 +77,7 @@ func (c *benchReset) Run(ctx context.Context, s streams) error {
 // benchKind is the kind of the measured jobs.
 const benchKind = "bench"
 
-// benchPayload is what a job carries.
+// benchPayload is the payload of a job.
 type benchPayload struct {
 	I int    `json:"i"`
 	T int64  `json:"t"` // when its enqueuing began, in nanoseconds of Unix time
@@ -84,7 +85,7 @@ type benchPayload struct {
 	P string `json:"p"` // padding
 }
 
-// job returns the job of a number. It is made right before the call that stores it.
+// job returns the job of a number. It is made just before the call that stores it.
 func (f *benchFlags) job(i int) queue.Job {
 	body, err := json.Marshal(benchPayload{i, time.Now().UnixNano(), f.SleepMS, strings.Repeat("x", f.PayloadBytes)})
 	if err != nil {
@@ -101,7 +102,7 @@ func (c *benchProduce) Run(ctx context.Context, s streams) error {
 	if err != nil {
 		return err
 	}
-	defer b.Close() //nolint:errcheck // what was stored is stored
+	defer b.Close() //nolint:errcheck // the jobs are committed
 	if c.Mode == "commit" && b.Commit == nil {
 		return printLine(s.out, struct {
 			N           int  `json:"n"`
@@ -154,7 +155,7 @@ func (f *benchFlags) call(ctx context.Context, b *app.Bench, at int) error {
 	return err
 }
 
-// benchRate is what produce and consume print.
+// benchRate is the output of produce and consume.
 type benchRate struct {
 	N       int     `json:"n"`
 	Seconds float64 `json:"seconds"`

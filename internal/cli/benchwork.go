@@ -37,7 +37,7 @@ func (w *benchWork) run(_ context.Context, c queue.Claimed) queue.Result {
 	if err := json.Unmarshal(c.Payload, &p); err != nil {
 		return queue.Result{Action: queue.DeadLetter, Reason: "no payload of bench produce"}
 	}
-	w.note('S', p, begun)
+	w.write('S', p, begun)
 	w.mu.Lock()
 	if w.begun.IsZero() {
 		w.begun = begun
@@ -48,7 +48,7 @@ func (w *benchWork) run(_ context.Context, c queue.Claimed) queue.Result {
 		time.Sleep(time.Duration(p.S) * time.Millisecond)
 	}
 	ended := time.Now()
-	w.note('E', p, ended)
+	w.write('E', p, ended)
 	if n := w.done.Add(1); n == w.most {
 		w.last.Store(ended.UnixNano())
 		w.enough()
@@ -56,14 +56,14 @@ func (w *benchWork) run(_ context.Context, c queue.Claimed) queue.Result {
 	return queue.Result{}
 }
 
-// note appends a line to the record in one write.
-func (w *benchWork) note(what byte, p benchPayload, at time.Time) {
+// write appends a line to the record in one write.
+func (w *benchWork) write(what byte, p benchPayload, at time.Time) {
 	if w.record != nil {
 		fmt.Fprintf(w.record, "%c %d %d %d\n", what, p.I, p.T, at.UnixNano())
 	}
 }
 
-// work runs the worker until the jobs are done and reported, or the time is over.
+// work runs the worker until the jobs are done and reported, or until the time-out.
 func (f *benchFlags) work(ctx context.Context, s streams, b *app.Bench) (*benchWork, error) {
 	ctx, enough := context.WithTimeout(ctx, time.Duration(f.TimeoutS)*time.Second)
 	defer enough()
@@ -73,7 +73,7 @@ func (f *benchFlags) work(ctx context.Context, s streams, b *app.Bench) (*benchW
 		if err != nil {
 			return nil, err
 		}
-		defer file.Close() //nolint:errcheck // what was written is written
+		defer file.Close() //nolint:errcheck // each line was written by its own call
 		w.record = file
 	}
 	err := worker.New(worker.Options{
@@ -142,7 +142,7 @@ func (c *benchLatency) Run(ctx context.Context, s streams) error {
 	return printLine(s.out, waitsOf(w.waits))
 }
 
-// benchWaits is what latency prints.
+// benchWaits is the output of latency.
 type benchWaits struct {
 	N   int     `json:"n"`
 	P50 float64 `json:"p50_ms"`

@@ -1,7 +1,8 @@
-// Package cli is the command line: a file per command, named like it.
+// Package cli is the command line: a file per command.
 //
-// It reads arguments and configuration, calls app, and turns an error into one sentence on standard error and an exit code:
-// 0 done, 1 the command failed, 2 the command line was wrong. It decides nothing else.
+// It reads arguments and configuration, calls app, and turns an error into one sentence on standard
+// error and an exit code: 0 done, 1 the command failed, 2 the command line was wrong. It has no
+// other logic.
 package cli
 
 import (
@@ -19,10 +20,10 @@ import (
 	"otpost/internal/config"
 )
 
-// hueyName is the name under which the program is privacyIDEA's worker, by a link or a copy.
+// hueyName is the name under which the program is privacyIDEA's worker, as a link or a copy.
 const hueyName = "privacyidea-queue-huey"
 
-// commands are the commands of otpost. Their help texts are what an administrator reads first.
+// commands are the commands of otpost. Administrators read their help texts first.
 type commands struct {
 	Setup   setupCommand   `cmd:"" help:"Make the configuration, the keys, the database and the first administrator."`
 	Serve   serveCommand   `cmd:"" help:"Run the server."`
@@ -34,13 +35,13 @@ type commands struct {
 	Version versionCommand `cmd:"" help:"Print the version."`
 }
 
-// streams are where a command reads and writes; tests put their own in.
+// streams are the input and outputs of a command; tests replace them.
 type streams struct {
 	in       io.Reader
 	out, err io.Writer
 }
 
-// configFlag is the one way to name a configuration.
+// configFlag names the configuration.
 type configFlag struct {
 	Config string `placeholder:"FILE" help:"Read only this pi.cfg. Default: ${default_config}, then the file that PRIVACYIDEA_CONFIGFILE names."`
 }
@@ -60,7 +61,7 @@ func (f configFlag) load(s streams) (*config.Config, error) {
 // Main runs a command line, whose first element is the name that the program was started under
 // (os.Args), and returns its exit code.
 func Main(args []string) int {
-	syscall.Umask(0o077) // nothing that otpost makes is for others
+	syscall.Umask(0o077) // files of otpost are only for its user
 	name := "otpost"
 	if len(args) > 0 && filepath.Base(args[0]) == hueyName {
 		name = hueyName
@@ -112,7 +113,7 @@ func newParser(name string, grammar any, more ...kong.Option) (*kong.Kong, error
 		kong.ExplicitGroups([]kong.Group{{Key: "ignored", Title: ignoredGroup}}))...)
 }
 
-// usageError is a wrong command line that the parser cannot see.
+// usageError is an error in the command line that the parser cannot detect.
 type usageError string
 
 // Error implements error.

@@ -55,7 +55,8 @@ func TestHelpShowsEachCommandAndItsDefaults(t *testing.T) {
 func TestWrongCommandLinesExitWithTwoAndOneSentence(t *testing.T) {
 	t.Parallel()
 	for _, args := range [][]string{
-		{"nosuch"}, {"serve", "--nosuch"}, {"worker", "-w", "0", "--config", "x"}, {"setup", "--queue", "nosuch", "--dir", "x"}, {"setup", "--queue-url", "redis://h", "--dir", "x"},
+		{"nosuch"}, {"serve", "--nosuch"}, {"worker", "-w", "0", "--config", "x"},
+		{"setup", "--queue", "nosuch", "--dir", "x"}, {"setup", "--queue-url", "redis://h", "--dir", "x"},
 		{"setup", "--queue", "nosuch", "--dir", "x"}, {"admin", "add"},
 	} {
 		got := command(t, "", args...)
@@ -71,7 +72,8 @@ func TestSetupPrintsTheLinesToGoOnWith(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "my box")
 	got := command(t, "of-a-test-only\n", "setup", "--dir", dir, "--password-stdin", "--queue", "embedded")
 	file := "'" + filepath.Join(dir, "pi.cfg") + "'"
-	got.want(t, 0, "made      configuration", "otpost serve --config "+file, "otpost worker --config "+file, "curl -s http://127.0.0.1:8080/auth")
+	got.want(t, 0, "made      configuration", "otpost serve --config "+file, "otpost worker --config "+file,
+		"curl -s http://127.0.0.1:8080/auth")
 	if strings.Contains(got.out+got.err, "of-a-test-only") {
 		t.Error("the password was printed")
 	}
@@ -122,18 +124,22 @@ func TestShortPasswordsLeaveAWarning(t *testing.T) {
 	file := filepath.Join(dir, "pi.cfg")
 	command(t, "sieben7\n", "admin", "add", "--config", file, "berta", "--password-stdin").want(t, 0, warning)
 	command(t, "ääääääü\n", "admin", "password", "--config", file, "berta", "--password-stdin").want(t, 0, warning)
-	if r := command(t, "achtacht\n", "admin", "password", "--config", file, "berta", "--password-stdin"); strings.Contains(r.err, "warning") {
+	if r := command(t, "achtacht\n", "admin", "password", "--config", file, "berta",
+		"--password-stdin"); strings.Contains(r.err, "warning") {
 		t.Errorf("8 characters: %s", r.err)
 	}
 }
 
-// TestSecondSetupSaysWhatBecomesOfThePassword: the password that a second setup is given is not used, and setup says so.
+// TestSecondSetupSaysWhatBecomesOfThePassword: the password that a second setup is given is not
+// used, and setup says so.
 func TestSecondSetupSaysWhatBecomesOfThePassword(t *testing.T) {
 	t.Parallel()
 	file := box(t)
 	again := []string{"setup", "--dir", filepath.Dir(file), "--password-stdin"}
-	command(t, "another-one\n", again...).want(t, 0, "its password stays", "otpost admin password --config "+file+" admin")
-	command(t, "another-one\n", append(again, "--admin", "berta")...).want(t, 0, "berta was not added", "otpost admin add --config "+file+" berta")
+	command(t, "another-one\n", again...).want(t, 0, "its password stays",
+		"otpost admin password --config "+file+" admin")
+	command(t, "another-one\n", append(again, "--admin", "berta")...).want(t, 0, "berta was not added",
+		"otpost admin add --config "+file+" berta")
 	if r := command(t, "", again[:3]...); r.code != 0 || strings.Contains(r.out, "its password") {
 		t.Errorf("without a password: %d, %s%s", r.code, r.out, r.err)
 	}
@@ -157,11 +163,15 @@ func TestOptionBeforeItsCommandNamesTheOrder(t *testing.T) {
 func TestAdministratorsComeAndGo(t *testing.T) {
 	t.Parallel()
 	file := box(t)
-	command(t, "second-one\n", "admin", "add", "--config", file, "berta", "--email", "berta@example.com", "--password-stdin").want(t, 0, "added berta")
-	command(t, "second-one\n", "admin", "add", "--config", file, "berta", "--password-stdin").want(t, 1, "berta: an administrator of this name exists")
+	command(t, "second-one\n", "admin", "add", "--config", file, "berta", "--email", "berta@example.com",
+		"--password-stdin").want(t, 0, "added berta")
+	command(t, "second-one\n", "admin", "add", "--config", file, "berta", "--password-stdin").want(t, 1,
+		"berta: an administrator of this name exists")
 	command(t, "", "admin", "list", "--config", file).want(t, 0, "admin ", "berta ", "berta@example.com")
-	command(t, "third-one\n", "admin", "password", "--config", file, "admin", "--password-stdin").want(t, 0, "password of admin is set")
-	command(t, "third-one\n", "admin", "password", "--config", file, "nobody", "--password-stdin").want(t, 1, "no administrator of this name")
+	command(t, "third-one\n", "admin", "password", "--config", file, "admin", "--password-stdin").want(t, 0,
+		"password of admin is set")
+	command(t, "third-one\n", "admin", "password", "--config", file, "nobody", "--password-stdin").want(t, 1,
+		"no administrator of this name")
 	command(t, "", "admin", "delete", "--config", file, "berta").want(t, 0, "deleted berta")
 	command(t, "", "admin", "delete", "--config", file, "berta").want(t, 1, "no administrator of this name")
 	command(t, "", "admin", "delete", "--config", file, "admin").want(t, 0, "No administrator is left")
@@ -182,7 +192,8 @@ func TestCommandsWithoutAConfigurationSayHowToMakeOne(t *testing.T) {
 func TestWorkerWithoutAQueueSaysWhatToWrite(t *testing.T) {
 	t.Parallel()
 	file := box(t)
-	command(t, "", "worker", "--config", file, "-l", filepath.Join(t.TempDir(), "q.log")).want(t, 1, "PI_JOB_QUEUE_CLASS", file)
+	command(t, "", "worker", "--config", file, "-l", filepath.Join(t.TempDir(), "q.log")).want(t, 1,
+		"PI_JOB_QUEUE_CLASS", file)
 }
 
 func TestServeListensOnLoopbackOnly(t *testing.T) {
@@ -210,11 +221,13 @@ func TestPasswordsThatNobodyCouldTypeAreRefused(t *testing.T) {
 	file := box(t)
 	for name, password := range map[string]string{"nul": "a\x00b", "utf8": "a\xffb", "control": "a\x1bb"} {
 		for _, args := range [][]string{
-			{"admin", "add", "--config", file, name}, {"admin", "password", "--config", file, "admin"}, {"setup", "--dir", filepath.Join(t.TempDir(), name)},
+			{"admin", "add", "--config", file, name}, {"admin", "password", "--config", file, "admin"},
+			{"setup", "--dir", filepath.Join(t.TempDir(), name)},
 		} {
 			command(t, password+"\n", append(args, "--password-stdin")...).want(t, 1, "control characters")
 		}
 	}
 	command(t, "", "admin", "list", "--config", file).want(t, 0, "admin ")
-	command(t, "pässwörd with spaces\n", "admin", "add", "--config", file, "good", "--password-stdin").want(t, 0, "added good")
+	command(t, "pässwörd with spaces\n", "admin", "add", "--config", file, "good", "--password-stdin").want(t, 0,
+		"added good")
 }

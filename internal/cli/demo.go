@@ -18,14 +18,15 @@ import (
 )
 
 const (
-	slowMail     = 500 * time.Millisecond // how long the demo's mail server takes for each mail
-	smallPart    = 4                      // at rest the queued answer takes less than 1/smallPart of the inline one
-	demoPatience = 30 * time.Second       // for everything but --stay
+	slowMail = 500 * time.Millisecond // the time of the demo's mail server for each mail
+	// on an idle machine the queued answer takes less than 1/smallPart of the inline one
+	smallPart    = 4
+	demoPatience = 30 * time.Second // for the whole demo, without --stay
 	demoPIN      = "demo-pin"
 	demoAddress  = "alice@example.com"
 )
 
-// demoCommand shows the program at work. Everything it makes is in a temporary folder and on loopback.
+// demoCommand shows the program at work, in a temporary folder and on loopback.
 type demoCommand struct {
 	Stay bool `help:"Keep the server running afterwards, print how to try it in a browser and with curl, and print the mails as they arrive."`
 }
@@ -57,7 +58,7 @@ type demo struct {
 	folder string
 	stop   stops
 
-	password app.Password // of the administrator; told with --stay alone
+	password app.Password // the administrator's; printed only with --stay
 
 	rest   *restClient
 	mails  *inbox.Inbox
@@ -65,14 +66,15 @@ type demo struct {
 	ended  chan error
 	finish context.CancelFunc
 	app    *app.App
-	last   time.Time // when the step before was done
+	last   time.Time // the end of the previous step
 }
 
-// show sets up, logs in twice and judges.
+// show sets up, logs in twice and compares.
 func (d *demo) show(ctx context.Context) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, demoPatience, fmt.Errorf("it took longer than %v", demoPatience))
 	defer cancel()
-	fmt.Fprintf(d.out, "otpost %s: one login, twice. The mail server takes %d ms for each mail.\n", app.Version, slowMail.Milliseconds())
+	fmt.Fprintf(d.out, "otpost %s: one login, twice. The mail server takes %d ms for each mail.\n", app.Version,
+		slowMail.Milliseconds())
 	d.title("Set-up, in a temporary folder and on loopback")
 	if err := d.start(ctx); err != nil {
 		return err
@@ -97,21 +99,26 @@ func (d *demo) show(ctx context.Context) error {
 	return nil
 }
 
-// compare prints how long both logins took.
+// compare prints the times of both logins.
 func (d *demo) compare(inline, queued time.Duration) {
-	fmt.Fprintf(d.out, "\nBoth codes were accepted. The login page had the answer to the PIN after\n%s  when the mail is sent inside the request,\n%s  through the queue: %.0f times as fast.\n",
+	fmt.Fprintf(d.out, "\nBoth codes were accepted. The login page had the answer to the PIN after\n%s  when the "+
+		"mail is sent inside the request,\n%s  through the queue: %.0f times as fast.\n",
 		milliseconds(inline), milliseconds(queued), float64(inline)/float64(queued))
 	if queued*smallPart >= inline {
 		fmt.Fprintln(d.out, "This machine is busy: at rest the second time is a small part of the first.")
 	}
 }
 
-// start makes an installation, opens it as setup and serve do, and starts server, workers and mail server.
+// start makes an installation as setup does, opens it as serve does, and starts server, workers and
+// mail server.
 func (d *demo) start(ctx context.Context) (err error) {
 	d.last = time.Now()
 	d.password = randomPassword()
 	installed, err := app.Setup(ctx, app.SetupOptions{
-		Dir: d.folder, Admin: "admin", Queue: config.EmbeddedQueue, Log: warnings(d.streams),
+		Dir:      d.folder,
+		Admin:    "admin",
+		Queue:    config.EmbeddedQueue,
+		Log:      warnings(d.streams),
 		Password: func() (app.Password, error) { return d.password, nil },
 	})
 	if err != nil {
@@ -135,7 +142,7 @@ func (d *demo) start(ctx context.Context) (err error) {
 	}
 	serving, finish := context.WithCancel(context.WithoutCancel(ctx))
 	d.finish, d.ended = finish, make(chan error, 1)
-	go func() { d.ended <- d.app.Serve(serving, d.stop.hard, app.Door{Listener: l}, 1) }()
+	go func() { d.ended <- d.app.Serve(serving, d.stop.hard, app.Listener{Listener: l}, 1) }()
 	d.rest = newRestClient("http://" + l.Addr().String())
 	d.done("otpost serve", d.rest.base+" with one worker")
 	if err := d.rest.logIn(ctx, "admin", d.password.Reveal()); err != nil {
@@ -163,14 +170,16 @@ func (d *demo) enrol(ctx context.Context) error {
 		{"/defaultrealm/demo", nil, "for users without @realm"},
 		{"/smtpserver/demo", d.smtpServer(false), "the mail server"},
 		{"/system/setConfig", url.Values{"email.identifier": {"demo"}}, "codes leave by it"},
-		{"/token/init", url.Values{"type": {"email"}, "user": {"alice"}, "email": {demoAddress}, "pin": {demoPIN}}, "an e-mail token with a PIN for alice"},
+		{"/token/init", url.Values{"type": {"email"}, "user": {"alice"}, "email": {demoAddress}, "pin": {demoPIN}},
+			"an e-mail token with a PIN for alice"},
 	}
 	for _, step := range steps {
 		if err := d.post(ctx, step.path, step.form, step.note); err != nil {
 			return err
 		}
 	}
-	// Both logins shall find the PIN's slow hash computed, so that the mail alone makes the difference. This sends none.
+	// The PIN's slow hash is computed before both logins, so that only the mail makes a difference.
+	// This request sends no mail.
 	wrong, err := d.rest.post(ctx, "/validate/check", url.Values{"user": {"alice"}, "pass": {demoPIN + "000000"}})
 	if err != nil {
 		return err
@@ -181,14 +190,16 @@ func (d *demo) enrol(ctx context.Context) error {
 
 func (d *demo) smtpServer(queue bool) url.Values {
 	host, port, _ := net.SplitHostPort(d.mails.Addr()) // a listener's own address
-	form := url.Values{"server": {host}, "port": {port}, "sender": {"otpost@example.com"}, "tls": {"0"}, "timeout": {"10"}, "enqueue_job": {"0"}}
+	form := url.Values{"server": {host}, "port": {port}, "sender": {"otpost@example.com"}, "tls": {"0"},
+		"timeout": {"10"}, "enqueue_job": {"0"}}
 	if queue {
 		form.Set("enqueue_job", "1")
 	}
 	return form
 }
 
-// login sends the PIN, waits for the mail and sends its code. It returns how long the PIN's answer took.
+// login sends the PIN, waits for the mail and sends its code. It returns the time until the PIN's
+// answer.
 func (d *demo) login(ctx context.Context) (time.Duration, error) {
 	first, err := d.rest.post(ctx, "/validate/check", url.Values{"user": {"alice"}, "pass": {demoPIN}})
 	if err != nil {
@@ -218,7 +229,8 @@ func (d *demo) login(ctx context.Context) (time.Duration, error) {
 	}
 	d.done("POST /validate/check", "transaction_id=... pass="+code+" -> "+second.Result.Authentication)
 	if second.Result.Authentication != "ACCEPT" {
-		return 0, fmt.Errorf("the code of the mail was answered by %s (%s)", second.Result.Authentication, second.Detail.Message)
+		return 0, fmt.Errorf("the code of the mail was answered by %s (%s)", second.Result.Authentication,
+			second.Detail.Message)
 	}
 	return took, nil
 }
@@ -243,7 +255,7 @@ the transaction_id of the answer as ID.
 	for {
 		mails, err := d.mails.Wait(ctx, d.seen+1)
 		if err != nil {
-			return nil //nolint:nilerr // a signal: the end that was announced
+			return nil //nolint:nilerr // a signal, as announced
 		}
 		fmt.Fprintln(d.out)
 		if _, err := d.printMail(mails[d.seen]); err != nil {
@@ -253,7 +265,7 @@ the transaction_id of the answer as ID.
 	}
 }
 
-// close stops what start has started.
+// close stops the parts that start has started.
 func (d *demo) close() {
 	if d.finish != nil {
 		d.finish()
@@ -274,7 +286,7 @@ func (d *demo) title(text string) {
 	d.last = time.Now()
 }
 
-// done prints a step with the time since the one before, and returns that time.
+// done prints a step with the time since the previous step, and returns that time.
 func (d *demo) done(what, note string) time.Duration {
 	took := time.Since(d.last)
 	fmt.Fprintln(d.out, strings.TrimRight(fmt.Sprintf("%s  %-23s  %s", milliseconds(took), what, note), " "))
@@ -290,7 +302,7 @@ func (d *demo) post(ctx context.Context, path string, form url.Values, note stri
 	return nil
 }
 
-// milliseconds returns a duration in a column of its own.
+// milliseconds returns a duration, padded to a column.
 func milliseconds(d time.Duration) string {
 	return fmt.Sprintf("%8s ms", strconv.FormatFloat(float64(d.Microseconds())/1000, 'f', 1, 64))
 }

@@ -37,7 +37,8 @@ func (w *watched) String() string {
 	return w.b.String()
 }
 
-// runDemo runs the demo and ends it, as a signal does, when text has been printed; empty: never. What it made must be gone.
+// runDemo runs the demo and ends it, as a signal does, when text has been printed; empty: never.
+// What it made must be gone.
 func runDemo(t *testing.T, text string, args ...string) (int, string) {
 	t.Helper()
 	temporary := t.TempDir()

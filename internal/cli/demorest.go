@@ -23,15 +23,15 @@ import (
 // restClient calls the REST API as any client does.
 type restClient struct {
 	base    string // http://host:port
-	session string // of the administrator
+	session string // the administrator's
 	http    *http.Client
 }
 
 func newRestClient(base string) *restClient {
-	return &restClient{base: base, http: &http.Client{Transport: &http.Transport{}}} // no proxy out of the environment
+	return &restClient{base: base, http: &http.Client{Transport: &http.Transport{}}} // without the environment's proxy
 }
 
-// answer is what the demo reads of privacyIDEA's envelope.
+// answer is the part of privacyIDEA's envelope that the demo reads.
 type answer struct {
 	Result struct {
 		Status         bool
@@ -73,7 +73,7 @@ func (r *restClient) post(ctx context.Context, path string, form url.Values) (an
 	return a, nil
 }
 
-// logIn fetches the administrator's session, which the calls after it carry.
+// logIn fetches the administrator's session for the following calls.
 func (r *restClient) logIn(ctx context.Context, name, password string) error {
 	a, err := r.post(ctx, "/auth", url.Values{"username": {name}, "password": {password}})
 	if err != nil {
@@ -89,7 +89,8 @@ func (r *restClient) logIn(ctx context.Context, name, password string) error {
 
 var onlyDigits = regexp.MustCompile(`\b[0-9]{6}\b`)
 
-// printMail shows a mail and returns the code in it. The code is printed: the mail is the demo's own.
+// printMail shows a mail and returns the code in it. The code is printed, because the mail is the
+// demo's own.
 func (d *demo) printMail(m inbox.Message) (string, error) {
 	mail, err := netmail.ReadMessage(strings.NewReader(string(m.Raw)))
 	if err != nil {

@@ -8,8 +8,8 @@ import (
 	"github.com/alecthomas/kong"
 )
 
-// workerOptions and ignoredOptions are the one table of the options that huey 3.5's consumer has: help, parser, log and
-// docs/compatibility.md follow it. These are the options that act.
+// workerOptions and ignoredOptions are the table of the options of huey 3.5's consumer: help,
+// parser, log and docs/compatibility.md follow it. These are the options with an effect.
 type workerOptions struct {
 	Logfile         string   `short:"l" default:"privacyidea-queue.log" placeholder:"FILE" help:"Write the log here; - is standard output; SIGHUP opens a file again."`
 	Workers         int      `short:"w" default:"1" placeholder:"N" help:"Workers, each with up to 32 messages in flight."`
@@ -21,7 +21,7 @@ type workerOptions struct {
 	GracefulSignal  string   `short:"g" enum:"INT,TERM,both" default:"both" placeholder:"SIGNAL" help:"INT or TERM: the signal that stops gracefully; the other one then stops at once, and its jobs go back to the queue. (privacyIDEA's worker takes INT, and loses the mail that is being sent at TERM.)"`
 }
 
-// ignoredOptions are accepted, checked for their type, and named once in the log, each with its reason.
+// ignoredOptions are accepted, checked for their type, and logged once, each with its reason.
 type ignoredOptions struct {
 	WorkerType          string   `short:"k" enum:"thread,process,greenlet" default:"thread" placeholder:"TYPE" group:"ignored" help:"thread, process or greenlet." reason:"There is one kind of worker, and messages in flight share its process."`
 	Delay               float64  `short:"d" default:"0.1" placeholder:"SECONDS" group:"ignored" help:"Shortest wait between polls." reason:"Nothing is polled: a new job wakes the worker."`
@@ -38,7 +38,7 @@ type ignoredOptions struct {
 // ignoredGroup is the heading of the ignored options in the help text.
 const ignoredGroup = "Options of huey's consumer that are accepted and without effect:"
 
-// check refuses values that the parser cannot judge.
+// check refuses values that the parser does not check.
 func (o *workerOptions) check() error {
 	switch t := o.ShutdownTimeout; {
 	case o.Workers < 1:
@@ -51,7 +51,7 @@ func (o *workerOptions) check() error {
 	return nil
 }
 
-// stops returns what the signals mean.
+// stops returns the meaning of the signals.
 func (o *workerOptions) stops() stopRules {
 	rules := stopRules{graceful: o.GracefulSignal}
 	if o.ShutdownTimeout != nil {
@@ -61,7 +61,7 @@ func (o *workerOptions) stops() stopRules {
 	return rules
 }
 
-// typed returns the flags of the command line, in their order; one that was typed twice comes twice.
+// typed returns the flags of the command line, in order; a flag that was typed twice comes twice.
 func typed(parsed *kong.Context) []*kong.Flag {
 	var all []*kong.Flag
 	for _, p := range parsed.Path {
@@ -72,7 +72,7 @@ func typed(parsed *kong.Context) []*kong.Flag {
 	return all
 }
 
-// reason says why an option is without effect; empty for one that acts.
+// reason returns why an option is without effect; empty for an option with an effect.
 func reason(v *kong.Value) string {
 	if v.Tag == nil {
 		return ""

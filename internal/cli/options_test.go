@@ -29,8 +29,9 @@ func consumer() map[string]struct{ short, value string } {
 		"logfile": {"l", "q.log"}, "verbose": {"v", ""}, "quiet": {"q", ""}, "simple": {"S", ""},
 		"workers": {"w", "4"}, "worker-type": {"k", "greenlet"}, "delay": {"d", ".05"}, "max-delay": {"m", "2.5"},
 		"backoff": {"b", "1.3"}, "health-check-interval": {"c", "0.5"}, "disable-health-check": {"C", ""},
-		"flush-locks": {"f", ""}, "extra-locks": {"L", "a,b"}, "max-tasks": {"M", "100"}, "shutdown-timeout": {"t", "1.5"},
-		"graceful-signal": {"g", "TERM"}, "scheduler-interval": {"s", "5"}, "no-periodic": {"n", ""},
+		"flush-locks": {"f", ""}, "extra-locks": {"L", "a,b"}, "max-tasks": {"M", "100"},
+		"shutdown-timeout": {"t", "1.5"},
+		"graceful-signal":  {"g", "TERM"}, "scheduler-interval": {"s", "5"}, "no-periodic": {"n", ""},
 	}
 }
 
@@ -90,8 +91,9 @@ func TestOptionsOfTheManualAreThoseOfTheProgram(t *testing.T) {
 		delete(rows, f.Name)
 	}
 	for flag, sentence := range map[string]string{
-		"max-tasks":        "The workers of a process count together: -w 4 -M 100 is 400 jobs in all.",
-		"shutdown-timeout": "A mail that was handed over and had no reply yet may then be sent twice, with the same Message-ID.",
+		"max-tasks": "The workers of a process count together: -w 4 -M 100 is 400 jobs in all.",
+		"shutdown-timeout": "A mail that was handed over and had no reply yet may then be sent twice, with the " +
+			"same Message-ID.",
 	} {
 		for _, f := range hueyFlags(t, &hueyCommand{}) {
 			if f.Name == flag && (!strings.Contains(f.Help, sentence) || !strings.Contains(string(raw), sentence)) {
@@ -152,7 +154,8 @@ func TestUnknownOptionsGetTheNearestName(t *testing.T) {
 		"-j":         "did you mean one of ",
 	} {
 		code, out := huey(t, hueyName, option)
-		if code != 2 || !strings.Contains(out, "unknown flag "+option) || !strings.Contains(out, want) || strings.Count(out, "\n") != 1 {
+		if code != 2 || !strings.Contains(out, "unknown flag "+option) || !strings.Contains(out, want) ||
+			strings.Count(out, "\n") != 1 {
 			t.Errorf("%s: exit code %d, %q; want 2 and %q", option, code, out, want)
 		}
 	}
@@ -161,7 +164,8 @@ func TestUnknownOptionsGetTheNearestName(t *testing.T) {
 func TestWrongValuesExitWithTwo(t *testing.T) {
 	t.Parallel()
 	for _, args := range []string{
-		"-w 0", "-w x", "-k fibre", "-d x", "-m x", "-b x", "-c x", "-s 1.5", "-M -1", "-M x", "-t -1", "-t NaN", "-t x", "-g HUP", "-g", "more",
+		"-w 0", "-w x", "-k fibre", "-d x", "-m x", "-b x", "-c x", "-s 1.5", "-M -1", "-M x", "-t -1", "-t NaN",
+		"-t x", "-g HUP", "-g", "more",
 	} {
 		code, out := huey(t, hueyName, strings.Fields(args)...)
 		if code != 2 || strings.Count(out, "\n") != 1 {
@@ -188,7 +192,8 @@ func TestWorkerWhoseLogCannotBeWrittenDoesNotStart(t *testing.T) {
 func TestLogNameSaysWhereAWorkerLogs(t *testing.T) {
 	t.Parallel()
 	for file, want := range map[string]string{
-		"-": "standard output", "/dev/stdout": "standard output", "/dev/fd/2": "standard error", "/dev/stderr": "standard error", "a.log": "'a.log'",
+		"-": "standard output", "/dev/stdout": "standard output", "/dev/fd/2": "standard error",
+		"/dev/stderr": "standard error", "a.log": "'a.log'",
 	} {
 		if got := logName(file); got != want {
 			t.Errorf("%s: %q, want %q", file, got, want)

@@ -8,8 +8,8 @@ import (
 
 var unknownFlag = regexp.MustCompile(`^unknown flag --?([^ ,]+)`) //nolint:gochecknoglobals // a constant pattern
 
-// explain names the command that must stand before an unknown option, where one has the option. Otherwise it returns text, in which
-// the parser suggests the options with a similar name.
+// explain names the command before which an unknown option was typed, if a command has the option.
+// Otherwise it returns text, in which the parser suggests options with a similar name.
 func explain(text string, where *kong.Context, args []string) string {
 	found := unknownFlag.FindStringSubmatch(text)
 	if found == nil {
@@ -24,8 +24,8 @@ func explain(text string, where *kong.Context, args []string) string {
 	return text
 }
 
-// commandFirst returns the command in args with its option of this name (long or short), as they should be typed. It returns ” when
-// the command stands first already, or has no such option.
+// commandFirst returns the command in args with its option of this name (long or short), as they
+// should be typed. It returns ” when the command stands first already, or has no such option.
 func commandFirst(where *kong.Context, args []string, option string) string {
 	node := where.Model.Node
 	for _, arg := range args {

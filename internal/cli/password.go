@@ -17,19 +17,21 @@ import (
 	"otpost/internal/app"
 )
 
-// maxPassword bounds what is read, in bytes.
+// maxPassword bounds the length of a password, in bytes.
 const maxPassword = 1024
 
-// minPassword is the length below which a password of an administrator leaves a warning, in characters (NIST SP 800-63B,
-// section 5.1.1.1). It is no refusal: the exchanges recorded with privacyIDEA have an administrator with 7.
+// minPassword is the length below which a password of an administrator causes a warning, in
+// characters (NIST SP 800-63B, section 5.1.1.1). It is not refused: the exchanges recorded with
+// privacyIDEA have an administrator with 7 characters.
 const minPassword = 8
 
-// askPassword reads a new password: the first line of standard input when the flag says so, else from the terminal, twice and
-// without echo. A short one leaves a warning.
+// askPassword reads a new password: the first line of standard input with fromStdin, else from the
+// terminal, twice and without echo. A short password causes a warning.
 func askPassword(s streams, prompt string, fromStdin bool) (app.Password, error) {
 	password, err := readPassword(s, prompt, fromStdin)
 	if err == nil && utf8.RuneCountInString(password.Reveal()) < minPassword {
-		fmt.Fprintf(s.err, "warning: the password has fewer than %d characters and is easy to guess: set a longer one with otpost admin password\n", minPassword)
+		fmt.Fprintf(s.err, "warning: the password has fewer than %d characters and is easy to guess: set a longer "+
+			"one with otpost admin password\n", minPassword)
 	}
 	return password, err
 }
@@ -40,7 +42,8 @@ func readPassword(s streams, prompt string, fromStdin bool) (app.Password, error
 	}
 	terminal, ok := s.in.(*os.File)
 	if !ok || !isTerminal(terminal) {
-		return "", usageError("standard input is no terminal to ask for the password: use --password-stdin")
+		return "", usageError("standard input is not a terminal, so the password cannot be asked for: use " +
+			"--password-stdin")
 	}
 	first, err := askHidden(terminal, s.err, prompt+": ")
 	if err != nil {
@@ -56,7 +59,7 @@ func readPassword(s streams, prompt string, fromStdin bool) (app.Password, error
 	return first, nil
 }
 
-// askHidden asks once. A signal that ends the program meanwhile gives the terminal its echo back first.
+// askHidden asks once. A signal that ends the program restores the terminal's echo first.
 func askHidden(terminal *os.File, out io.Writer, prompt string) (app.Password, error) {
 	fd := int(terminal.Fd())
 	before, err := unix.IoctlGetTermios(fd, unix.TCGETS)
@@ -69,9 +72,9 @@ func askHidden(terminal *os.File, out io.Writer, prompt string) (app.Password, e
 	if err := unix.IoctlSetTermios(fd, unix.TCSETS, &hidden); err != nil {
 		return "", fmt.Errorf("turn the terminal's echo off: %w", err)
 	}
-	fmt.Fprint(out, prompt) // by then nothing that is typed is shown
+	fmt.Fprint(out, prompt) // the echo is off by now
 	defer func() {
-		unix.IoctlSetTermios(fd, unix.TCSETS, before) //nolint:errcheck // it took the other settings a moment ago
+		unix.IoctlSetTermios(fd, unix.TCSETS, before) //nolint:errcheck // the terminal accepted settings a moment ago
 		fmt.Fprintln(out)
 	}()
 	signals := make(chan os.Signal, 1)
@@ -82,7 +85,7 @@ func askHidden(terminal *os.File, out io.Writer, prompt string) (app.Password, e
 		err      error
 	}
 	typed := make(chan answer, 1)
-	go func() { // after a signal it stays in its read until the program has ended
+	go func() { // after a signal it keeps reading until the program ends
 		password, err := readLine(terminal)
 		typed <- answer{password, err}
 	}()
@@ -94,7 +97,7 @@ func askHidden(terminal *os.File, out io.Writer, prompt string) (app.Password, e
 	}
 }
 
-// readLine reads one line byte by byte, so that nothing behind it is taken.
+// readLine reads one line byte by byte, so that the rest stays unread.
 func readLine(r io.Reader) (app.Password, error) {
 	line, err := bufio.NewReaderSize(io.LimitReader(oneByte{r}, maxPassword+1), 16).ReadString('\n')
 	if err != nil && !errors.Is(err, io.EOF) {
@@ -107,7 +110,8 @@ func readLine(r io.Reader) (app.Password, error) {
 	case len(line) >= maxPassword:
 		return "", fmt.Errorf("the password has more than %d bytes", maxPassword-1)
 	case !utf8.ValidString(line) || strings.ContainsFunc(line, unicode.IsControl):
-		return "", errors.New("the password must be valid UTF-8 without control characters: nobody could log in with it")
+		return "", errors.New("the password must be valid UTF-8 without control characters, for it could not be " +
+			"typed at a sign-in")
 	}
 	return app.Password(line), nil
 }

@@ -10,11 +10,11 @@ import (
 	"time"
 )
 
-// probeTime is how long a probe waits for its answer.
+// probeTime is how long a probe waits for the answer.
 const probeTime = 5 * time.Second
 
-// probe asks the server at --listen whether it is ready. The error is what a probe prints.
-func (f doorFlags) probe(ctx context.Context, s streams) error {
+// probe asks the server at --listen whether it is ready. A probe prints the error.
+func (f listenFlags) probe(ctx context.Context, s streams) error {
 	ctx, cancel := context.WithTimeout(ctx, probeTime)
 	defer cancel()
 	host, port, err := net.SplitHostPort(f.Listen)
@@ -24,15 +24,16 @@ func (f doorFlags) probe(ctx context.Context, s streams) error {
 	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
 		host = "127.0.0.1"
 	}
-	scheme, transport := "http", &http.Transport{} // no proxy out of the environment
+	scheme, transport := "http", &http.Transport{} // without the environment's proxy
 	if f.TLSCert != "" {
 		scheme = "https"
-		// Any certificate is good: the host is this one, nothing secret is sent, and whether clients can verify it is
-		// not what is asked.
-		transport.TLSClientConfig = &tls.Config{InsecureSkipVerify: true} //nolint:gosec // for the reason above
+		// The certificate is not verified: the host is this one, the request has no secret, and a
+		// probe does not check certificates.
+		transport.TLSClientConfig = &tls.Config{InsecureSkipVerify: true} //nolint:gosec // see above
 	}
 	defer transport.CloseIdleConnections()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, scheme+"://"+net.JoinHostPort(host, port)+"/healthz/readyz", nil)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet,
+		scheme+"://"+net.JoinHostPort(host, port)+"/healthz/readyz", nil)
 	if err != nil {
 		return err
 	}

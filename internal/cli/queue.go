@@ -15,14 +15,14 @@ import (
 	"otpost/internal/queue"
 )
 
-// queueCommand looks into the job queue. Nothing of it changes a job.
+// queueCommand shows the job queue. It changes no job.
 type queueCommand struct {
 	Status queueStatus `cmd:"" help:"Show what waits, the workers, and the failures of the last 24 hours."`
 	List   queueList   `cmd:"" help:"List jobs."`
 	Show   queueShow   `cmd:"" help:"Show one job and the attempts of its message."`
 }
 
-// jsonFlag chooses the form for programs.
+// jsonFlag chooses JSON as output.
 type jsonFlag struct {
 	JSON bool `name:"json" help:"Print JSON: times in UTC, lists never null."`
 }
@@ -38,8 +38,8 @@ func (f jsonFlag) print(w io.Writer, view any, table func(w io.Writer)) error {
 	return e.Encode(view)
 }
 
-// withQueue opens what the configuration names, for f. Warnings of the opening are not printed: an error of f, or what it
-// prints, says more.
+// withQueue opens the installation of the configuration for f. Warnings of the opening are not
+// printed, because the output or the error of f is more precise.
 func withQueue(ctx context.Context, flag configFlag, s streams, f func(a *app.App) error) error {
 	cfg, err := flag.load(s)
 	if err != nil {
@@ -53,7 +53,8 @@ func withQueue(ctx context.Context, flag configFlag, s streams, f func(a *app.Ap
 	return f(a)
 }
 
-// known returns nil for the error of a queue that is out of reach: what the database knows is printed before it is returned.
+// known returns nil for the error of a queue out of reach: the values of the database are printed
+// before the error is returned.
 func known(err error) error {
 	if errors.Is(err, app.ErrQueueAway) {
 		return nil
@@ -61,7 +62,7 @@ func known(err error) error {
 	return err
 }
 
-// queueStatus shows the whole on one screen.
+// queueStatus shows the queue on one screen.
 type queueStatus struct {
 	configFlag
 	jsonFlag
@@ -127,9 +128,9 @@ type queueShow struct {
 func (c *queueShow) Run(ctx context.Context, s streams) error {
 	id, err := uuid.Parse(c.ID)
 	if err != nil {
-		return usageError(c.ID + " is no id: want one like 0192f6e0-0000-7000-8000-000000000000")
+		return usageError(c.ID + " is not an id: want one like 0192f6e0-0000-7000-8000-000000000000")
 	}
-	return withQueue(ctx, c.configFlag, s, func(a *app.App) error { // what was sent inline has a story without any queue
+	return withQueue(ctx, c.configFlag, s, func(a *app.App) error { // an inline message has a delivery without a queue
 		job, d, away := a.QueueShow(ctx, id)
 		if err := known(away); err != nil {
 			return err

@@ -20,18 +20,37 @@ import (
 func fakeStatus() app.QueueStatus {
 	at := time.Date(2026, 11, 24, 12, 0, 0, 5_000_000, time.UTC)
 	return app.QueueStatus{
-		Name: "huey", Place: "embedded in /var/lib/otpost/otpost.db", At: at, StartOne: "privacyidea-queue-huey",
+		Name:     "huey",
+		Place:    "embedded in /var/lib/otpost/otpost.db",
+		At:       at,
+		StartOne: "privacyidea-queue-huey",
 		Jobs: queue.Status{
-			Ready:  [2]queue.Depth{queue.Urgent: {Jobs: 12, Oldest: at.Add(-75 * time.Second)}, queue.Normal: {Jobs: 1, Oldest: at.Add(-3 * time.Hour)}},
-			Leased: 3, Scheduled: 2, NextDue: at.Add(4 * time.Second), Dead: 1,
+			Ready: [2]queue.Depth{queue.Urgent: {Jobs: 12, Oldest: at.Add(-75 * time.Second)},
+				queue.Normal: {Jobs: 1, Oldest: at.Add(-3 * time.Hour)}},
+			Leased:    3,
+			Scheduled: 2,
+			NextDue:   at.Add(4 * time.Second),
+			Dead:      1,
 		},
 		Workers: []queue.Seen{
 			{
-				Worker:  queue.Worker{ID: uuid.MustParse("b3c1f0de-0000-4000-8000-000000000001"), Host: "otp1", PID: 4711, Version: "0.1.0", Handlers: 128},
+				Worker: queue.Worker{
+					ID:       uuid.MustParse("b3c1f0de-0000-4000-8000-000000000001"),
+					Host:     "otp1",
+					PID:      4711,
+					Version:  "0.1.0",
+					Handlers: 128,
+				},
 				Started: at.Add(-50 * time.Hour), Heartbeat: at.Add(-time.Second), Local: true,
 			},
 			{
-				Worker:  queue.Worker{ID: uuid.MustParse("b3c1f0de-0000-4000-8000-000000000002"), Host: "otp-backup", PID: 9, Version: "0.1.0", Handlers: 32},
+				Worker: queue.Worker{
+					ID:       uuid.MustParse("b3c1f0de-0000-4000-8000-000000000002"),
+					Host:     "otp-backup",
+					PID:      9,
+					Version:  "0.1.0",
+					Handlers: 32,
+				},
 				Started: at.Add(-101 * time.Second), Heartbeat: at.Add(-9 * time.Second),
 			},
 		},
@@ -84,7 +103,8 @@ none is seen; start one with: privacyidea-queue-huey
 FAILURES IN 24 HOURS
 none
 `
-	idle := app.QueueStatus{Name: "huey", Place: "in Redis", At: time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC), StartOne: "privacyidea-queue-huey"}
+	idle := app.QueueStatus{Name: "huey", Place: "in Redis", At: time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC),
+		StartOne: "privacyidea-queue-huey"}
 	var got bytes.Buffer
 	viewStatus(idle, nil).table(&got)
 	if diff := cmp.Diff(want, got.String()); diff != "" {
@@ -124,7 +144,8 @@ unknown               no reply  1      20 h 0 min ago
 	if err := (jsonFlag{JSON: true}).print(&got, view, nil); err != nil {
 		t.Fatal(err)
 	}
-	for _, part := range []string{`"reachable": false`, `"error": "no answer"`, `"ready": []`, `"leased": null`, `"workers": []`, `"mails": 13`} {
+	for _, part := range []string{`"reachable": false`, `"error": "no answer"`, `"ready": []`, `"leased": null`,
+		`"workers": []`, `"mails": 13`} {
 		if !strings.Contains(got.String(), part) {
 			t.Errorf("JSON lacks %s:\n%s", part, got.String())
 		}
@@ -145,7 +166,8 @@ func TestQueueCommandsWithoutRedisExitWithOneAndSayWhy(t *testing.T) {
 		got = command(t, "", append(args, "--json")...)
 		got.want(t, 1)
 		var view reachView
-		if err := json.Unmarshal([]byte(got.out), &view); err != nil || view.Reachable || view.Error == nil || !strings.Contains(*view.Error, "no.sock") {
+		if err := json.Unmarshal([]byte(got.out), &view); err != nil || view.Reachable || view.Error == nil ||
+			!strings.Contains(*view.Error, "no.sock") {
 			t.Errorf("%v printed %q, %v", args, got.out, err)
 		}
 	}
@@ -162,7 +184,8 @@ func TestStatusAsJSONHasTheSameFigures(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := map[string]any{
-		"reachable": true, "error": nil, "queue": "huey", "place": "embedded in /var/lib/otpost/otpost.db", "at": "2026-11-24T12:00:00.005Z",
+		"reachable": true, "error": nil, "queue": "huey", "place": "embedded in /var/lib/otpost/otpost.db",
+		"at": "2026-11-24T12:00:00.005Z",
 		"ready": []any{
 			map[string]any{"priority": "urgent", "jobs": 12., "oldest": "2026-11-24T11:58:45.005Z"},
 			map[string]any{"priority": "normal", "jobs": 1., "oldest": "2026-11-24T09:00:00.005Z"},
@@ -170,16 +193,19 @@ func TestStatusAsJSONHasTheSameFigures(t *testing.T) {
 		"leased": 3., "scheduled": 2., "next_due": "2026-11-24T12:00:04.005Z", "dead": 1.,
 		"workers": []any{
 			map[string]any{
-				"id": "b3c1f0de-0000-4000-8000-000000000001", "host": "otp1", "pid": 4711., "version": "0.1.0", "handlers": 128.,
-				"started": "2026-11-22T10:00:00.005Z", "last_beat": "2026-11-24T11:59:59.005Z", "on_this_host": true,
+				"id": "b3c1f0de-0000-4000-8000-000000000001", "host": "otp1", "pid": 4711., "version": "0.1.0",
+				"handlers": 128.,
+				"started":  "2026-11-22T10:00:00.005Z", "last_beat": "2026-11-24T11:59:59.005Z", "on_this_host": true,
 			},
 			map[string]any{
-				"id": "b3c1f0de-0000-4000-8000-000000000002", "host": "otp-backup", "pid": 9., "version": "0.1.0", "handlers": 32.,
-				"started": "2026-11-24T11:58:19.005Z", "last_beat": "2026-11-24T11:59:51.005Z", "on_this_host": false,
+				"id": "b3c1f0de-0000-4000-8000-000000000002", "host": "otp-backup", "pid": 9., "version": "0.1.0",
+				"handlers": 32.,
+				"started":  "2026-11-24T11:58:19.005Z", "last_beat": "2026-11-24T11:59:51.005Z", "on_this_host": false,
 			},
 		},
-		"start_one_with":  "privacyidea-queue-huey",
-		"open_deliveries": []any{map[string]any{"state": "queued", "mails": 13., "attempts": 2., "oldest": "2026-11-24T11:58:45.005Z"}},
+		"start_one_with": "privacyidea-queue-huey",
+		"open_deliveries": []any{map[string]any{"state": "queued", "mails": 13., "attempts": 2.,
+			"oldest": "2026-11-24T11:58:45.005Z"}},
 		"failures_24h": []any{
 			map[string]any{"state": "failed", "reason": "refused", "count": 14., "last": "2026-11-24T11:58:00.005Z"},
 			map[string]any{"state": "unknown", "reason": "no reply", "count": 1., "last": "2026-11-23T16:00:00.005Z"},
@@ -196,16 +222,19 @@ func TestListIsALineForEachJob(t *testing.T) {
 	jobs := []queue.Listed{
 		{
 			Job: queue.Job{
-				ID: uuid.MustParse("0192f6e0-0000-7000-8000-000000000001"), Kind: "delivery.send", RunAt: at.Add(-5 * time.Second), NotAfter: at.Add(100 * time.Second),
+				ID: uuid.MustParse("0192f6e0-0000-7000-8000-000000000001"), Kind: "delivery.send",
+				RunAt: at.Add(-5 * time.Second), NotAfter: at.Add(100 * time.Second),
 			},
 			State: queue.Ready, Crashes: 2,
 		},
 		{
-			Job:   queue.Job{ID: uuid.MustParse("0192f6e0-0000-7000-8000-000000000002"), Kind: "delivery.send", Priority: queue.Normal, RunAt: at.Add(8 * time.Second)},
+			Job: queue.Job{ID: uuid.MustParse("0192f6e0-0000-7000-8000-000000000002"), Kind: "delivery.send",
+				Priority: queue.Normal, RunAt: at.Add(8 * time.Second)},
 			State: queue.Scheduled,
 		},
 		{
-			Job:   queue.Job{ID: uuid.MustParse("0192f6e0-0000-7000-8000-000000000003"), Kind: "delivery.send", RunAt: at.Add(-time.Hour), NotAfter: at},
+			Job: queue.Job{ID: uuid.MustParse("0192f6e0-0000-7000-8000-000000000003"), Kind: "delivery.send",
+				RunAt: at.Add(-time.Hour), NotAfter: at},
 			State: queue.Dead, Reason: "no such\nrow",
 		},
 	}
@@ -234,21 +263,39 @@ func TestShowTellsAJobAndItsMessage(t *testing.T) {
 	id := uuid.MustParse("0192f6e0-0000-7000-8000-000000000001")
 	ended := at.Add(250 * time.Millisecond)
 	d := &delivery.Record{
-		ID: id, State: delivery.Deferred, Via: delivery.ViaQueue, Server: "mx", Recipient: "a***@e***.org", MessageID: "<m@otp1>",
-		Created: at, NotAfter: at.Add(2 * time.Minute),
+		ID:        id,
+		State:     delivery.Deferred,
+		Via:       delivery.ViaQueue,
+		Server:    "mx",
+		Recipient: "a***@e***.org",
+		MessageID: "<m@otp1>",
+		Created:   at,
+		NotAfter:  at.Add(2 * time.Minute),
 		Attempts: []delivery.Attempt{
-			{Number: 1, Started: at, Ended: &ended, Class: "temporary", Phase: "rcpt", Code: 451, Enhanced: "4.7.1", Text: "later"},
+			{
+				Number:   1,
+				Started:  at,
+				Ended:    &ended,
+				Class:    "temporary",
+				Phase:    "rcpt",
+				Code:     451,
+				Enhanced: "4.7.1",
+				Text:     "later",
+			},
 			{Number: 2, Started: at.Add(time.Second)},
 		},
 	}
 	first := &d.Attempts[0]
 	first.Route, first.Diagnosis = "mx", "greylisted"
-	if err := json.Unmarshal([]byte(`[{"phase": "tls", "ms": 3.25, "code": 220, "text": "go on", "tls": {"version": "TLS 1.3", "cipher": "AES",
+	if err := json.Unmarshal(
+		[]byte(
+			`[{"phase": "tls", "ms": 3.25, "code": 220, "text": "go on", "tls": {"version": "TLS 1.3", "cipher": "AES",
 		"chain": [{"subject": "CN=mx", "issuer": "CN=root", "names": ["mx.example", "192.0.2.1"], "not_before": "B", "not_after": "A"}]}},
 		{"phase": "rcpt", "ms": 12, "code": 451, "enhanced": "4.7.1", "text": "later"}]`), &first.Phases); err != nil {
 		t.Fatal(err)
 	}
-	job := &queue.Listed{Job: queue.Job{ID: id, Kind: delivery.Kind, RunAt: at.Add(time.Second), NotAfter: d.NotAfter}, State: queue.Leased, Worker: id}
+	job := &queue.Listed{Job: queue.Job{ID: id, Kind: delivery.Kind, RunAt: at.Add(time.Second), NotAfter: d.NotAfter},
+		State: queue.Leased, Worker: id}
 	var got bytes.Buffer
 	viewShow(job, d, nil).table(&got, at.Add(time.Minute))
 	for _, line := range []string{
@@ -269,7 +316,8 @@ func TestShowTellsAJobAndItsMessage(t *testing.T) {
 	}
 	got.Reset()
 	viewShow(nil, &delivery.Record{ID: id}, nil).table(&got, at)
-	if text := got.String(); !strings.Contains(text, "the queue has none of this id") || !strings.Contains(text, "no attempt was made") {
+	if text := got.String(); !strings.Contains(text, "the queue has no job of this id") ||
+		!strings.Contains(text, "no attempt was made") {
 		t.Errorf("a message without a job:\n%s", text)
 	}
 }
@@ -277,14 +325,17 @@ func TestShowTellsAJobAndItsMessage(t *testing.T) {
 func TestQueueCommandsOnAnEmptyQueue(t *testing.T) {
 	t.Parallel()
 	file := box(t, "--queue", "embedded")
-	command(t, "", "queue", "status", "--config", file).want(t, 0, "queue huey, embedded in", "none is seen; start one with: otpost worker --config "+file)
+	command(t, "", "queue", "status", "--config", file).want(t, 0, "queue huey, embedded in",
+		"none is seen; start one with: otpost worker --config "+file)
 	command(t, "", "queue", "status", "--config", file, "--json").want(t, 0, `"queue": "huey"`)
 	command(t, "", "queue", "list", "--config", file).want(t, 0, "ID")
-	command(t, "", "queue", "list", "--config", file, "--json", "--state", "dead").want(t, 0, `"reachable": true`, `"error": null`, `"jobs": []`)
+	command(t, "", "queue", "list", "--config", file, "--json", "--state", "dead").want(t, 0, `"reachable": true`,
+		`"error": null`, `"jobs": []`)
 	command(t, "", "queue", "list", "--config", file, "--state", "lost").want(t, 2, "--state must be one of")
 	command(t, "", "queue", "list", "--config", file, "--most", "-1").want(t, 2, "--most")
-	command(t, "", "queue", "show", "--config", file, "7").want(t, 2, "is no id")
-	command(t, "", "queue", "show", "--config", file, "0192f6e0-0000-7000-8000-000000000000").want(t, 1, "no job and no delivery of this id")
+	command(t, "", "queue", "show", "--config", file, "7").want(t, 2, "is not an id")
+	command(t, "", "queue", "show", "--config", file, "0192f6e0-0000-7000-8000-000000000000").want(t, 1,
+		"no job and no delivery of this id")
 }
 
 func TestQueueCommandsWithoutAQueueSayWhatIsMissing(t *testing.T) {

@@ -13,7 +13,7 @@ import (
 	"otpost/internal/delivery"
 )
 
-// columns writes rows whose cells are parted by tabs, as columns without trailing spaces.
+// columns writes rows of cells that tabs separate, as columns without trailing spaces.
 func columns(w io.Writer, rows ...string) {
 	var b strings.Builder
 	t := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
@@ -26,7 +26,7 @@ func columns(w io.Writer, rows ...string) {
 	}
 }
 
-// row joins cells; an empty one is a dash, and what could end a line or a cell becomes a space.
+// row joins cells. An empty cell is a dash; a tab or line end in a cell becomes a space.
 func row(cells ...any) string {
 	texts := make([]string, 0, len(cells))
 	for _, c := range cells {
@@ -52,7 +52,7 @@ func ago(now, at time.Time) string {
 	return span(now.Sub(at))
 }
 
-// span returns a duration in two units at most; a negative one is 0 s.
+// span returns a duration in at most two units; a negative duration is 0 s.
 func span(d time.Duration) string {
 	seconds := int(max(0, d).Seconds())
 	switch {
@@ -87,7 +87,7 @@ func (v statusView) table(w io.Writer) {
 	v.tableOfFailures(w)
 }
 
-// away says that the rest is not what was asked for.
+// away writes that the values come from the database only.
 func (v reachView) away(w io.Writer) {
 	fmt.Fprintf(w, "The queue is out of reach: its jobs and workers are not known. This is what the database knows.\n\n")
 }
@@ -157,7 +157,7 @@ func tableOfJobs(w io.Writer, jobs []jobView, now time.Time) {
 	columns(w, rows...)
 }
 
-// table writes a line per job, or per message that is under way while the queue is out of reach.
+// table writes a line per job, or per unfinished message while the queue is out of reach.
 func (v listView) table(w io.Writer, now time.Time) {
 	if v.Reachable {
 		tableOfJobs(w, v.Jobs, now)
@@ -171,7 +171,7 @@ func (v listView) table(w io.Writer, now time.Time) {
 	columns(w, rows...)
 }
 
-// left returns how long it is until an end.
+// left returns the time until an end.
 func left(end, now time.Time) string {
 	switch {
 	case end.IsZero():
@@ -186,9 +186,9 @@ func left(end, now time.Time) string {
 // table writes the job, then its message, then each attempt.
 func (v showView) table(w io.Writer, now time.Time) {
 	if !v.Reachable {
-		fmt.Fprintln(w, "job: not known, for the queue is out of reach")
+		fmt.Fprintln(w, "job: not known, because the queue is out of reach")
 	} else if v.Job == nil {
-		fmt.Fprintln(w, "job: the queue has none of this id (any more)")
+		fmt.Fprintln(w, "job: the queue has no job of this id (any more)")
 	} else {
 		j := v.Job
 		rows := []string{
@@ -202,7 +202,7 @@ func (v showView) table(w io.Writer, now time.Time) {
 	}
 	fmt.Fprintln(w)
 	if v.Delivery == nil {
-		fmt.Fprintln(w, "delivery: the database has none of this id")
+		fmt.Fprintln(w, "delivery: the database has no delivery of this id")
 		return
 	}
 	v.Delivery.table(w, now)
@@ -233,7 +233,7 @@ func (d *deliveryView) table(w io.Writer, now time.Time) {
 	}
 }
 
-// tableOfPhases writes what an administrator should do, and a line per phase and certificate.
+// tableOfPhases writes the advice for an administrator, and a line per phase and certificate.
 func tableOfPhases(w io.Writer, a delivery.Attempt) {
 	if len(a.Phases) == 0 && a.Diagnosis == "" {
 		return
@@ -263,7 +263,7 @@ func tableOfPhases(w io.Writer, a delivery.Attempt) {
 	columns(w, rows...)
 }
 
-// replyText joins what there is of a reply.
+// replyText joins the parts of a reply.
 func replyText(code int, enhanced, text string) string {
 	if code == 0 {
 		return text
@@ -271,7 +271,7 @@ func replyText(code int, enhanced, text string) string {
 	return strings.Join(strings.Fields(fmt.Sprintf("%d %s %s", code, enhanced, text)), " ")
 }
 
-// endText says whether an end has come.
+// endText returns an end and whether it has passed.
 func endText(end, now time.Time) string {
 	if in := left(end, now); in != "over" {
 		return "in " + in

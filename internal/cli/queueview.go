@@ -10,15 +10,16 @@ import (
 	"otpost/internal/queue"
 )
 
-// The views are what --json prints and tables are made of. Times that are not there are left out.
+// The views are printed by --json and rendered as tables. Missing times are left out.
 
-// reachView says whether the queue could be asked, and why not.
+// reachView says whether the queue answered, and why not.
 type reachView struct {
 	Reachable bool    `json:"reachable"`
-	Error     *string `json:"error"` // null: it could
+	Error     *string `json:"error"` // null: it answered
 }
 
-// statusView is a queue at a glance. While it is out of reach what it alone knows is empty or null.
+// statusView is an overview of a queue. While the queue is out of reach, its own values are empty
+// or null.
 type statusView struct {
 	reachView
 	Queue     string             `json:"queue"`
@@ -35,14 +36,14 @@ type statusView struct {
 	Failures  []delivery.Failure `json:"failures_24h"`
 }
 
-// depthView is what waits in one priority.
+// depthView is the waiting jobs of one priority.
 type depthView struct {
 	Priority string    `json:"priority"`
 	Jobs     int       `json:"jobs"`
 	Oldest   time.Time `json:"oldest,omitzero"` // when it became due
 }
 
-// workerView is a worker that was seen.
+// workerView is a registered worker.
 type workerView struct {
 	ID       uuid.UUID `json:"id"`
 	Host     string    `json:"host"`
@@ -54,7 +55,7 @@ type workerView struct {
 	Local    bool      `json:"on_this_host"`
 }
 
-// jobView is a job without what only its handler may see.
+// jobView is a job without its payload.
 type jobView struct {
 	ID       uuid.UUID   `json:"id"`
 	Kind     string      `json:"kind"`
@@ -67,7 +68,7 @@ type jobView struct {
 	Reason   string      `json:"reason,omitempty"`
 }
 
-// listView is the jobs of a queue, or, while it is out of reach, the messages that are under way.
+// listView is the jobs of a queue or, while it is out of reach, the unfinished messages.
 type listView struct {
 	reachView
 	Jobs []jobView             `json:"jobs"`
@@ -88,14 +89,14 @@ type deliveryView struct {
 	Attempts  []delivery.Attempt `json:"attempts"`
 }
 
-// showView is a job and its message; null: there is none, or the queue that has it is out of reach.
+// showView is a job and its message; null: none, or the queue is out of reach.
 type showView struct {
 	reachView
 	Job      *jobView      `json:"job"`
 	Delivery *deliveryView `json:"delivery"`
 }
 
-// viewReach is for an error of the queue; nil: it answered.
+// viewReach returns the view of an error of the queue; nil: it answered.
 func viewReach(away error) reachView {
 	if away == nil {
 		return reachView{Reachable: true}
@@ -106,8 +107,15 @@ func viewReach(away error) reachView {
 
 func viewStatus(s app.QueueStatus, away error) statusView {
 	v := statusView{
-		reachView: viewReach(away), Queue: s.Name, Place: s.Place, At: s.At, StartOne: s.StartOne,
-		Ready: []depthView{}, Workers: []workerView{}, Open: s.Open, Failures: s.Failures,
+		reachView: viewReach(away),
+		Queue:     s.Name,
+		Place:     s.Place,
+		At:        s.At,
+		StartOne:  s.StartOne,
+		Ready:     []depthView{},
+		Workers:   []workerView{},
+		Open:      s.Open,
+		Failures:  s.Failures,
 	}
 	if v.Open == nil {
 		v.Open = []delivery.Backlog{}
@@ -123,7 +131,8 @@ func viewStatus(s app.QueueStatus, away error) statusView {
 		v.Ready = append(v.Ready, depthView{Priority: queue.Priority(p).String(), Jobs: d.Jobs, Oldest: d.Oldest})
 	}
 	for _, w := range s.Workers {
-		v.Workers = append(v.Workers, workerView{w.ID, w.Host, w.PID, w.Version, w.Handlers, w.Started, w.Heartbeat, w.Local})
+		v.Workers = append(v.Workers, workerView{w.ID, w.Host, w.PID, w.Version, w.Handlers, w.Started, w.Heartbeat,
+			w.Local})
 	}
 	return v
 }
@@ -147,7 +156,8 @@ func viewShow(job *queue.Listed, d *delivery.Record, away error) showView {
 		v.Job = &one
 	}
 	if d != nil {
-		v.Delivery = &deliveryView{d.ID, d.State, d.Reason, d.Via, d.Server, d.Recipient, d.MessageID, d.Created, d.NotAfter, d.Attempts}
+		v.Delivery = &deliveryView{d.ID, d.State, d.Reason, d.Via, d.Server, d.Recipient, d.MessageID, d.Created,
+			d.NotAfter, d.Attempts}
 	}
 	return v
 }

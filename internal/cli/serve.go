@@ -16,7 +16,7 @@ import (
 // serveCommand runs the server.
 type serveCommand struct {
 	configFlag
-	doorFlags
+	listenFlags
 	Workers *int `placeholder:"N" help:"Workers in this process, each with up to 32 messages in flight. Default: 4 with the embedded queue, else 0."`
 	Migrate bool `help:"Bring the database's schema up to date first."`
 	Check   bool `help:"Start nothing: exit with 0 when the server at --listen is ready, otherwise with 1. For probes; pass the options of the server."`
@@ -37,7 +37,7 @@ func (c *serveCommand) Run(ctx context.Context, s streams) error {
 		return c.probe(ctx, s)
 	}
 	complaints := app.NewLogBuffer(s.err)
-	defer complaints.Close() //nolint:errcheck // its lines have no other place
+	defer complaints.Close() //nolint:errcheck // its lines have no other target
 	s.err = complaints
 	cfg, err := c.load(s)
 	if err != nil {
@@ -73,11 +73,11 @@ func (c *serveCommand) Run(ctx context.Context, s streams) error {
 		return err
 	}
 	defer a.Close() //nolint:errcheck // everything was written by its own commit
-	door, err := c.open(certificate)
+	listener, err := c.open(certificate)
 	if err != nil {
 		return err
 	}
-	lines, err := a.StartLines(ctx, door, workers)
+	lines, err := a.StartLines(ctx, listener, workers)
 	if err != nil {
 		return err
 	}
@@ -87,12 +87,12 @@ func (c *serveCommand) Run(ctx context.Context, s streams) error {
 	if base := c.basePath(cfg); base != "" {
 		lines = append(lines, "base path: "+base)
 	}
-	lines = append(lines, "listening on "+door.URL())
+	lines = append(lines, "listening on "+listener.URL())
 	app.PrintWithin(s.out, strings.Join(lines, "\n")+"\n")
-	return a.Serve(stop.graceful, stop.hard, door, workers)
+	return a.Serve(stop.graceful, stop.hard, listener, workers)
 }
 
-// reload opens the logs and the certificate anew.
+// reload opens the logs and the certificate again.
 func reload(logs *logs, certificate *app.Certificate) {
 	logs.reopen()
 	if certificate == nil {
@@ -119,12 +119,12 @@ func (c *serveCommand) workers(cfg *config.Config) (int, error) {
 	return *c.Workers, nil
 }
 
-// logs are where the server and the workers in its process write.
+// logs are the logs of the server and of the workers in its process.
 type logs struct {
 	server, queue *slog.Logger
 	files         []*app.LogFile
-	buffers       []*app.LogBuffer // one before each of files
-	complaints    io.Writer        // where a log that cannot be written is told
+	buffers       []*app.LogBuffer // one for each of files
+	complaints    io.Writer        // where failures of the logs are reported
 }
 
 // openLogs opens PI_LOGFILE (default: standard error) and OTPOST_QUEUE_LOGFILE (default: the server's log).
@@ -155,16 +155,16 @@ func (l *logs) open(name string, otherwise io.Writer) (io.Writer, error) {
 	if err != nil {
 		return nil, err
 	}
-	file.TellFailures(l.complaints)
+	file.ReportFailures(l.complaints)
 	buffer := app.NewLogBuffer(file)
 	l.files, l.buffers = append(l.files, file), append(l.buffers, buffer)
 	return buffer, nil
 }
 
-// hangs reports whether one of the log files takes no lines.
+// hangs reports whether one of the log files hangs.
 func (l *logs) hangs() bool { return slices.ContainsFunc(l.buffers, (*app.LogBuffer).Hangs) }
 
-// reopen follows a rotation.
+// reopen opens the logs again, after a rotation.
 func (l *logs) reopen() {
 	for _, f := range l.files {
 		if err := f.Reopen(); err != nil {
@@ -173,12 +173,12 @@ func (l *logs) reopen() {
 	}
 }
 
-// close writes the lines that wait, of all logs within one app.LogFlushTime.
+// close writes the waiting lines of all logs within app.LogFlushTime.
 func (l *logs) close() {
 	var all sync.WaitGroup
 	for i, f := range l.files {
 		all.Go(func() {
-			l.buffers[i].Close() //nolint:errcheck // its lines have no other place
+			l.buffers[i].Close() //nolint:errcheck // its lines have no other target
 			f.Close()            //nolint:errcheck // every line was written in one call
 		})
 	}

@@ -43,7 +43,12 @@ func (c *setupCommand) Run(ctx context.Context, s streams) error {
 		return usageError("--queue-url goes with --queue redis")
 	}
 	installed, err := app.Setup(ctx, app.SetupOptions{
-		Dir: dir, Admin: c.Admin, Queue: class, QueueURL: app.Password(c.QueueURL), Env: os.Environ(), Log: warnings(s),
+		Dir:      dir,
+		Admin:    c.Admin,
+		Queue:    class,
+		QueueURL: app.Password(c.QueueURL),
+		Env:      os.Environ(),
+		Log:      warnings(s),
 		Password: func() (app.Password, error) {
 			return askPassword(s, "Password of the administrator "+c.Admin, c.PasswordStdin)
 		},
@@ -58,7 +63,8 @@ func (c *setupCommand) Run(ctx context.Context, s streams) error {
 	return nil
 }
 
-// setupDir returns the folder to set up: the system's own only for root, and only while nobody uses it.
+// setupDir returns the folder to set up: the system's folder only for root, and only while it is
+// unused.
 func setupDir(named, system string, uid int) (string, error) {
 	if named != "" {
 		return named, nil
@@ -71,12 +77,13 @@ func setupDir(named, system string, uid int) (string, error) {
 		return "", err
 	}
 	if len(entries) > 0 {
-		return "", usageError(fmt.Sprintf("--dir DIR is missing: %s is in use (--dir %s completes what is there)", system, system))
+		return "", usageError(fmt.Sprintf("--dir DIR is missing: %s is in use (--dir %s completes what is there)",
+			system, system))
 	}
 	return system, nil
 }
 
-// printInstalled says what is there now and how to go on.
+// printInstalled prints the parts of the installation and the next steps.
 func printInstalled(s streams, in app.Installed) {
 	for _, t := range in.Things {
 		state := "is there"
@@ -99,19 +106,24 @@ func printInstalled(s streams, in app.Installed) {
 			admin = t.Where
 		}
 	}
-	fmt.Fprintf(s.out, "\nKeep a copy of the keys and of pi.cfg apart from the database.\n\nStart the server, as this user:\n  otpost serve%s\n", flag)
+	fmt.Fprintf(s.out, "\nKeep a copy of the keys and of pi.cfg apart from the database.\n\nStart the server, as "+
+		"this user:\n  otpost serve%s\n", flag)
 	switch in.Queue {
 	case config.NoQueue:
-		fmt.Fprintf(s.out, "The job queue is off: each mail leaves inside its request. To turn it on, write into %s\n  PI_JOB_QUEUE_CLASS = 'embedded'\n(or, with a Redis, take the # from the line that is there) and start the server again. A worker of its own is then:\n  %s\n", in.Config, worker)
+		fmt.Fprintf(s.out, "The job queue is off: each mail leaves inside its request. To turn it on, write into "+
+			"%s\n  PI_JOB_QUEUE_CLASS = 'embedded'\n(or, with a Redis, take the # from the line that is there) and "+
+			"start the server again. A worker of its own is then:\n  %s\n", in.Config, worker)
 	case config.RedisQueue:
 		fmt.Fprintf(s.out, "Start a worker beside it, as this user; without one, mails wait:\n  %s\n", worker)
 	default:
 		fmt.Fprintf(s.out, "It has 4 workers of its own. More of them, as this user:\n  %s\n", worker)
 	}
-	fmt.Fprintf(s.out, "Look whether it answers:\n  curl -s http://127.0.0.1:8080/auth --data-urlencode username=%s --data-urlencode password=PASSWORD\nThen go on in a browser on this host: http://127.0.0.1:8080/\n", shellWord(admin))
+	fmt.Fprintf(s.out, "Look whether it answers:\n  curl -s http://127.0.0.1:8080/auth --data-urlencode username=%s "+
+		"--data-urlencode password=PASSWORD\nThen go on in a browser on this host: http://127.0.0.1:8080/\n",
+		shellWord(admin))
 }
 
-// printUnused says that a given password was not used, because administrators are there.
+// printUnused prints that a given password was not used, because administrators exist.
 func printUnused(s streams, in app.Installed, admin string) {
 	known := false
 	for _, t := range in.Things {
@@ -125,16 +137,19 @@ func printUnused(s streams, in app.Installed, admin string) {
 	}
 	config := " --config " + shellWord(in.Config)
 	if known {
-		fmt.Fprintf(s.out, "\nThe administrator %s is there: its password stays. Change it with:\n  otpost admin password%s %s\n", admin, config, shellWord(admin))
+		fmt.Fprintf(s.out, "\nThe administrator %s is there: its password stays. Change it with:\n  otpost admin "+
+			"password%s %s\n", admin, config, shellWord(admin))
 		return
 	}
-	fmt.Fprintf(s.out, "\nThe administrator %s was not added, because there is another one. Add it with:\n  otpost admin add%s %s\n", admin, config, shellWord(admin))
+	fmt.Fprintf(s.out, "\nThe administrator %s was not added, because there is another one. Add it with:\n  otpost "+
+		"admin add%s %s\n", admin, config, shellWord(admin))
 }
 
-// shellWord quotes a text for a shell where it must be.
+// shellWord quotes a text for a shell if needed.
 func shellWord(text string) string {
 	plain := func(r rune) bool {
-		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("/._-@+:,", r)
+		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' ||
+			strings.ContainsRune("/._-@+:,", r)
 	}
 	if text != "" && strings.IndexFunc(text, func(r rune) bool { return !plain(r) }) < 0 {
 		return text

@@ -8,19 +8,21 @@ import (
 	"time"
 )
 
-// stops are the two ends that signals bring: graceful at the first SIGTERM or SIGINT, at once at the second.
+// stops are the two contexts that signals end: graceful at the first SIGTERM or SIGINT, hard at the
+// second.
 type stops struct {
-	graceful context.Context //nolint:containedctx // an end, not a call's context
+	graceful context.Context //nolint:containedctx // signals a stop; not a call's context
 	hard     context.Context //nolint:containedctx // likewise
 }
 
-// stopRules say what the signals mean.
+// stopRules are the meaning of the signals.
 type stopRules struct {
-	graceful string         // INT or TERM: only this one stops gracefully, the other at once; else both do
-	most     *time.Duration // how long a graceful stop may take before it becomes a hard one; nil: for ever
+	graceful string         // INT or TERM: this one stops gracefully, the other one at once; else both stop gracefully
+	most     *time.Duration // the longest graceful stop, before a hard one; nil: no limit
 }
 
-// listen makes signals into ends and calls reload at each SIGHUP. The function that it returns ends it.
+// listen ends the contexts at signals and calls reload at each SIGHUP. The returned function stops
+// listening.
 func listen(ctx context.Context, rules stopRules, reload func()) (stops, func()) {
 	graceful, stop := context.WithCancel(ctx)
 	hard, kill := context.WithCancel(ctx)
@@ -51,7 +53,7 @@ func listen(ctx context.Context, rules stopRules, reload func()) (stops, func())
 	}
 }
 
-// bound calls kill when a graceful stop has taken its time.
+// bound calls kill when a graceful stop has reached its limit.
 func (r stopRules) bound(graceful context.Context, kill func()) {
 	if r.most != nil {
 		context.AfterFunc(graceful, func() { time.AfterFunc(*r.most, kill) })

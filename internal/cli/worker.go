@@ -30,7 +30,7 @@ func (c *workerCommand) Run(ctx context.Context, s streams, parsed *kong.Context
 	return runWorker(ctx, s, c.configFlag, &c.workerOptions, typed(parsed))
 }
 
-// hueyCommand is the whole program under the name privacyidea-queue-huey.
+// hueyCommand is the program under the name privacyidea-queue-huey.
 type hueyCommand struct {
 	configFlag
 	workerOptions
@@ -45,16 +45,17 @@ func (c *hueyCommand) Run(ctx context.Context, s streams, parsed *kong.Context) 
 	return runWorker(ctx, s, c.configFlag, &c.workerOptions, typed(parsed))
 }
 
-const workerSignals = "SIGINT and SIGTERM: finish the messages under way, give the other jobs back to the queue, exit with 0. " +
+const workerSignals = "SIGINT and SIGTERM: finish the messages under way, give the other jobs back to the " +
+	"queue, exit with 0. " +
 	"A second signal: stop at once; its jobs go back, too. SIGHUP: open the log file again."
 
-// runWorker works until a signal ends it. flags are those that were typed, in their order.
+// runWorker works until a signal ends it. flags are the typed flags, in order.
 func runWorker(ctx context.Context, s streams, where configFlag, o *workerOptions, flags []*kong.Flag) error {
 	if err := o.check(); err != nil {
 		return err
 	}
 	complaints := app.NewLogBuffer(s.err)
-	defer complaints.Close() //nolint:errcheck // its lines have no other place
+	defer complaints.Close() //nolint:errcheck // its lines have no other target
 	s.err = complaints
 	cfg, err := loadQueue(where, s)
 	if err != nil {
@@ -70,13 +71,13 @@ func runWorker(ctx context.Context, s streams, where configFlag, o *workerOption
 		newLog = app.NewSimpleLog
 	}
 	buffer := app.NewLogBuffer(file)
-	defer buffer.Close() //nolint:errcheck // its lines have no other place
+	defer buffer.Close() //nolint:errcheck // its lines have no other target
 	log := newLog(buffer, logLevel(cfg.LogLevel, flags))
 	log.Info("worker starting")
-	if err := buffer.Flush(); err != nil { // the log is where failed mails are told
+	if err := buffer.Flush(); err != nil { // the log reports failed mails
 		return err
 	}
-	file.TellFailures(s.err)
+	file.ReportFailures(s.err)
 	notify := app.NewNotifier(log)
 	stop, end := listen(ctx, o.stops(), func() {
 		notify.Reload(func() {
@@ -92,11 +93,12 @@ func runWorker(ctx context.Context, s streams, where configFlag, o *workerOption
 	}
 	defer a.Close() //nolint:errcheck // everything was written by its own commit
 	app.PrintWithin(s.out, "Logging to "+logName(o.Logfile)+"\n")
-	tellIgnored(log, flags)
-	return a.Work(stop.graceful, stop.hard, app.Crew{Workers: o.Workers, MaxTasks: o.MaxTasks})
+	warnIgnored(log, flags)
+	return a.Work(stop.graceful, stop.hard, app.Workers{Count: o.Workers, MaxTasks: o.MaxTasks})
 }
 
-// logName returns a log as the worker announces it: a file in quotes, a stream by its name (app.OpenLogFile).
+// logName returns the name of a log for the start line: a file in quotes, a stream by its name
+// (app.OpenLogFile).
 func logName(file string) string {
 	switch file {
 	case "-", "/dev/stdout", "/dev/fd/1":
@@ -107,7 +109,7 @@ func logName(file string) string {
 	return "'" + file + "'"
 }
 
-// loadQueue reads the configuration and wants a queue in it.
+// loadQueue reads the configuration and requires a queue in it.
 func loadQueue(where configFlag, s streams) (*config.Config, error) {
 	cfg, err := where.load(s)
 	if err != nil {
@@ -119,7 +121,7 @@ func loadQueue(where configFlag, s streams) (*config.Config, error) {
 	return cfg, nil
 }
 
-// logLevel returns the configured level, or that of the last -v or -q.
+// logLevel returns the level of the last -v or -q, or else the configured one.
 func logLevel(configured slog.Level, flags []*kong.Flag) slog.Level {
 	level := configured
 	for _, f := range flags {
@@ -133,18 +135,18 @@ func logLevel(configured slog.Level, flags []*kong.Flag) slog.Level {
 	return level
 }
 
-// tellIgnored names the options without effect that were typed, each once.
-func tellIgnored(log *slog.Logger, flags []*kong.Flag) {
-	said := make(map[string]bool)
+// warnIgnored logs each typed option without effect once.
+func warnIgnored(log *slog.Logger, flags []*kong.Flag) {
+	logged := make(map[string]bool)
 	for _, f := range flags {
-		if why := reason(f.Value); why != "" && !said[f.Name] {
-			said[f.Name] = true
+		if why := reason(f.Value); why != "" && !logged[f.Name] {
+			logged[f.Name] = true
 			log.Warn("option without effect", "option", "--"+f.Name, "reason", why)
 		}
 	}
 }
 
-// checkWorker looks for a living worker of the queue on this host. The error is what a probe prints.
+// checkWorker checks that a worker of the queue is alive on this host. A probe prints the error.
 func checkWorker(ctx context.Context, where configFlag, s streams) error {
 	cfg, err := loadQueue(where, s)
 	if err != nil {

@@ -10,17 +10,17 @@ import (
 	"otpost/internal/config"
 )
 
-// doorFlags say how the server is reached.
-type doorFlags struct {
+// listenFlags are the address of the server and the access to it.
+type listenFlags struct {
 	Listen      string  `default:"127.0.0.1:8080" placeholder:"HOST:PORT" help:"Address of the page and the REST API. Other than loopback it needs --tls-cert and --tls-key, or --behind-proxy."`
 	TLSCert     string  `name:"tls-cert" placeholder:"FILE" help:"Serve HTTPS with this certificate: PEM, followed by its chain. SIGHUP reads it again."`
-	TLSKey      string  `name:"tls-key" placeholder:"FILE" help:"Its key: PEM, not readable by others."`
+	TLSKey      string  `name:"tls-key" placeholder:"FILE" help:"Its key: PEM, not readable by other users."`
 	BasePath    *string `placeholder:"PATH" help:"Path below which a proxy shows this server, such as /pi: the links, redirects and cookies of the pages begin with it. Requests may come with it or without it. Default: OTPOST_BASE_PATH of pi.cfg, else the root."`
 	BehindProxy bool    `help:"A proxy before this server speaks TLS with the clients: plain HTTP is served off loopback, too. No header is trusted by itself: the setting OverrideAuthorizationClient lists the proxies that may name their client."`
 }
 
-// check refuses what contradicts itself, before anything is opened.
-func (f doorFlags) check() error {
+// check refuses contradictory flags before any file is opened.
+func (f listenFlags) check() error {
 	host, _, err := net.SplitHostPort(f.Listen)
 	if err != nil {
 		return usageError(fmt.Sprintf("--listen %s: want HOST:PORT", f.Listen))
@@ -38,24 +38,26 @@ func (f doorFlags) check() error {
 	case f.TLSKey != "" && f.TLSCert == "":
 		return usageError("--tls-key needs --tls-cert, the file with the key's certificate")
 	case f.TLSCert != "" && f.BehindProxy:
-		return usageError("--behind-proxy is for plain HTTP: leave it out beside --tls-cert, which a proxy can be before as well")
+		return usageError("--behind-proxy is for plain HTTP: leave it out beside --tls-cert, which works " +
+			"behind a proxy, too")
 	case f.TLSCert == "" && !f.BehindProxy && !loopback:
-		return usageError(fmt.Sprintf("--listen %s: plain HTTP is served on loopback only: give --tls-cert and --tls-key, or --behind-proxy when a proxy with TLS is before it", f.Listen))
+		return usageError(fmt.Sprintf("--listen %s: plain HTTP is served on loopback only: give --tls-cert and "+
+			"--tls-key, or --behind-proxy when a proxy speaks TLS with the clients", f.Listen))
 	}
 	return nil
 }
 
-// basePath returns the base path that counts.
-func (f doorFlags) basePath(cfg *config.Config) string {
+// basePath returns the base path of the flag, or else of the configuration.
+func (f listenFlags) basePath(cfg *config.Config) string {
 	if f.BasePath == nil {
 		return cfg.BasePath
 	}
-	path, _ := config.CheckBasePath(*f.BasePath) // check has refused what is none
+	path, _ := config.CheckBasePath(*f.BasePath) // check has refused other paths
 	return path
 }
 
-// certificate reads the pair of files; nil without one.
-func (f doorFlags) certificate() (*app.Certificate, error) {
+// certificate reads the pair of files; nil without flags.
+func (f listenFlags) certificate() (*app.Certificate, error) {
 	if f.TLSCert == "" {
 		return nil, nil //nolint:nilnil // plain HTTP
 	}
@@ -63,17 +65,18 @@ func (f doorFlags) certificate() (*app.Certificate, error) {
 }
 
 // open opens the server's socket.
-func (f doorFlags) open(c *app.Certificate) (app.Door, error) {
+func (f listenFlags) open(c *app.Certificate) (app.Listener, error) {
 	l, err := net.Listen("tcp", f.Listen)
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
-		return app.Door{}, fmt.Errorf("--listen %s: another program listens there", f.Listen)
+		return app.Listener{}, fmt.Errorf("--listen %s: another program listens there", f.Listen)
 	case errors.Is(err, syscall.EACCES):
-		return app.Door{}, fmt.Errorf("--listen %s: this user may not take a port below 1024: give it the capability CAP_NET_BIND_SERVICE, as otpost.service does", f.Listen)
+		return app.Listener{}, fmt.Errorf("--listen %s: this user may not take a port below 1024: give it the "+
+			"capability CAP_NET_BIND_SERVICE, as otpost.service does", f.Listen)
 	case errors.Is(err, syscall.EADDRNOTAVAIL):
-		return app.Door{}, fmt.Errorf("--listen %s: this host does not have that address", f.Listen)
+		return app.Listener{}, fmt.Errorf("--listen %s: this host does not have that address", f.Listen)
 	case err != nil:
-		return app.Door{}, fmt.Errorf("--listen %s: %w", f.Listen, err)
+		return app.Listener{}, fmt.Errorf("--listen %s: %w", f.Listen, err)
 	}
-	return app.Door{Listener: l, Certificate: c, Proxied: f.BehindProxy}, nil
+	return app.Listener{Listener: l, Certificate: c, Proxied: f.BehindProxy}, nil
 }

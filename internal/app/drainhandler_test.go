@@ -11,13 +11,13 @@ import (
 	"testing"
 )
 
-// While the server stops, a client that still has a connection is answered, is told that it was the last answer, and learns from
-// the readiness probe to go elsewhere.
+// While the server stops, a client that still has a connection is answered, is told that it was the
+// last answer, and learns from the readiness probe to go elsewhere.
 func TestStoppingServerAnswersAndSaysGoodbye(t *testing.T) {
 	t.Parallel()
 	stop, begin := context.WithCancel(t.Context())
 	defer begin()
-	g := &gate{handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	g := &drainHandler{handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		io.WriteString(w, "answered") //nolint:errcheck // into memory
 	}), stop: stop, clients: newClients(Limits{}.orDefault(), alone, slog.New(slog.DiscardHandler))}
 	paths := map[string]int{"/validate/check": 200, "/healthz/livez": 200, "/healthz/readyz": 503, "/healthz/": 503}

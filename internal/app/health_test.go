@@ -27,14 +27,14 @@ func (slowQueue) Heartbeat(ctx context.Context, _ uuid.UUID) error {
 func TestOnlyAWorkerThatDoesNotBeatIsSilent(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		p := &pulse{begun: time.Now()}
-		b := beating{Driver: slowQueue{}, pulse: p}
+		p := &heartbeat{begun: time.Now()}
+		b := heartbeatDriver{Driver: slowQueue{}, heartbeat: p}
 		for range 3 {
 			ended := make(chan error)
 			go func() { ended <- b.Heartbeat(t.Context(), uuid.New()) }()
 			for range 59 {
 				time.Sleep(time.Second)
-				if s := p.silence(); s > pulseLost {
+				if s := p.silence(); s > heartbeatLost {
 					t.Fatalf("silent for %s while it waits for the queue", s)
 				}
 			}
@@ -42,9 +42,9 @@ func TestOnlyAWorkerThatDoesNotBeatIsSilent(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		time.Sleep(pulseLost + time.Second)
-		if s := p.silence(); s <= pulseLost {
-			t.Fatalf("silent for %s after %s without a beat", s, pulseLost+time.Second)
+		time.Sleep(heartbeatLost + time.Second)
+		if s := p.silence(); s <= heartbeatLost {
+			t.Fatalf("silent for %s after %s without a beat", s, heartbeatLost+time.Second)
 		}
 	})
 }
