@@ -108,7 +108,7 @@ func TestStepOfTheClockSendsNoMailTwice(t *testing.T) {
 					t.Fatal(err)
 				}
 				t.Cleanup(func() { d.Close() })
-				s := delivery.New(delivery.Options{DB: db, Keys: keys, Servers: server, Sender: server, Driver: d})
+				s := delivery.New(delivery.Options{DB: db, Keys: keys, Channels: delivery.Channels{delivery.Mail: delivery.NewMail(server, server)}, Driver: d})
 				drivers, services = append(drivers, &sweeping{Driver: d}), append(services, s)
 				run := func(ctx context.Context, c queue.Claimed) queue.Result {
 					return s.Handle(ctx, c, func() bool { return worker.MayStart(ctx) })

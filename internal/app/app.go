@@ -195,8 +195,7 @@ func (a *App) wire(ctx context.Context, keys *secret.Keys, o Options) error {
 	a.delivery = delivery.New(delivery.Options{
 		DB:        a.db,
 		Keys:      keys,
-		Servers:   a.servers,
-		Sender:    sender,
+		Channels:  delivery.Channels{delivery.Mail: delivery.NewMail(a.servers, sender)},
 		Driver:    a.driver,
 		Log:       a.log,
 		Queue:     a.queueLog,

@@ -72,7 +72,8 @@ func TestPagesHaveATextForEachWordOfREST(t *testing.T) {
 	for _, language := range []string{"en", "de"} {
 		all := texts(t, language)
 		for _, kind := range []struct{ dir, name, prefix string }{
-			{"mail", "Diagnosis", "diagnosis."}, {"mail", "Class", "result."}, {"smtp", "Phase", "phase."},
+			{"mail", "Diagnosis", "diagnosis."}, {"mail", "Class", "result."},
+			{"delivery", "Diagnosis", "diagnosis."}, {"delivery", "Class", "result."}, {"smtp", "Phase", "phase."},
 			{"delivery", "State", "state."}, {"delivery", "Reason", "reason."}, {"delivery", "Via", "via."},
 		} {
 			for _, value := range constants(t, kind.dir, kind.name) {

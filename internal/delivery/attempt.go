@@ -9,24 +9,23 @@ import (
 
 	"github.com/google/uuid"
 
-	"otpost/internal/mail"
 	"otpost/internal/store"
 )
 
-// Attempt is one go at a mail server, as it is told to administrators. It holds no address, code or password.
+// Attempt is one try of a route, as administrators read it. It holds no address, code or password.
 type Attempt struct {
-	Number    int            `json:"number"`
-	Route     string         `json:"server"`
-	Started   time.Time      `json:"started"`
-	DotAt     *time.Time     `json:"dot_at"`    // when the end of the message was committed; null: it never came so far
-	Ended     *time.Time     `json:"ended"`     // null: under way
-	Class     string         `json:"result"`    // accepted temporary permanent unreachable unknown late
-	Phase     string         `json:"phase"`     // where it ended
-	Phases    []mail.Phase   `json:"phases"`    // each with its time, reply and certificates; never null
-	Code      int            `json:"code"`      // of the reply; 0: none
-	Enhanced  string         `json:"enhanced"`  // RFC 3463
-	Text      string         `json:"text"`      // of the reply, scrubbed
-	Diagnosis mail.Diagnosis `json:"diagnosis"` // empty: nothing is wrong
+	Number    int        `json:"number"`
+	Route     string     `json:"server"`
+	Started   time.Time  `json:"started"`
+	DotAt     *time.Time `json:"dot_at"`    // when the end of the message was committed; null: it never came so far
+	Ended     *time.Time `json:"ended"`     // null: under way
+	Class     string     `json:"result"`    // accepted temporary permanent unreachable unknown late
+	Phase     string     `json:"phase"`     // where it ended
+	Phases    []Phase    `json:"phases"`    // each with its time, reply and certificates; never null
+	Code      int        `json:"code"`      // of the reply; 0: none
+	Enhanced  string     `json:"enhanced"`  // RFC 3463
+	Text      string     `json:"text"`      // of the reply, scrubbed
+	Diagnosis Diagnosis  `json:"diagnosis"` // empty: nothing is wrong
 }
 
 // beginAttempt writes the attempt whose dot is being committed.
@@ -37,9 +36,9 @@ func (h *handling) beginAttempt(tx *store.Tx, d row, now time.Time) {
 }
 
 // writeAttempt writes what happened: it ends the attempt whose dot was committed, or adds one that never came so far.
-func (h *handling) writeAttempt(tx *store.Tx, d row, r mail.Result) error {
-	if r.Class == mail.Late {
-		r.Diagnosis = mail.TooLate // the journal's too, which comes without one
+func (h *handling) writeAttempt(tx *store.Tx, d row, r Result) error {
+	if r.Class == ClassLate {
+		r.Diagnosis = DiagnosisTooLate // the gate's too, which comes without one
 	}
 	phases, err := json.Marshal(r.Phases)
 	if err != nil {
@@ -72,7 +71,7 @@ func nextAttempt(r store.Reader, id uuid.UUID) (number int, err error) {
 // lateReply is row 18: the delivery went on without this handling, so the reply goes onto the attempt alone. d is the row as
 // this handling knows it. An attempt without a dot is added when the delivery has its end; before that another handling is at
 // it, whose attempts are counted.
-func (h *handling) lateReply(ctx context.Context, d row, r mail.Result) error {
+func (h *handling) lateReply(ctx context.Context, d row, r Result) error {
 	return h.s.DB.Write(ctx, func(tx *store.Tx) error {
 		if d.state == Sending {
 			return h.writeAttempt(tx, d, r)
@@ -99,7 +98,7 @@ func copiesOf(r store.Reader, id uuid.UUID) (n int, err error) {
 // closeAttempts ends what an owner that is gone left open.
 func closeAttempts(tx *store.Tx, id uuid.UUID, now time.Time) {
 	tx.Put(`UPDATE attempt SET ended_ms = $2, class = 'unknown', diagnosis = $3 WHERE delivery_id = $1 AND ended_ms IS NULL`,
-		id[:], store.Millis(now), string(mail.Internal))
+		id[:], store.Millis(now), string(DiagnosisInternal))
 }
 
 // eachAttempt reads the attempts of deliveries, for each of them in their order.
@@ -118,7 +117,7 @@ func eachAttempt(r store.Reader, ids []uuid.UUID, each func(id uuid.UUID, a Atte
 			a.Phases = nil
 		}
 		if a.Phases == nil { // no connection was tried
-			a.Phases = []mail.Phase{}
+			a.Phases = []Phase{}
 		}
 		a.DotAt, a.Ended = optional(dot), optional(ended)
 		each(id, a)

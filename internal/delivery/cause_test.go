@@ -34,17 +34,17 @@ func TestErrorBeforeTheConnectionIsToldByItsCause(t *testing.T) {
 		err    error
 		reason delivery.Reason
 		advice string
-		says   mail.Diagnosis
+		says   delivery.Diagnosis
 	}{
 		"a password that does not open": {fmt.Errorf("password: %w", secret.ErrSealed), delivery.NoSecret,
-			"type the password", mail.SealedPassword},
-		"no such server":        {store.ErrNotFound, delivery.NoRoute, "define the SMTP server", mail.NoServer},
-		"a database that fails": {errors.New("disk I/O error"), delivery.NoServer, "has the database's error", mail.Internal},
+			"type the password", delivery.DiagnosisSecret},
+		"no such server":        {store.ErrNotFound, delivery.NoRoute, "define the SMTP server", delivery.DiagnosisNoRoute},
+		"a database that fails": {errors.New("disk I/O error"), delivery.NoServer, "has the database's error", delivery.DiagnosisInternal},
 	} {
 		for _, route := range []string{"queued", "inline"} {
 			r := newRig(t)
 			d := &definitions{server: r.server}
-			r.Servers = d
+			r.Channels = delivery.Channels{delivery.Mail: delivery.NewMail(d, r.server)}
 			ticket, _ := r.put(route)
 			d.err = c.err
 			if route == "inline" {
@@ -76,7 +76,8 @@ func TestErrorBeforeTheConnectionIsToldByItsCause(t *testing.T) {
 func TestPasswordThatDoesNotOpenFailsNoLogin(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
-	r.Servers = &definitions{server: r.server, err: fmt.Errorf("password: %w", secret.ErrSealed)}
+	d := &definitions{server: r.server, err: fmt.Errorf("password: %w", secret.ErrSealed)}
+	r.Channels = delivery.Channels{delivery.Mail: delivery.NewMail(d, r.server)}
 	for _, route := range []string{"queued", "inline"} {
 		r.put(route)
 	}
@@ -96,7 +97,7 @@ func TestInterruptedRequestIsNoUnknownReply(t *testing.T) {
 			}
 			return nil
 		}
-		r.server.script = []attempt{{before: mail.Permanent, code: 550}}
+		r.server.script = []attempt{{before: delivery.ClassPermanent, code: 550}}
 		if o := r.Dispatch(t.Context(), ticket)[0]; o.State != delivery.Failed || o.Reason != delivery.Interrupted {
 			t.Errorf("outcome %+v", o)
 		}
@@ -124,7 +125,7 @@ func TestServerThatNeverRepliesGetsThreeCopies(t *testing.T) {
 			r.work(workerB, ticket, queue.Claimed{SweptOwner: workerA})
 		}
 		for range 20 {
-			r.server.script = append(r.server.script, attempt{reply: mail.Unknown})
+			r.server.script = append(r.server.script, attempt{reply: delivery.ClassUnknown})
 		}
 		for range 20 {
 			got := r.work(workerB, ticket, queue.Claimed{})

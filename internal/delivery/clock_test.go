@@ -7,7 +7,6 @@ import (
 	"github.com/google/uuid"
 
 	"otpost/internal/delivery"
-	"otpost/internal/mail"
 	"otpost/internal/queue"
 	"otpost/internal/store"
 )
@@ -179,7 +178,7 @@ func (r *rig) ended40DaysAgo(n int) (ids []uuid.UUID) {
 	r.t.Helper()
 	for range n {
 		ticket, _ := r.put("queued")
-		r.server.script = []attempt{{reply: mail.Accepted, code: 250}}
+		r.server.script = []attempt{{reply: delivery.ClassAccepted, code: 250}}
 		r.work(workerA, ticket, queue.Claimed{})
 		ids = append(ids, ticket.ID)
 	}

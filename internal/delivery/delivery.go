@@ -8,12 +8,11 @@
 package delivery
 
 import (
+	"cmp"
 	"errors"
 	"time"
 
 	"github.com/google/uuid"
-
-	"otpost/internal/mail"
 )
 
 // State is where a delivery stands.
@@ -93,9 +92,10 @@ var ErrNoRoute = errors.New("no such SMTP server")
 
 // Message is what shall be delivered.
 type Message struct {
-	Route     string       // identifier of the SMTP server
-	Server    *mail.Server // the definition itself, for a test mail; nil otherwise
-	Recipient string       // one addr-spec (RFC 5321)
+	Channel   string    // name; empty: Mail
+	Route     string    // identifier within the channel; for Mail of the SMTP server
+	Own       *OwnRoute // a route that need not be saved, for a test; nil otherwise
+	Recipient string    // an address of the channel; for Mail one addr-spec (RFC 5321)
 	Subject   string
 	Body      string
 	MIMEType  string    // text subtype: plain (also for "") or html
@@ -104,6 +104,8 @@ type Message struct {
 	Realm     string    // of the token's owner; empty: none
 	NotAfter  time.Time // no dot from then on
 }
+
+func (m Message) channel() string { return cmp.Or(m.Channel, Mail) }
 
 // Waiter is a challenge whose code the message carries: it waits, or has waited, for the delivery.
 type Waiter struct {

@@ -2,6 +2,7 @@ package delivery_test
 
 import (
 	"errors"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -9,13 +10,15 @@ import (
 	"github.com/google/uuid"
 
 	"otpost/internal/delivery"
-	"otpost/internal/mail"
 	"otpost/internal/queue"
 	"otpost/internal/store"
 )
 
 func TestAcceptedMessageIsSentOnceAndErased(t *testing.T) {
-	t.Parallel()
+	onEachChannel(t, testAcceptedMessageIsSentOnceAndErased)
+}
+
+func testAcceptedMessageIsSentOnceAndErased(t *testing.T, newRig rigMaker) {
 	r := newRig(t)
 	ticket, _ := r.put("queued")
 	if got := r.work(workerA, ticket, queue.Claimed{}); got.Action != queue.Done {
@@ -38,8 +41,11 @@ func TestAcceptedMessageIsSentOnceAndErased(t *testing.T) {
 }
 
 func TestTemporaryRefusalIsRetriedWithinItsLife(t *testing.T) {
-	t.Parallel()
-	r := newRig(t, attempt{before: mail.Unreachable}, attempt{reply: mail.Temporary, code: 451}, attempt{reply: mail.Accepted, code: 250})
+	onEachChannel(t, testTemporaryRefusalIsRetriedWithinItsLife)
+}
+
+func testTemporaryRefusalIsRetriedWithinItsLife(t *testing.T, newRig rigMaker) {
+	r := newRig(t, attempt{before: delivery.ClassUnreachable}, attempt{reply: delivery.ClassTemporary, code: 451}, attempt{reply: delivery.ClassAccepted, code: 250})
 	ticket, _ := r.put("queued")
 	tries := 0
 	for got := (queue.Result{Action: queue.Retry}); got.Action == queue.Retry; tries++ {
@@ -59,10 +65,13 @@ func TestTemporaryRefusalIsRetriedWithinItsLife(t *testing.T) {
 }
 
 func TestDeadServerEndsInFailedBeforeTheEndOfItsLife(t *testing.T) {
-	t.Parallel()
+	onEachChannel(t, testDeadServerEndsInFailedBeforeTheEndOfItsLife)
+}
+
+func testDeadServerEndsInFailedBeforeTheEndOfItsLife(t *testing.T, newRig rigMaker) {
 	var script []attempt
 	for range 100 {
-		script = append(script, attempt{before: mail.Unreachable})
+		script = append(script, attempt{before: delivery.ClassUnreachable})
 	}
 	r := newRig(t, script...)
 	ticket, _ := r.put("queued")
@@ -83,9 +92,10 @@ func TestDeadServerEndsInFailedBeforeTheEndOfItsLife(t *testing.T) {
 	}
 }
 
-func TestPermanentRefusalIsTriedOnce(t *testing.T) {
-	t.Parallel()
-	for _, a := range []attempt{{before: mail.Permanent, code: 550}, {reply: mail.Permanent, code: 554}} {
+func TestPermanentRefusalIsTriedOnce(t *testing.T) { onEachChannel(t, testPermanentRefusalIsTriedOnce) }
+
+func testPermanentRefusalIsTriedOnce(t *testing.T, newRig rigMaker) {
+	for _, a := range []attempt{{before: delivery.ClassPermanent, code: 550}, {reply: delivery.ClassPermanent, code: 554}} {
 		r := newRig(t, a)
 		ticket, _ := r.put("queued")
 		if got := r.work(workerA, ticket, queue.Claimed{}); got.Action != queue.Done {
@@ -95,8 +105,9 @@ func TestPermanentRefusalIsTriedOnce(t *testing.T) {
 	}
 }
 
-func TestNoDotAfterItsEnd(t *testing.T) {
-	t.Parallel()
+func TestNoDotAfterItsEnd(t *testing.T) { onEachChannel(t, testNoDotAfterItsEnd) }
+
+func testNoDotAfterItsEnd(t *testing.T, newRig rigMaker) {
 	r := newRig(t)
 	ticket, _ := r.put("queued")
 	r.clock.Advance(life)
@@ -115,15 +126,19 @@ func TestNoDotAfterItsEnd(t *testing.T) {
 }
 
 func TestJobPastItsEndRunsWhileItsRowIsValid(t *testing.T) {
-	t.Parallel()
+	onEachChannel(t, testJobPastItsEndRunsWhileItsRowIsValid)
+}
+
+func testJobPastItsEndRunsWhileItsRowIsValid(t *testing.T, newRig rigMaker) {
 	r := newRig(t)
 	ticket, _ := r.put("queued")
 	r.work(workerA, ticket, queue.Claimed{Job: queue.Job{NotAfter: r.clock.Now().Add(-time.Second)}})
 	r.wantState(ticket, delivery.Accepted)
 }
 
-func TestPoisonedJobFailsItsDelivery(t *testing.T) {
-	t.Parallel()
+func TestPoisonedJobFailsItsDelivery(t *testing.T) { onEachChannel(t, testPoisonedJobFailsItsDelivery) }
+
+func testPoisonedJobFailsItsDelivery(t *testing.T, newRig rigMaker) {
 	r := newRig(t)
 	ticket, _ := r.put("queued")
 	r.work(workerA, ticket, queue.Claimed{Crashes: queue.CrashesPoison})
@@ -131,7 +146,10 @@ func TestPoisonedJobFailsItsDelivery(t *testing.T) {
 }
 
 func TestAnsweredMessageIsDroppedAndNeverSent(t *testing.T) {
-	t.Parallel()
+	onEachChannel(t, testAnsweredMessageIsDroppedAndNeverSent)
+}
+
+func testAnsweredMessageIsDroppedAndNeverSent(t *testing.T, newRig rigMaker) {
 	r := newRig(t)
 	ticket, challenge := r.put("queued")
 	r.drop(challenge)
@@ -143,10 +161,13 @@ func TestAnsweredMessageIsDroppedAndNeverSent(t *testing.T) {
 }
 
 func TestDropDoesNothingWhileTheDotIsOut(t *testing.T) {
-	t.Parallel()
+	onEachChannel(t, testDropDoesNothingWhileTheDotIsOut)
+}
+
+func testDropDoesNothingWhileTheDotIsOut(t *testing.T, newRig rigMaker) {
 	r := newRig(t)
 	ticket, challenge := r.put("queued")
-	r.server.script = []attempt{{afterDot: func() { r.drop(challenge); r.wantState(ticket, delivery.Sending) }, reply: mail.Temporary, code: 451}}
+	r.server.script = []attempt{{afterDot: func() { r.drop(challenge); r.wantState(ticket, delivery.Sending) }, reply: delivery.ClassTemporary, code: 451}}
 	got := r.work(workerA, ticket, queue.Claimed{})
 	if got.Action != queue.Retry {
 		t.Fatalf("job: %+v", got)
@@ -160,8 +181,11 @@ func TestDropDoesNothingWhileTheDotIsOut(t *testing.T) {
 }
 
 func TestLostReplyIsRetriedWithTheSameMessageID(t *testing.T) {
-	t.Parallel()
-	r := newRig(t, attempt{reply: mail.Unknown}, attempt{reply: mail.Permanent, code: 554})
+	onEachChannel(t, testLostReplyIsRetriedWithTheSameMessageID)
+}
+
+func testLostReplyIsRetriedWithTheSameMessageID(t *testing.T, newRig rigMaker) {
+	r := newRig(t, attempt{reply: delivery.ClassUnknown}, attempt{reply: delivery.ClassPermanent, code: 554})
 	ticket, _ := r.put("queued")
 	got := r.work(workerA, ticket, queue.Claimed{})
 	r.wantState(ticket, delivery.Deferred)
@@ -175,18 +199,28 @@ func TestLostReplyIsRetriedWithTheSameMessageID(t *testing.T) {
 
 // crash is a worker's death between dot and outcome: its outcome is never written.
 func (r *rig) crash(ticket delivery.Ticket, worker uuid.UUID) {
-	died := errors.New("kill -9")
-	defer func() {
-		if recover() != died { //nolint:errorlint // the very value
-			r.t.Fatal("the worker lived on")
-		}
+	r.server.script = append([]attempt{{afterDot: runtime.Goexit}}, r.server.script...)
+	killed(func() {
+		r.work(worker, ticket, queue.Claimed{})
+		r.t.Error("the worker lived on")
+	})
+}
+
+// killed runs f in a goroutine of its own, which dies in f by runtime.Goexit: no code after it runs, as after kill -9.
+func killed(f func()) {
+	died := make(chan struct{})
+	go func() {
+		defer close(died)
+		f()
 	}()
-	r.server.script = append([]attempt{{afterDot: func() { panic(died) }}}, r.server.script...)
-	r.work(worker, ticket, queue.Claimed{})
+	<-died
 }
 
 func TestDotOfADeadWorkerIsTakenOverWhenTheSweepNamesIt(t *testing.T) {
-	t.Parallel()
+	onEachChannel(t, testDotOfADeadWorkerIsTakenOverWhenTheSweepNamesIt)
+}
+
+func testDotOfADeadWorkerIsTakenOverWhenTheSweepNamesIt(t *testing.T, newRig rigMaker) {
 	r := newRig(t)
 	ticket, _ := r.put("queued")
 	r.crash(ticket, workerA)
@@ -209,7 +243,10 @@ func TestDotOfADeadWorkerIsTakenOverWhenTheSweepNamesIt(t *testing.T) {
 }
 
 func TestPausedWorkerWritesNothingOverANewerState(t *testing.T) {
-	t.Parallel()
+	onEachChannel(t, testPausedWorkerWritesNothingOverANewerState)
+}
+
+func testPausedWorkerWritesNothingOverANewerState(t *testing.T, newRig rigMaker) {
 	r := newRig(t)
 	ticket, _ := r.put("queued")
 	r.server.script = []attempt{{
@@ -217,7 +254,7 @@ func TestPausedWorkerWritesNothingOverANewerState(t *testing.T) {
 			r.work(workerB, ticket, queue.Claimed{SweptOwner: workerA})
 			r.work(workerB, ticket, queue.Claimed{})
 		},
-		reply: mail.Permanent, code: 554, text: "late",
+		reply: delivery.ClassPermanent, code: 554, text: "late",
 	}}
 	r.work(workerA, ticket, queue.Claimed{})
 	r.wantState(ticket, delivery.Accepted)
@@ -227,8 +264,11 @@ func TestPausedWorkerWritesNothingOverANewerState(t *testing.T) {
 }
 
 func TestInlineHasOneTryAndItsFailureIsFinal(t *testing.T) {
-	t.Parallel()
-	for _, a := range []attempt{{before: mail.Unreachable}, {reply: mail.Temporary, code: 451}, {before: mail.Permanent, code: 550}} {
+	onEachChannel(t, testInlineHasOneTryAndItsFailureIsFinal)
+}
+
+func testInlineHasOneTryAndItsFailureIsFinal(t *testing.T, newRig rigMaker) {
+	for _, a := range []attempt{{before: delivery.ClassUnreachable}, {reply: delivery.ClassTemporary, code: 451}, {before: delivery.ClassPermanent, code: 550}} {
 		r := newRig(t, a)
 		ticket, _ := r.put("inline")
 		o := r.Dispatch(t.Context(), ticket)[0]
@@ -239,15 +279,16 @@ func TestInlineHasOneTryAndItsFailureIsFinal(t *testing.T) {
 			t.Fatalf("told: %+v", r.ended)
 		}
 	}
-	r := newRig(t, attempt{reply: mail.Unknown})
+	r := newRig(t, attempt{reply: delivery.ClassUnknown})
 	ticket, _ := r.put("inline")
 	if o := r.Dispatch(t.Context(), ticket)[0]; o.State != delivery.Unknown || o.Promising() {
 		t.Fatalf("outcome %+v", o)
 	}
 }
 
-func TestQueuedIsPromisedAtOnce(t *testing.T) {
-	t.Parallel()
+func TestQueuedIsPromisedAtOnce(t *testing.T) { onEachChannel(t, testQueuedIsPromisedAtOnce) }
+
+func testQueuedIsPromisedAtOnce(t *testing.T, newRig rigMaker) {
 	r := newRig(t)
 	ticket, _ := r.put("queued")
 	if o := r.Dispatch(t.Context(), ticket)[0]; !o.Promising() || len(r.server.sent) != 0 {
@@ -255,8 +296,9 @@ func TestQueuedIsPromisedAtOnce(t *testing.T) {
 	}
 }
 
-func TestLapsedLeaseWritesNoDot(t *testing.T) {
-	t.Parallel()
+func TestLapsedLeaseWritesNoDot(t *testing.T) { onEachChannel(t, testLapsedLeaseWritesNoDot) }
+
+func testLapsedLeaseWritesNoDot(t *testing.T, newRig rigMaker) {
 	r := newRig(t)
 	ticket, _ := r.put("queued")
 	fresh := true
@@ -268,8 +310,9 @@ func TestLapsedLeaseWritesNoDot(t *testing.T) {
 	r.wantState(ticket, delivery.Deferred)
 }
 
-func TestJobWithoutARowIsPutAside(t *testing.T) {
-	t.Parallel()
+func TestJobWithoutARowIsPutAside(t *testing.T) { onEachChannel(t, testJobWithoutARowIsPutAside) }
+
+func testJobWithoutARowIsPutAside(t *testing.T, newRig rigMaker) {
 	r := newRig(t)
 	got := r.work(workerA, delivery.Ticket{ID: uuid.Must(uuid.NewV7())}, queue.Claimed{})
 	if got.Action != queue.DeadLetter || got.Reason == "" {
@@ -278,7 +321,10 @@ func TestJobWithoutARowIsPutAside(t *testing.T) {
 }
 
 func TestUnknownServerIsRefusedBeforeAnythingIsWritten(t *testing.T) {
-	t.Parallel()
+	onEachChannel(t, testUnknownServerIsRefusedBeforeAnythingIsWritten)
+}
+
+func testUnknownServerIsRefusedBeforeAnythingIsWritten(t *testing.T, newRig rigMaker) {
 	r := newRig(t)
 	_, err := r.prepare(uuid.Must(uuid.NewV7()), delivery.Message{Route: "nosuch", Recipient: "a@example.com", NotAfter: r.db.Now()})
 	if !errors.Is(err, delivery.ErrNoRoute) {
@@ -286,9 +332,10 @@ func TestUnknownServerIsRefusedBeforeAnythingIsWritten(t *testing.T) {
 	}
 }
 
-func TestLogHoldsNoCodeAndNoAddress(t *testing.T) {
-	t.Parallel()
-	r := newRig(t, attempt{reply: mail.Permanent, code: 554})
+func TestLogHoldsNoCodeAndNoAddress(t *testing.T) { onEachChannel(t, testLogHoldsNoCodeAndNoAddress) }
+
+func testLogHoldsNoCodeAndNoAddress(t *testing.T, newRig rigMaker) {
+	r := newRig(t, attempt{reply: delivery.ClassPermanent, code: 554})
 	ticket, _ := r.put("queued")
 	r.work(workerA, ticket, queue.Claimed{})
 	for _, s := range []string{"482913", "alice@example.com"} {
@@ -299,8 +346,11 @@ func TestLogHoldsNoCodeAndNoAddress(t *testing.T) {
 }
 
 func TestStatusTellsTheStoryWithoutAddresses(t *testing.T) {
-	t.Parallel()
-	r := newRig(t, attempt{before: mail.Unreachable})
+	onEachChannel(t, testStatusTellsTheStoryWithoutAddresses)
+}
+
+func testStatusTellsTheStoryWithoutAddresses(t *testing.T, newRig rigMaker) {
+	r := newRig(t, attempt{before: delivery.ClassUnreachable})
 	ticket, _ := r.put("queued")
 	status := func() delivery.Status {
 		s, err := r.Status(t.Context(), "01234567890123456789")
@@ -353,7 +403,10 @@ func (f *fullDisk) ReportTx(*store.Tx, uuid.UUID, queue.Result) error {
 }
 
 func TestOutcomeThatCouldNotBeWrittenIsWrittenAgain(t *testing.T) {
-	t.Parallel()
+	onEachChannel(t, testOutcomeThatCouldNotBeWrittenIsWrittenAgain)
+}
+
+func testOutcomeThatCouldNotBeWrittenIsWrittenAgain(t *testing.T, newRig rigMaker) {
 	r := newRig(t)
 	r.Driver = &fullDisk{n: 2}
 	ticket, _ := r.put("queued")

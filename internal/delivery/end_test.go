@@ -1,22 +1,25 @@
 package delivery_test
 
 import (
+	"runtime"
 	"strings"
 	"testing"
 	"time"
 
 	"otpost/internal/delivery"
-	"otpost/internal/mail"
 	"otpost/internal/queue"
 )
 
 // A silent server whose time-out outlasts the message: who is at it writes what happened, and the relay leaves it the time.
 func TestEndWithinAnAttemptIsToldWithItsPhase(t *testing.T) {
-	t.Parallel()
+	onEachChannel(t, testEndWithinAnAttemptIsToldWithItsPhase)
+}
+
+func testEndWithinAnAttemptIsToldWithItsPhase(t *testing.T, newRig rigMaker) {
 	for _, route := range []string{"queued", "inline"} {
 		r := newRig(t)
 		ticket, _ := r.put(route)
-		r.server.script = []attempt{{before: mail.Unreachable, text: "silence", early: func() {
+		r.server.script = []attempt{{before: delivery.ClassUnreachable, text: "silence", early: func() {
 			r.clock.Advance(life)
 			r.relay()
 			r.wantState(ticket, delivery.Queued)
@@ -37,8 +40,9 @@ func TestEndWithinAnAttemptIsToldWithItsPhase(t *testing.T) {
 	}
 }
 
-func TestEndBeforeTheDotIsAnAttempt(t *testing.T) {
-	t.Parallel()
+func TestEndBeforeTheDotIsAnAttempt(t *testing.T) { onEachChannel(t, testEndBeforeTheDotIsAnAttempt) }
+
+func testEndBeforeTheDotIsAnAttempt(t *testing.T, newRig rigMaker) {
 	r := newRig(t)
 	ticket, _ := r.put("queued")
 	r.server.script = []attempt{{early: func() { r.clock.Advance(life) }}}
@@ -51,10 +55,13 @@ func TestEndBeforeTheDotIsAnAttempt(t *testing.T) {
 
 // The row has its end already: what the attempt met is kept all the same.
 func TestAttemptThatComesTooLateIsKept(t *testing.T) {
-	t.Parallel()
+	onEachChannel(t, testAttemptThatComesTooLateIsKept)
+}
+
+func testAttemptThatComesTooLateIsKept(t *testing.T, newRig rigMaker) {
 	r := newRig(t)
 	ticket, challenge := r.put("queued")
-	r.server.script = []attempt{{before: mail.Temporary, code: 451, text: "later", early: func() { r.drop(challenge) }}}
+	r.server.script = []attempt{{before: delivery.ClassTemporary, code: 451, text: "later", early: func() { r.drop(challenge) }}}
 	if got := r.work(workerA, ticket, queue.Claimed{}); got.Action != queue.Done {
 		t.Fatalf("job: %+v", got)
 	}
@@ -66,16 +73,16 @@ func TestAttemptThatComesTooLateIsKept(t *testing.T) {
 
 // A request that was killed at its dot, and whose code came back: it was sent.
 func TestAnsweredCodeOfALostDotIsNoAlarm(t *testing.T) {
-	t.Parallel()
+	onEachChannel(t, testAnsweredCodeOfALostDotIsNoAlarm)
+}
+
+func testAnsweredCodeOfALostDotIsNoAlarm(t *testing.T, newRig rigMaker) {
 	for _, route := range []string{"queued", "inline"} {
 		r := newRig(t)
 		ticket, challenge := r.put(route)
 		if ticket.Via == delivery.ViaInline {
-			r.server.script = []attempt{{afterDot: func() { panic("kill -9") }}}
-			func() {
-				defer func() { recover() }() //nolint:errcheck // the process that died
-				r.Dispatch(t.Context(), ticket)
-			}()
+			r.server.script = []attempt{{afterDot: runtime.Goexit}}
+			killed(func() { r.Service.Dispatch(t.Context(), ticket) })
 		} else {
 			r.crash(ticket, workerA)
 		}
@@ -92,7 +99,10 @@ func TestAnsweredCodeOfALostDotIsNoAlarm(t *testing.T) {
 
 // The same while its time is not over: whoever takes the dot over tries nothing more, and is silent too.
 func TestAnsweredCodeOfATakenOverDotIsNoAlarm(t *testing.T) {
-	t.Parallel()
+	onEachChannel(t, testAnsweredCodeOfATakenOverDotIsNoAlarm)
+}
+
+func testAnsweredCodeOfATakenOverDotIsNoAlarm(t *testing.T, newRig rigMaker) {
 	r := newRig(t)
 	ticket, challenge := r.put("queued")
 	r.crash(ticket, workerA)

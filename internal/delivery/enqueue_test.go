@@ -10,7 +10,6 @@ import (
 	"github.com/google/uuid"
 
 	"otpost/internal/delivery"
-	"otpost/internal/mail"
 	"otpost/internal/queue"
 )
 
@@ -99,7 +98,7 @@ func TestWithoutTheQueueInlineSendsInTheRequest(t *testing.T) {
 	if got := r.work(workerA, ticket, queue.Claimed{}); got.Action != queue.Done || len(r.server.sent) != 1 {
 		t.Fatalf("job %+v, %d copies", got, len(r.server.sent))
 	}
-	r.server.script = []attempt{{before: mail.Unreachable}}
+	r.server.script = []attempt{{before: delivery.ClassUnreachable}}
 	failing, _ := r.put("queued")
 	if o := r.Dispatch(t.Context(), failing)[0]; o.State != delivery.Failed || o.Promising() {
 		t.Fatalf("one try, and then: %+v", o)

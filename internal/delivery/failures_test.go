@@ -7,13 +7,12 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"otpost/internal/delivery"
-	"otpost/internal/mail"
 	"otpost/internal/queue"
 )
 
 func TestFailuresCountsWhatWasNotSentSinceATime(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, attempt{before: mail.Permanent, code: 550}, attempt{before: mail.Permanent, code: 550}, attempt{reply: mail.Permanent, code: 554})
+	r := newRig(t, attempt{before: delivery.ClassPermanent, code: 550}, attempt{before: delivery.ClassPermanent, code: 550}, attempt{reply: delivery.ClassPermanent, code: 554})
 	if none, err := r.Failures(t.Context(), time.Time{}); err != nil || none != nil {
 		t.Fatalf("at the start: %+v, %v", none, err)
 	}

@@ -5,30 +5,22 @@ import (
 	"errors"
 	"time"
 
-	"otpost/internal/mail"
 	"otpost/internal/queue"
 	"otpost/internal/store"
 )
 
-// gate is what a sender asks before it writes what cannot be taken back: the envelope, the dot. An error closes the
-// connection: nothing was sent. A refusal carries what becomes of the job.
-type gate struct {
-	h    *handling
-	d    row           // as the handling knows it; with the dot once that is committed
-	wait time.Duration // for the reply to the dot
+// Gate is what a channel asks before it writes what cannot be taken back. An error of Wanted or Commit closes the connection:
+// nothing was sent. A refusal carries what becomes of the job. A Gate belongs to one attempt and one goroutine.
+type Gate struct {
+	h *handling
+	d row // as the handling knows it; with the dot once that is committed
 }
 
-// BeforeWrite implements mail.Message.Journal: it asks whether the envelopes of the write are still wanted, and commits its
-// dots. One message is on a connection at a time, so a write has one envelope or one dot.
-func (g *gate) BeforeWrite(ctx context.Context, w mail.Write) error {
-	if len(w.Dots) > 0 {
-		return g.commit(ctx)
-	}
-	return g.wanted(ctx)
-}
+// errCommitted says that a channel has committed its message before.
+var errCommitted = errors.New("the message was committed already")
 
-// wanted asks before MAIL: a message that is not wanted any more or too late costs no transaction of the server.
-func (g *gate) wanted(ctx context.Context) error {
+// Wanted asks whether the message is still wanted and in time, before the server learns of it (SMTP: before MAIL).
+func (g *Gate) Wanted(ctx context.Context) error {
 	if g.h.fresh != nil && !g.h.fresh() {
 		return &refusal{later(g.d, g.h.s.DB.Now())}
 	}
@@ -44,9 +36,17 @@ func (g *gate) wanted(ctx context.Context) error {
 	return nil
 }
 
-// commit is row 4 with its guards, and rows 5 and 6 when they fail.
-func (g *gate) commit(ctx context.Context) error {
+// Commit is row 4 with its guards, and rows 5 and 6 when they fail: it notes that the message is about to be sent (SMTP: the dot
+// is about to be written). It returns until when the reply is awaited. wait is how long a request waits for it; a worker waits
+// for replyWait.
+func (g *Gate) Commit(ctx context.Context, wait time.Duration) (replyBy time.Time, err error) {
 	h := g.h
+	if g.d.state == Sending {
+		return replyBy, errCommitted
+	}
+	if !h.once {
+		wait = replyWait
+	}
 	d, n, err := h.step(ctx, g.d, func(tx *store.Tx, d row) (change, error) {
 		if err := h.holdsJob(tx); err != nil {
 			return change{}, err
@@ -62,19 +62,19 @@ func (g *gate) commit(ctx context.Context) error {
 		case !now.Before(d.notAfter):
 			tried := d
 			tried.attempts++
-			return expire(tried).after(mail.Result{Class: mail.Late, Phase: "data"}), nil
+			return expire(tried).after(Result{Class: ClassLate, Phase: "data"}), nil
 		}
 		h.beginAttempt(tx, d, now)
-		return h.beginDot(d, replyBy(now, d.notAfter, g.wait)), nil
+		return h.beginDot(d, awaited(now, d.notAfter, wait)), nil
 	})
 	switch {
 	case err != nil:
-		return err
+		return replyBy, err
 	case n.decided:
-		return &refusal{n}
+		return replyBy, &refusal{n}
 	}
 	g.d = d
-	return nil
+	return d.ownUntil.Add(-ownMargin), nil
 }
 
 // holdsJob checks the worker's lease: by its own clock and, where the job lies in the same database, by the job itself.
@@ -96,8 +96,9 @@ func (h *handling) holdsJob(tx *store.Tx) error {
 	return err
 }
 
-// mayWrite is the last question before the dot goes out: time and lease once more, after the commit.
-func (g *gate) mayWrite() error {
+// MayWrite is the last question before the message goes out: time and lease once more, after the commit. After an error the
+// attempt ends with ClassLate.
+func (g *Gate) MayWrite() error {
 	if g.h.fresh != nil && !g.h.fresh() {
 		return errors.New("the worker's lease has lapsed")
 	}
@@ -107,10 +108,7 @@ func (g *gate) mayWrite() error {
 	return nil
 }
 
-// replyBy is until when the reply to the committed dot is awaited.
-func (g *gate) replyBy() time.Time { return g.d.ownUntil.Add(-ownMargin) }
-
-// replyBy is until when the reply to a dot of now is awaited.
-func replyBy(now, notAfter time.Time, wait time.Duration) time.Time {
+// awaited is until when the reply to a dot of now is awaited.
+func awaited(now, notAfter time.Time, wait time.Duration) time.Time {
 	return earlier(now.Add(wait), notAfter.Add(replyMargin))
 }

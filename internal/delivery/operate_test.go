@@ -10,7 +10,6 @@ import (
 	"github.com/google/uuid"
 
 	"otpost/internal/delivery"
-	"otpost/internal/mail"
 	"otpost/internal/queue"
 	"otpost/internal/queue/queuetest"
 	"otpost/internal/queue/sqliteq"
@@ -23,7 +22,7 @@ func (noDriver) RunNow(context.Context, uuid.UUID) error { return nil }
 // deferred makes a delivery whose first try met a server that said "later", and returns its ticket and challenge.
 func (r *rig) deferred() (delivery.Ticket, uuid.UUID) {
 	r.t.Helper()
-	r.server.script = []attempt{{before: mail.Temporary, code: 451}}
+	r.server.script = []attempt{{before: delivery.ClassTemporary, code: 451}}
 	ticket, challenge := r.put("queued")
 	r.work(workerA, ticket, queue.Claimed{})
 	r.wantState(ticket, delivery.Deferred)
@@ -123,7 +122,7 @@ func TestRetryDoesNotDisturbAWorkerThatIsAtIt(t *testing.T) {
 		if err := r.Retry(t.Context(), ticket.ID, nil); err != nil {
 			t.Error(err)
 		}
-	}, reply: mail.Accepted, code: 250}}
+	}, reply: delivery.ClassAccepted, code: 250}}
 	r.work(workerA, ticket, queue.Claimed{})
 	r.wantState(ticket, delivery.Accepted)
 }
@@ -176,7 +175,7 @@ func TestCancelDropsWhatWaitsAndNothingIsSent(t *testing.T) {
 
 func TestCancelAfterALostReplyIsUnknown(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, attempt{reply: mail.Unknown})
+	r := newRig(t, attempt{reply: delivery.ClassUnknown})
 	ticket, _ := r.put("queued")
 	r.work(workerA, ticket, queue.Claimed{})
 	r.wantState(ticket, delivery.Deferred)
@@ -213,7 +212,7 @@ func TestCancelAfterTheDotIsRefused(t *testing.T) {
 			if err := act(t.Context(), ticket.ID, nil); !errors.Is(err, delivery.ErrOnTheWire) {
 				t.Errorf("err %v", err)
 			}
-		}, reply: mail.Accepted, code: 250})
+		}, reply: delivery.ClassAccepted, code: 250})
 	}
 	r.work(workerA, ticket, queue.Claimed{})
 	r.wantState(ticket, delivery.Accepted)

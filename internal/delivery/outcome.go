@@ -9,7 +9,6 @@ import (
 	"github.com/google/uuid"
 
 	"otpost/internal/audit"
-	"otpost/internal/mail"
 	"otpost/internal/queue"
 	"otpost/internal/store"
 )
@@ -107,40 +106,48 @@ func (s *Service) endJob(tx *store.Tx, id uuid.UUID) {
 	}
 }
 
-// record turns what the sender said, and the life that is left, into a state: rows 7 to 13. d is the row as the gate left it.
-func (h *handling) record(ctx context.Context, d row, r mail.Result) (next, error) {
-	stopped := ctx.Done()
-	committed := d.state == Sending
-	if committed {
-		ctx = context.WithoutCancel(ctx) // the outcome of a dot is written whatever stops
+// record turns what the channel said, and the life that is left, into a state: rows 7 to 13. d is the row as the gate left it,
+// err that of Channel.Send.
+func (h *handling) record(ctx context.Context, d row, r Result, err error) (next, error) {
+	if d.state == Sending {
+		return h.recordDot(ctx, d, r, err)
 	}
-	switch {
-	case r.Class == mail.Unwanted && committed:
-		r.Class = mail.Unknown // what followed the commit is not known
-	case r.Class == mail.Unwanted:
-		return next{}, r.Err
-	case !committed && ctx.Err() != nil:
-		return next{}, ctx.Err() // row 17: stopped before the dot, nothing is written
+	if route := (*RouteError)(nil); errors.As(err, &route) {
+		return h.withoutRoute(ctx, d, route.Err)
 	}
-	n, err := h.writeOutcome(ctx, stopped, d, r)
-	if refused := (*refusal)(nil); errors.As(err, &refused) {
-		if late := h.lateReply(ctx, d, r); late != nil {
-			return n, late
-		}
+	if err == nil {
+		err = ctx.Err() // row 17: stopped before the dot, nothing is written
 	}
-	return n, err
+	if err != nil {
+		return next{}, err
+	}
+	return h.writeOutcome(ctx, nil, d, r)
 }
 
-// writeOutcome writes the outcome, and repeats a write that failed while the row is this handling's: an outcome that is lost (a
-// full disk) would send a second copy of what a server has taken. Before the dot nothing is lost, and one try is enough.
-func (h *handling) writeOutcome(ctx context.Context, stopped <-chan struct{}, d row, r mail.Result) (next, error) {
+// recordDot is record for a dot that was committed: its outcome is written whatever stops. Without a reply it may have arrived.
+func (h *handling) recordDot(ctx context.Context, d row, r Result, err error) (next, error) {
+	if err != nil {
+		r = internal(ClassUnknown, err)
+	}
+	if r.Class == ClassUnreachable {
+		r.Class = ClassUnknown
+	}
+	return h.writeOutcome(context.WithoutCancel(ctx), ctx.Done(), d, r)
+}
+
+// writeOutcome writes the outcome. After the dot it repeats a write that failed while the row is this handling's: an outcome
+// that is lost (a full disk) would send a second copy of what a server has taken. A row that another has changed keeps its
+// state, and the reply goes onto the attempt alone.
+func (h *handling) writeOutcome(ctx context.Context, stopped <-chan struct{}, d row, r Result) (next, error) {
 	for tries := 1; ; tries++ {
 		_, n, err := h.step(ctx, d, func(tx *store.Tx, d row) (change, error) {
 			c, err := h.changeFor(tx, d, r.Class)
 			return c.after(r), err
 		})
-		refused := (*refusal)(nil)
-		if err == nil || errors.As(err, &refused) || d.state != Sending || !h.s.DB.Now().Before(d.ownUntil) {
+		if refused := (*refusal)(nil); errors.As(err, &refused) {
+			return refused.next, h.lateReply(ctx, d, r)
+		}
+		if err == nil || d.state != Sending || !h.s.DB.Now().Before(d.ownUntil) {
 			return n, err
 		}
 		if tries == 1 {
@@ -154,23 +161,23 @@ func (h *handling) writeOutcome(ctx context.Context, stopped <-chan struct{}, d 
 	}
 }
 
-// changeFor picks the row of the table for what the sender said.
-func (h *handling) changeFor(tx *store.Tx, d row, class mail.Class) (change, error) {
+// changeFor picks the row of the table for what the channel said.
+func (h *handling) changeFor(tx *store.Tx, d row, class Class) (change, error) {
 	now := h.s.DB.Now()
 	if d.state != Sending {
-		if class == mail.Permanent {
+		if class == ClassPermanent {
 			return refuseBeforeDot(d, Refused), nil
 		}
 		return h.deferBeforeDot(d, now), nil
 	}
 	switch class {
-	case mail.Accepted:
+	case ClassAccepted:
 		return accept(d), nil
-	case mail.Temporary:
+	case ClassTemporary:
 		return h.deferAfterDot(d, now), nil
-	case mail.Permanent:
+	case ClassPermanent:
 		return refuseAfterDot(d), nil
-	case mail.Late:
+	case ClassLate:
 		return h.notWritten(d, now), nil
 	}
 	copies, err := copiesOf(tx, d.id)

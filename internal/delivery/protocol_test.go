@@ -1,8 +1,8 @@
 package delivery_test
 
 import (
-	"errors"
 	"fmt"
+	"runtime"
 	"testing"
 	"time"
 
@@ -10,7 +10,6 @@ import (
 	"pgregory.net/rapid"
 
 	"otpost/internal/delivery"
-	"otpost/internal/mail"
 	"otpost/internal/queue"
 )
 
@@ -28,7 +27,7 @@ import (
 func TestProtocolHoldsUnderRandomFaults(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(rt *rapid.T) {
-		h := &history{t: rt, rig: openRig(t), last: delivery.Queued}
+		h := &history{t: rt, rig: openRig(t, rapid.SampledFrom([]string{delivery.Mail, slice}).Draw(rt, "channel")), last: delivery.Queued}
 		defer h.rig.close()
 		h.ticket, h.challenge = h.rig.put(rapid.SampledFrom([]string{"queued", "queued", "inline"}).Draw(rt, "route"))
 		h.end = h.rig.clock.Now().Add(life)
@@ -56,15 +55,32 @@ type history struct {
 	workers   int
 	swept     uuid.UUID // the last worker that died
 	depth     int
+	failed    any // what ended an attempt besides the history: a failure of the test
 }
 
-var errDied = errors.New("kill -9")
-
-// guard runs what may be killed.
+// guard runs what may be killed, in a goroutine of its own, and passes on what fails in it.
 func (h *history) guard(f func()) {
+	failed := make(chan any, 1)
+	go func() {
+		defer func() { failed <- recover() }()
+		f()
+	}()
+	p := <-failed
+	if p == nil {
+		p, h.failed = h.failed, nil
+	}
+	if p != nil {
+		panic(p)
+	}
+}
+
+// within runs a part of the history inside an attempt. A failure of the test ends the attempt like a kill and not as a panic of
+// the channel, which the service would record.
+func (h *history) within(f func()) {
 	defer func() {
-		if p := recover(); p != nil && p != errDied { //nolint:errorlint // the very value
-			panic(p)
+		if p := recover(); p != nil {
+			h.failed = p
+			runtime.Goexit()
 		}
 	}()
 	f()
@@ -82,29 +98,33 @@ func (h *history) identity(n int) uuid.UUID {
 
 // attempt draws what the server does, and what else happens between dot and outcome.
 func (h *history) attempt(label string) attempt {
-	kind := rapid.SampledFrom([]string{"250", "250", "451", "554", "451 early", "554 early", "silent early", "no reply", "killed", "paused", "late"}).Draw(h.t, label)
+	kind := rapid.SampledFrom([]string{"250", "250", "451", "554", "451 early", "554 early", "silent early", "no reply", "killed", "panic", "twice", "paused", "late"}).Draw(h.t, label)
 	switch kind {
 	case "250":
-		return attempt{reply: mail.Accepted, code: 250}
+		return attempt{reply: delivery.ClassAccepted, code: 250}
 	case "451":
-		return attempt{reply: mail.Temporary, code: 451}
+		return attempt{reply: delivery.ClassTemporary, code: 451}
 	case "554":
-		return attempt{reply: mail.Permanent, code: 554}
+		return attempt{reply: delivery.ClassPermanent, code: 554}
 	case "451 early":
-		return attempt{before: mail.Temporary, code: 451}
+		return attempt{before: delivery.ClassTemporary, code: 451}
 	case "554 early":
-		return attempt{before: mail.Permanent, code: 554}
+		return attempt{before: delivery.ClassPermanent, code: 554}
 	case "silent early":
-		return attempt{before: mail.Unreachable}
+		return attempt{before: delivery.ClassUnreachable}
 	case "no reply":
-		return attempt{reply: mail.Unknown, afterDot: func() { h.faults++ }}
+		return attempt{reply: delivery.ClassUnknown, afterDot: func() { h.faults++ }}
 	case "killed":
-		return attempt{afterDot: func() { h.faults++; panic(errDied) }}
+		return attempt{afterDot: func() { h.faults++; runtime.Goexit() }}
+	case "panic":
+		return attempt{afterDot: func() { h.faults++; panic("a fault of the channel") }}
+	case "twice":
+		return attempt{reply: delivery.ClassAccepted, twice: true, afterDot: func() { h.faults++ }} // the answer is lost
 	case "late":
 		return attempt{atDot: func() { h.rig.clock.Advance(h.end.Sub(h.rig.clock.Now())) }}
 	default: // paused: others act while it sleeps between dot and outcome
-		then := rapid.SampledFrom([]mail.Class{mail.Accepted, mail.Permanent, mail.Unknown}).Draw(h.t, label+" then")
-		return attempt{reply: then, afterDot: func() { h.pause(label) }}
+		then := rapid.SampledFrom([]delivery.Class{delivery.ClassAccepted, delivery.ClassPermanent, delivery.ClassUnknown}).Draw(h.t, label+" then")
+		return attempt{reply: then, afterDot: func() { h.within(func() { h.pause(label) }) }}
 	}
 }
 
@@ -213,7 +233,7 @@ func (h *history) check() {
 // refused counts the dots that were answered with 4xx: each may be followed by another copy.
 func (h *history) refused(s delivery.Record) (n int) {
 	for _, a := range s.Attempts {
-		if a.DotAt != nil && a.Class == string(mail.Temporary) {
+		if a.DotAt != nil && a.Class == string(delivery.ClassTemporary) {
 			n++
 		}
 	}
@@ -223,7 +243,7 @@ func (h *history) refused(s delivery.Record) (n int) {
 // unaccounted reports whether a dot that may have gone out has no reply.
 func (h *history) unaccounted(s delivery.Record) bool {
 	for _, a := range s.Attempts {
-		if a.DotAt != nil && (a.Class == "" || a.Class == string(mail.Unknown)) {
+		if a.DotAt != nil && (a.Class == "" || a.Class == string(delivery.ClassUnknown)) {
 			return true
 		}
 	}

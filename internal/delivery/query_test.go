@@ -12,7 +12,6 @@ import (
 	"github.com/google/uuid"
 
 	"otpost/internal/delivery"
-	"otpost/internal/mail"
 	"otpost/internal/queue"
 	"otpost/internal/store"
 )
@@ -196,7 +195,7 @@ func TestPagesShowEachDeliveryOnceWhileNewOnesAreMade(t *testing.T) {
 
 func TestRecordTellsTheAttemptsAndWhoWaits(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, attempt{before: mail.Temporary, code: 451})
+	r := newRig(t, attempt{before: delivery.ClassTemporary, code: 451})
 	ticket := r.putIn("realm1", "A", "00000000000000000001")
 	got := r.work(workerA, ticket, queue.Claimed{})
 	d, err := r.Record(t.Context(), ticket.ID, nil)
@@ -222,7 +221,7 @@ func TestPageTellsAttemptsAndWaitersOfEachDelivery(t *testing.T) {
 	for i := range n {
 		ticket := r.putIn("realm1", fmt.Sprintf("S%03d", i), fmt.Sprintf("%020d", i))
 		for range i % 3 {
-			r.server.script = []attempt{{before: mail.Temporary, code: 400 + i%3}}
+			r.server.script = []attempt{{before: delivery.ClassTemporary, code: 400 + i%3}}
 			got := r.work(workerA, ticket, queue.Claimed{})
 			r.clock.Advance(max(got.RunAt.Sub(r.clock.Now()), 0))
 		}

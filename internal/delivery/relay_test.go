@@ -11,7 +11,6 @@ import (
 	"github.com/google/uuid"
 
 	"otpost/internal/delivery"
-	"otpost/internal/mail"
 	"otpost/internal/queue"
 	"otpost/internal/store"
 )
@@ -58,7 +57,7 @@ func (l *lostJobs) Enqueue(_ context.Context, jobs ...queue.Job) error {
 
 func TestRelayEnqueuesWhatTheQueueLostEveryFiveSeconds(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, attempt{before: mail.Unreachable})
+	r := newRig(t, attempt{before: delivery.ClassUnreachable})
 	lost := &lostJobs{}
 	r.Driver = lost
 	round := r.rounds("relay")

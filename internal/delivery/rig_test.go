@@ -20,7 +20,8 @@ import (
 	"otpost/internal/store/storetest"
 )
 
-// server is a Sender that plays one script per attempt: what happens before the dot, at it and after it.
+// server plays one script per attempt: what happens before the dot, at it and after it. It is what is behind each channel of
+// the tests: mail as a Sender, and the second channel (slice_test.go).
 type server struct {
 	clock  *storetest.Clock
 	mu     sync.Mutex
@@ -29,11 +30,12 @@ type server struct {
 }
 
 type attempt struct {
-	before   mail.Class // "" : the dot is reached
-	early    func()     // between the envelope's yes and what happens before the dot
-	atDot    func()     // between the dot's commit and its writing
-	afterDot func()     // between the dot's writing and the outcome
-	reply    mail.Class // to the dot
+	before   delivery.Class // "" : the dot is reached
+	early    func()         // between the envelope's yes and what happens before the dot
+	atDot    func()         // between the dot's commit and its writing
+	afterDot func()         // between the dot's writing and the outcome
+	twice    bool           // commits once more after the dot
+	reply    delivery.Class // to the dot
 	code     int
 	text     string
 
@@ -50,11 +52,18 @@ func (s *server) next() attempt {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.script) == 0 {
-		return attempt{reply: mail.Accepted, code: 250}
+		return attempt{reply: delivery.ClassAccepted, code: 250}
 	}
 	a := s.script[0]
 	s.script = s.script[1:]
 	return a
+}
+
+// write notes a dot that goes out.
+func (s *server) write(messageID string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.sent = append(s.sent, sent{messageID, s.clock.Now()})
 }
 
 // Send implements delivery.Sender as mail.Sender does: the journal is asked before the envelope and before the dot.
@@ -67,9 +76,11 @@ func (s *server) Send(ctx context.Context, _ mail.Server, m mail.Message) mail.R
 		a.early()
 	}
 	if a.before != "" {
-		return mail.Result{Class: a.before, Phase: smtp.PhaseRcpt, Code: a.code, Text: a.text, Phases: a.phases, Diagnosis: a.diagnosis}
+		return mail.Result{Class: mail.Class(a.before), Phase: smtp.PhaseRcpt, Code: a.code, Text: a.text, Phases: a.phases,
+			Diagnosis: a.diagnosis}
 	}
-	if err := m.Journal.BeforeWrite(ctx, smtp.Write{Dots: []string{m.ID}}); err != nil {
+	dot := smtp.Write{Dots: []string{m.ID}}
+	if err := m.Journal.BeforeWrite(ctx, dot); err != nil {
 		return mail.Result{Class: mail.Unwanted, Err: err}
 	}
 	if a.atDot != nil {
@@ -78,13 +89,16 @@ func (s *server) Send(ctx context.Context, _ mail.Server, m mail.Message) mail.R
 	if err := m.MayWrite(); err != nil {
 		return mail.Result{Class: mail.Late, Phase: smtp.PhaseData}
 	}
-	s.mu.Lock()
-	s.sent = append(s.sent, sent{m.MessageID, s.clock.Now()})
-	s.mu.Unlock()
+	s.write(m.MessageID)
 	if a.afterDot != nil {
 		a.afterDot()
 	}
-	return mail.Result{Class: a.reply, Phase: smtp.PhaseReply, Code: a.code, Text: a.text, DotWritten: true}
+	if a.twice {
+		if err := m.Journal.BeforeWrite(ctx, dot); err != nil {
+			return mail.Result{Class: mail.Unwanted, Err: err}
+		}
+	}
+	return mail.Result{Class: mail.Class(a.reply), Phase: smtp.PhaseReply, Code: a.code, Text: a.text, DotWritten: true}
 }
 
 // Server implements delivery.Servers: one that queues and one that does not.
@@ -114,13 +128,14 @@ func (s *server) Routes(store.Reader) (map[string]mail.Route, error) {
 // rig is a service on a real database with a scripted server.
 type rig struct {
 	*delivery.Service
-	t      *testing.T
-	path   string // of the database
-	db     *store.DB
-	clock  *storetest.Clock
-	server *server
-	log    *syncBuffer
-	ended  []delivery.Outcome
+	t       *testing.T
+	path    string // of the database
+	channel string
+	db      *store.DB
+	clock   *storetest.Clock
+	server  *server
+	log     *syncBuffer
+	ended   []delivery.Outcome
 }
 
 type syncBuffer struct {
@@ -142,9 +157,29 @@ func (b *syncBuffer) String() string {
 
 func newRig(t *testing.T, script ...attempt) *rig {
 	t.Helper()
-	r := openRig(t, script...)
+	return newRigOn(t, delivery.Mail, script...)
+}
+
+// newRigOn is newRig with another channel.
+func newRigOn(t *testing.T, channel string, script ...attempt) *rig {
+	t.Helper()
+	r := openRig(t, channel, script...)
 	t.Cleanup(r.close)
 	return r
+}
+
+// rigMaker is newRig for one of the channels.
+type rigMaker func(t *testing.T, script ...attempt) *rig
+
+// onEachChannel runs a test over mail and over the second channel.
+func onEachChannel(t *testing.T, test func(t *testing.T, newRig rigMaker)) {
+	t.Parallel()
+	for _, channel := range []string{delivery.Mail, slice} {
+		t.Run(channel, func(t *testing.T) {
+			t.Parallel()
+			test(t, func(t *testing.T, script ...attempt) *rig { return newRigOn(t, channel, script...) })
+		})
+	}
 }
 
 func (r *rig) close() {
@@ -154,7 +189,7 @@ func (r *rig) close() {
 }
 
 // openRig is newRig for who closes it himself.
-func openRig(t *testing.T, script ...attempt) *rig {
+func openRig(t *testing.T, channel string, script ...attempt) *rig {
 	t.Helper()
 	c := storetest.NewClock()
 	path := filepath.Join(t.TempDir(), "otpost.db")
@@ -169,10 +204,14 @@ func openRig(t *testing.T, script ...attempt) *rig {
 		t.Fatal(err)
 	}
 	keys := secrettest.Keys(t)
-	r := &rig{t: t, path: path, db: db, clock: c, server: &server{clock: c, script: script}, log: &syncBuffer{}}
+	r := &rig{t: t, path: path, channel: channel, db: db, clock: c, server: &server{clock: c, script: script}, log: &syncBuffer{}}
 	r.Service = delivery.New(delivery.Options{
-		DB: db, Keys: keys, Servers: r.server, Sender: r.server, Driver: noDriver{}, Log: slog.New(slog.NewTextHandler(r.log, nil)),
-		Jitter: func(n int64) int64 { return n - 1 },
+		DB:       db,
+		Keys:     keys,
+		Channels: delivery.Channels{delivery.Mail: delivery.NewMail(r.server, r.server), slice: sliceChannel{r.server}},
+		Driver:   noDriver{},
+		Log:      slog.New(slog.NewTextHandler(r.log, nil)),
+		Jitter:   func(n int64) int64 { return n - 1 },
 		OnOutcome: func(tx *store.Tx, o delivery.Outcome) error {
 			tx.AfterCommit(func() { r.ended = append(r.ended, o) })
 			return nil
@@ -208,7 +247,7 @@ func (r *rig) put(route string) (delivery.Ticket, uuid.UUID) {
 	r.t.Helper()
 	id, challenge := uuid.Must(uuid.NewV7()), uuid.Must(uuid.NewV7())
 	p, err := r.prepare(id, delivery.Message{
-		Route: route, Recipient: "alice@example.com", Subject: "Your OTP", Body: "482913", Code: "482913", Serial: "PIEM00000001",
+		Channel: r.channel, Route: route, Recipient: "alice@example.com", Subject: "Your OTP", Body: "482913", Code: "482913", Serial: "PIEM00000001",
 		NotAfter: r.db.Now().Add(life),
 	})
 	if err != nil {

@@ -3,22 +3,18 @@ package delivery
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
+	"runtime/debug"
 	"strings"
 	"time"
 
 	"github.com/google/uuid"
 
-	"otpost/internal/mail"
 	"otpost/internal/queue"
 	"otpost/internal/secret"
 	"otpost/internal/store"
 )
-
-// Sender hands a message to a mail server and says what happened.
-type Sender interface {
-	Send(ctx context.Context, server mail.Server, m mail.Message) mail.Result
-}
 
 // handling is one go at a delivery: by a worker, by the relay, or by the request (once). It says who acts. What the steps learn
 // and decide is in the values that they return.
@@ -166,42 +162,42 @@ func (h *handling) expireOverdue(_ *store.Tx, d row) (change, error) {
 	return expire(d), nil
 }
 
-// send opens the content, finds its server, lets the sender send and records what it says.
+// send opens the content, lets its channel send, and records what the channel says.
 func (h *handling) send(ctx context.Context, d row) (next, error) {
-	c, why, err := h.s.read(d)
+	content, why, err := h.s.read(d)
 	if err != nil {
 		return h.giveUpFor(ctx, d, why, err)
 	}
-	var server mail.Server
-	if c.Server != nil {
-		server = c.Server.server()
-	} else if server, err = h.s.Servers.Server(ctx, d.route); err != nil {
-		return h.withoutServer(ctx, d, err)
+	channel, ok := h.s.Channels[d.channel]
+	if !ok {
+		return h.giveUpFor(ctx, d, NoRoute, fmt.Errorf("there is no channel %q", d.channel))
 	}
-	g := &gate{h: h, d: d, wait: replyWait}
-	if h.once {
-		g.wait = server.Timeout
-	}
-	r := h.s.Sender.Send(ctx, server, mail.Message{
+	g := &Gate{h: h, d: d}
+	r, err := h.ask(ctx, channel, g, Outgoing{
+		Content:   content,
 		ID:        d.id.String(),
 		MessageID: d.messageID,
-		Recipient: c.Recipient,
-		Subject:   c.Subject,
-		Body:      c.Body,
-		MIMEType:  c.MIMEType,
-		Date:      d.created,
+		Route:     d.route,
+		Created:   d.created,
 		NotAfter:  d.notAfter,
-		ReplyBy:   g.replyBy,
-		Journal:   g,
-		MayWrite:  g.mayWrite,
-		Secrets:   []string{c.Code},
 	})
-	return h.record(ctx, g.d, r)
+	return h.record(ctx, g.d, r, err)
 }
 
-// withoutServer records an attempt that met no mail server, because its definition could not be read. What lasts ends the
-// delivery; any other error is tried again, as a server out of reach is.
-func (h *handling) withoutServer(ctx context.Context, d row, err error) (next, error) {
+// ask calls the channel. A panic of it is an attempt that came to no reply.
+func (h *handling) ask(ctx context.Context, c Channel, g *Gate, m Outgoing) (r Result, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			h.log.Error("channel panicked", "delivery", h.id, "err", fmt.Sprint(p), "stack", string(debug.Stack()))
+			r, err = internal(ClassUnreachable, errors.New("the channel panicked")), nil
+		}
+	}()
+	return c.Send(ctx, m, g)
+}
+
+// withoutRoute records an attempt whose route could not be read. What lasts ends the delivery; any other error is tried again,
+// as a server out of reach is.
+func (h *handling) withoutRoute(ctx context.Context, d row, err error) (next, error) {
 	switch {
 	case errors.Is(err, store.ErrNotFound):
 		return h.giveUpFor(ctx, d, NoRoute, err)
@@ -215,21 +211,21 @@ func (h *handling) withoutServer(ctx context.Context, d row, err error) (next, e
 		if c.state == Failed {
 			c.reason = NoServer
 		}
-		return c.after(internal(mail.Unreachable, err)), nil
+		return c.after(internal(ClassUnreachable, err)), nil
 	})
 	return n, err
 }
 
 // giveUpFor is row 8 without a connection: the delivery can never be sent.
 func (h *handling) giveUpFor(ctx context.Context, d row, why Reason, err error) (next, error) {
-	r := internal(mail.Permanent, err)
+	r := internal(ClassPermanent, err)
 	switch why {
 	case NoSecret:
-		r.Diagnosis = mail.SealedPassword
+		r.Diagnosis = DiagnosisSecret
 	case Unreadable:
-		r.Diagnosis = mail.SealedMail
+		r.Diagnosis = DiagnosisContent
 	case NoRoute:
-		r.Diagnosis = mail.NoServer
+		r.Diagnosis = DiagnosisNoRoute
 	}
 	_, n, err := h.step(ctx, d, func(_ *store.Tx, d row) (change, error) { return refuseBeforeDot(d, why).after(r), nil })
 	return n, err
@@ -239,10 +235,9 @@ func (h *handling) giveUpFor(ctx context.Context, d row, why Reason, err error) 
 const longestCause = 256
 
 // internal is the result of an attempt that an error of this program ended.
-func internal(class mail.Class, err error) mail.Result {
+func internal(class Class, err error) Result {
 	text := err.Error()
-	return mail.Result{Class: class, Text: strings.ToValidUTF8(text[:min(len(text), longestCause)], ""),
-		Diagnosis: mail.Internal}
+	return Result{Class: class, Text: strings.ToValidUTF8(text[:min(len(text), longestCause)], ""), Diagnosis: DiagnosisInternal}
 }
 
 // earlier returns the earlier of two times.

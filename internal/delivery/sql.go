@@ -7,7 +7,6 @@ import (
 
 	"github.com/google/uuid"
 
-	"otpost/internal/mail"
 	"otpost/internal/store"
 )
 
@@ -61,9 +60,9 @@ func (d *row) columns() []any {
 func insert(tx *store.Tx, p Prepared) {
 	tx.Put(`INSERT INTO delivery (id, channel, route, sealed, recipient, serial, via, not_after_ms, state, reason, epoch,
 		owner, own_until_ms, unsure, attempts, next_try_ms, relayed_ms, message_id, created_ms, updated_ms, realm)
-		VALUES ($1, 'mail', $2, $3, $4, $5, $6, $7, 'queued', '', 1, '', 0, 0, 0, $8, 0, $9, $8, $8, $10)`,
+		VALUES ($1, $11, $2, $3, $4, $5, $6, $7, 'queued', '', 1, '', 0, 0, 0, $8, 0, $9, $8, $8, $10)`,
 		p.id[:], p.route, p.sealed, p.recipient, p.serial, string(p.via), store.Millis(p.notAfter),
-		store.Millis(p.created), p.messageID, p.realm)
+		store.Millis(p.created), p.messageID, p.realm, p.channel)
 }
 
 func insertWaiter(tx *store.Tx, delivery uuid.UUID, w Waiter) {
@@ -106,11 +105,11 @@ type change struct {
 	unsure   bool
 	attempts int
 	nextTry  time.Time
-	met      *mail.Result // what the attempt met that ends with this change; nil: no attempt ends
+	met      *Result // what the attempt met that ends with this change; nil: no attempt ends
 }
 
 // after returns c as the end of an attempt.
-func (c change) after(r mail.Result) change {
+func (c change) after(r Result) change {
 	c.met = &r
 	return c
 }

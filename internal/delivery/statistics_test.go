@@ -7,7 +7,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"otpost/internal/delivery"
-	"otpost/internal/mail"
 	"otpost/internal/queue"
 )
 
@@ -39,10 +38,10 @@ func TestStatisticsFollowAClockThatIsSetBack(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	r.clock.Advance(time.Hour)
-	r.server.script = []attempt{{before: mail.Permanent, code: 550, text: "no such user"}}
+	r.server.script = []attempt{{before: delivery.ClassPermanent, code: 550, text: "no such user"}}
 	r.work(workerA, r.putIn("realm1", "A", "00000000000000000001"), queue.Claimed{})
 	r.clock.Advance(-time.Hour)
-	r.server.script = []attempt{{reply: mail.Accepted, code: 250}}
+	r.server.script = []attempt{{reply: delivery.ClassAccepted, code: 250}}
 	r.work(workerA, r.putIn("realm1", "B", "00000000000000000002"), queue.Claimed{})
 	st := r.statistics(nil)
 	if last := st.Servers["queued"].Last; last == nil || last.State != delivery.Accepted {
@@ -59,10 +58,10 @@ func TestStatisticsCountByMinuteServerAndReason(t *testing.T) {
 	r := newRig(t)
 	begun := r.db.Now()
 	for i := range 20 {
-		r.server.script = []attempt{{early: func() { r.clock.Advance(time.Duration(i+1) * time.Second) }, reply: mail.Accepted, code: 250}}
+		r.server.script = []attempt{{early: func() { r.clock.Advance(time.Duration(i+1) * time.Second) }, reply: delivery.ClassAccepted, code: 250}}
 		r.work(workerA, r.putIn("realm1", "A", "00000000000000000001"), queue.Claimed{})
 	}
-	r.server.script = []attempt{{before: mail.Permanent, code: 550, text: "no such user"}}
+	r.server.script = []attempt{{before: delivery.ClassPermanent, code: 550, text: "no such user"}}
 	r.work(workerA, r.putIn("realm2", "B", "00000000000000000002"), queue.Claimed{})
 	r.putIn("realm2", "C", "00000000000000000003")
 	now := begun.Add(210 * time.Second) // 1 + ... + 20 s

@@ -3,11 +3,9 @@ package delivery
 import (
 	"context"
 	"log/slog"
-
-	"otpost/internal/mail"
 )
 
-// advice says what to do about an end that no mail server has caused; "" for any other.
+// advice says what to do about an end that no server has caused; "" for any other.
 func (why Reason) advice() string {
 	switch why {
 	case NoSecret:
@@ -31,18 +29,18 @@ func (why Reason) advice() string {
 // logOutcome writes the one log line of an outcome: ERROR when the mail will not be sent, WARN when it is tried again, INFO
 // when it was accepted, its code was answered or no waiter is left. The writer of the state calls it.
 func (s *Service) logOutcome(log *slog.Logger, d row, c change) {
-	level, message := slog.LevelError, "mail not sent"
+	level, message := slog.LevelError, "not sent"
 	switch c.state {
 	case Accepted:
-		level, message = slog.LevelInfo, "mail accepted"
+		level, message = slog.LevelInfo, "accepted"
 	case Dropped:
-		level, message = slog.LevelInfo, "mail dropped"
+		level, message = slog.LevelInfo, "dropped"
 	case Deferred:
-		level, message = slog.LevelWarn, "mail deferred"
+		level, message = slog.LevelWarn, "deferred"
 	case Unknown:
-		message = "mail may not have been sent"
+		message = "may not have been sent"
 		if c.reason == Answered {
-			level, message = slog.LevelInfo, "mail sent, for its code was answered"
+			level, message = slog.LevelInfo, "sent, for its code was answered"
 		}
 	}
 	args := []any{"state", string(c.state), "server", d.route, "recipient", d.recipient, "serial", d.serial, "delivery", d.id, "attempt", c.attempts}
@@ -52,7 +50,7 @@ func (s *Service) logOutcome(log *slog.Logger, d row, c change) {
 	if todo := c.reason.advice(); todo != "" {
 		args = append(args, "advice", todo)
 	}
-	var r mail.Result
+	var r Result
 	if c.met != nil {
 		r = *c.met
 	}
@@ -68,5 +66,5 @@ func (s *Service) logOutcome(log *slog.Logger, d row, c change) {
 	if c.state == Deferred {
 		args = append(args, "next_try", c.nextTry, "valid_until", d.notAfter)
 	}
-	log.Log(context.Background(), level, message, args...)
+	log.Log(context.Background(), level, d.channel+" "+message, args...)
 }

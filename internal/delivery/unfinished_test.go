@@ -7,13 +7,12 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"otpost/internal/delivery"
-	"otpost/internal/mail"
 	"otpost/internal/queue"
 )
 
 func TestUnfinishedIsWhatHasNoFinalState(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, attempt{before: mail.Temporary, code: 451})
+	r := newRig(t, attempt{before: delivery.ClassTemporary, code: 451})
 	if none, err := r.Unfinished(t.Context(), 0); err != nil || none != nil {
 		t.Fatalf("at the start: %+v, %v", none, err)
 	}

@@ -203,7 +203,7 @@ func TestUsersSeeNoDeliveriesAndNoQueue(t *testing.T) {
 func TestWatchersOfAListShareALook(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
-	service := delivery.New(delivery.Options{DB: r.db, Keys: r.keys, Servers: r.servers})
+	service := delivery.New(delivery.Options{DB: r.db, Keys: r.keys, Channels: delivery.Channels{delivery.Mail: delivery.NewMail(r.servers, unreachable())}})
 	r.putDelivery(service, "00000000000000000001")
 	ask := func(control string) int {
 		q := httptest.NewRequestWithContext(t.Context(), "GET", "/delivery/", nil)

@@ -124,7 +124,7 @@ func newRigWith(t *testing.T, change func(*Deps, *Options)) *rig {
 	db := storetest.Open(t, nil)
 	keys := secrettest.Keys(t)
 	r := &rig{t: t, db: db, keys: keys, login: &fakeLogin{}, log: &logBuffer{}, settings: system.New(db, keys), servers: mail.NewServers(db, keys, nil)}
-	r.delivery = delivery.New(delivery.Options{DB: db, Keys: keys, Servers: r.servers, Sender: unreachable()})
+	r.delivery = delivery.New(delivery.Options{DB: db, Keys: keys, Channels: delivery.Channels{delivery.Mail: delivery.NewMail(r.servers, unreachable())}})
 	r.sessions = access.NewSessions(db, access.Options{Key: "0123456789abcdef0123456789abcdef", SuperuserRealms: []string{"admins"}})
 	administrators := access.NewAdministrators(db, plainPasswords{})
 	if err := administrators.Add(ctx, "admin", "", "adminpw"); err != nil {

@@ -45,7 +45,7 @@ func (s *server) testServer(w http.ResponseWriter, r *http.Request) error {
 	if !complete.TLSVerify {
 		s.warnUnverified(complete)
 	}
-	d, err := s.Delivery.Test(r.Context(), complete, recipient, testSubject, fmt.Sprintf(testBody, identifier))
+	d, err := s.Delivery.TestMail(r.Context(), complete, recipient, testSubject, fmt.Sprintf(testBody, identifier))
 	if err != nil {
 		return err
 	}
@@ -61,7 +61,7 @@ func (s *server) testServer(w http.ResponseWriter, r *http.Request) error {
 // renderDiagnosed renders a test mail with what is wrong and what to do.
 func renderDiagnosed(d delivery.Record, server mail.Server) object {
 	detail, code := renderTest(d), d.Diagnosis()
-	sentence := server.Sentence(code, lastReply(d))
+	sentence := server.Sentence(mail.Diagnosis(code), lastReply(d))
 	if sentence != "" {
 		detail["message"] = sentence + " " + detail["message"].(string) //nolint:forcetypeassert // a string
 	}

@@ -172,7 +172,7 @@ func newRig(t testing.TB) *rig {
 	}
 	r.users = r.people.directory(t, db)
 	r.deliveries = delivery.New(delivery.Options{
-		DB: db, Keys: keys, Servers: r.post, Sender: r.post, Driver: noDriver{}, Log: log,
+		DB: db, Keys: keys, Channels: delivery.Channels{delivery.Mail: delivery.NewMail(r.post, r.post)}, Driver: noDriver{}, Log: log,
 		OnOutcome: func(tx *store.Tx, o delivery.Outcome) error { return login.FollowOutcome(tx, db.Now(), o) },
 	})
 	r.tokens = token.New(token.Options{

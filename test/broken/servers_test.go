@@ -94,11 +94,10 @@ func newField(t *testing.T, db *store.DB, c *Case, way string) *field {
 		},
 	})
 	f.Service = delivery.New(delivery.Options{
-		DB:      f.db,
-		Keys:    secrettest.Keys(t),
-		Servers: f,
-		Sender:  sender,
-		Driver:  noDriver{},
+		DB:       f.db,
+		Keys:     secrettest.Keys(t),
+		Channels: delivery.Channels{delivery.Mail: delivery.NewMail(f, sender)},
+		Driver:   noDriver{},
 	})
 	return f
 }
@@ -141,7 +140,7 @@ const code = "482913"
 func (f *field) send() delivery.Record {
 	f.t.Helper()
 	if f.way == button {
-		d, err := f.Test(f.t.Context(), f.server, f.c.Recipient, "Test", "It works.")
+		d, err := f.TestMail(f.t.Context(), f.server, f.c.Recipient, "Test", "It works.")
 		if err != nil {
 			f.t.Fatal(err)
 		}
@@ -218,7 +217,7 @@ func (f *field) check(d delivery.Record) {
 	if string(a.Diagnosis) != f.c.Diagnosis {
 		f.t.Errorf("diagnosis %q, want %q: %d %s %q at %s", a.Diagnosis, f.c.Diagnosis, a.Code, a.Enhanced, a.Text, a.Phase)
 	}
-	if (f.server.Sentence(a.Diagnosis, mail.Words(a.Code, a.Enhanced, a.Text)) == "") != (f.c.Diagnosis == "") {
+	if (f.server.Sentence(mail.Diagnosis(a.Diagnosis), mail.Words(a.Code, a.Enhanced, a.Text)) == "") != (f.c.Diagnosis == "") {
 		f.t.Errorf("there is no sentence for %q", a.Diagnosis)
 	}
 	// A command in parentheses need not be read any more when the client has heard enough.

@@ -7,35 +7,27 @@ import (
 
 	"github.com/google/uuid"
 
-	"otpost/internal/mail"
 	"otpost/internal/store"
 )
 
-// testMargin is how much longer than the server's time-out a test mail may take: the way through the queue; testGrace is for the
-// outcome to be written after that.
+// testMargin is how much longer than the route's time-out a test message may take: the way through the queue; testGrace is for
+// the outcome to be written after that.
 const (
 	testMargin = 10 * time.Second
 	testGrace  = time.Second
 )
 
-// Test sends a message by a server that need not be saved, on the way that its messages take: by a worker when the server is
-// set to use the queue. It waits for the end, at most the server's time-out and 11 s, and returns the record; one whose state is
-// not final was interrupted by the end of the wait or of ctx. A message that no worker can begin is withdrawn after
-// workerWithin (reason NoWorker).
-func (s *Service) Test(ctx context.Context, server mail.Server, recipient, subject, body string) (Record, error) {
+// Test sends a message of a route that need not be saved, on the way that the route's messages take: by a worker when it is set
+// to use the queue. timeout is the route's. Test sets NotAfter, waits for the end, at most timeout and 11 s, and returns the
+// record; one whose state is not final was interrupted by the end of the wait or of ctx. A message that no worker can begin is
+// withdrawn after workerWithin (reason NoWorker).
+func (s *Service) Test(ctx context.Context, m Message, timeout time.Duration) (Record, error) {
 	id, err := uuid.NewV7()
 	if err != nil {
 		return Record{}, fmt.Errorf("draw an id: %w", err)
 	}
-	wait := server.Timeout + testMargin
-	m := Message{
-		Route:     s.testRoute(ctx, server),
-		Server:    &server,
-		Recipient: recipient,
-		Subject:   subject,
-		Body:      body,
-		NotAfter:  s.DB.Now().Add(wait),
-	}
+	wait := timeout + testMargin
+	m.NotAfter = s.DB.Now().Add(wait)
 	p, err := s.Prepare(id, m, Routes{})
 	if err != nil {
 		return Record{}, err
@@ -48,37 +40,22 @@ func (s *Service) Test(ctx context.Context, server mail.Server, recipient, subje
 		return nil
 	})
 	if err != nil {
-		return Record{}, fmt.Errorf("put the test mail into the outbox: %w", err)
+		return Record{}, fmt.Errorf("put the test message into the outbox: %w", err)
 	}
 	s.Dispatch(ctx, ticket)
 	return s.await(ctx, id, wait+testGrace, signals)
 }
 
-// testRoute is the route of a test mail: the server's identifier when its saved values are tested, otherwise empty, so that what
-// becomes of other values does not count as a result of the saved server.
-func (s *Service) testRoute(ctx context.Context, server mail.Server) string {
-	saved, err := s.Servers.Server(ctx, server.Identifier)
-	if err != nil { // there is none, or its password does not open
-		return ""
-	}
-	// These fields decide nothing at the mail server.
-	saved.Description, saved.Timeout, saved.EnqueueJob = server.Description, server.Timeout, server.EnqueueJob
-	if saved != server {
-		return ""
-	}
-	return server.Identifier
-}
-
 // Diagnosis says what an administrator should look at: what the last attempt met, or why there was none; empty when nothing is
 // wrong. A message that was accepted may have one too: sent unsigned.
-func (d Record) Diagnosis() mail.Diagnosis {
+func (d Record) Diagnosis() Diagnosis {
 	if n := len(d.Attempts); n > 0 {
 		last := d.Attempts[n-1]
 		switch {
 		case last.Diagnosis != "":
 			return last.Diagnosis
 		case last.Ended == nil:
-			return mail.Timeout // the reply to its dot is still awaited
+			return DiagnosisTimeout // the reply to its dot is still awaited
 		}
 	}
 	switch d.State {
@@ -86,13 +63,13 @@ func (d Record) Diagnosis() mail.Diagnosis {
 		return ""
 	case Dropped:
 		if d.Reason == NoWorker {
-			return mail.NoWorker
+			return DiagnosisNoWorker
 		}
 		return ""
 	case Failed, Unknown:
-		return mail.Internal
+		return DiagnosisInternal
 	default:
-		return mail.TooLate // no worker began it in time
+		return DiagnosisTooLate // no worker began it in time
 	}
 }
 

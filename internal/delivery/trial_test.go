@@ -2,6 +2,7 @@ package delivery_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"testing"
 	"time"
@@ -18,24 +19,24 @@ import (
 func TestStoryIsDiagnosedByItsLastAttempt(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
-	refused := delivery.Attempt{Number: 1, Ended: &now, Diagnosis: mail.Refused}
+	refused := delivery.Attempt{Number: 1, Ended: &now, Diagnosis: "refused"}
 	well := delivery.Attempt{Number: 2, Ended: &now}
 	for name, c := range map[string]struct {
 		state    delivery.State
 		attempts []delivery.Attempt
-		want     mail.Diagnosis
+		want     delivery.Diagnosis
 	}{
 		"accepted":                {delivery.Accepted, []delivery.Attempt{well}, ""},
 		"accepted at last":        {delivery.Accepted, []delivery.Attempt{refused, well}, ""},
-		"accepted, but unsigned":  {delivery.Accepted, []delivery.Attempt{{Number: 1, Ended: &now, Diagnosis: mail.SMIME}}, mail.SMIME},
-		"failed":                  {delivery.Failed, []delivery.Attempt{well, refused}, mail.Refused},
-		"deferred":                {delivery.Deferred, []delivery.Attempt{refused}, mail.Refused},
-		"failed without a try":    {delivery.Failed, nil, mail.Internal},
+		"accepted, but unsigned":  {delivery.Accepted, []delivery.Attempt{{Number: 1, Ended: &now, Diagnosis: "smime"}}, "smime"},
+		"failed":                  {delivery.Failed, []delivery.Attempt{well, refused}, "refused"},
+		"deferred":                {delivery.Deferred, []delivery.Attempt{refused}, "refused"},
+		"failed without a try":    {delivery.Failed, nil, delivery.DiagnosisInternal},
 		"cancelled":               {delivery.Dropped, nil, ""},
-		"nobody took it":          {delivery.Queued, nil, mail.TooLate},
-		"nobody took it in time":  {delivery.Expired, nil, mail.TooLate},
-		"the reply is awaited":    {delivery.Sending, []delivery.Attempt{{Number: 1}}, mail.Timeout},
-		"the end after a refusal": {delivery.Expired, []delivery.Attempt{refused}, mail.Refused},
+		"nobody took it":          {delivery.Queued, nil, delivery.DiagnosisTooLate},
+		"nobody took it in time":  {delivery.Expired, nil, delivery.DiagnosisTooLate},
+		"the reply is awaited":    {delivery.Sending, []delivery.Attempt{{Number: 1}}, delivery.DiagnosisTimeout},
+		"the end after a refusal": {delivery.Expired, []delivery.Attempt{refused}, "refused"},
 	} {
 		if got := (delivery.Record{State: c.state, Attempts: c.attempts}).Diagnosis(); got != c.want {
 			t.Errorf("%s: %q, want %q", name, got, c.want)
@@ -52,16 +53,21 @@ func TestDiagnosisAndPhasesAreKeptWithTheOutcome(t *testing.T) {
 			Subject: "CN=mx", Issuer: "CN=root", Names: []string{"mx.example"}, NotBefore: "2026-11-24T12:00:00.000Z", NotAfter: "2026-11-25T12:00:00.000Z",
 		}}}},
 	}
-	r := newRig(t, attempt{before: mail.Unreachable, text: "expired", phases: phases, diagnosis: mail.CertificateExpired})
+	r := newRig(t, attempt{before: delivery.ClassUnreachable, text: "expired", phases: phases, diagnosis: mail.CertificateExpired})
 	ticket, _ := r.put("queued")
 	r.work(workerA, ticket, queue.Claimed{})
 	r.wantState(ticket, delivery.Deferred)
 	a := r.record(ticket).Attempts
-	if len(a) != 1 || a[0].Diagnosis != mail.CertificateExpired {
+	if len(a) != 1 || a[0].Diagnosis != "certificate_expired" {
 		t.Fatalf("attempts %+v", a)
 	}
-	if diff := cmp.Diff(phases, a[0].Phases); diff != "" {
-		t.Error(diff)
+	want, err := json.Marshal(phases)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := json.Marshal(a[0].Phases)
+	if diff := cmp.Diff(string(want), string(got)); diff != "" || err != nil {
+		t.Error(diff, err)
 	}
 }
 
@@ -71,7 +77,7 @@ func TestDotThatCameTooLateIsDiagnosed(t *testing.T) {
 	ticket, _ := r.put("queued")
 	r.server.script = []attempt{{early: func() { r.clock.Advance(life) }}}
 	r.work(workerA, ticket, queue.Claimed{})
-	if a := r.record(ticket).Attempts; len(a) != 1 || a[0].Diagnosis != mail.TooLate || a[0].Phases == nil {
+	if a := r.record(ticket).Attempts; len(a) != 1 || a[0].Diagnosis != delivery.DiagnosisTooLate || a[0].Phases == nil {
 		t.Fatalf("attempts %+v", a)
 	}
 }
@@ -82,7 +88,7 @@ func TestAttemptOfALostOwnerIsDiagnosed(t *testing.T) {
 	ticket, _ := r.put("queued")
 	r.crash(ticket, workerA)
 	r.work(workerB, ticket, queue.Claimed{SweptOwner: workerA})
-	if a := r.record(ticket).Attempts; len(a) != 1 || a[0].Class != "unknown" || a[0].Diagnosis != mail.Internal {
+	if a := r.record(ticket).Attempts; len(a) != 1 || a[0].Class != "unknown" || a[0].Diagnosis != delivery.DiagnosisInternal {
 		t.Fatalf("attempts %+v", a)
 	}
 }
@@ -91,15 +97,15 @@ func TestAttemptOfALostOwnerIsDiagnosed(t *testing.T) {
 func TestTestOfUnsavedValuesDoesNotCountForTheSavedServer(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
-	saved, err := r.Servers.Server(t.Context(), "inline")
+	saved, err := r.server.Server(t.Context(), "inline")
 	if err != nil {
 		t.Fatal(err)
 	}
 	begun := r.db.Now()
 	test := func(server mail.Server) delivery.Record {
 		t.Helper()
-		r.server.script = []attempt{{before: mail.Permanent, code: 550, text: "no", diagnosis: mail.Rejected}}
-		d, err := r.Test(t.Context(), server, "a@example.com", "s", "b")
+		r.server.script = []attempt{{before: delivery.ClassPermanent, code: 550, text: "no", diagnosis: mail.Rejected}}
+		d, err := r.TestMail(t.Context(), server, "a@example.com", "s", "b")
 		if err != nil || d.State != delivery.Failed {
 			t.Fatalf("%+v, %v", d, err)
 		}
@@ -167,18 +173,18 @@ func TestTestMailWithoutAWorkerIsWithdrawn(t *testing.T) {
 				}
 				return c.known, c.err
 			}}
-			server, err := r.Servers.Server(ctx, "queued")
+			server, err := r.server.Server(ctx, "queued")
 			if err != nil {
 				t.Fatal(err)
 			}
-			d, err := r.Test(ctx, server, "a@example.com", "s", "b")
+			d, err := r.TestMail(ctx, server, "a@example.com", "s", "b")
 			if err != nil || d.State != c.want || d.Reason != c.why {
 				t.Fatalf("%s (%s), %v", d.State, d.Reason, err)
 			}
 			if c.want == delivery.Queued {
 				return
 			}
-			if got := d.Diagnosis(); got != mail.NoWorker {
+			if got := d.Diagnosis(); got != delivery.DiagnosisNoWorker {
 				t.Errorf("diagnosis %q", got)
 			}
 			r.work(workerA, delivery.Ticket{ID: d.ID}, queue.Claimed{})
