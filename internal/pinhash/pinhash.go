@@ -1,9 +1,10 @@
 // Package pinhash hashes PINs and passwords and checks them.
 //
-// Hash makes Argon2id strings (RFC 9106) or PBKDF2 ones; Verify reads those, passlib's, and what crypt(3) writes into passwd
-// files. Strings whose parameters would take the machine down are refused. Verifier is what a server uses: it bounds how many
-// computations run at once, shares them out fairly between peers, and remembers for a while which plain texts were right.
-// The package keeps nothing on disk and logs nothing; no error of it holds a plain text or a hash.
+// Hash makes Argon2id strings (RFC 9106) or PBKDF2 ones; Verify reads those, passlib's, and what
+// crypt(3) writes into passwd files. Strings with parameters that would overload the machine are
+// refused. Servers use Verifier: it bounds how many computations run at once, shares them fairly
+// between peers, and caches right plain texts for a while. The package stores nothing on disk and
+// logs nothing; its errors contain no plain text and no hash.
 package pinhash
 
 import (
@@ -39,8 +40,9 @@ const (
 	PBKDF2SHA512        // in passlib's form
 )
 
-// Params say how new hashes are made. The zero value means Argon2id with 2 passes over 19 MiB in 1 thread (OWASP's advice:
-// 26 ms on the machine where it was measured). A number of 0 stands for its default.
+// Params are the parameters of new hashes. The zero value means Argon2id with 2 passes over 19 MiB
+// in 1 thread (OWASP's advice: 26 ms on the machine where it was measured). A number of 0 means its
+// default.
 type Params struct {
 	Scheme    Scheme
 	Passes    int // Argon2id: 1 to 16, default 2
@@ -49,9 +51,9 @@ type Params struct {
 	Rounds    int // PBKDF2: 1 to 1 000 000, default 210 000 (OWASP's advice)
 }
 
-// FromPasslib reads passlib's names: the first known of schemes ("argon2", "pbkdf2_sha512"; none: argon2) is taken, and its
-// numbers out of options (argon2__rounds, argon2__memory_cost in KiB, argon2__parallelism, pbkdf2_sha512__rounds). Other names
-// are passed over.
+// FromPasslib reads passlib's names: the first known scheme ("argon2", "pbkdf2_sha512"; none:
+// argon2), with its numbers from options (argon2__rounds, argon2__memory_cost in KiB,
+// argon2__parallelism, pbkdf2_sha512__rounds). Other names are ignored.
 func FromPasslib(schemes []string, options map[string]int) Params {
 	p := Params{
 		Passes:    options["argon2__rounds"],
@@ -71,8 +73,9 @@ func FromPasslib(schemes []string, options map[string]int) Params {
 	return p
 }
 
-// Hash returns the hash of plain with a fresh salt of 16 bytes from random, as a string that Verify reads:
-// "$argon2id$v=19$m=..,t=..,p=..$salt$hash" or "$pbkdf2-sha512$rounds$salt$hash". It takes as long as the parameters say.
+// Hash returns the hash of plain with a fresh salt of 16 bytes from random, as a string that Verify
+// reads: "$argon2id$v=19$m=..,t=..,p=..$salt$hash" or "$pbkdf2-sha512$rounds$salt$hash". It takes
+// the time of the parameters.
 func (p Params) Hash(random io.Reader, plain string) (string, error) {
 	p = p.withDefaults()
 	if err := p.check(); err != nil {
@@ -93,7 +96,8 @@ func (p Params) Hash(random io.Reader, plain string) (string, error) {
 		return fmt.Sprintf("$pbkdf2-sha512$%d$%s$%s", p.Rounds, adapted(salt), adapted(key)), nil
 	}
 	memory := uint32(max(p.MemoryKiB, 8*p.Threads)) //nolint:gosec // check bounds it
-	hasher, err := argon2.New(argon2.WithVariantID(), argon2.WithT(p.Passes), argon2.WithM(memory), argon2.WithP(p.Threads))
+	hasher, err := argon2.New(argon2.WithVariantID(), argon2.WithT(p.Passes), argon2.WithM(memory),
+		argon2.WithP(p.Threads))
 	if err != nil {
 		return "", fmt.Errorf("prepare argon2: %w", err)
 	}

@@ -78,9 +78,12 @@ func TestHashTakesTheDocumentedDefaults(t *testing.T) {
 	t.Parallel()
 	for want, params := range map[string]Params{
 		"$argon2id$v=19$m=19456,t=2,p=1$": {},
-		"$argon2id$v=19$m=64,t=1,p=2$":    FromPasslib(nil, map[string]int{"argon2__rounds": 1, "argon2__memory_cost": 64, "argon2__parallelism": 2}),
-		"$pbkdf2-sha512$1000$":            FromPasslib([]string{"pbkdf2_sha512", "argon2"}, map[string]int{"pbkdf2_sha512__rounds": 1000}),
-		"$argon2id$v=19$m=19456,t=1,p=1$": FromPasslib([]string{"bcrypt", "argon2"}, map[string]int{"argon2__rounds": 1}),
+		"$argon2id$v=19$m=64,t=1,p=2$": FromPasslib(nil,
+			map[string]int{"argon2__rounds": 1, "argon2__memory_cost": 64, "argon2__parallelism": 2}),
+		"$pbkdf2-sha512$1000$": FromPasslib([]string{"pbkdf2_sha512", "argon2"},
+			map[string]int{"pbkdf2_sha512__rounds": 1000}),
+		"$argon2id$v=19$m=19456,t=1,p=1$": FromPasslib([]string{"bcrypt", "argon2"},
+			map[string]int{"argon2__rounds": 1}),
 	} {
 		stored, err := params.Hash(rand.Reader, "x")
 		if err != nil || !strings.HasPrefix(stored, want) {
@@ -103,7 +106,8 @@ func TestHashesOfOnePlainTextDiffer(t *testing.T) {
 
 func TestHashRefusesWhatVerifyWouldRefuse(t *testing.T) {
 	t.Parallel()
-	for _, params := range []Params{{Passes: 17}, {MemoryKiB: maxMemoryKiB + 1}, {Threads: 17}, {Rounds: maxRounds + 1}, {Passes: -1}, {Scheme: 7}} {
+	for _, params := range []Params{{Passes: 17}, {MemoryKiB: maxMemoryKiB + 1}, {Threads: 17}, {Rounds: maxRounds + 1},
+		{Passes: -1}, {Scheme: 7}} {
 		if _, err := params.Hash(rand.Reader, "x"); err == nil {
 			t.Errorf("%+v was taken", params)
 		}
@@ -172,7 +176,8 @@ func TestVerifyRefusesUnknownForms(t *testing.T) {
 func TestCostOrdersStoredHashes(t *testing.T) {
 	t.Parallel()
 	p := passlib()
-	order := []string{p["argon2id"], p["pbkdf2_sha512"], p["sha512_crypt"], p["pbkdf2_sha512, 25000"], "$2b$12$" + strings.Repeat("a", 53), p["argon2id as privacyIDEA"]}
+	order := []string{p["argon2id"], p["pbkdf2_sha512"], p["sha512_crypt"], p["pbkdf2_sha512, 25000"],
+		"$2b$12$" + strings.Repeat("a", 53), p["argon2id as privacyIDEA"]}
 	before := time.Duration(0)
 	for _, stored := range order {
 		cost, err := Cost(stored)

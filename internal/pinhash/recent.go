@@ -6,9 +6,9 @@ import (
 	lru "github.com/hashicorp/golang-lru/v2"
 )
 
-// recent is a map with a limited size whose entries expire: ttl after an entry was put, and the least recently used entry when there
-// are more than size. It is safe for concurrent use. (The library's own package expirable reads the clock of the system and keeps a
-// goroutine for ever.)
+// recent is a map with a limited size whose entries expire: ttl after an entry was put, and the
+// least recently used entry when there are more than size. It is safe for concurrent use. (The
+// library's own package expirable reads the clock of the system and keeps a goroutine for ever.)
 type recent[K comparable, V any] struct {
 	ttl     time.Duration
 	now     func() time.Time

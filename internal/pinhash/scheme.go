@@ -27,13 +27,13 @@ const (
 	maxScryptWork    = 1 << 22   // N*r*p: 1.4 s
 )
 
-// scheme reads one form of stored strings. The pattern holds the whole form, so that the decoder behind it never sees two
-// values of one parameter; its groups named n are the parameters, in their order.
+// scheme reads one form of stored strings. The pattern matches the whole form, so that the decoder
+// never sees two values of one parameter; its groups named n are the parameters, in order.
 type scheme struct {
 	pattern *regexp.Regexp
 	decode  algorithm.DecodeFunc
-	// cost returns the time that a check takes, roughly, on the machine where it was measured, and an error where the numbers are
-	// outside the bounds or the scheme's own. An absent optional parameter is 0.
+	// cost returns about the time of a check on the machine where it was measured, or an error for
+	// numbers outside the bounds or the scheme's limits. An absent optional parameter is 0.
 	cost func(n []int) (time.Duration, error)
 }
 
@@ -43,17 +43,21 @@ const (
 	number      = `(?P<n>[0-9]{1,10})`
 )
 
-// schemes are the known forms: RFC 9106 and the PHC string format; passlib's modular crypt forms; crypt(5) of libxcrypt.
-var schemes = []scheme{ //nolint:gochecknoglobals // compiled once, changed by nobody
-	{form(`\$argon2(?:id|i|d)\$v=19\$m=` + number + `,t=` + number + `,p=` + number + `\$` + base64Part + `\$` + base64Part),
+// schemes are the known forms: RFC 9106 and the PHC string format; passlib's modular crypt forms;
+// crypt(5) of libxcrypt.
+var schemes = []scheme{ //nolint:gochecknoglobals // compiled once, immutable
+	{form(`\$argon2(?:id|i|d)\$v=19\$m=` + number + `,t=` + number + `,p=` + number + `\$` + base64Part + `\$` +
+		base64Part),
 		argon2.Decode, argon2Cost},
 	{form(`\$pbkdf2(?:-sha1|-sha256|-sha512)?\$` + number + `\$` + adaptedPart + `*\$` + adaptedPart + `+`),
 		pbkdf2.Decode, pbkdf2Cost},
 	{form(`\$6\$(?:rounds=` + number + `\$)?[^$:\n]{0,16}\$` + adaptedPart + `{86}`), shacrypt.Decode, shaCryptCost},
 	{form(`\$5\$(?:rounds=` + number + `\$)?[^$:\n]{0,16}\$` + adaptedPart + `{43}`), shacrypt.Decode, shaCryptCost},
 	{form(`\$2[aby]\$` + number + `\$` + adaptedPart + `{53}`), bcrypt.Decode, bcryptCost},
-	{form(`\$bcrypt-sha256\$v=2,t=2b,r=` + number + `\$` + adaptedPart + `{22}\$` + adaptedPart + `{31}`), bcrypt.Decode, bcryptCost},
-	{form(`\$scrypt\$ln=` + number + `,r=` + number + `,p=` + number + `\$` + base64Part + `\$` + base64Part), scrypt.Decode, scryptCost},
+	{form(`\$bcrypt-sha256\$v=2,t=2b,r=` + number + `\$` + adaptedPart + `{22}\$` + adaptedPart + `{31}`),
+		bcrypt.Decode, bcryptCost},
+	{form(`\$scrypt\$ln=` + number + `,r=` + number + `,p=` + number + `\$` + base64Part + `\$` + base64Part),
+		scrypt.Decode, scryptCost},
 	{form(`\$1\$[^$:\n]{0,8}\$` + adaptedPart + `{22}`), md5crypt.Decode,
 		func([]int) (time.Duration, error) { return 300 * time.Microsecond, nil }},
 }
@@ -76,7 +80,7 @@ func parse(stored string) (*scheme, time.Duration, error) {
 			value := 0
 			if text != "" {
 				value, _ = strconv.Atoi(text) // ten digits fit
-				if value == 0 {               // no scheme has a parameter that may be 0
+				if value == 0 {               // in no scheme a parameter may be 0
 					return nil, 0, ErrUnknownFormat
 				}
 			}
@@ -134,9 +138,9 @@ func scryptCost(n []int) (time.Duration, error) {
 	return time.Duration((1<<ln)*r*p) * 336, nil
 }
 
-// Verify reports whether plain is what was hashed into stored. It blocks for as long as the stored parameters ask. A string of
-// an unknown form is ErrUnknownFormat, one beyond the bounds ErrTooCostly: neither holds the string. A plain text longer than
-// MaxPlain is never right.
+// Verify reports whether plain was hashed into stored. It blocks for the time of the stored
+// parameters. A string of an unknown form is ErrUnknownFormat, a string beyond the bounds
+// ErrTooCostly; neither error has the string. A plain text longer than MaxPlain is never right.
 func Verify(stored, plain string) (bool, error) {
 	s, _, err := parse(stored)
 	if err != nil {
@@ -147,7 +151,7 @@ func Verify(stored, plain string) (bool, error) {
 	}
 	digest, err := s.decode(stored)
 	if err != nil {
-		return false, ErrUnknownFormat // the cause may hold a part of the string
+		return false, ErrUnknownFormat // the cause may contain a part of the string
 	}
 	right, err := digest.MatchAdvanced(plain)
 	if err != nil {
@@ -156,8 +160,8 @@ func Verify(stored, plain string) (bool, error) {
 	return right, nil
 }
 
-// Cost returns about how long a check of a stored string takes, with the errors of Verify. It is meant for comparing: whoever
-// must hide whether a hash exists spends the time of the costliest one.
+// Cost returns about how long a check of a stored string takes, with the errors of Verify. It is
+// for comparison: a caller that hides whether a hash exists spends the time of the costliest hash.
 func Cost(stored string) (time.Duration, error) {
 	_, cost, err := parse(stored)
 	return cost, err

@@ -10,40 +10,41 @@ import (
 	"time"
 )
 
-// Numbers that we chose: how long a caller waits for a slot by default, and how many peers are
-// remembered as right, for how long.
+// Chosen numbers: the default wait for a slot, and how many trusted peers are kept, for how long.
 const (
-	maxWait   = 2 * time.Second // then a client had better come again
+	maxWait   = 2 * time.Second // then the client should try again
 	goodPeers = 10_000
 	goodFor   = time.Hour
 )
 
-// Slots bounds how many hashes are computed at once, because each takes a core and megabytes. Who waits is served in turn, one
-// caller of each peer, so that a peer with many requests delays its own ones alone. A quarter of the slots (of one slot: none)
-// is kept for peers that were right within the last hour, so that strangers cannot take all. What it keeps of
-// waiters is as much as there are calls of Acquire under way. It is safe for concurrent use.
+// Slots bounds how many hashes are computed at once, because each needs a core and megabytes.
+// Waiting callers are served round robin by peer, so that a peer with many requests delays only its
+// own. A quarter of the slots (of one slot: none) is reserved for trusted peers, which were right
+// within the last hour, so that unknown peers cannot take all. Its memory for waiters is bounded by
+// the running calls of Acquire. It is safe for concurrent use.
 type Slots struct {
 	reserve int
 	wait    time.Duration // of a caller
 	good    *recent[string, struct{}]
 
-	mu        sync.Mutex
-	free      int
-	lines     map[string]*line // peers with waiters
-	strangers []*line          // lines whose turn comes, in this order
-	friends   []*line
-	friendly  bool // whose turn it is while both wait
+	mu          sync.Mutex
+	free        int
+	queues      map[string]*peerQueue // by peer, with waiters
+	unknown     []*peerQueue          // peers without trust, in the order of service
+	trusted     []*peerQueue
+	trustedNext bool // which list is served next while both have waiters
 }
 
-// line is a peer's queue of waiters. Every line with waiters stands once in strangers or friends.
-type line struct {
+// peerQueue is a peer's queue of waiters. Each peerQueue with waiters is once in unknown or
+// trusted.
+type peerQueue struct {
 	peer    string
-	friend  bool // in which row it stands
+	trusted bool // in which list it is
 	waiters []*waiter
 }
 
 type waiter struct {
-	served chan struct{} // closed when the slot is the waiter's
+	served chan struct{} // closed when the waiter has its slot
 }
 
 // NewSlots returns n slots, or as many as there are processors to use when n is 0. The clock may be nil: time.Now.
@@ -62,14 +63,14 @@ func NewSlots(n int, now func() time.Time) *Slots {
 		reserve: reserve,
 		wait:    maxWait,
 		free:    n,
-		lines:   make(map[string]*line),
+		queues:  make(map[string]*peerQueue),
 		good:    newRecent[string, struct{}](goodFor, goodPeers, now),
 	}
 }
 
-// Acquire waits for a slot, at most 2 s: then ErrBusy, or the error of ctx when that ends before. peer says on
-// whose behalf: a client's address, of which its Network counts. release gives the slot back and must be called;
-// its argument says whether the peer turned out to be right. Calls after the first do nothing.
+// Acquire waits for a slot, at most 2 s. It fails with ErrBusy or the error of ctx. peer is a
+// client's address, of which the Network counts. The caller must call release, which releases the
+// slot; its argument says whether the peer was right. Calls after the first do nothing.
 func (s *Slots) Acquire(ctx context.Context, peer string) (release func(right bool), err error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -87,20 +88,20 @@ func (s *Slots) Acquire(ctx context.Context, peer string) (release func(right bo
 	}, nil
 }
 
-// enter takes a slot at once and returns nil, or puts a waiter into the peer's line.
+// enter takes a free slot and returns nil, or adds a waiter to the peer's queue.
 func (s *Slots) enter(peer string) *waiter {
 	good := s.good.has(peer)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.lines[peer] == nil && (good && s.free > 0 || s.free > s.reserve) {
-		s.free-- // nobody who waits may have it, else it would not be free
+	if s.queues[peer] == nil && (good && s.free > 0 || s.free > s.reserve) {
+		s.free-- // no waiter is entitled to it, because it is free
 		return nil
 	}
 	w := &waiter{served: make(chan struct{})}
-	l := s.lines[peer]
+	l := s.queues[peer]
 	if l == nil {
-		l = &line{peer: peer}
-		s.lines[peer] = l
+		l = &peerQueue{peer: peer}
+		s.queues[peer] = l
 		s.queue(l, good)
 	}
 	l.waiters = append(l.waiters, w)
@@ -122,7 +123,7 @@ func (s *Slots) await(ctx context.Context, peer string, w *waiter) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	select {
-	case <-w.served: // it came in the same moment
+	case <-w.served: // the slot came at the same moment
 		return nil
 	default:
 		s.giveUp(peer, w)
@@ -130,19 +131,19 @@ func (s *Slots) await(ctx context.Context, peer string, w *waiter) error {
 	}
 }
 
-// giveUp takes a waiter out of its peer's line, and the line with the last of them.
+// giveUp removes a waiter from its peer's queue, and the queue with its last waiter.
 func (s *Slots) giveUp(peer string, w *waiter) {
-	l := s.lines[peer]
+	l := s.queues[peer]
 	l.waiters = slices.DeleteFunc(l.waiters, func(other *waiter) bool { return other == w })
 	if len(l.waiters) > 0 {
 		return
 	}
-	delete(s.lines, peer)
-	row := &s.strangers
-	if l.friend {
-		row = &s.friends
+	delete(s.queues, peer)
+	row := &s.unknown
+	if l.trusted {
+		row = &s.trusted
 	}
-	*row = slices.DeleteFunc(*row, func(other *line) bool { return other == l })
+	*row = slices.DeleteFunc(*row, func(other *peerQueue) bool { return other == l })
 }
 
 func (s *Slots) leave(peer string, right bool) {
@@ -151,8 +152,8 @@ func (s *Slots) leave(peer string, right bool) {
 	s.free++
 	if right {
 		s.good.put(peer, struct{}{})
-		if l := s.lines[peer]; l != nil && !l.friend {
-			s.strangers = slices.DeleteFunc(s.strangers, func(other *line) bool { return other == l })
+		if l := s.queues[peer]; l != nil && !l.trusted {
+			s.unknown = slices.DeleteFunc(s.unknown, func(other *peerQueue) bool { return other == l })
 			s.queue(l, true)
 		}
 	}
@@ -165,11 +166,11 @@ func (s *Slots) leave(peer string, right bool) {
 	}
 }
 
-// next takes the line whose turn it is out of its row, nil when nobody may have a slot.
-func (s *Slots) next() *line {
-	row := &s.friends
-	if s.free > s.reserve && len(s.strangers) > 0 && (len(s.friends) == 0 || !s.friendly) {
-		row = &s.strangers
+// next removes the next queue from its list and returns it; nil when no waiter may have a slot.
+func (s *Slots) next() *peerQueue {
+	row := &s.trusted
+	if s.free > s.reserve && len(s.unknown) > 0 && (len(s.trusted) == 0 || !s.trustedNext) {
+		row = &s.unknown
 	}
 	if len(*row) == 0 {
 		return nil
@@ -179,32 +180,32 @@ func (s *Slots) next() *line {
 	return l
 }
 
-// serve gives a slot to the first of the line and puts the line back behind the others.
-func (s *Slots) serve(l *line) {
+// serve gives a slot to the first waiter of the queue and appends the queue to its list again.
+func (s *Slots) serve(l *peerQueue) {
 	w := l.waiters[0]
 	l.waiters = l.waiters[1:]
 	s.free--
-	s.friendly = !s.friendly
+	s.trustedNext = !s.trustedNext
 	close(w.served)
 	if len(l.waiters) == 0 {
-		delete(s.lines, l.peer)
+		delete(s.queues, l.peer)
 		return
 	}
 	s.queue(l, s.good.has(l.peer))
 }
 
-func (s *Slots) queue(l *line, good bool) {
-	l.friend = good
+func (s *Slots) queue(l *peerQueue, good bool) {
+	l.trusted = good
 	if good {
-		s.friends = append(s.friends, l)
+		s.trusted = append(s.trusted, l)
 	} else {
-		s.strangers = append(s.strangers, l)
+		s.unknown = append(s.unknown, l)
 	}
 }
 
-// Network returns what stands for the network of a client's address where clients are counted: an IPv4
-// address itself, the /64 of an IPv6 address, because one subscriber has all of its addresses (RFC 6177).
-// What is no address stands for itself.
+// Network returns the network by which clients are counted: an IPv4 address itself, the /64 of an
+// IPv6 address, because one subscriber has all of its addresses (RFC 6177). A text that is not an
+// address is returned unchanged.
 func Network(client string) string {
 	at, err := netip.ParseAddr(client)
 	if err != nil {

@@ -119,7 +119,7 @@ func TestReserveIsForPeersThatWereRight(t *testing.T) {
 	})
 }
 
-func TestPeerThatTurnsOutRightLeavesTheStrangersRow(t *testing.T) {
+func TestPeerThatTurnsOutRightIsTrusted(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := NewSlots(4, nil)
@@ -156,7 +156,8 @@ func TestNoSlotIsLostOrDoubled(t *testing.T) {
 		}
 		var callers []caller
 		for range rapid.IntRange(1, 30).Draw(rt, "callers") {
-			callers = append(callers, caller{fmt.Sprint(rapid.IntRange(0, 4).Draw(rt, "peer")), ms(1000, "begin"), ms(900, "takes"),
+			callers = append(callers, caller{fmt.Sprint(rapid.IntRange(0, 4).Draw(rt, "peer")), ms(1000, "begin"),
+				ms(900, "takes"),
 				ms(3000, "limit") + 1, rapid.Bool().Draw(rt, "right")})
 		}
 		synctest.Test(t, func(t *testing.T) {
@@ -184,8 +185,8 @@ func TestNoSlotIsLostOrDoubled(t *testing.T) {
 			}
 			time.Sleep(time.Hour) // everybody has left, nobody is known any more
 			synctest.Wait()
-			if s.free != n || len(s.lines) > 0 || len(s.strangers)+len(s.friends) > 0 {
-				t.Errorf("%d of %d free, %d lines", s.free, n, len(s.lines))
+			if s.free != n || len(s.queues) > 0 || len(s.unknown)+len(s.trusted) > 0 {
+				t.Errorf("%d of %d free, %d queues", s.free, n, len(s.queues))
 			}
 			for range n - s.reserve {
 				seat(t, s, "new")
@@ -206,14 +207,15 @@ func TestWaitersThatGaveUpLeaveNothing(t *testing.T) {
 			}
 		}
 		synctest.Wait()
-		if len(s.lines) != 50 {
-			t.Errorf("%d lines of waiters, want 50", len(s.lines))
+		if len(s.queues) != 50 {
+			t.Errorf("%d queues of waiters, want 50", len(s.queues))
 		}
 		time.Sleep(maxWait)
 		synctest.Wait()
-		if len(s.lines)+len(s.strangers)+len(s.friends) != 0 {
-			t.Errorf("the slots keep %d lines, %d of strangers and %d of friends", len(s.lines), len(s.strangers),
-				len(s.friends))
+		if len(s.queues)+len(s.unknown)+len(s.trusted) != 0 {
+			t.Errorf("the slots keep %d queues, %d of unknown peers and %d of trusted ones", len(s.queues),
+				len(s.unknown),
+				len(s.trusted))
 		}
 		release(false)
 		seat(t, s, "b")(false)
@@ -243,8 +245,8 @@ func TestAddressesOfOneNetworkShareALine(t *testing.T) {
 			go s.Acquire(t.Context(), fmt.Sprintf("2001:db8::%x", n)) //nolint:errcheck // it gives up
 		}
 		synctest.Wait()
-		if len(s.lines) != 1 {
-			t.Errorf("%d lines of one network, want 1", len(s.lines))
+		if len(s.queues) != 1 {
+			t.Errorf("%d queues of one network, want 1", len(s.queues))
 		}
 		release(false)
 		time.Sleep(maxWait)

@@ -19,26 +19,26 @@ import (
 type Options struct {
 	Params    Params           // of new hashes
 	Slots     *Slots           // default: as many as processors
-	Wait      time.Duration    // how long a caller waits for one of the default Slots; default 2 s
+	Wait      time.Duration    // the longest wait for one of the default Slots; default 2 s
 	CacheOff  bool             // remember nothing
-	CacheTTL  time.Duration    // how long a right plain text is remembered; default 10 minutes
-	CacheSize int              // how many are; default 100 000 (about 20 MB)
+	CacheTTL  time.Duration    // how long a right plain text is cached; default 10 minutes
+	CacheSize int              // how many are cached; default 100 000 (about 20 MB)
 	Now       func() time.Time // time.Now
 	Rand      io.Reader        // of salts; default crypto/rand
 }
 
-// Verifier hashes and checks within its slots. What is right is remembered, if the caller asks for it by Turn.Match: under a
-// mark of the stored hash, a mark of hash and plain text, each an HMAC-SHA-256 with a random key of the process. So a changed
-// hash forgets it, and a memory dump without the key tells nothing. Wrong plain texts are never kept, but while a hash is
-// remembered they are told from the right one at no cost, exactly as that one is: whether a guess is answered must not depend
-// on whether it is right, else what is refused while all slots are taken tells something for nothing. It is safe for concurrent
-// use.
+// Verifier hashes and checks within its slots. Permit.Match caches right plain texts: under a mark
+// of the stored hash, it keeps a mark of hash and plain text, each an HMAC-SHA-256 with a random
+// key of the process. So a changed hash is not in the cache, and a memory dump without the key
+// reveals nothing. Wrong plain texts are never cached. While a hash is cached, right and wrong
+// plain texts are told apart at the same small cost: otherwise a refusal while all slots are busy
+// would reveal that a guess is wrong. It is safe for concurrent use.
 type Verifier struct {
 	params Params
 	slots  *Slots
 	rand   io.Reader
 	key    []byte
-	cache  *recent[mark, mark]                    // of a hash: of it and its plain text; nil: off
+	cache  *recent[mark, mark]                    // mark of a hash -> mark of hash and plain text; nil: off
 	verify func(hash, plain string) (bool, error) // Verify; tests count its calls
 
 	computations singleflight.Group // by the mark of hash and plain text
@@ -46,7 +46,7 @@ type Verifier struct {
 	dummy func() (string, error)
 }
 
-// mark stands for texts that must not lie in memory for long.
+// mark replaces texts that must not stay in memory.
 type mark [sha256.Size]byte
 
 // New returns a Verifier with an empty cache.
@@ -86,24 +86,25 @@ func (v *Verifier) Hash(ctx context.Context, peer, plain string) (string, error)
 	return v.params.Hash(v.rand, plain)
 }
 
-// Verify is Verify within a slot (ErrBusy). Nothing is remembered.
+// Verify is the function Verify within a slot (ErrBusy), without the cache.
 func (v *Verifier) Verify(ctx context.Context, peer, hash, plain string) (bool, error) {
-	t := v.turn(peer)
+	t := v.permit(peer)
 	right, err := t.Verify(ctx, hash, plain)
 	t.End(right)
 	return right, err
 }
 
-// Dummy takes as long as Verify of plain against the stored hash like, and tells nothing. Where like is empty or cannot be
-// checked it stands for a hash of the Verifier's own parameters. Its error is ErrBusy or the context's.
+// Dummy takes as long as Verify of plain against the stored hash like, and has no result. If like
+// is empty or cannot be checked, it takes as long as a hash of the Verifier's parameters. Its error
+// is ErrBusy or the context's.
 func (v *Verifier) Dummy(ctx context.Context, peer, like, plain string) error {
-	t := v.turn(peer)
+	t := v.permit(peer)
 	defer t.End(false)
 	return t.Dummy(ctx, like, plain)
 }
 
-// Known reports whether the plain text of each of the hashes is remembered, that is whether Match will need no computation for
-// them, whatever was typed.
+// Known reports whether the cache has the plain text of each of the hashes, so that Match needs no
+// computation for any plain text.
 func (v *Verifier) Known(hashes ...string) bool {
 	for _, hash := range hashes {
 		if v.cache == nil || !v.cache.has(v.mark(hash)) {
@@ -113,8 +114,8 @@ func (v *Verifier) Known(hashes ...string) bool {
 	return true
 }
 
-// recall returns the index of the plain text that is remembered as right, -1 when it is none of them. known is false when
-// nothing is remembered of the hash.
+// recall returns the index of the plain text that is cached as right, or -1. known is false when
+// the cache does not have the hash.
 func (v *Verifier) recall(hash string, plains []string) (i int, known bool) {
 	if v.cache == nil {
 		return -1, false
@@ -129,7 +130,7 @@ func (v *Verifier) recall(hash string, plains []string) (i int, known bool) {
 func (v *Verifier) mark(texts ...string) (m mark) {
 	mac := hmac.New(sha256.New, v.key)
 	for _, text := range texts {
-		var length [8]byte // so that no other texts make the same bytes
+		var length [8]byte // so that other texts cannot make the same bytes
 		binary.BigEndian.PutUint64(length[:], uint64(len(text)))
 		mac.Write(length[:])
 		io.WriteString(mac, text) //nolint:errcheck // a hash never fails

@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// counted returns a Verifier whose computations take a second of fake time and are counted. A plain text is right when it
-// equals its hash.
+// counted returns a Verifier whose computations take a second of fake time and are counted. A plain
+// text is right when it equals its hash.
 func counted(o Options) (*Verifier, *atomic.Int32) {
 	v := New(o)
 	var count atomic.Int32
@@ -150,7 +150,7 @@ func TestCacheIsBounded(t *testing.T) {
 	})
 }
 
-func TestTurnsThatAskTheSameShareOneComputation(t *testing.T) {
+func TestPermitsThatAskTheSameShareOneComputation(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		v, count := counted(Options{Slots: NewSlots(8, nil)})

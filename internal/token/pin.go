@@ -69,7 +69,7 @@ func digits(code Text) bool {
 // Reservation is the right to check one guess against the PINs of some tokens: a hashing slot, unless the PIN of each is
 // remembered; what was typed makes no difference to that. It is for one goroutine.
 type Reservation struct {
-	turn       *pinhash.Turn
+	turn       *pinhash.Permit
 	typed      Typed
 	challenges func(Token) bool // Service.Challenges
 }
