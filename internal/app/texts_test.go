@@ -7,11 +7,11 @@ import (
 	"go/token"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strconv"
 	"strings"
 	"testing"
 
+	"otpost/internal/login"
 	"otpost/internal/mail"
 )
 
@@ -72,8 +72,7 @@ func TestPagesHaveATextForEachWordOfREST(t *testing.T) {
 	for _, language := range []string{"en", "de"} {
 		all := texts(t, language)
 		for _, kind := range []struct{ dir, name, prefix string }{
-			{"mail", "Diagnosis", "diagnosis."}, {"mail", "Class", "result."},
-			{"delivery", "Diagnosis", "diagnosis."}, {"delivery", "Class", "result."}, {"smtp", "Phase", "phase."},
+			{"mail", "Diagnosis", "diagnosis."}, {"mail", "Class", "result."}, {"smtp", "Phase", "phase."},
 			{"delivery", "State", "state."}, {"delivery", "Reason", "reason."}, {"delivery", "Via", "via."},
 		} {
 			for _, value := range constants(t, kind.dir, kind.name) {
@@ -85,8 +84,8 @@ func TestPagesHaveATextForEachWordOfREST(t *testing.T) {
 	}
 }
 
-// TestPagesAdviseAsRESTDoes: the English sentence of a page is that of REST, and each language has
-// one that names the server and its reply where that of REST does.
+// TestPagesAdviseAsRESTDoes: the English sentence of a page is that of REST, and each language has one that names the server
+// and its reply where that of REST does.
 func TestPagesAdviseAsRESTDoes(t *testing.T) {
 	t.Parallel()
 	en, de := texts(t, "en"), texts(t, "de")
@@ -103,16 +102,19 @@ func TestPagesAdviseAsRESTDoes(t *testing.T) {
 	}
 }
 
-// refusals returns what the pages show of what REST says about the form of an SMTP server, as the
-// source has it: with {0}, {1} ... for what is put in, and with a capital letter at the begin.
-func refusals(t *testing.T) []string {
+// keys returns the keys of all faults and findings, as the source of the packages has them.
+func keys(t *testing.T) []string {
 	t.Helper()
-	var all []string
-	paths, err := filepath.Glob(filepath.Join("..", "mail", "*.go"))
+	paths, err := filepath.Glob(filepath.Join("..", "*", "*.go"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, path := range append(paths, filepath.Join("..", "httpapi", "testmail.go")) {
+	nested, err := filepath.Glob(filepath.Join("..", "*", "*", "*.go"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []string
+	for _, path := range append(paths, nested...) {
 		if strings.HasSuffix(path, "_test.go") {
 			continue
 		}
@@ -121,8 +123,12 @@ func refusals(t *testing.T) []string {
 			t.Fatal(err)
 		}
 		ast.Inspect(file, func(n ast.Node) bool {
-			if call, ok := n.(*ast.CallExpr); ok {
-				all = append(all, refusal(call)...)
+			if key := keyOf(n); key != nil {
+				text, err := strconv.Unquote(key.Value)
+				if err != nil {
+					t.Fatal(err)
+				}
+				all = append(all, text)
 			}
 			return true
 		})
@@ -130,53 +136,60 @@ func refusals(t *testing.T) []string {
 	return all
 }
 
-var (
-	verb  = regexp.MustCompile(`%[a-z]`)
-	about = regexp.MustCompile(`^(ERR905: Parameter [^ ]+: |(server|port): )`)
-)
-
-// refusal returns the sentence of a call that makes one.
-func refusal(call *ast.CallExpr) []string {
-	name := ""
-	switch f := call.Fun.(type) {
-	case *ast.Ident:
-		name = f.Name
-	case *ast.SelectorExpr:
-		name = f.Sel.Name
+// keyOf returns the key in a call that makes a fault or a finding, or in a literal; nil for every other node.
+func keyOf(n ast.Node) *ast.BasicLit {
+	var key ast.Expr
+	switch n := n.(type) {
+	case *ast.CompositeLit:
+		if kind, ok := n.Type.(*ast.SelectorExpr); ok && kind.Sel.Name == "Finding" {
+			return literalOf(n, "Key")
+		}
+	case *ast.CallExpr:
+		at := map[string]int{"New": 1, "Newf": 1, "Wrap": 2, "Wrong": 1, "found": 1, "refused": 1}
+		switch f := n.Fun.(type) {
+		case *ast.Ident:
+			if i := at[f.Name]; f.Name != "New" && i > 0 && i < len(n.Args) {
+				key = n.Args[i]
+			}
+		case *ast.SelectorExpr:
+			from, _ := f.X.(*ast.Ident)
+			if i := at[f.Sel.Name]; from != nil && (from.Name == "fault" || from.Name == "mail") && i > 0 && i < len(n.Args) {
+				key = n.Args[i]
+			}
+		}
 	}
-	at := map[string]int{"found": 2, "New": 2, "Newf": 2, "Wrong": 2}
-	i, ok := at[name]
-	if !ok || len(call.Args) <= i {
-		return nil
-	}
-	literal, ok := call.Args[i].(*ast.BasicLit)
-	if !ok || literal.Kind != token.STRING {
-		return nil
-	}
-	text, err := strconv.Unquote(literal.Value)
-	if err != nil {
-		return nil
-	}
-	text = about.ReplaceAllString(text, "")
-	n := -1
-	text = verb.ReplaceAllStringFunc(text, func(string) string { n++; return "{" + strconv.Itoa(n) + "}" })
-	if !strings.Contains(text, " ") || strings.HasPrefix(text, "ERR905") || text == "%{0}" {
-		return nil // it only hands on another
-	}
-	return []string{strings.ToUpper(text[:1]) + text[1:]}
+	literal, _ := key.(*ast.BasicLit)
+	return literal
 }
 
-// TestRefusalsOfServersAreTranslated: whatever REST says about the form of an SMTP server is said in German.
-func TestRefusalsOfServersAreTranslated(t *testing.T) {
-	t.Parallel()
-	all := refusals(t)
-	if len(all) < 30 {
-		t.Fatalf("found %d sentences: %q", len(all), all)
+// literalOf returns the literal of a member of a struct; nil: there is none.
+func literalOf(of *ast.CompositeLit, member string) *ast.BasicLit {
+	for _, element := range of.Elts {
+		pair, ok := element.(*ast.KeyValueExpr)
+		if !ok {
+			continue
+		}
+		if name, ok := pair.Key.(*ast.Ident); ok && name.Name == member {
+			literal, _ := pair.Value.(*ast.BasicLit)
+			return literal
+		}
 	}
-	de := texts(t, "de")
-	for _, sentence := range all {
-		if de["said."+sentence] == "" {
-			t.Errorf("de.json has no said.%s", sentence)
+	return nil
+}
+
+// TestEveryFaultHasATextInEachLanguage: what REST refuses, and what it warns of, is shown in each language.
+func TestEveryFaultHasATextInEachLanguage(t *testing.T) {
+	t.Parallel()
+	all := keys(t)
+	if len(all) < 100 {
+		t.Fatalf("found %d keys: %q", len(all), all)
+	}
+	for _, language := range []string{"en", "de"} {
+		texts := texts(t, language)
+		for _, key := range append(all, login.Result{Authentication: login.Reject}.Key()) {
+			if texts["fault."+key] == "" {
+				t.Errorf("%s.json has no fault.%s", language, key)
+			}
 		}
 	}
 }

@@ -3,6 +3,7 @@ package httpapi
 import (
 	"math"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -110,7 +111,8 @@ func (s *server) saveServer(w http.ResponseWriter, r *http.Request) error {
 	}
 	if !form.TLSVerify {
 		s.warnUnverified(form)
-		saved.Warnings = append([]*mail.Finding{{Field: "tls_verify", Key: "unverified", Message: unverified}}, saved.Warnings...)
+		off := &mail.Finding{Field: "tls_verify", Key: "unverified", Message: unverified}
+		saved.Warnings = slices.Insert(saved.Warnings, 0, off)
 	}
 	warn(w, detail, saved.Warnings)
 	if len(detail) == 0 {

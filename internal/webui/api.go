@@ -3,7 +3,6 @@ package webui
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -15,6 +14,22 @@ type answer struct {
 	Value          json.RawMessage
 	Detail         json.RawMessage
 	Authentication string // ACCEPT, REJECT, CHALLENGE or ''
+	About          []about
+}
+
+// about says what a sentence of an answer is about. The API tells it beside the envelope, to writers with the method About.
+type about struct {
+	field string // the parameter; empty for none
+	key   string // names the sentence: its text is fault.<key>
+	args  []any
+}
+
+// about returns what the sentence number i of the answer is about; zero when the API did not tell.
+func (a answer) about(i int) about {
+	if i < len(a.About) {
+		return a.About[i]
+	}
+	return about{}
 }
 
 // call asks the REST API in this process, with the visitor's session and from his address. GET and DELETE carry the parameters in
@@ -46,12 +61,7 @@ func (v *visit) call(method, path string, params url.Values) (answer, error) {
 	}
 	out := &recorder{header: make(http.Header), status: http.StatusOK}
 	v.site.api.ServeHTTP(out, r)
-	a, err := out.answer()
-	var refused *refusal
-	if errors.As(err, &refused) {
-		refused.speak(v.text)
-	}
-	return a, err
+	return out.answer(v.text)
 }
 
 // get asks for path and decodes the value into what to points to.
@@ -71,6 +81,12 @@ type recorder struct {
 	header http.Header
 	status int
 	body   bytes.Buffer
+	about  []about
+}
+
+// About takes what the next sentence of the answer is about (httpapi/edge.go).
+func (o *recorder) About(field, key string, args []any) {
+	o.about = append(o.about, about{field, key, args})
 }
 
 // Header implements http.ResponseWriter.
@@ -82,8 +98,8 @@ func (o *recorder) WriteHeader(status int) { o.status = status }
 // Write implements http.ResponseWriter.
 func (o *recorder) Write(p []byte) (int, error) { return o.body.Write(p) }
 
-// answer opens the envelope.
-func (o *recorder) answer() (answer, error) {
+// answer opens the envelope. The error of a refusal is a *refusal, in the visitor's language.
+func (o *recorder) answer(text *language) (answer, error) {
 	var envelope struct {
 		Detail json.RawMessage
 		Result struct {
@@ -98,14 +114,27 @@ func (o *recorder) answer() (answer, error) {
 	}
 	if err := json.Unmarshal(o.body.Bytes(), &envelope); err != nil {
 		if o.status >= http.StatusMultipleChoices && o.status < http.StatusInternalServerError { // a name such as .. leads elsewhere
-			return answer{}, &refusal{Status: http.StatusNotFound, Message: unusable}
+			return answer{}, &refusal{Status: http.StatusNotFound, Key: unusable, Message: text.fault(unusable, nil, "")}
 		}
 		return answer{}, fmt.Errorf("the API answered %d without an envelope: %w", o.status, err)
 	}
-	if !envelope.Result.Status {
-		return answer{}, newRefusal(o.status, envelope.Result.Error.Code, envelope.Result.Error.Message)
+	a := answer{
+		Value:          envelope.Result.Value,
+		Detail:         envelope.Detail,
+		Authentication: envelope.Result.Authentication,
+		About:          o.about,
 	}
-	return answer{Value: envelope.Result.Value, Detail: envelope.Detail, Authentication: envelope.Result.Authentication}, nil
+	if envelope.Result.Status {
+		return a, nil
+	}
+	is := a.about(0)
+	return answer{}, &refusal{
+		Status:  o.status,
+		Code:    envelope.Result.Error.Code,
+		Key:     is.key,
+		Field:   is.field,
+		Message: text.fault(is.key, is.args, envelope.Result.Error.Message),
+	}
 }
 
 // pathTo joins segments of a path, each escaped: pathTo("smtpserver", "a/b") is /smtpserver/a%2Fb. Dots alone are escaped too: the
@@ -125,5 +154,5 @@ func pathTo(segments ...string) string {
 // path segment").
 func dots(name string) bool { return name == "." || name == ".." }
 
-// unusable refuses a name of dots for what is made on a page: it could not be opened there.
-const unusable = "This name cannot be used."
+// unusable is the key of the refusal of a name of dots for what is made on a page: no browser could open it.
+const unusable = "name_unusable"

@@ -22,7 +22,7 @@ func TestFormOfAPageIsBounded(t *testing.T) {
 
 func TestRefusalOfTooManyBytesSaysWhatALetterTakes(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, api{"POST /token/init": {400, `{"status": false, "error": {"code": 905, "message": "ERR905: Parameter description: write at most 250 bytes"}}`}})
+	s := newSite(t, api{"POST /token/init": {400, `{"status": false, "error": {"code": 905, "message": "x"}, "about": ["description", "bytes", 250]}`}})
 	admin := tokenOf(t, "admin", time.Now().Add(time.Hour), "enrollEMAIL")
 	for text, want := range map[string]string{strings.Repeat("ä", 126): "Write at most 250 bytes, this is 252: a letter", strings.Repeat("a", 251): "Write at most 250 bytes<"} {
 		got := body(t, post(s, "/ui/enrol", url.Values{"user": {"ada"}, "realm": {"home"}, "description": {text}}, admin))

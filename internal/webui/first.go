@@ -33,11 +33,11 @@ func (v *visit) sendCode(serial, done string) error {
 		}
 	}
 	address, why := pathOfToken(serial)+"/first", ""
-	switch key := saidKey(detail.Message); {
+	switch key := a.about(0).key; {
 	case detail.TransactionID != "":
 		address += "?transaction_id=" + url.QueryEscape(detail.TransactionID)
-	case slices.Contains(noCode, key):
-		why = key
+	case key == disabled, key == exceeded:
+		why = "fault." + key
 	default:
 		why = noCode[0]
 	}
@@ -46,7 +46,7 @@ func (v *visit) sendCode(serial, done string) error {
 }
 
 // noCode are the texts that say why there is no code; the first stands for all others.
-var noCode = []string{"first.unsent", "try.disabled", "try.locked"} //nolint:gochecknoglobals // a constant table
+var noCode = []string{"first.unsent", "fault." + disabled, "fault." + exceeded} //nolint:gochecknoglobals // a constant table
 
 // first shows how the message stands.
 func (v *visit) first() error {
@@ -96,6 +96,6 @@ func (v *visit) tryFirst() error {
 	if err := json.Unmarshal(a.Detail, &detail); err != nil {
 		return err
 	}
-	p.Error = v.saidOfCode(detail.Message)
+	p.Error = v.refused(a, detail.Message, wrongCode)
 	return v.showFirst(http.StatusOK, p)
 }

@@ -73,13 +73,10 @@ func (v *visit) blame(fields []*field, err error) (above string, other error) {
 	return e.Message, nil
 }
 
-// ruleOf returns what to say beside a field: the API's sentence, or the field's rule where that is not in the visitor's language.
+// ruleOf returns the sentence beside a field: that of the refusal, or what a letter takes where the value is too long in bytes only.
 func (v *visit) ruleOf(f field, e *refusal) string {
 	if f.Max > 0 && len(f.Value) > f.Max && utf8.RuneCountInString(f.Value) <= f.Max { // the input counts letters, the API bytes
 		return v.text.say("field.bytes", f.Max, len(f.Value))
-	}
-	if rule := f.Text + ".rule"; !e.Ours && v.text.has(rule) {
-		return v.text.say(rule)
 	}
 	return e.Message
 }

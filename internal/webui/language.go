@@ -1,14 +1,11 @@
 package webui
 
 import (
-	"cmp"
 	"encoding/json"
 	"fmt"
 	"io/fs"
 	"net/http"
 	"path"
-	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 )
@@ -18,46 +15,8 @@ const languageCookie = "otpost_language"
 
 // language is the texts of the pages in one language: text/<name>.json, a flat object; {0}, {1} ... stand for what is put in.
 type language struct {
-	Name    string // RFC 5646, such as de
-	texts   map[string]string
-	sayings []saying // none: the language of the API
-}
-
-// saying is a sentence of the API in another language: the key of its text is said.<the sentence>, with {0}, {1} ... for what
-// differs from time to time.
-type saying struct {
-	pattern *regexp.Regexp
-	key     string
-}
-
-// hole stands in a text for what is put in, as regexp.QuoteMeta leaves it.
-var hole = regexp.MustCompile(`\\\{\d\\\}`)
-
-// sayingsOf compiles the sentences of a language; the longest first, for it says most.
-func sayingsOf(texts map[string]string) []saying {
-	var all []saying
-	for key := range texts {
-		if said, ok := strings.CutPrefix(key, "said."); ok {
-			all = append(all, saying{regexp.MustCompile("(?s)^" + hole.ReplaceAllString(regexp.QuoteMeta(said), "(.*)") + "$"), key})
-		}
-	}
-	slices.SortFunc(all, func(a, b saying) int { return cmp.Or(len(b.key)-len(a.key), strings.Compare(a.key, b.key)) })
-	return all
-}
-
-// translate returns a sentence of the API, which is English, in this language, and whether it is in it: a sentence that is not
-// known stays as it is.
-func (l *language) translate(sentence string) (string, bool) {
-	for _, one := range l.sayings {
-		if m := one.pattern.FindStringSubmatch(sentence); m != nil {
-			values := make([]any, len(m)-1)
-			for i := range values {
-				values[i] = m[i+1]
-			}
-			return l.say(one.key, values...), true
-		}
-	}
-	return sentence, l.Name == fallback
+	Name  string // RFC 5646, such as de
+	texts map[string]string
 }
 
 // say returns a text. A key that is missing is shown as it is: a test keeps the files complete.
@@ -71,6 +30,14 @@ func (l *language) say(key string, values ...any) string {
 		pairs = append(pairs, "{"+strconv.Itoa(i)+"}", fmt.Sprint(value))
 	}
 	return strings.NewReplacer(pairs...).Replace(text) // in one pass: a value with {1} in it stays as it is
+}
+
+// fault returns the sentence of a key of the API; otherwise, the API's own sentence, for a key without a text.
+func (l *language) fault(key string, args []any, otherwise string) string {
+	if key == "" || !l.has("fault."+key) {
+		return otherwise
+	}
+	return l.say("fault."+key, args...)
 }
 
 // has reports whether there is a text.
@@ -96,7 +63,6 @@ func readLanguages(from fs.FS) (languages, error) {
 		if err := json.Unmarshal(raw, &l.texts); err != nil {
 			return nil, fmt.Errorf("read %s: %w", name, err)
 		}
-		l.sayings = sayingsOf(l.texts)
 		all[l.Name] = l
 	}
 	if all[fallback] == nil {

@@ -35,7 +35,7 @@ func (v *visit) firstRealm() error {
 	case resolvers[name.Value] != nil:
 		name.Error = v.text.say("realm.taken", name.Value)
 	case dots(name.Value):
-		name.Error, _ = v.text.translate(unusable)
+		name.Error = v.text.fault(unusable, nil, "")
 	}
 	if name.Error != "" {
 		v.show(http.StatusBadRequest, "users", usersPage{First: form})

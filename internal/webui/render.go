@@ -118,7 +118,7 @@ func (v *visit) show(status int, page string, data any) {
 	err := t.Funcs(template.FuncMap{"t": v.text.say, "when": v.when, "may": v.session.may, "link": v.link}).ExecuteTemplate(&b, "layout", f)
 	if err != nil {
 		v.site.log.Error("page not rendered", "page", page, "err", err)
-		http.Error(v.w, v.text.say("error.internal"), http.StatusInternalServerError)
+		http.Error(v.w, v.text.say("fault.internal"), http.StatusInternalServerError)
 		return
 	}
 	v.w.Header().Set("Content-Type", "text/html; charset=utf-8")

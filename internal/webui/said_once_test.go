@@ -20,7 +20,7 @@ func TestDoneIsSaidOnceAndOnlyAfterIt(t *testing.T) {
 	if _, got := page(t, s, http.MethodGet, "/ui/servers?done=server_deleted"); strings.Contains(got, says) {
 		t.Error("an address alone says that something was done")
 	}
-	if _, got := page(t, s, http.MethodGet, "/ui/tokens/PIEM1/first?why=try.locked"); strings.Contains(got, s.languages[fallback].say("try.locked")) {
+	if _, got := page(t, s, http.MethodGet, "/ui/tokens/PIEM1/first?why=fault.exceeded"); strings.Contains(got, s.languages[fallback].say("fault.exceeded")) {
 		t.Error("an address alone says why there is no code")
 	}
 	r := post(s, "/ui/gone", url.Values{}, admin)

@@ -23,9 +23,8 @@ func (v *visit) saveServer() error {
 	}
 	form := v.r.PostForm
 	identifier := form.Get("identifier")
-	if said, known := map[string]string{"": missing, testRoute: "Choose another; test mails have this one", ".": unusable, "..": unusable}[identifier]; known {
-		said, ours := v.text.translate(said)
-		return v.serverRefused(p, &refusal{Status: http.StatusBadRequest, Field: "identifier", Message: said, Ours: ours})
+	if key := unaddressable(identifier); key != "" {
+		return v.serverRefused(p, v.wrongField("identifier", key))
 	}
 	codes := choice{identifier: identifier, loaded: p.CodesBy, ticked: form.Get("for_codes") != ""}
 	if by, err := v.overtakenCodes(codes); err != nil || by != "" {
@@ -42,6 +41,19 @@ func (v *visit) saveServer() error {
 		return err
 	}
 	return v.serverSaved(identifier, a)
+}
+
+// unaddressable returns the key of the refusal of an identifier that the API cannot be asked for by its address; empty for all others.
+func unaddressable(identifier string) string {
+	switch {
+	case identifier == "":
+		return "missing"
+	case identifier == testRoute:
+		return "identifier_of_tests"
+	case dots(identifier):
+		return unusable
+	}
+	return ""
 }
 
 // codesOvertaken shows the form of whom somebody else was faster than in choosing the server for codes: nothing is saved, and to
@@ -89,9 +101,9 @@ func (v *visit) serverSaved(identifier string, a answer) error {
 	if detail.Cleared {
 		p.Warnings = append(p.Warnings, v.text.say("server.cleared"))
 	}
-	for _, w := range detail.Warnings {
-		said, _ := v.text.translate(sentence(w.Message))
-		p.warn(w.Field, said)
+	for i, w := range detail.Warnings {
+		is := a.about(i)
+		p.warn(w.Field, v.text.fault(is.key, is.args, w.Message))
 	}
 	v.showServer(http.StatusOK, p)
 	return nil

@@ -138,7 +138,7 @@ func (v *visit) refuse(err error) {
 	case v.r.Context().Err() != nil: // nobody waits any more
 	default:
 		v.site.log.Error("page failed", "path", v.r.URL.Path, "err", err)
-		v.show(http.StatusInternalServerError, "error", errorPage{Status: http.StatusInternalServerError, Message: v.text.say("error.internal")})
+		v.show(http.StatusInternalServerError, "error", errorPage{Status: http.StatusInternalServerError, Message: v.text.say("fault.internal")})
 	}
 }
 

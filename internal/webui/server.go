@@ -1,9 +1,10 @@
 package webui
 
 import (
+	"encoding/json"
+	"fmt"
 	"net/http"
 	"strconv"
-	"strings"
 )
 
 // serverPage is the data of the form of an SMTP server.
@@ -131,8 +132,16 @@ func (v *visit) server() error {
 // savedServer reads a server into its form.
 func (v *visit) savedServer(identifier string) (serverPage, error) {
 	var p serverPage
-	if err := v.get(pathTo("smtpserver", identifier), nil, &p.Server); err != nil {
+	a, err := v.call(http.MethodGet, pathTo("smtpserver", identifier), nil)
+	if err != nil {
 		return p, err
+	}
+	if err := json.Unmarshal(a.Value, &p.Server); err != nil {
+		return p, fmt.Errorf("read the SMTP server: %w", err)
+	}
+	if c := p.Server.SMIMECertificate; c != nil && c.Error != "" {
+		is := a.about(0)
+		c.Error = v.text.fault(is.key, is.args, c.Error)
 	}
 	q, err := v.queue()
 	if err != nil {
@@ -147,10 +156,6 @@ func (v *visit) savedServer(identifier string) (serverPage, error) {
 func (v *visit) showServer(status int, p serverPage) {
 	if p.Recipient.Name == "" {
 		p.Recipient = v.recipient()
-	}
-	if c := p.Server.SMIMECertificate; c != nil && c.Error != "" {
-		_, problem, _ := strings.Cut(c.Error, ": ") // the field's name
-		c.Error, _ = v.text.translate(sentence(problem))
 	}
 	v.show(status, "server", p)
 }

@@ -148,17 +148,11 @@ func (v *visit) signIn() error {
 	return v.goOn(form, welcome.Token)
 }
 
-// What /auth says of a wrong user name or password (fault.BadCredentials). Its other sentences of this number say
-// why no password was looked at, such as the delay after wrong ones.
-const (
-	badCredentials      = 4031
-	wrongNameOrPassword = "Authentication failed."
-)
-
-// signInRefused says in the visitor's language why /auth refused.
+// signInRefused returns why /auth refused: the delay after wrong passwords, which begins before the password is checked, or one
+// sentence for everything else.
 func (v *visit) signInRefused(err error) string {
 	var e *refusal
-	if errors.As(err, &e) && e.Code == badCredentials && e.Message != wrongNameOrPassword && e.Ours {
+	if errors.As(err, &e) && e.Key == "password_delay" {
 		return e.Message
 	}
 	return v.text.say("signin.wrong")

@@ -50,6 +50,7 @@ func (h *host) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		case strings.Contains(result, "4009"):
 			status = http.StatusConflict
 		}
+		tell(w, result)
 		w.WriteHeader(status)
 		fmt.Fprintf(w, `{"result": %s}`, result)
 	case r.Method != http.MethodGet:
@@ -189,7 +190,7 @@ func TestPageIsCompressedForWhoAsksForIt(t *testing.T) {
 	}
 }
 
-const inside = `{"status": false, "error": {"code": -500, "message": "500 Internal Server Error: The server encountered an internal error and was unable to complete your request."}}`
+const inside = `{"status": false, "error": {"code": -500, "message": "500 Internal Server Error: The server encountered an internal error and was unable to complete your request."}, "about": ["", "internal"]}`
 
 // What is wrong inside the API is 500 on a page too, in the visitor's language.
 func TestInnerErrorIsSaidInTheVisitorsLanguage(t *testing.T) {
@@ -228,43 +229,24 @@ func TestResolverThatCannotBeReadIsNamedWithItsRealm(t *testing.T) {
 	}
 }
 
-func TestRefusalsAreSaidInTheVisitorsLanguage(t *testing.T) {
-	t.Parallel()
-	german := newSite(t, api{}).languages["de"]
-	for _, message := range []string{
-		"The delivery has ended, and its content is erased. For another message the user starts a new login.",
-		"The delivery is being sent at this moment. Wait for its outcome, then look again.",
-		"The delivery is sent inside its request and has one try. Wait for its outcome; for another message the user starts a new login.",
-		"ERR905: Parameter id: write the id of a delivery, like 0192f6e0-0000-7000-8000-000000000000",
-		"ERR904: The user can not be found in any resolver in this realm!", "This name cannot be used.", "The requested delivery could not be found.",
-		"No token found for serials: X", "ERR1007: This action is not possible, since the token is locked", "The server is busy. Please try again.",
-		"You need the right delivery_retry for this.", "ERR302: The users of the resolver 'file' cannot be read.",
-	} {
-		e := newRefusal(http.StatusBadRequest, 1, message)
-		if e.speak(german); !e.Ours {
-			t.Errorf("a German page says %q", e.Message)
-		}
-	}
-}
-
 // Until the PIN is right the sample login says one thing of everybody; whoever has signed in is told more.
 func TestSampleLoginSaysOneThingUntilThePINIsRight(t *testing.T) {
 	t.Parallel()
 	const wrong = "User name or PIN is wrong."
-	rejected := func(message string) string {
-		return `{"status": true, "value": false, "authentication": "REJECT"}, "detail": {"message": "` + message + `"}, "x": {}`
+	rejected := func(key string) string {
+		return `{"status": true, "value": false, "authentication": "REJECT", "about": ["", "` + key + `"]}, "detail": {"message": "x"}, "x": {}`
 	}
 	for name, one := range map[string]struct {
 		status           int
 		result, try, log string
 	}{
-		"wrong":    {200, rejected("wrong otp pin"), wrong, wrong},
-		"locked":   {200, rejected("Failcounter exceeded"), "Too many wrong guesses", wrong},
-		"disabled": {200, rejected("Token is disabled"), "This token is disabled.", wrong},
-		"other":    {200, rejected("Token is not yet enrolled"), "Token is not yet enrolled", wrong},
-		"revoked":  {400, `{"status": false, "error": {"code": 1007, "message": "ERR1007: This action is not possible, since the token is locked"}}`, "the token is locked", wrong},
+		"wrong":    {200, rejected("wrong_pin"), wrong, wrong},
+		"locked":   {200, rejected("exceeded"), "Too many wrong guesses", wrong},
+		"disabled": {200, rejected("disabled"), "This token is disabled.", wrong},
+		"other":    {200, rejected("not_enrolled"), "This token is not enrolled yet.", wrong},
+		"revoked":  {400, `{"status": false, "error": {"code": 1007, "message": "ERR1007: This action is not possible, since the token is locked"}, "about": ["", "token_locked"]}`, "the token is locked", wrong},
 		"unknown":  {400, `{"status": false, "error": {"code": 904, "message": "ERR904: User <a@b> does not exist."}}`, wrong, wrong},
-		"unsent":   {200, rejected("The PIN was correct, but the EMail could not be sent!"), "The PIN is right", "The PIN is right"},
+		"unsent":   {200, rejected("unsent"), "The PIN is right", "The PIN is right"},
 	} {
 		s := newSite(t, api{"POST /validate/check": {one.status, one.result}, "GET /validate/polltransaction/99": {200, `{"status": true, "value": false}, "detail": {"x": 1}, "y": {}`}})
 		for path, want := range map[string]string{"/ui/login": one.log, "/ui/try": one.try} {
@@ -284,10 +266,10 @@ func TestSampleLoginSaysOneThingUntilThePINIsRight(t *testing.T) {
 // During the delay after wrong passwords the sign-in page does not call the right password wrong.
 func TestSignInSaysHowLongTheDelayLasts(t *testing.T) {
 	t.Parallel()
-	refused := func(text string) string {
-		return `{"status": false, "error": {"code": 4031, "message": "` + text + `"}}`
+	refused := func(about string) string {
+		return `{"status": false, "error": {"code": 4031, "message": "x"}, "about": ["", ` + about + `]}`
 	}
-	const wrong, wait = "Authentication failed.", "Authentication failed. Too many wrong passwords: try again in 7 s."
+	const wrong, wait = `"password"`, `"password_delay", 7`
 	for _, one := range []struct{ language, answer, says string }{
 		{"en", wait, "Too many wrong passwords: try again in 7 s."},
 		{"de", wait, "zu viele falsche Passwörter. Versuchen Sie es in 7 s noch einmal."},

@@ -79,23 +79,23 @@ func (v *visit) tryStep() error {
 	if err := json.Unmarshal(a.Detail, &detail); err != nil {
 		return err
 	}
-	return v.tryAnswered(p, a.Authentication, detail)
+	return v.tryAnswered(p, a, detail)
 }
 
 // tryAnswered shows what follows from an answer to the login.
-func (v *visit) tryAnswered(p tryPage, authentication string, detail checkDetail) error {
+func (v *visit) tryAnswered(p tryPage, a answer, detail checkDetail) error {
 	p.Serial = detail.Serial
 	switch {
-	case authentication == "ACCEPT":
+	case a.Authentication == "ACCEPT":
 		p.Accepted = true
-	case authentication == "CHALLENGE":
+	case a.Authentication == "CHALLENGE":
 		p.Transaction = detail.TransactionID
 		return v.showCode(p, http.StatusOK)
 	case p.Transaction != "":
-		p.Error = v.saidOfCode(detail.Message)
+		p.Error = v.refused(a, detail.Message, wrongCode, exceeded) // ten wrong codes lock a token
 		return v.showCode(p, http.StatusOK)
 	default:
-		p.Above = v.saidOfPIN(detail.Message)
+		p.Above = v.refused(a, detail.Message, wrongPIN, unsent)
 	}
 	v.show(http.StatusOK, "try", p)
 	return nil
@@ -111,10 +111,10 @@ const (
 func (v *visit) tryRefused(p tryPage, refused *refusal) error {
 	if refused.Code == unknownUser || refused.Code == revoked && v.stranger() {
 		if p.Transaction != "" && v.stranger() { // with one made up, it must look as for a user that there is
-			p.Error = v.text.say("try.wrongcode")
+			p.Error = v.text.say("fault.wrong_code")
 			return v.showCode(p, http.StatusOK)
 		}
-		p.Above = v.text.say("try.wrongpin")
+		p.Above = v.text.say("fault.wrong_pin")
 		v.show(http.StatusOK, "try", p)
 		return nil
 	}
