@@ -41,7 +41,7 @@ func (v *visit) sendCode(serial, done string) error {
 	default:
 		why = noCode[0]
 	}
-	v.tell(address, "done."+done, why)
+	v.flash(address, "done."+done, why)
 	return v.redirect(address, "")
 }
 
@@ -51,7 +51,7 @@ var noCode = []string{"first.unsent", "fault." + disabled, "fault." + exceeded} 
 // first shows how the message stands.
 func (v *visit) first() error {
 	p := firstPage{Serial: v.r.PathValue("serial"), Transaction: v.r.URL.Query().Get("transaction_id")}
-	for _, key := range v.told {
+	for _, key := range v.flashes {
 		if slices.Contains(noCode, key) {
 			p.Above = v.text.say(key)
 		}

@@ -106,7 +106,7 @@ func (v *visit) show(status int, page string, data any) {
 	if v.wrong != "" {
 		status = http.StatusBadRequest
 	}
-	for _, key := range v.told {
+	for _, key := range v.flashes {
 		if strings.HasPrefix(key, "done.") && v.text.has(key) {
 			f.Done = v.text.say(key)
 		}

@@ -74,7 +74,7 @@ type visit struct {
 	session session
 	text    *language
 	wrong   string   // what is wrong with a form before its values are looked at
-	told    []string // keys of what the page before has this one say
+	flashes []string // keys of the flash messages that the page before set
 	aged    bool     // what the API answers may be a second old
 }
 
@@ -118,7 +118,7 @@ func (v *visit) run() error {
 		v.wrong = v.text.say("error.doubled", name)
 		return v.screen.again(v)
 	}
-	v.told = v.takeTold()
+	v.flashes = v.takeFlash()
 	return v.screen.show(v)
 }
 
@@ -161,7 +161,7 @@ func (v *visit) foreign() error {
 // redirect goes on to a page of ours, which says what was done: the text done.<done>; nothing for "".
 func (v *visit) redirect(to, done string) error {
 	if done != "" {
-		v.tell(to, "done."+done)
+		v.flash(to, "done."+done)
 	}
 	http.Redirect(v.w, v.r, to, http.StatusSeeOther)
 	return nil
