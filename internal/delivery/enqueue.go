@@ -26,6 +26,13 @@ const (
 // harmless, the row decides.
 const enqueueWithin = 500 * time.Millisecond
 
+// Promised reports whether the commit alone settles that the message of a ticket is on its way: Dispatch answers Queued,
+// whatever the queue says.
+func (s *Service) Promised(t Ticket) bool {
+	_, inside := s.Driver.(queue.TxDriver)
+	return t.Via == ViaQueue && (inside || s.Fallback == WaitInOutbox)
+}
+
 // enqueue hands the tickets of the queue to it, or does what Options.Fallback says. It returns the tickets as they go on, and
 // their outcomes so far, in the same order.
 func (s *Service) enqueue(ctx context.Context, tickets []Ticket) ([]Ticket, []Outcome) {

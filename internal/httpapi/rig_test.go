@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -101,6 +102,7 @@ func unreachable() *mail.Sender {
 type rig struct {
 	t        *testing.T
 	db       *store.DB
+	work     *storetest.Work
 	keys     *secret.Keys
 	login    *fakeLogin
 	log      *logBuffer
@@ -121,9 +123,9 @@ func newRig(t *testing.T) *rig {
 func newRigWith(t *testing.T, change func(*Deps, *Options)) *rig {
 	t.Helper()
 	ctx := context.Background()
-	db := storetest.Open(t, nil)
+	db, work := storetest.OpenCounted(t, filepath.Join(t.TempDir(), "otpost.db"), nil)
 	keys := secrettest.Keys(t)
-	r := &rig{t: t, db: db, keys: keys, login: &fakeLogin{}, log: &logBuffer{}, settings: system.New(db, keys), servers: mail.NewServers(db, keys, nil)}
+	r := &rig{t: t, db: db, work: work, keys: keys, login: &fakeLogin{}, log: &logBuffer{}, settings: system.New(db, keys), servers: mail.NewServers(db, keys, nil)}
 	r.delivery = delivery.New(delivery.Options{DB: db, Keys: keys, Channels: delivery.Channels{delivery.Mail: delivery.NewMail(r.servers, unreachable())}})
 	r.sessions = access.NewSessions(db, access.Options{Key: "0123456789abcdef0123456789abcdef", SuperuserRealms: []string{"admins"}})
 	administrators := access.NewAdministrators(db, plainPasswords{})

@@ -2,7 +2,6 @@ package httpapi
 
 import (
 	"net/http"
-	"strings"
 
 	"otpost/internal/fault"
 	"otpost/internal/login"
@@ -37,7 +36,7 @@ func (s *server) validateRoutes() []route {
 
 // check answers /validate/check.
 func (s *server) check(w http.ResponseWriter, r *http.Request) error {
-	result, err := s.decide(r)
+	result, err := s.decide(r, false)
 	if err != nil {
 		return err
 	}
@@ -51,7 +50,7 @@ func (s *server) check(w http.ResponseWriter, r *http.Request) error {
 
 // radius answers /validate/radiuscheck: 204 for a login, 400 for everything else, no body (recorded: "radiuscheck ...").
 func (s *server) radius(w http.ResponseWriter, r *http.Request) error {
-	result, err := s.decide(r)
+	result, err := s.decide(r, true)
 	if err != nil {
 		return err
 	}
@@ -64,8 +63,9 @@ func (s *server) radius(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// decide asks login about the request's credentials.
-func (s *server) decide(r *http.Request) (login.Result, error) {
+// decide asks login about the request's credentials. acceptOnly says that the answer tells an acceptance from everything
+// else.
+func (s *server) decide(r *http.Request, acceptOnly bool) (login.Result, error) {
 	request, err := loginRequest(r)
 	if err != nil {
 		return login.Result{}, err
@@ -73,13 +73,12 @@ func (s *server) decide(r *http.Request) (login.Result, error) {
 	if !paramsOf(r).Has("pass") {
 		return login.Result{}, fault.Missing("pass")
 	}
-	request.Pass = paramsOf(r).Secret("pass")
+	request.Pass, request.AcceptOnly = paramsOf(r).Secret("pass"), acceptOnly
 	result, err := s.Login.Check(r.Context(), request)
 	if err != nil {
 		return login.Result{}, err
 	}
-	learn(r, result)
-	callOf(r).entry.Authentication = string(result.Authentication)
+	learn(r, request, result)
 	return result, nil
 }
 
@@ -89,11 +88,12 @@ func (s *server) trigger(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	request.Triggered = true
 	result, err := s.Login.Trigger(r.Context(), request)
 	if err != nil {
 		return err
 	}
-	learn(r, result)
+	learn(r, request, result)
 	note(w, "", result.Key())
 	return succeed(w, r, success{
 		authentication: string(result.Authentication),
@@ -106,16 +106,24 @@ func (s *server) trigger(w http.ResponseWriter, r *http.Request) error {
 // resolver (docs/compatibility.md, "Clients").
 func loginRequest(r *http.Request) (login.Request, error) {
 	p := paramsOf(r)
-	request := login.Request{User: p.Text("user"), Realm: p.Text("realm"), Resolver: p.Text("resolver"), Serial: p.Text("serial"),
-		TransactionID: p.Text("transaction_id"), Type: p.Text("type"),
-		Client: callOf(r).client, Action: callOf(r).entry.Action}
+	e := &callOf(r).entry
+	request := login.Request{
+		User:          p.Text("user"),
+		Realm:         p.Text("realm"),
+		Resolver:      p.Text("resolver"),
+		Serial:        p.Text("serial"),
+		TransactionID: p.Text("transaction_id"),
+		Type:          p.Text("type"),
+		Client:        callOf(r).client,
+		Action:        e.Action,
+		Administrator: e.Administrator,
+	}
 	if request.Resolver == "" {
 		request.Resolver = p.Text("resConf")
 	}
 	if request.TransactionID == "" {
 		request.TransactionID = p.Text("state")
 	}
-	e := &callOf(r).entry
 	e.Login, e.Realm, e.Serial, e.TransactionID = request.User, request.Realm, request.Serial, request.TransactionID
 	if request.User == "" && request.Serial == "" {
 		return request, fault.New(fault.Parameter, "no_subject", "ERR905: You need to specify a serial, user or credential_id.")
@@ -126,19 +134,9 @@ func loginRequest(r *http.Request) (login.Request, error) {
 }
 
 // learn puts what login found out into the audit row.
-func learn(r *http.Request, result login.Result) {
+func learn(r *http.Request, request login.Request, result login.Result) {
 	c := callOf(r)
-	c.recorded, c.counted = result.Recorded, result.Counted
-	c.entry.Info, c.entry.TokenType = result.Message, result.Type
-	if len(result.Judged) > 0 {
-		c.entry.Serial = strings.Join(result.Judged, ",")
-	}
-	if result.TransactionID != "" {
-		c.entry.TransactionID = result.TransactionID
-	}
-	if u := result.User; u.Login != "" {
-		c.entry.Login, c.entry.Realm, c.entry.Resolver = u.Login, u.Realm, u.Resolver
-	}
+	c.recorded, c.counted, c.entry = result.Recorded, result.Counted, request.Entry(result)
 }
 
 // interactive is the client mode of tokens whose code is typed.

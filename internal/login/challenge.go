@@ -53,12 +53,9 @@ func (s *Service) draft(ctx context.Context, sub subject, d decision) (decision,
 	return d, nil
 }
 
-// dispatch sends what the decision has put into the outbox, and lets the outcomes choose the prompts (rows 4 to 6).
+// dispatch sends what the decision has put into the outbox. Where the commit has not settled the answer, the outcomes
+// choose the prompts (rows 4 to 6).
 func (s *Service) dispatch(ctx context.Context, d decision) Result {
-	result := d.result
-	if !result.Lists || len(d.drafts) == 0 {
-		return result
-	}
 	var tickets []delivery.Ticket
 	for _, one := range d.drafts {
 		if one.sendable {
@@ -69,8 +66,17 @@ func (s *Service) dispatch(ctx context.Context, d decision) Result {
 	for _, outcome := range s.Deliveries.Dispatch(ctx, tickets...) {
 		promising[outcome.ID] = outcome.Promising()
 	}
+	if len(d.drafts) == 0 || d.result.Authentication != "" {
+		return d.result
+	}
+	return d.prompted(func(one draft) bool { return one.sendable && promising[one.DeliveryID] })
+}
+
+// prompted returns the result of a decision with the prompts of its drafts; sent says for which a message is on its way.
+func (d *decision) prompted(sent func(draft) bool) Result {
+	result := d.result
 	for _, one := range d.drafts {
-		if !one.sendable || !promising[one.DeliveryID] {
+		if !sent(one) {
 			result.Messages = append(result.Messages, one.PromptNotSent)
 			continue
 		}

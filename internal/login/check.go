@@ -2,7 +2,6 @@ package login
 
 import (
 	"context"
-	"slices"
 
 	"otpost/internal/challenge"
 	"otpost/internal/store"
@@ -56,12 +55,7 @@ func (s *Service) decide(ctx context.Context, c candidates) (decision, error) {
 	if err != nil || c.refusal != "" {
 		return decision{result: rejected(c.refusal).judged(serials)}, err
 	}
-	d, err := s.guess(ctx, c)
-	if err != nil {
-		return d, err
-	}
-	d.result = d.result.judged(token.Serials(c.tokens))
-	return d, nil
+	return s.guess(ctx, c)
 }
 
 // candidates are the tokens that a guess is tried on, or why there is none.
@@ -163,16 +157,16 @@ func (s *Service) guess(ctx context.Context, c candidates) (decision, error) {
 		return decision{}, err
 	}
 	if len(paid) == 0 {
-		return decision{result: rejected(exceeded)}, nil
+		return decision{result: rejected(exceeded).judged(token.Serials(c.tokens))}, nil
 	}
 	d, err := s.judge(ctx, c, pins, paid)
 	if err == nil {
 		d, err = s.draft(ctx, c.subject, d)
 	}
 	if err == nil {
-		err = s.commit(ctx, c.request, c.subject, &d)
+		d.result.User, d.result.Judged = c.subject.user, token.Serials(c.tokens)
+		d, err = s.commit(ctx, c.request, d)
 	}
-	d.result.Counted = slices.ContainsFunc(d.settle, func(one settlement) bool { return one.verdict != token.Returned })
 	if err != nil && ctx.Err() == nil {
 		if lost := s.Tokens.Refund(ctx, paid...); lost != nil {
 			s.Log.Error("guess not refunded", "serial", token.Serials(c.tokens), "err", lost)

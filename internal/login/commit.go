@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"otpost/internal/audit"
@@ -14,31 +15,35 @@ import (
 )
 
 // commit is the one transaction of a login: payments settled, challenges ended and made, messages put into the outbox, an
-// acceptance recorded. A right code that was used meanwhile becomes a refusal: what its type wrote is taken back, and the
-// refusal is written instead.
-func (s *Service) commit(ctx context.Context, r Request, sub subject, d *decision) error {
-	err := s.write(ctx, r, sub, d)
+// acceptance recorded, the audit row. A right code that was used meanwhile becomes a refusal: what its type wrote is taken
+// back, and the refusal is written instead.
+func (s *Service) commit(ctx context.Context, r Request, d decision) (decision, error) {
+	written, err := s.write(ctx, r, d)
 	if errors.Is(err, token.ErrUsed) && d.accept != nil {
-		*d = d.accept.lost
-		err = s.write(ctx, r, sub, d)
+		lost := d.accept.lost
+		lost.result.User, lost.result.Judged = d.result.User, d.result.Judged
+		written, err = s.write(ctx, r, lost)
 	}
 	if err != nil {
-		return fmt.Errorf("write decision: %w", err)
+		return d, fmt.Errorf("write decision: %w", err)
 	}
-	return nil
+	return written, nil
 }
 
-func (s *Service) write(ctx context.Context, r Request, sub subject, d *decision) error {
+// write returns the decision as it is written. The commit is durable when a client may rely on it: after an acceptance and
+// with a message. A power cut may take back a refusal, as it may take back the payment.
+func (s *Service) write(ctx context.Context, r Request, d decision) (written decision, err error) {
 	now := s.DB.Now()
-	var written decision
-	err := s.DB.Write(ctx, func(tx *store.Tx) error {
-		w := *d
+	write := s.DB.WriteLight
+	if d.accept != nil || slices.ContainsFunc(d.drafts, func(one draft) bool { return one.sendable }) {
+		write = s.DB.Write
+	}
+	err = write(ctx, func(tx *store.Tx) (err error) {
+		w := d
 		if w.accept != nil {
 			if err := s.accept(tx, now, w.accept); err != nil {
 				return err
 			}
-			w.result.Recorded = true
-			audit.Put(tx, now, acceptanceEntry(r, sub, d))
 		}
 		for _, one := range w.settle {
 			token.Settle(tx, now, one.verdict, one.guesses...)
@@ -46,15 +51,32 @@ func (s *Service) write(ctx context.Context, r Request, sub subject, d *decision
 		for _, one := range w.tried {
 			challenge.Tried(tx, one.ID)
 		}
-		var err error
-		w.drafts, err = s.putDrafts(tx, now, w)
+		if w.drafts, err = s.putDrafts(tx, now, w); err != nil {
+			return err
+		}
+		s.record(tx, now, r, &w)
 		written = w
-		return err
+		return nil
 	})
-	if err == nil {
-		*d = written
+	return written, err
+}
+
+// record puts the audit row into the transaction where the commit settles the answer: nothing is sent inside the request.
+// A refusal that no fail counter counts is left to the caller, which bounds such rows.
+func (s *Service) record(tx *store.Tx, now time.Time, r Request, d *decision) {
+	d.result.Counted = slices.ContainsFunc(d.settle, func(one settlement) bool { return one.verdict != token.Returned })
+	for _, one := range d.drafts {
+		if one.sendable && !s.Deliveries.Promised(one.ticket) {
+			return
+		}
 	}
-	return err
+	if len(d.drafts) > 0 {
+		d.result = d.prompted(func(one draft) bool { return one.sendable })
+	}
+	if d.result.Authentication != Reject || d.result.Counted {
+		d.result.Recorded = true
+		audit.Put(tx, now, d.entry(r))
+	}
 }
 
 // accept writes the use of a code through its type, ends the rest of its transaction, and drops what still waits to be
@@ -68,16 +90,6 @@ func (s *Service) accept(tx *store.Tx, now time.Time, a *acceptance) error {
 		return err
 	}
 	return s.Deliveries.Drop(tx, now, delivery.Answered, rest...)
-}
-
-// acceptanceEntry is the journal's row of an acceptance.
-func acceptanceEntry(r Request, sub subject, d *decision) audit.Entry {
-	t, c := d.accept.match.Guess.Token(), d.accept.match.Challenge
-	return audit.Entry{
-		Action: r.Action, Success: true, Authentication: string(Accept), Serial: t.Serial, TokenType: t.Type,
-		Login: sub.user.Login, Realm: sub.user.Realm, Resolver: sub.user.Resolver, Client: r.Client,
-		TransactionID: c.TransactionID, DeliveryID: c.DeliveryID, Info: d.result.Message,
-	}
 }
 
 // putDrafts writes challenges and messages and returns the drafts with their tickets. A token that was disabled meanwhile gets

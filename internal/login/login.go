@@ -38,8 +38,11 @@ type Request struct {
 	TransactionID string     // of the challenge that is answered ("transaction_id" or "state"); Check only
 	OTPOnly       bool       // Pass is a code without PIN; with Serial, Check only
 	Type          string     // only tokens of this type; Trigger only
-	Client        string     // address, for the journal and for the order of service
-	Action        string     // for the journal: "POST /validate/check"
+	Client        string     // address, for the audit and for the order of service
+	Action        string     // for the audit: "POST /validate/check"
+	Administrator string     // for the audit: who asked; Trigger only
+	Triggered     bool       // for the audit: Trigger is asked, and sets it
+	AcceptOnly    bool       // for the audit: the answer tells an acceptance from everything else (RADIUS)
 }
 
 // Result is the decision with everything that an answer and a journal need. It has as many fields as they show.
@@ -56,7 +59,7 @@ type Result struct {
 	HideDetail     bool       // the answer has no detail at all
 	User           user.User  // zero: the token has none
 	Judged         []string   // serials of the tokens that it was about, for the journal
-	Recorded       bool       // the journal has its row already (an acceptance)
+	Recorded       bool       // the audit has its row already
 	Counted        bool       // a fail counter counts it
 }
 

@@ -13,6 +13,7 @@ import (
 // Trigger sends codes for all tokens of a user, or for one, on behalf of a service that is trusted with it: no PIN, no guess,
 // nothing paid (row 18). No usable token is a refusal, not an error. The errors are faults 904 and 905 and those of ours.
 func (s *Service) Trigger(ctx context.Context, r Request) (Result, error) {
+	r.Triggered = true
 	sub, err := s.find(ctx, r, unknownToTrigger, func(store.Reader, subject) error { return nil })
 	if f := (*fault.Error)(nil); errors.As(err, &f) && f.Code == fault.NotFound {
 		return Result{Authentication: Reject, Lists: true}, nil // no such serial
@@ -42,12 +43,13 @@ func (s *Service) trigger(ctx context.Context, r Request, sub subject) (Result, 
 	}
 	d, err := s.draft(ctx, sub, decision{ask: open})
 	if err == nil {
-		err = s.commit(ctx, r, sub, &d)
+		d.result.User, d.result.Judged = sub.user, token.Serials(open)
+		d, err = s.commit(ctx, r, d)
 	}
 	if err != nil {
 		return Result{}, err
 	}
-	return s.dispatch(ctx, d).judged(token.Serials(open)), nil
+	return s.dispatch(ctx, d), nil
 }
 
 // judged adds the serials of the tokens that a decision is about.
