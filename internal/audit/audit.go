@@ -4,8 +4,9 @@
 // rolled back with it. No PIN, code or password reaches the journal: callers never pass one. Rows
 // are neither chained nor searched yet.
 //
-// Three callers write: httpapi's edge one row per request (Record, and Refused within its bounds), login the row of
-// an ACCEPT in the transaction that accepts, delivery one row per outcome (both Put).
+// Three callers write. login puts the row of a decision into the transaction that decides, delivery one row per outcome
+// into that of the outcome (both Put). httpapi's edge writes one row for each request that has none yet (Record, and
+// Refused within its bounds).
 package audit
 
 import (
