@@ -135,7 +135,8 @@ type rig struct {
 	clock   *storetest.Clock
 	server  *server
 	log     *syncBuffer
-	ended   []delivery.Outcome
+	mu      sync.Mutex
+	ended   []delivery.Outcome // guarded by mu; the outcomes of one round may come at once
 }
 
 type syncBuffer struct {
@@ -193,6 +194,7 @@ func openRig(t *testing.T, channel string, script ...attempt) *rig {
 	t.Helper()
 	c := storetest.NewClock()
 	path := filepath.Join(t.TempDir(), "otpost.db")
+	storetest.Create(t, path)
 	db, err := store.Open(t.Context(), store.Options{
 		Path:     path,
 		Migrate:  true,
@@ -213,7 +215,11 @@ func openRig(t *testing.T, channel string, script ...attempt) *rig {
 		Log:      slog.New(slog.NewTextHandler(r.log, nil)),
 		Jitter:   func(n int64) int64 { return n - 1 },
 		OnOutcome: func(tx *store.Tx, o delivery.Outcome) error {
-			tx.AfterCommit(func() { r.ended = append(r.ended, o) })
+			tx.AfterCommit(func() {
+				r.mu.Lock()
+				defer r.mu.Unlock()
+				r.ended = append(r.ended, o)
+			})
 			return nil
 		},
 	})

@@ -33,8 +33,10 @@ func TestMain(m *testing.M) {
 // open opens the database of a folder and the queue "test" in it.
 func open(t *testing.T, dir string, now func() time.Time) (*store.DB, *sqliteq.Driver, func()) {
 	t.Helper()
+	path := filepath.Join(dir, "otpost.db")
+	storetest.Create(t, path)
 	db, err := store.Open(t.Context(), store.Options{
-		Path:     filepath.Join(dir, "otpost.db"),
+		Path:     path,
 		Migrate:  true,
 		Now:      now,
 		Prepared: storetest.Record(),

@@ -24,6 +24,7 @@ func OpenAt(t testing.TB, path string, now func() time.Time) *store.DB {
 
 func open(t testing.TB, o store.Options) *store.DB {
 	t.Helper()
+	Create(t, o.Path)
 	_, measures := t.(*testing.B)
 	o.Migrate, o.Prepared, o.Twice = true, Record(), !measures
 	db, err := store.Open(t.Context(), o)
