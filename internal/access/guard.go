@@ -277,7 +277,8 @@ func (g *Guard) take(ctx context.Context, name, client, set, what string) error 
 			return err
 		}
 		tx.Put(
-			`UPDATE auth_failure SET count = count - 1, not_before_ms = $3 WHERE name = $1 AND client = $2 AND count > 0`,
+			`UPDATE auth_failure SET count = count - 1, not_before_ms = $3 WHERE name = $1 AND client = $2
+				AND count > 0`,
 			name, anyClient, now)
 		return nil
 	})

@@ -96,7 +96,8 @@ func (j *Journal) Prune(ctx context.Context, before time.Time) error {
 		err := j.db.WriteLight(ctx, func(tx *store.Tx) error {
 			deleted := 0
 			err := tx.Query(func(store.Scan) error { deleted++; return nil },
-				`DELETE FROM audit WHERE id IN (SELECT id FROM audit WHERE at_ms < $1 ORDER BY at_ms LIMIT $2) RETURNING 1`,
+				`DELETE FROM audit WHERE id IN (SELECT id FROM audit WHERE at_ms < $1 ORDER BY at_ms LIMIT $2)
+					RETURNING 1`,
 				store.Millis(before), pruneBatch)
 			n = deleted
 			return err

@@ -100,7 +100,7 @@ func TestServerIsReadAndChangedByRevision(t *testing.T) {
 	if g := r.do("POST", "/smtpserver/s", r.admin, form(object{"revision": int(first), "description": "second"})); g.value() != true || g.detail()["revision"] == first {
 		t.Errorf("%s", g.raw)
 	}
-	r.want(r.do("POST", "/smtpserver/s", r.admin, form(object{"revision": int(first)})), http.StatusConflict, 4009, "The server was changed by somebody else meanwhile.")
+	r.want(r.do("POST", "/smtpserver/s", r.admin, form(object{"revision": int(first)})), http.StatusConflict, 4009, "The server was changed by another administrator meanwhile.")
 	r.want(r.do("POST", "/smtpserver/s", r.admin, form(object{"revision": "x"})), http.StatusBadRequest, 905, "ERR905: Parameter revision: ")
 	r.want(r.do("GET", "/smtpserver/nosuch", r.admin, nil), http.StatusNotFound, 601, "could not be found")
 }

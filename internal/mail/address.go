@@ -13,11 +13,11 @@ import (
 
 // Address is one addr-spec (RFC 5322 section 3.4.1) without comments, quoted parts or address literals: local@domain.
 type Address struct {
-	local, domain string // as they were typed
-	wire          string // the domain as mail servers get it: a domain beyond ASCII as its A-label (RFC 5890)
+	local, domain string // as typed
+	wire          string // the domain for mail servers: a domain beyond ASCII as its A-label (RFC 5890)
 }
 
-// ErrAddress says that a text is no mail address that we send to.
+// ErrAddress says that a text is not a mail address to which otpost sends.
 var ErrAddress = errors.New("no valid e-mail address")
 
 const (
@@ -25,9 +25,10 @@ const (
 	longestAddress = 254 // octets, RFC 5321 section 4.5.3.1.3 less the brackets
 )
 
-// ParseAddress reads exactly one address; white space around it is left out. Whatever could end a command or name a
-// second recipient (space, control, comma, bracket, quote) is refused. A local part may hold letters beyond ASCII
-// (RFC 6531); then the server must take SMTPUTF8. A domain beyond ASCII must have an A-label.
+// ParseAddress reads exactly one address; white space around it is removed. Characters that could
+// end a command or name a second recipient (space, control, comma, bracket, quote) are refused. A
+// local part may contain letters beyond ASCII (RFC 6531); then the server must support SMTPUTF8. A
+// domain beyond ASCII must have an A-label.
 func ParseAddress(s string) (Address, error) {
 	s = strings.TrimSpace(s)
 	at := strings.LastIndexByte(s, '@')
@@ -49,25 +50,26 @@ func ParseAddress(s string) (Address, error) {
 		}
 	}
 	for _, label := range strings.Split(a.wire, ".") {
-		if strings.HasPrefix(label, "-") || strings.HasSuffix(label, "-") || strings.ContainsAny(label, "!#$%&'*+/=?^_`{|}~") {
+		if strings.HasPrefix(label, "-") || strings.HasSuffix(label, "-") ||
+			strings.ContainsAny(label, "!#$%&'*+/=?^_`{|}~") {
 			return Address{}, ErrAddress
 		}
 	}
 	return a, nil
 }
 
-// forbidden reports whether r is no atext (RFC 5322 section 3.2.3, RFC 6532).
+// forbidden reports whether r is not atext (RFC 5322 section 3.2.3, RFC 6532).
 func forbidden(r rune) bool {
 	switch {
 	case r >= 0x80:
-		return r == utf8.RuneError || !unicode.IsPrint(r) // no space, control, or sign without a shape
+		return r == utf8.RuneError || !unicode.IsPrint(r) // spaces, controls and invisible signs
 	case r >= 'a' && r <= 'z', r >= 'A' && r <= 'Z', r >= '0' && r <= '9':
 		return false
 	}
 	return !strings.ContainsRune("!#$%&'*+-/=?^_`{|}~", r)
 }
 
-// String returns local@domain, as it was typed.
+// String returns local@domain, as typed.
 func (a Address) String() string {
 	if a.local == "" {
 		return ""
@@ -75,7 +77,7 @@ func (a Address) String() string {
 	return a.local + "@" + a.domain
 }
 
-// Wire returns local@domain as it stands in envelope and headers: the domain is ASCII.
+// Wire returns local@domain for envelope and headers: the domain is ASCII.
 func (a Address) Wire() string {
 	if a.local == "" {
 		return ""
@@ -97,9 +99,9 @@ func (a Address) Masked() string {
 	return a.local[:size] + "***@" + a.domain
 }
 
-// ParseSender reads a sender: an address or `Name <address>`. The name is everything before the last <,
-// quoted or not; it may not hold control characters, nor another address in brackets or beside a comma,
-// for that is a list of addresses.
+// ParseSender reads a sender: an address or `Name <address>`. The name is everything before the
+// last <, quoted or not; it must not contain control characters, or another address in brackets or
+// beside a comma, which would be a list of addresses.
 func ParseSender(s string) (name string, a Address, err error) {
 	s = strings.TrimSpace(s)
 	if a, err = ParseAddress(s); err == nil {
@@ -124,7 +126,8 @@ func ParseSender(s string) (name string, a Address, err error) {
 	return name, a, err
 }
 
-// displayName returns the name that stands before an address, without its quotes, its encoded words (RFC 2047) decoded.
+// displayName returns the name before an address, without quotes and with decoded encoded words
+// (RFC 2047).
 func displayName(typed string, a Address) (string, error) {
 	name := typed
 	switch parsed, err := mail.ParseAddress(typed + " <" + a.Wire() + ">"); {
@@ -143,7 +146,7 @@ func displayName(typed string, a Address) (string, error) {
 	return name, nil
 }
 
-// namesAddress reports whether a name that is not quoted holds an address of its own.
+// namesAddress reports whether an unquoted name contains an address.
 func namesAddress(name string) bool {
 	parts := strings.Split(name, ",")
 	for _, part := range parts {

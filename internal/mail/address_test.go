@@ -12,7 +12,8 @@ import (
 
 func TestOneAddressIsOneAddrSpec(t *testing.T) {
 	t.Parallel()
-	for _, s := range []string{"a@b", "alice@example.com", "a.b+c=d@sub.example.com", "o'neil@example.com", "jürgen@example.com", "a@müller.example", strings.Repeat("x", 64) + "@example.com"} {
+	for _, s := range []string{"a@b", "alice@example.com", "a.b+c=d@sub.example.com", "o'neil@example.com",
+		"jürgen@example.com", "a@müller.example", strings.Repeat("x", 64) + "@example.com"} {
 		if a, err := mail.ParseAddress(s); err != nil || a.String() != s {
 			t.Errorf("%q: %q, %v", s, a, err)
 		}
@@ -80,7 +81,8 @@ func TestDomainBeyondASCIIIsWrittenInASCII(t *testing.T) {
 func TestAddressHoldsNothingThatEndsACommand(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
-		s := rapid.String().Draw(t, "left") + rapid.SampledFrom([]string{"@", "@example.com", "x@y"}).Draw(t, "middle") + rapid.String().Draw(t, "right")
+		s := rapid.String().Draw(t, "left") + rapid.SampledFrom([]string{"@", "@example.com", "x@y"}).Draw(t,
+			"middle") + rapid.String().Draw(t, "right")
 		a, err := mail.ParseAddress(s)
 		if err != nil {
 			return
@@ -100,7 +102,8 @@ func TestAddressHoldsNothingThatEndsACommand(t *testing.T) {
 
 func TestMaskedAddressTellsOneLetterAndTheDomain(t *testing.T) {
 	t.Parallel()
-	for s, want := range map[string]string{"alice@example.com": "a***@example.com", "ü@example.com": "ü***@example.com"} {
+	for s, want := range map[string]string{"alice@example.com": "a***@example.com",
+		"ü@example.com": "ü***@example.com"} {
 		a, err := mail.ParseAddress(s)
 		if err != nil || a.Masked() != want {
 			t.Errorf("%q, want %q, %v", a.Masked(), want, err)
@@ -141,7 +144,8 @@ func TestSenderIsAnAddressOrNameAndAddress(t *testing.T) {
 			t.Errorf("%q: %q %q, %v", s, name, a, err)
 		}
 	}
-	for _, s := range []string{"", "Example IT", "a@b, c@d", "X <a@b>, Y <c@d>", "X <a@b>\r\nBcc: c@d", "X\x00 <a@b>", `X <"a b"@c>`, "X <a@[127.0.0.1]>", "=?utf-8?q?a=0D=0ABcc:?= <a@b>"} {
+	for _, s := range []string{"", "Example IT", "a@b, c@d", "X <a@b>, Y <c@d>", "X <a@b>\r\nBcc: c@d", "X\x00 <a@b>",
+		`X <"a b"@c>`, "X <a@[127.0.0.1]>", "=?utf-8?q?a=0D=0ABcc:?= <a@b>"} {
 		if name, a, err := mail.ParseSender(s); !errors.Is(err, mail.ErrAddress) {
 			t.Errorf("%q: %q %q, %v, want ErrAddress", s, name, a, err)
 		}
@@ -182,8 +186,10 @@ func TestEndpointOfAServer(t *testing.T) {
 		}
 	}
 	for _, c := range []mail.Server{
-		{Server: ""}, {Server: "http://x"}, {Server: "smtp://"}, {Server: "smtp://x:abc"}, {Server: "smtp://x:0", Port: 0}, {Server: "x", Port: -1}, {Server: "x", Port: 70000},
-		{Server: "user@x"}, {Server: "x y"}, {Server: "x\r\ny"}, {Server: "smtp://x/y"}, {Server: "x:25"}, {Server: "-x"},
+		{Server: ""}, {Server: "http://x"}, {Server: "smtp://"}, {Server: "smtp://x:abc"},
+		{Server: "smtp://x:0", Port: 0}, {Server: "x", Port: -1}, {Server: "x", Port: 70000},
+		{Server: "user@x"}, {Server: "x y"}, {Server: "x\r\ny"}, {Server: "smtp://x/y"}, {Server: "x:25"},
+		{Server: "-x"},
 		{Server: "x.."}, {Server: "."}, {Server: "smtp://x\x00"},
 	} {
 		if e, err := c.Endpoint(); err == nil {

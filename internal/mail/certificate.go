@@ -9,15 +9,16 @@ import (
 	"time"
 )
 
-// Certificate is what an administrator sees of the certificate that a server's mails are signed with.
+// Certificate describes the certificate with which a server's mails are signed, for administrators.
 type Certificate struct {
 	Subject, Issuer     string    // RFC 2253; empty while the file cannot be read
 	NotBefore, NotAfter time.Time // zero while the file cannot be read
-	Emails              []string  // the addresses that it names; never nil
-	Problem             *Finding  // why nothing can be signed, or what is wrong with the signature; nil: nothing
+	Emails              []string  // its addresses; never nil
+	Problem             *Finding  // why mails cannot be signed, or what is wrong with the signature; nil: no problem
 }
 
-// renewBefore is how long before its end a certificate is worth a warning: most authorities take a few days.
+// renewBefore is how long before its end a certificate causes a warning: most authorities need a
+// few days.
 const renewBefore = 30 * 24 * time.Hour
 
 // certificate describes the certificate of a server, nil when the server names none.
@@ -38,15 +39,17 @@ func (s *signers) certificate(server Server, now time.Time) *Certificate {
 			return &c
 		}
 		one = &signer{leaf: all[0]}
-	} else if problems, _ := one.judge(server.Sender, now); len(problems) > 0 {
+	} else if problems, _ := one.check(server.Sender, now); len(problems) > 0 {
 		c.Problem = problems[0]
 	}
-	c.Subject, c.Issuer, c.NotBefore, c.NotAfter = one.leaf.Subject.String(), one.leaf.Issuer.String(), one.leaf.NotBefore.UTC(), one.leaf.NotAfter.UTC()
+	c.Subject, c.Issuer, c.NotBefore, c.NotAfter = one.leaf.Subject.String(), one.leaf.Issuer.String(),
+		one.leaf.NotBefore.UTC(), one.leaf.NotAfter.UTC()
 	c.Emails = emailsOf(one.leaf)
 	return &c
 }
 
-// check returns what is wrong with the signing of a server, and what an administrator should only know. Without signing nothing is.
+// check returns problems and warnings about the signing of a server; none for a server that does
+// not sign.
 func (s *signers) check(server Server, now time.Time) (problems, warnings []*Finding) {
 	if !server.SMIME {
 		return nil, nil
@@ -55,26 +58,32 @@ func (s *signers) check(server Server, now time.Time) (problems, warnings []*Fin
 	if err != nil {
 		return []*Finding{asFinding(err)}, nil
 	}
-	return one.judge(server.Sender, now)
+	return one.check(server.Sender, now)
 }
 
-// judge looks at what mail programs look at (RFC 8550 sections 3, 4.4): time, usages and, as a warning, the sender's address.
-func (s *signer) judge(sender string, now time.Time) (problems, warnings []*Finding) {
+// check checks what mail programs check (RFC 8550 sections 3, 4.4): time, usages and, as a warning,
+// the sender's address.
+func (s *signer) check(sender string, now time.Time) (problems, warnings []*Finding) {
 	c := s.leaf
 	const day = "2006-01-02"
 	switch {
 	case now.After(c.NotAfter):
-		problems = append(problems, found("certificate", "certificate_expired", "it expired on %s; renew it", c.NotAfter.UTC().Format(day)))
+		problems = append(problems, found("certificate", "certificate_expired", "it expired on %s; renew it",
+			c.NotAfter.UTC().Format(day)))
 	case now.Before(c.NotBefore):
 		problems = append(problems, found("certificate", "certificate_early",
-			"it is valid from %s only; until then mail programs show the signature as wrong", c.NotBefore.UTC().Format(day)))
+			"it is valid from %s only; until then mail programs show the signature as wrong",
+			c.NotBefore.UTC().Format(day)))
 	case now.Add(renewBefore).After(c.NotAfter):
-		warnings = append(warnings, found("certificate", "certificate_expires", "it expires on %s; renew it in time", c.NotAfter.UTC().Format(day)))
+		warnings = append(warnings, found("certificate", "certificate_expires", "it expires on %s; renew it in time",
+			c.NotAfter.UTC().Format(day)))
 	}
 	if c.KeyUsage != 0 && c.KeyUsage&(x509.KeyUsageDigitalSignature|x509.KeyUsageContentCommitment) == 0 {
-		problems = append(problems, found("certificate", "certificate_usage", "it is not made for signing: its key usage lacks digitalSignature"))
+		problems = append(problems, found("certificate", "certificate_usage",
+			"it is not made for signing: its key usage lacks digitalSignature"))
 	}
-	forMail := slices.Contains(c.ExtKeyUsage, x509.ExtKeyUsageEmailProtection) || slices.Contains(c.ExtKeyUsage, x509.ExtKeyUsageAny)
+	forMail := slices.Contains(c.ExtKeyUsage, x509.ExtKeyUsageEmailProtection) ||
+		slices.Contains(c.ExtKeyUsage, x509.ExtKeyUsageAny)
 	if len(c.ExtKeyUsage)+len(c.UnknownExtKeyUsage) > 0 && !forMail {
 		problems = append(problems, found("certificate", "certificate_mail",
 			"it is not made for e-mail: its extended key usage lacks emailProtection"))
@@ -85,13 +94,14 @@ func (s *signer) judge(sender string, now time.Time) (problems, warnings []*Find
 	})
 	if err == nil && !named {
 		warnings = append(warnings, found("certificate", "certificate_sender",
-			"it does not name the sender's address %s; mail programs may show the signature as foreign", address.String()))
+			"it does not name the sender's address %s; mail programs may show the signature as foreign",
+			address.String()))
 	}
 	return problems, warnings
 }
 
-// emailsOf returns the addresses of a certificate: those of its alternative names, and of its subject as old ones have them (RFC
-// 8550 section 3). Never nil.
+// emailsOf returns the addresses of a certificate: those of its alternative names, and of its
+// subject, as in old certificates (RFC 8550 section 3). Never nil.
 func emailsOf(c *x509.Certificate) []string {
 	all := append([]string{}, c.EmailAddresses...)
 	emailAddress := asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 9, 1}

@@ -6,20 +6,23 @@ import (
 	"otpost/internal/smtp"
 )
 
-// classify says what the end of a session or a transaction means for its message. The rows are those of docs/states.md.
+// classify returns the class for the end of a session or a transaction. The rows are those of
+// docs/states.md.
 //
-//   - The journal refused: Unwanted. What becomes of the message was decided by whoever refused.
-//   - The journal agreed to the dot, and it was not written (its time was over, or the connection broke before the end of the
-//     content was out; a server cannot have taken a message without its end): Late.
-//   - The dot may be out and no reply came, or what came was no reply: Unknown. Never anything better.
+//   - The journal refused: Unwanted. The caller that refused has decided about the message.
+//   - The journal allowed the dot, and it was not written, because the message expired or the
+//     connection broke before the end of the content was sent: Late. A server cannot have accepted a
+//     message without its end.
+//   - The dot may have been sent, and no valid reply came: Unknown.
 //   - 2xx to the dot: Accepted.
-//   - 4xx, wherever it came: Temporary.
-//   - 5xx, wherever it came: Permanent. At greeting, EHLO, STARTTLS and AUTH too: the server has refused us for good, which
-//     an administrator mends, and the next tries of one message do not.
-//   - The password would travel unencrypted, no known AUTH mechanism, an address that needs SMTPUTF8 at a server without it:
-//     Permanent, for the same reason: every further try ends likewise.
-//   - Everything else before the dot (no address, no connection, TLS trouble, STARTTLS missing, silence, a server that breaks the
-//     protocol or answers 2xx or 3xx where it must not): Unreachable. Another address, another moment may help.
+//   - 4xx in any phase: Temporary.
+//   - 5xx in any phase: Permanent. Also at greeting, EHLO, STARTTLS and AUTH: an administrator must
+//     repair this, and further tries of one message do not help.
+//   - The password would be sent unencrypted, no known AUTH mechanism, an address that needs SMTPUTF8
+//     at a server without it: Permanent, because every further try fails, too.
+//   - Everything else before the dot: Unreachable, because another address or a later try may succeed.
+//     Examples are no address, no connection, a TLS error, no STARTTLS, silence, and a server that
+//     breaks the protocol or sends an unexpected 2xx or 3xx.
 func classify(o smtp.Outcome) Class {
 	switch {
 	case o.Refused:

@@ -12,7 +12,7 @@ import (
 	"otpost/internal/smtp"
 )
 
-// Diagnosis says in one word what an administrator should look at; "" means that nothing is wrong. Its sentences are in
+// Diagnosis is the cause of a failure, for administrators; "": no failure. The sentences are in
 // advice.go.
 type Diagnosis string
 
@@ -22,7 +22,7 @@ const (
 	ForbiddenAddress     Diagnosis = "forbidden_address"
 	Refused              Diagnosis = "refused"
 	Timeout              Diagnosis = "timeout"
-	NoGreeting           Diagnosis = "no_greeting" // connected, and nothing came
+	NoGreeting           Diagnosis = "no_greeting" // connected, but no greeting came
 	Disconnected         Diagnosis = "disconnected"
 	NotSMTP              Diagnosis = "not_smtp"
 	HostRefused          Diagnosis = "host_refused"
@@ -30,13 +30,13 @@ const (
 	NoSTARTTLS           Diagnosis = "no_starttls"
 	STARTTLSRefused      Diagnosis = "starttls_refused"
 	TLSRequired          Diagnosis = "tls_required"
-	TLSElsewhere         Diagnosis = "tls_required_elsewhere" // TLS spoken to a port without, or the reverse
+	TLSElsewhere         Diagnosis = "tls_required_elsewhere" // TLS to a port without it, or the reverse
 	TLSFailed            Diagnosis = "tls_failed"
 	CertificateExpired   Diagnosis = "certificate_expired"
 	CertificateName      Diagnosis = "certificate_name"
 	CertificateUntrusted Diagnosis = "certificate_untrusted"
 	AuthUnencrypted      Diagnosis = "auth_unencrypted"
-	AuthUnavailable      Diagnosis = "auth_unavailable" // nothing known was announced
+	AuthUnavailable      Diagnosis = "auth_unavailable" // no known mechanism was announced
 	AuthRefused          Diagnosis = "auth_refused"     // the mechanisms, not the password
 	AuthDeferred         Diagnosis = "auth_deferred"
 	AuthDisabled         Diagnosis = "auth_disabled"
@@ -55,8 +55,8 @@ const (
 	Throttled            Diagnosis = "throttled"
 	TooLarge             Diagnosis = "too_large"
 	MessageRefused       Diagnosis = "message_refused"
-	Deferred             Diagnosis = "deferred" // 4xx of a kind that is not known
-	Rejected             Diagnosis = "rejected" // 5xx of a kind that is not known
+	Deferred             Diagnosis = "deferred" // 4xx of an unknown kind
+	Rejected             Diagnosis = "rejected" // 5xx of an unknown kind
 	SMIME                Diagnosis = "smime"
 	NoReply              Diagnosis = "no_reply" // the mail was sent and the connection closed
 	NoReplyInTime        Diagnosis = "no_reply_in_time"
@@ -68,7 +68,7 @@ const (
 	Internal             Diagnosis = "internal"
 )
 
-// diagnose reads the end of a session or a transaction.
+// diagnose returns the diagnosis for the end of a session or a transaction.
 func (s *Sender) diagnose(server Server, o smtp.Outcome) Diagnosis {
 	switch {
 	case o.Refused, o.Accepted():
@@ -77,7 +77,7 @@ func (s *Sender) diagnose(server Server, o smtp.Outcome) Diagnosis {
 		return TooLate
 	case o.Reply.Code/100 == 4, o.Reply.Code/100 == 5:
 		return diagnoseReply(o.Phase, o.Reply)
-	case o.Reply.Code != 0: // 2xx or 3xx where it must not be
+	case o.Reply.Code != 0: // an unexpected 2xx or 3xx
 		return NotSMTP
 	case s.options.Refused(o.Err):
 		return ForbiddenAddress
@@ -85,7 +85,7 @@ func (s *Sender) diagnose(server Server, o smtp.Outcome) Diagnosis {
 	return diagnoseError(server, o.Phase, o.Err)
 }
 
-// diagnoseError reads what went wrong where no reply says it.
+// diagnoseError returns the diagnosis for an error without a reply.
 func diagnoseError(server Server, phase smtp.Phase, err error) Diagnosis {
 	var protocol smtp.ProtocolError
 	switch {
@@ -121,7 +121,7 @@ func diagnoseError(server Server, phase smtp.Phase, err error) Diagnosis {
 	return Internal
 }
 
-// diagnoseTLS reads the error of a handshake.
+// diagnoseTLS returns the diagnosis for an error of a handshake.
 func diagnoseTLS(server Server, err error) Diagnosis {
 	var record tls.RecordHeaderError
 	var invalid x509.CertificateInvalidError
@@ -141,8 +141,8 @@ func diagnoseTLS(server Server, err error) Diagnosis {
 	return TLSFailed
 }
 
-// speaksTLSFirst reports whether the port is the one of RFC 8314 section 7.3, where the server waits for a handshake, and there
-// was none.
+// speaksTLSFirst reports whether the port is that of RFC 8314 section 7.3, where the server waits
+// for a handshake, and otpost sent none.
 func speaksTLSFirst(server Server) bool {
 	e, err := server.Endpoint()
 	return err == nil && e.Port == defaultPort(true) && !e.Implicit
@@ -156,7 +156,8 @@ func timedOut(err error) bool {
 }
 
 func hungUp(err error) bool {
-	for _, e := range []error{io.EOF, io.ErrUnexpectedEOF, net.ErrClosed, syscall.ECONNRESET, syscall.EPIPE, syscall.ECONNABORTED} {
+	for _, e := range []error{io.EOF, io.ErrUnexpectedEOF, net.ErrClosed, syscall.ECONNRESET, syscall.EPIPE,
+		syscall.ECONNABORTED} {
 		if errors.Is(err, e) {
 			return true
 		}

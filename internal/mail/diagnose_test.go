@@ -105,14 +105,21 @@ func TestRepliesFromTheFieldAreDiagnosed(t *testing.T) {
 			if !known {
 				t.Fatalf("there is no phase %q", c.phase)
 			}
-			replies := append([]string{"220 mx", "250-mx\r\n250-STARTTLS\r\n250 AUTH PLAIN", "235 ok", "250 ok", "250 ok",
+			replies := append([]string{"220 mx", "250-mx\r\n250-STARTTLS\r\n250 AUTH PLAIN", "235 ok", "250 ok",
+				"250 ok",
 				"354 go on"}[:n:n], c.wire)
 			if c.phase == "ehlo" {
 				replies = append(replies, c.wire) // to HELO
 			}
 			server := mail.Server{
-				Identifier: "s", Server: "127.0.0.1", Port: said(t, replies...), Sender: "pi@example.com", Timeout: 5 * time.Second,
-				Username: "mailuser", Password: "hunter22", TLS: c.phase == "tls",
+				Identifier: "s",
+				Server:     "127.0.0.1",
+				Port:       said(t, replies...),
+				Sender:     "pi@example.com",
+				Timeout:    5 * time.Second,
+				Username:   "mailuser",
+				Password:   "hunter22",
+				TLS:        c.phase == "tls",
 			}
 			r := newSender(mail.SenderOptions{}).Send(t.Context(), server, message())
 			if r.Diagnosis != c.want || string(r.Phase) != c.phase {
@@ -151,12 +158,16 @@ func TestFailuresWithoutAReplyAreDiagnosed(t *testing.T) {
 		dial   func(context.Context, string, string) (net.Conn, error)
 		want   mail.Diagnosis
 	}{
-		"name without address": {func(_ *testing.T, s *mail.Server, _ *mail.Message) { s.Server = "no-such-host.invalid" }, nil, mail.NoDNS},
+		"name without address": {func(_ *testing.T, s *mail.Server, _ *mail.Message) {
+			s.Server = "no-such-host.invalid"
+		}, nil, mail.NoDNS},
 		"address never dialled": {nil, func(context.Context, string, string) (net.Conn, error) {
 			return nil, &net.OpError{Op: "dial", Err: forbidden}
 		},
 			mail.ForbiddenAddress},
-		"dropped by a firewall": {func(_ *testing.T, s *mail.Server, _ *mail.Message) { s.Timeout = 50 * time.Millisecond }, never, mail.Timeout},
+		"dropped by a firewall": {func(_ *testing.T, s *mail.Server, _ *mail.Message) {
+			s.Timeout = 50 * time.Millisecond
+		}, never, mail.Timeout},
 		"no connection to port 465": {func(_ *testing.T, s *mail.Server, _ *mail.Message) {
 			s.Port, s.Timeout = 465, 50*time.Millisecond
 		}, never,
@@ -172,8 +183,14 @@ func TestFailuresWithoutAReplyAreDiagnosed(t *testing.T) {
 		"hung up after the dot": {at("220 mx", "250 mx", "250 ok", "250 ok", "354 go on", hangUp), nil, mail.NoReply},
 		"a web server":          {at("HTTP/1.1 400 Bad Request"), nil, mail.NotSMTP},
 		"talks out of turn":     {at("220 mx", "250 mx\r\n250 more"), nil, mail.NotSMTP},
-		"log-in is not offered": {func(t *testing.T, s *mail.Server, m *mail.Message) { at("220 mx", "250 mx")(t, s, m); s.Username = "u" }, nil, mail.AuthUnavailable},
-		"STARTTLS not offered":  {func(t *testing.T, s *mail.Server, m *mail.Message) { at("220 mx", "250 mx")(t, s, m); s.TLS = true }, nil, mail.NoSTARTTLS},
+		"log-in is not offered": {func(t *testing.T, s *mail.Server, m *mail.Message) {
+			at("220 mx", "250 mx")(t, s, m)
+			s.Username = "u"
+		}, nil, mail.AuthUnavailable},
+		"STARTTLS not offered": {func(t *testing.T, s *mail.Server, m *mail.Message) {
+			at("220 mx", "250 mx")(t, s, m)
+			s.TLS = true
+		}, nil, mail.NoSTARTTLS},
 		"STARTTLS refused": {func(t *testing.T, s *mail.Server, m *mail.Message) {
 			at("220 mx", "250-mx\r\n250 STARTTLS", "454 no")(t, s, m)
 			s.TLS = true
@@ -198,10 +215,18 @@ func TestFailuresWithoutAReplyAreDiagnosed(t *testing.T) {
 			at("220 mx", "250 mx")(t, s, m)
 			s.Sender = "jürgen@example.com"
 		}, nil, mail.SenderRefused},
-		"no sender":                 {func(_ *testing.T, s *mail.Server, _ *mail.Message) { s.Sender = "" }, nil, mail.SenderRefused},
-		"recipient that is none":    {func(_ *testing.T, _ *mail.Server, m *mail.Message) { m.Recipient = "x" }, nil, mail.RecipientRefused},
-		"server that is none":       {func(_ *testing.T, s *mail.Server, _ *mail.Message) { s.Server = "http://x" }, nil, mail.NoDNS},
-		"ca_file that is not there": {func(_ *testing.T, s *mail.Server, _ *mail.Message) { s.TLS, s.CAFile = true, "gone.pem" }, nil, mail.CertificateUntrusted},
+		"no sender": {func(_ *testing.T, s *mail.Server, _ *mail.Message) {
+			s.Sender = ""
+		}, nil, mail.SenderRefused},
+		"recipient that is none": {func(_ *testing.T, _ *mail.Server, m *mail.Message) {
+			m.Recipient = "x"
+		}, nil, mail.RecipientRefused},
+		"server that is none": {func(_ *testing.T, s *mail.Server, _ *mail.Message) {
+			s.Server = "http://x"
+		}, nil, mail.NoDNS},
+		"ca_file that is not there": {func(_ *testing.T, s *mail.Server, _ *mail.Message) {
+			s.TLS, s.CAFile = true, "gone.pem"
+		}, nil, mail.CertificateUntrusted},
 		"time over at the dot": {func(t *testing.T, s *mail.Server, m *mail.Message) {
 			at("220 mx", "250 mx", "250 ok", "250 ok", "354 go on", "250 ok")(t, s, m)
 			m.MayWrite = func() error { return errors.New("the message's time is over") }
@@ -213,7 +238,14 @@ func TestFailuresWithoutAReplyAreDiagnosed(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			server, m := mail.Server{Identifier: "s", Server: "127.0.0.1", Port: 25, Sender: "pi@example.com", Timeout: 5 * time.Second, TLSVerify: true}, message()
+			server, m := mail.Server{
+				Identifier: "s",
+				Server:     "127.0.0.1",
+				Port:       25,
+				Sender:     "pi@example.com",
+				Timeout:    5 * time.Second,
+				TLSVerify:  true,
+			}, message()
 			if c.change != nil {
 				c.change(t, &server, &m)
 			}
@@ -242,7 +274,8 @@ func TestFailuresWithoutAReplyAreDiagnosed(t *testing.T) {
 					t.Errorf("the text is Go's: %s", r.Text)
 				}
 			}
-			if n := len(r.Phases); r.Phase != "" && c.want != "" && (n == 0 || r.Phases[n-1].Phase != r.Phase || r.Phases[n-1].Text == "") {
+			if n := len(r.Phases); r.Phase != "" && c.want != "" &&
+				(n == 0 || r.Phases[n-1].Phase != r.Phase || r.Phases[n-1].Text == "") {
 				t.Errorf("ended at %s, phases %+v", r.Phase, r.Phases)
 			}
 		})
@@ -275,7 +308,8 @@ func TestDocumentedDiagnosesAreTheProgramsOwn(t *testing.T) {
 	seen := map[string]bool{}
 	for _, a := range mail.Advices() {
 		want = append(want, "| `"+string(a.Diagnosis)+"` | "+a.Diagnosis.Sentence("at HOST:PORT", "REPLY")+" |")
-		if seen[a.Sentence] || seen[string(a.Diagnosis)] || !strings.HasSuffix(a.Sentence, ".") && !strings.HasSuffix(a.Sentence, "?") {
+		if seen[a.Sentence] || seen[string(a.Diagnosis)] ||
+			!strings.HasSuffix(a.Sentence, ".") && !strings.HasSuffix(a.Sentence, "?") {
 			t.Errorf("%s: %s", a.Diagnosis, a.Sentence)
 		}
 		seen[a.Sentence], seen[string(a.Diagnosis)] = true, true
@@ -301,7 +335,8 @@ func TestSentenceNamesTheServer(t *testing.T) {
 	if got := onPort.Sentence(mail.Refused, ""); !strings.Contains(got, "at 127.0.0.1:34115 refused") {
 		t.Error(got)
 	}
-	if got := (mail.Server{Identifier: "s", Server: "http://x"}).Sentence(mail.NoDNS, ""); !strings.Contains(got, `"s"`) {
+	if got := (mail.Server{Identifier: "s", Server: "http://x"}).Sentence(mail.NoDNS, ""); !strings.Contains(got,
+		`"s"`) {
 		t.Error(got)
 	}
 	for _, d := range []mail.Diagnosis{"", "nothing we know"} {

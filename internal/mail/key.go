@@ -13,7 +13,8 @@ import (
 	"github.com/youmark/pkcs8"
 )
 
-// parseCertificates returns the certificates of a PEM file, in its order, at least one. The error is a *Finding.
+// parseCertificates returns the certificates of a PEM file, in order, at least one. The error is a
+// *Finding.
 func parseCertificates(content []byte) ([]*x509.Certificate, error) {
 	var all []*x509.Certificate
 	for block, rest := pem.Decode(content); block != nil; block, rest = pem.Decode(rest) {
@@ -22,18 +23,20 @@ func parseCertificates(content []byte) ([]*x509.Certificate, error) {
 		}
 		one, err := x509.ParseCertificate(block.Bytes)
 		if err != nil {
-			return nil, found("certificate", "certificate_broken", "certificate %d of the file cannot be read", len(all)+1)
+			return nil, found("certificate", "certificate_broken", "certificate %d of the file cannot be read",
+				len(all)+1)
 		}
 		all = append(all, one)
 	}
 	if len(all) == 0 {
-		return nil, found("certificate", "certificate_none", "there is no certificate in the file; it must be PEM (-----BEGIN CERTIFICATE-----)")
+		return nil, found("certificate", "certificate_none",
+			"there is no certificate in the file; it must be PEM (-----BEGIN CERTIFICATE-----)")
 	}
 	return all, nil
 }
 
-// parseKey returns the first private key of a PEM file: RSA or ECDSA, as PKCS #1, SEC 1 or PKCS #8, encrypted or not; the password
-// of a key that is not encrypted is not looked at. The error is a *Finding.
+// parseKey returns the first private key of a PEM file: RSA or ECDSA, as PKCS #1, SEC 1 or PKCS #8,
+// encrypted or not; the password of an unencrypted key is ignored. The error is a *Finding.
 func parseKey(content, password []byte) (crypto.Signer, error) {
 	for block, rest := pem.Decode(content); block != nil; block, rest = pem.Decode(rest) {
 		switch block.Type {
@@ -51,12 +54,14 @@ func parseKey(content, password []byte) (crypto.Signer, error) {
 			return nil, found("private_key", "key_kind", "use an RSA or ECDSA key; mail programs verify no other")
 		}
 	}
-	return nil, found("private_key", "key_none", "there is no private key in the file; it must be PEM (-----BEGIN PRIVATE KEY-----)")
+	return nil, found("private_key", "key_none",
+		"there is no private key in the file; it must be PEM (-----BEGIN PRIVATE KEY-----)")
 }
 
 func parseBlock(block *pem.Block, password []byte) (any, error) {
 	der := block.Bytes
-	encrypted := x509.IsEncryptedPEMBlock(block) //nolint:staticcheck // openssl 1 and ssh-keygen wrote keys like this, and sites have them
+	encrypted := x509.IsEncryptedPEMBlock(
+		block) //nolint:staticcheck // openssl 1 and ssh-keygen wrote such keys, and sites have them
 	if (encrypted || block.Type == "ENCRYPTED PRIVATE KEY") && len(password) == 0 {
 		return nil, found("private_key_password", "key_encrypted", "the private key is encrypted; type its password")
 	}
@@ -87,16 +92,17 @@ func parseBlock(block *pem.Block, password []byte) (any, error) {
 			return key, nil
 		}
 	}
-	if encrypted { // a wrong password passes the padding once in 256 times
+	if encrypted { // once in 256 times a wrong password fits the padding
 		return nil, wrong
 	}
 	return nil, found("private_key", "key_unread", "the key cannot be read; use PKCS #8, PKCS #1 or SEC 1 in PEM")
 }
 
-// errCipher says that a key is encrypted in a way that is not known, or that takes more than a login may.
+// errCipher says that a key is encrypted in an unknown way, or in one that costs too much time.
 var errCipher = errors.New("unknown or costly encryption")
 
-// decrypt reads an encrypted PKCS #8 key (RFC 5958) of PBES2 (RFC 8018). The module panics at lengths that do not fit the cipher.
+// decrypt reads an encrypted PKCS #8 key (RFC 5958) of PBES2 (RFC 8018). The module panics at
+// lengths that do not fit the cipher.
 func decrypt(der, password []byte) (key any, err error) {
 	if !affordable(der) {
 		return nil, errCipher
@@ -107,7 +113,8 @@ func decrypt(der, password []byte) (key any, err error) {
 		}
 	}()
 	key, err = pkcs8.ParsePKCS8PrivateKey(der, password)
-	if err != nil && err.Error() != "pkcs8: incorrect password" { // it has no sentinel; TestKeysInEveryForm holds the text
+	// it has no sentinel; TestKeysInEveryForm checks the text
+	if err != nil && err.Error() != "pkcs8: incorrect password" {
 		return nil, errCipher
 	}
 	return key, err
@@ -119,8 +126,9 @@ const (
 	mostLanes      = 16        // of scrypt
 )
 
-// affordable reports whether deriving the key of an encrypted key stays within bounds: whoever writes such a file must not be able
-// to take this process's memory. What it cannot read is left to the module to refuse.
+// affordable reports whether the key derivation of an encrypted key is within the bounds: a
+// malicious file must not exhaust the memory of this process. Files that it cannot read are left to
+// the module, which refuses them.
 func affordable(der []byte) bool {
 	var info struct {
 		Algorithm pkix.AlgorithmIdentifier

@@ -53,17 +53,32 @@ func newSender(o mail.SenderOptions) *mail.Sender {
 }
 
 func serverAt(i *inbox.Inbox) mail.Server {
-	return mail.Server{Identifier: "s", Server: "127.0.0.1", Port: i.Port(), Sender: "pi@example.com", Timeout: 5 * time.Second, TLSVerify: true}
+	return mail.Server{
+		Identifier: "s",
+		Server:     "127.0.0.1",
+		Port:       i.Port(),
+		Sender:     "pi@example.com",
+		Timeout:    5 * time.Second,
+		TLSVerify:  true,
+	}
 }
 
 func message() mail.Message {
 	return mail.Message{
-		ID: "m1", MessageID: "abc@example.com", Recipient: "alice@example.com", Subject: "Your OTP", Body: "482913",
-		Date: time.Date(2026, 11, 24, 3, 47, 42, 0, time.UTC), NotAfter: time.Now().Add(time.Minute), Journal: yes{}, Secrets: []string{"482913"},
+		ID:        "m1",
+		MessageID: "abc@example.com",
+		Recipient: "alice@example.com",
+		Subject:   "Your OTP",
+		Body:      "482913",
+		Date:      time.Date(2026, 11, 24, 3, 47, 42, 0, time.UTC),
+		NotAfter:  time.Now().Add(time.Minute),
+		Journal:   yes{},
+		Secrets:   []string{"482913"},
 	}
 }
 
-// The mails that a real privacyIDEA sent: same fields in the same order, same body; two fields of ours are added behind them.
+// The mails that a real privacyIDEA sent: same fields in the same order, same body; two fields of
+// ours are added behind them.
 func TestMailsLookLikeTheRecordedOnes(t *testing.T) {
 	t.Parallel()
 	raw, err := os.ReadFile("testdata/mails.json")
@@ -102,7 +117,8 @@ func TestNoValueBeginsALineOfTheHeader(t *testing.T) {
 	in := newInbox(t, inbox.Options{})
 	sender := newSender(mail.SenderOptions{})
 	rapid.Check(t, func(r *rapid.T) {
-		evil := rapid.SampledFrom([]string{"\r\nBcc: eve@example.com", "\nBcc: eve@example.com", "\r\n\r\nBcc: eve", "\u2028Bcc: eve", "=?utf-8?q?a?=", ""}).Draw(r, "evil")
+		evil := rapid.SampledFrom([]string{"\r\nBcc: eve@example.com", "\nBcc: eve@example.com", "\r\n\r\nBcc: eve",
+			"\u2028Bcc: eve", "=?utf-8?q?a?=", ""}).Draw(r, "evil")
 		m := message()
 		m.Subject = rapid.String().Draw(r, "before") + evil + rapid.StringN(0, 2000, -1).Draw(r, "after")
 		m.Body = rapid.String().Draw(r, "body") + evil
@@ -131,7 +147,8 @@ func TestSubjectArrivesAsItWas(t *testing.T) {
 	t.Parallel()
 	in := newInbox(t, inbox.Options{})
 	for n, subject := range []string{
-		"Your OTP", "Ihr Code für Jürgen", strings.Repeat("A long subject with words ", 20) + "end", strings.Repeat("x", 1200),
+		"Your OTP", "Ihr Code für Jürgen", strings.Repeat("A long subject with words ", 20) + "end",
+		strings.Repeat("x", 1200),
 		"=?utf-8?q?not_encoded?=", "漢字 " + strings.Repeat("漢", 100), " leading and trailing ", "",
 	} {
 		m := message()
@@ -152,7 +169,8 @@ func TestSenderWithNameIsQuotedOrEncoded(t *testing.T) {
 		server := serverAt(in)
 		quoted := `"` + strings.ReplaceAll(name, `"`, `\"`) + `"`
 		server.Sender = quoted + " <pi@example.com>"
-		if result := newSender(mail.SenderOptions{}).Send(t.Context(), server, message()); result.Class != mail.Accepted {
+		if result := newSender(mail.SenderOptions{}).Send(t.Context(), server,
+			message()); result.Class != mail.Accepted {
 			t.Fatalf("%+v", result)
 		}
 		got := in.Messages()[n]
@@ -174,7 +192,8 @@ func TestEachClass(t *testing.T) {
 			if s != at {
 				return nil
 			}
-			return &inbox.Refusal{Code: code, Enhanced: [3]int{code / 100, 1, 1}, Text: "not alice@example.com with 482913"}
+			return &inbox.Refusal{Code: code, Enhanced: [3]int{code / 100, 1, 1},
+				Text: "not alice@example.com with 482913"}
 		}}
 	}
 	type want struct {
@@ -189,12 +208,14 @@ func TestEachClass(t *testing.T) {
 		change func(*mail.Server, *mail.Message)
 		want   want
 	}{
-		"accepted":           {inbox.Options{}, nil, want{mail.Accepted, smtp.PhaseReply, 250, true}},
-		"4xx to RCPT":        {refuse(inbox.AtRcpt, 451), nil, want{mail.Temporary, smtp.PhaseRcpt, 451, false}},
-		"5xx to RCPT":        {refuse(inbox.AtRcpt, 550), nil, want{mail.Permanent, smtp.PhaseRcpt, 550, false}},
-		"4xx to the dot":     {refuse(inbox.AtDot, 452), nil, want{mail.Temporary, smtp.PhaseReply, 452, true}},
-		"5xx to the dot":     {refuse(inbox.AtDot, 554), nil, want{mail.Permanent, smtp.PhaseReply, 554, true}},
-		"dropped at the dot": {inbox.Options{Drop: func(string) bool { return true }}, nil, want{mail.Unknown, smtp.PhaseReply, 0, true}},
+		"accepted":       {inbox.Options{}, nil, want{mail.Accepted, smtp.PhaseReply, 250, true}},
+		"4xx to RCPT":    {refuse(inbox.AtRcpt, 451), nil, want{mail.Temporary, smtp.PhaseRcpt, 451, false}},
+		"5xx to RCPT":    {refuse(inbox.AtRcpt, 550), nil, want{mail.Permanent, smtp.PhaseRcpt, 550, false}},
+		"4xx to the dot": {refuse(inbox.AtDot, 452), nil, want{mail.Temporary, smtp.PhaseReply, 452, true}},
+		"5xx to the dot": {refuse(inbox.AtDot, 554), nil, want{mail.Permanent, smtp.PhaseReply, 554, true}},
+		"dropped at the dot": {inbox.Options{Drop: func(string) bool {
+			return true
+		}}, nil, want{mail.Unknown, smtp.PhaseReply, 0, true}},
 		"slow at the dot": {inbox.Options{Delay: time.Minute}, func(_ *mail.Server, m *mail.Message) {
 			m.ReplyBy = func() time.Time { return time.Now().Add(100 * time.Millisecond) }
 		}, want{mail.Unknown, smtp.PhaseReply, 0, true}},
@@ -203,19 +224,39 @@ func TestEachClass(t *testing.T) {
 		}, want{mail.Unreachable, smtp.PhaseConnect, 0, false}},
 		"unknown host": {inbox.Options{}, func(s *mail.Server, _ *mail.Message) { s.Server = "no-such-host.invalid" },
 			want{mail.Unreachable, smtp.PhaseDNS, 0, false}},
-		"no STARTTLS":   {inbox.Options{}, func(s *mail.Server, _ *mail.Message) { s.TLS = true }, want{mail.Unreachable, smtp.PhaseTLS, 0, false}},
-		"no AUTH there": {inbox.Options{}, func(s *mail.Server, _ *mail.Message) { s.Username = "u" }, want{mail.Permanent, smtp.PhaseAuth, 0, false}},
-		"wrong password": {inbox.Options{Username: "mailuser", Password: "right"}, func(s *mail.Server, _ *mail.Message) {
-			s.Username, s.Password = "mailuser", "wrong"
-		}, want{mail.Permanent, smtp.PhaseAuth, 535, false}},
-		"AUTH not given":       {inbox.Options{Username: "mailuser", Password: "right"}, nil, want{mail.Permanent, smtp.PhaseMail, 530, false}},
-		"refused by journal":   {inbox.Options{}, func(_ *mail.Server, m *mail.Message) { m.Journal = no{refused} }, want{mail.Unwanted, smtp.PhaseMail, 0, false}},
-		"late after journal":   {inbox.Options{}, func(_ *mail.Server, m *mail.Message) { m.MayWrite = func() error { return refused } }, want{mail.Late, smtp.PhaseData, 0, false}},
-		"S/MIME":               {inbox.Options{}, func(s *mail.Server, _ *mail.Message) { s.SMIME, s.DontSendOnError = true, true }, want{mail.Permanent, "", 0, false}},
-		"no sender":            {inbox.Options{}, func(s *mail.Server, _ *mail.Message) { s.Sender = "" }, want{mail.Permanent, "", 0, false}},
-		"two recipients":       {inbox.Options{}, func(_ *mail.Server, m *mail.Message) { m.Recipient = "a@example.com,b@example.com" }, want{mail.Permanent, "", 0, false}},
-		"recipient with break": {inbox.Options{}, func(_ *mail.Server, m *mail.Message) { m.Recipient = "a@example.com\r\nRCPT TO:<b@example.com>" }, want{mail.Permanent, "", 0, false}},
-		"bad server":           {inbox.Options{}, func(s *mail.Server, _ *mail.Message) { s.Server = "http://x" }, want{mail.Permanent, "", 0, false}},
+		"no STARTTLS": {inbox.Options{}, func(s *mail.Server, _ *mail.Message) {
+			s.TLS = true
+		}, want{mail.Unreachable, smtp.PhaseTLS, 0, false}},
+		"no AUTH there": {inbox.Options{}, func(s *mail.Server, _ *mail.Message) {
+			s.Username = "u"
+		}, want{mail.Permanent, smtp.PhaseAuth, 0, false}},
+		"wrong password": {inbox.Options{Username: "mailuser", Password: "right"},
+			func(s *mail.Server, _ *mail.Message) {
+				s.Username, s.Password = "mailuser", "wrong"
+			}, want{mail.Permanent, smtp.PhaseAuth, 535, false}},
+		"AUTH not given": {inbox.Options{Username: "mailuser", Password: "right"}, nil,
+			want{mail.Permanent, smtp.PhaseMail, 530, false}},
+		"refused by journal": {inbox.Options{}, func(_ *mail.Server, m *mail.Message) {
+			m.Journal = no{refused}
+		}, want{mail.Unwanted, smtp.PhaseMail, 0, false}},
+		"late after journal": {inbox.Options{}, func(_ *mail.Server, m *mail.Message) {
+			m.MayWrite = func() error { return refused }
+		}, want{mail.Late, smtp.PhaseData, 0, false}},
+		"S/MIME": {inbox.Options{}, func(s *mail.Server, _ *mail.Message) {
+			s.SMIME, s.DontSendOnError = true, true
+		}, want{mail.Permanent, "", 0, false}},
+		"no sender": {inbox.Options{}, func(s *mail.Server, _ *mail.Message) {
+			s.Sender = ""
+		}, want{mail.Permanent, "", 0, false}},
+		"two recipients": {inbox.Options{}, func(_ *mail.Server, m *mail.Message) {
+			m.Recipient = "a@example.com,b@example.com"
+		}, want{mail.Permanent, "", 0, false}},
+		"recipient with break": {inbox.Options{}, func(_ *mail.Server, m *mail.Message) {
+			m.Recipient = "a@example.com\r\nRCPT TO:<b@example.com>"
+		}, want{mail.Permanent, "", 0, false}},
+		"bad server": {inbox.Options{}, func(s *mail.Server, _ *mail.Message) {
+			s.Server = "http://x"
+		}, want{mail.Permanent, "", 0, false}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -244,9 +285,11 @@ func TestPhasesAreMeasured(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	in := newInbox(t, inbox.Options{Delay: 50 * time.Millisecond, Certificate: cert, Username: "mailuser", Password: "pw"})
+	in := newInbox(t, inbox.Options{Delay: 50 * time.Millisecond, Certificate: cert, Username: "mailuser",
+		Password: "pw"})
 	server := serverAt(in)
-	server.TLS, server.Username, server.Password, server.CAFile, server.EHLOName = true, "mailuser", secret.Text("pw"), "/ca.pem", "here.example.com"
+	server.TLS, server.Username, server.Password, server.CAFile, server.EHLOName = true, "mailuser", secret.Text("pw"),
+		"/ca.pem", "here.example.com"
 	sender := newSender(mail.SenderOptions{ReadFile: func(name string) ([]byte, error) {
 		if name != "/ca.pem" {
 			t.Errorf("opened %s", name)
@@ -359,14 +402,23 @@ func TestCodeIsNoEnhancedStatus(t *testing.T) {
 	}})
 	m := message()
 	m.Secrets = []string{"482913"}
-	if r := newSender(mail.SenderOptions{}).Send(t.Context(), serverAt(in), m); r.Class != mail.Permanent || r.Enhanced != "5.***" {
+	if r := newSender(mail.SenderOptions{}).Send(t.Context(), serverAt(in), m); r.Class != mail.Permanent ||
+		r.Enhanced != "5.***" {
 		t.Fatalf("%+v", r)
 	}
 }
 
 func TestShortUserNameLeavesTheTextReadable(t *testing.T) {
 	t.Parallel()
-	server := mail.Server{Identifier: "s", Server: "127.0.0.1", Port: 1, Sender: "pi@example.com", Timeout: 5 * time.Second, Username: "e", Password: "p"}
+	server := mail.Server{
+		Identifier: "s",
+		Server:     "127.0.0.1",
+		Port:       1,
+		Sender:     "pi@example.com",
+		Timeout:    5 * time.Second,
+		Username:   "e",
+		Password:   "p",
+	}
 	r := newSender(mail.SenderOptions{}).Send(t.Context(), server, message())
 	if !strings.Contains(r.Text, "dial tcp 127.0.0.1:1: connect: connection refused") {
 		t.Fatalf("%q", r.Text)

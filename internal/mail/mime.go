@@ -10,9 +10,9 @@ import (
 	"unicode/utf8"
 )
 
-// letterhead is what a message's header is written from: everything is typed or goes through text, so that no value can begin
-// a line of its own.
-type letterhead struct {
+// header is the content of a message's header. Each value is typed or goes through text, so that no
+// value can begin a new line.
+type header struct {
 	senderName string
 	sender     Address
 	recipient  Address
@@ -26,10 +26,10 @@ const (
 	longestWord = 500 // octets without a space in a header; the line's limit is 998
 )
 
-// compose returns header and body of m as they are sent: lines end in CRLF and have at most 998 octets, the body is UTF-8 in
-// base64. The fields and their order are those of the recorded mails (testdata/mails.json), with a Message-ID and
-// Auto-Submitted (RFC 3834 section 5) added.
-func compose(h letterhead, m Message) []byte {
+// compose returns header and body of m in the form that is sent: lines end in CRLF and have at most
+// 998 octets, the body is UTF-8 in base64. The fields and their order are those of the recorded
+// mails (testdata/mails.json), with a Message-ID and Auto-Submitted (RFC 3834 section 5) added.
+func compose(h header, m Message) []byte {
 	var b bytes.Buffer
 	field(&b, "Content-Type", contentType(m))
 	field(&b, "MIME-Version", "1.0")
@@ -39,10 +39,11 @@ func compose(h letterhead, m Message) []byte {
 	return b.Bytes()
 }
 
-// composeSigned is compose with a detached signature: multipart/signed (RFC 1847, RFC 8551 section 3.5.3) of the text and its
-// PKCS #7 signature. The line break before a boundary belongs to the boundary, so it is not signed. The letter's own fields stand
-// outside of what is signed, where mail servers and programs read them.
-func composeSigned(h letterhead, m Message, s *signer) ([]byte, error) {
+// composeSigned is compose with a detached signature: multipart/signed (RFC 1847, RFC 8551 section
+// 3.5.3) of the text and its PKCS #7 signature. The line break before a boundary belongs to the
+// boundary, so it is not signed. The message's own fields are outside of the signed part, where
+// mail servers and programs read them.
+func composeSigned(h header, m Message, s *signer) ([]byte, error) {
 	var entity, b bytes.Buffer
 	field(&entity, "Content-Type", contentType(m))
 	field(&entity, "Content-Transfer-Encoding", "base64")
@@ -51,8 +52,9 @@ func composeSigned(h letterhead, m Message, s *signer) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	boundary := "signed-" + rand.Text() // "-" is in no line of base64
-	field(&b, "Content-Type", `multipart/signed; protocol="application/pkcs7-signature"; micalg=sha-256; boundary="`+boundary+`"`)
+	boundary := "signed-" + rand.Text() // base64 has no "-"
+	field(&b, "Content-Type", `multipart/signed; protocol="application/pkcs7-signature"; micalg=sha-256; boundary="`+
+		boundary+`"`)
 	field(&b, "MIME-Version", "1.0")
 	h.writeTo(&b, m)
 	b.WriteString("\r\n--" + boundary + "\r\n")
@@ -65,8 +67,8 @@ func composeSigned(h letterhead, m Message, s *signer) ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-// writeTo writes the fields of the letter itself.
-func (h letterhead) writeTo(b *bytes.Buffer, m Message) {
+// writeTo writes the fields of the message itself.
+func (h header) writeTo(b *bytes.Buffer, m Message) {
 	field(b, "Subject", text(h.subject))
 	field(b, "From", mailbox(h.senderName, h.sender))
 	field(b, "To", h.recipient.Wire())
@@ -99,8 +101,9 @@ func inBase64(content []byte) string {
 	return b.String()
 }
 
-// mailbox returns a display name and an address for a header (RFC 5322 section 3.4). In a name a word of the Q
-// encoding may hold letters and few signs only (RFC 2047 section 5), so a name with other signs is in Base64.
+// mailbox returns a display name and an address for a header (RFC 5322 section 3.4). A name in the
+// Q encoding may contain only letters and few signs (RFC 2047 section 5), so a name with other
+// signs is in Base64.
 func mailbox(name string, a Address) string {
 	switch {
 	case name == "":
@@ -113,8 +116,9 @@ func mailbox(name string, a Address) string {
 	return text(name) + " <" + a.Wire() + ">"
 }
 
-// text returns s for an unstructured header: as it stands when it is short printable ASCII that cannot be taken for an encoded
-// word, else as encoded words (RFC 2047). A line break or another control character becomes a space.
+// text returns s for an unstructured header: unchanged if it is short printable ASCII that does not
+// look like an encoded word, else as encoded words (RFC 2047). A line break or another control
+// character becomes a space.
 func text(s string) string {
 	s = strings.Map(func(r rune) rune {
 		if unicode.IsControl(r) || r == 0x2028 || r == 0x2029 {
@@ -131,8 +135,8 @@ func text(s string) string {
 	return encodeASCII(s)
 }
 
-// encodeASCII returns encoded words for what the standard library leaves as it is: words that are too long, spaces at the ends,
-// and what only looks like an encoded word.
+// encodeASCII returns encoded words for texts that the standard library does not encode: words that
+// are too long, spaces at the ends, and texts that look like encoded words.
 func encodeASCII(s string) string {
 	const most = 45 // bytes, 60 characters of base64: a word has at most 75 with its marks (RFC 2047 section 2)
 	var words []string
@@ -142,7 +146,7 @@ func encodeASCII(s string) string {
 	return strings.Join(words, " ")
 }
 
-// plainText reports whether s can stand in a header as it is.
+// plainText reports whether a header can contain s unchanged.
 func plainText(s string) bool {
 	if strings.Contains(s, "=?") || strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r > '~' }) {
 		return false
@@ -155,7 +159,7 @@ func plainText(s string) bool {
 	return s == strings.TrimSpace(s)
 }
 
-// fold breaks a header's line at spaces, where it is longer than headerWidth (RFC 5322 section 2.2.3).
+// fold breaks a header's line at spaces if it is longer than headerWidth (RFC 5322 section 2.2.3).
 func fold(line string) string {
 	var b strings.Builder
 	width := 0

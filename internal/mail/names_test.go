@@ -19,7 +19,8 @@ func TestSendersNameArrivesAsTyped(t *testing.T) {
 	for n, name := range []string{
 		"Example IT", "Support (Billing)", "Company, Inc.", "Team [IT]", "IT: Support", "Info @ Shop", `Joe "Ace" Doe`,
 		`back\slash`, "Zugang Köln 🔐",
-		"Köln, GmbH (IT)", "müller@köln", "Ünï; <x> =?_", "=?utf-8?q?looks_encoded", strings.Repeat("länger, ", 30) + "Ende",
+		"Köln, GmbH (IT)", "müller@köln", "Ünï; <x> =?_", "=?utf-8?q?looks_encoded",
+		strings.Repeat("länger, ", 30) + "Ende",
 	} {
 		server := serverAt(in)
 		server.Sender = name + " <pi@example.com>"
@@ -36,7 +37,8 @@ func TestSendersNameArrivesAsTyped(t *testing.T) {
 			t.Errorf("%q arrived as %v, %v: %q", name, from, err, m.Header.Get("From"))
 		}
 		// RFC 2047 section 5 (3): what a word of the Q encoding may hold in a name.
-		for _, word := range regexp.MustCompile(`=\?utf-8\?q\?(.*?)\?=`).FindAllStringSubmatch(m.Header.Get("From"), -1) {
+		for _, word := range regexp.MustCompile(`=\?utf-8\?q\?(.*?)\?=`).FindAllStringSubmatch(m.Header.Get("From"),
+			-1) {
 			if strings.Trim(word[1], "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789!*+-/=_") != "" {
 				t.Errorf("%q is encoded as %q", name, word[0])
 			}
@@ -46,7 +48,8 @@ func TestSendersNameArrivesAsTyped(t *testing.T) {
 
 func TestDomainBeyondASCIIGoesToAnyServer(t *testing.T) {
 	t.Parallel()
-	port := said(t, "220 mx", "250-mx\r\n250 8BITMIME", "250 ok", "250 ok", "550 5.1.1 no eva@xn--mller-kva.example here")
+	port := said(t, "220 mx", "250-mx\r\n250 8BITMIME", "250 ok", "250 ok",
+		"550 5.1.1 no eva@xn--mller-kva.example here")
 	server := mail.Server{
 		Identifier: "s",
 		Server:     "127.0.0.1",

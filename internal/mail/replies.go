@@ -8,8 +8,8 @@ import (
 	"otpost/internal/smtp"
 )
 
-// diagnoseReply looks a 4xx or 5xx up in the table: the first row that fits counts. testdata/replies.txt has
-// replies from the field with the diagnosis of each.
+// diagnoseReply returns the diagnosis of a 4xx or 5xx: the first matching row of the table counts.
+// testdata/replies.txt has replies of real servers with their diagnoses.
 func diagnoseReply(phase smtp.Phase, r smtp.Reply) Diagnosis {
 	mentions := r.Mentions()
 	for _, row := range replyTable() {
@@ -17,14 +17,15 @@ func diagnoseReply(phase smtp.Phase, r smtp.Reply) Diagnosis {
 			return row.is
 		}
 	}
-	return Internal // no reply comes here: the table ends with a row for each class
+	return Internal // not reached: the table ends with a row for each class
 }
 
-// replyRow is a row of the table. An empty field fits everything.
+// replyRow is a row of the table. An empty field matches every reply.
 type replyRow struct {
 	phases string // separated by spaces
 	code   string // the first digits
-	// the enhanced code without its class: 7.1 alone, or with a dot at the end all that begin so; spaces separate
+	// the enhanced code without its class, such as 7.1; with a dot at the end a prefix; separated
+	// by spaces
 	enhanced string
 	phrases  string // one of these in the text (smtp.Reply.Mentions), separated by |
 	is       Diagnosis
@@ -52,10 +53,11 @@ func fitsEnhanced(patterns, enhanced string) bool {
 	return false
 }
 
-// replyTable reads replies by RFC 5321 section 4.2, RFC 4954 section 6, RFC 3207 section 4, RFC 3463 and the
-// registry of enhanced codes, and where those leave it open by the words of Postfix, Exim, Sendmail, Exchange and
-// large providers. What is certain comes first: words before codes, codes before phases. A reply that no row
-// understands is Deferred or Rejected: better no cause than a wrong one.
+// replyTable reads replies by RFC 5321 section 4.2, RFC 4954 section 6, RFC 3207 section 4, RFC
+// 3463 and the registry of enhanced codes, and otherwise by the words of Postfix, Exim, Sendmail,
+// Exchange and large providers. The most certain rows come first: words before codes, codes before
+// phases. A reply that matches no other row is Deferred or Rejected, because no cause is better
+// than a wrong one.
 func replyTable() []replyRow {
 	return slices.Concat(sessionReplies(), permissionReplies(), addressReplies(), classReplies())
 }
@@ -100,11 +102,13 @@ func permissionReplies() []replyRow {
 		{"ehlo", "501", "", "", HelloRefused},
 		{"ehlo", "504", "", "", HelloRefused},
 		{"", "", "7.25", "", ReverseDNS},
-		{"", "", "", "reverse dns|rdns|ptr|reverse hostname|reverse lookup|find your hostname|reverse name|reverse host",
+		{"", "", "", "reverse dns|rdns|ptr|reverse hostname|reverse lookup|find your hostname|reverse " +
+			"name|reverse host",
 			ReverseDNS},
 		{"", "", "", "spam content|virus|malware|phish", MessageRefused},
 		{"", "", "", "blacklist|blocklist|block list|black list|blackhole|spamhaus|spamcop|barracuda|uceprotect|rbl|" +
-			"dnsbl|reputation|is listed|listed at|listed by|banned|blocked using|blocked by|ip blocked|ip address blocked|" +
+			"dnsbl|reputation|is listed|listed at|listed by|banned|blocked using|blocked by|ip blocked|ip " +
+			"address blocked|" +
 			"ip is blocked|ip has been blocked|has been blocked|from this ip|from your ip|originating from your|" +
 			"user complaints|not accepted from", Blocked},
 		{"", "", "3.4 2.3", "", TooLarge},
@@ -116,7 +120,8 @@ func permissionReplies() []replyRow {
 			"maximum sending|slow down", RateLimited},
 		{"ehlo", "550", "", "", HelloRefused},
 		{"", "", "", "client host rejected|no smtp service|not allowed to connect|not authorized to connect|" +
-			"connection rejected|connection refused|host not allowed|you are not allowed|host is not allowed", HostRefused},
+			"connection rejected|connection refused|host not allowed|you are not allowed|host is not allowed",
+			HostRefused},
 		{"connect greeting ehlo", "5", "", "", HostRefused},
 	}
 }
@@ -128,17 +133,21 @@ func addressReplies() []replyRow {
 		{"", "5", "7.57", "", AuthRequired},
 		{"", "", "", "relay|rcpthosts|not local", RelayDenied},
 		{"", "5", "", "authentication required|authentication is required|requires authentication|must authenticate|" +
-			"must be authenticated|not authenticated|authenticate first|auth first|smtp auth|login first|log in first|" +
+			"must be authenticated|not authenticated|authenticate first|auth first|smtp auth|login " +
+			"first|log in first|" +
 			"authorization required|need auth|needs auth", AuthRequired},
 		{"", "", "1.7 1.8 7.60 2.252", "", SenderRefused},
 		{"", "", "", "sendasdenied|send as|send on behalf|sender address|sender rejected|sender denied|sender is not|" +
-			"sender not|sender domain|invalid sender|bad sender|sender verif|from address|mail from must|mail from address|" +
-			"not owned by|not verified|verified sender|unverified sender|sender email|authorized sender", SenderRefused},
+			"sender not|sender domain|invalid sender|bad sender|sender verif|from address|mail from " +
+			"must|mail from address|" +
+			"not owned by|not verified|verified sender|unverified sender|sender email|authorized sender",
+			SenderRefused},
 		{"mail", "5", "1.", "", SenderRefused},
 		{"mail", "553", "", "", SenderRefused},
 		{"", "", "2.2", "", MailboxFull},
 		{"", "", "", "over quota|overquota|quota exceed|exceeded quota|exceeds quota|exceeded his quota|mailbox full|" +
-			"mailbox is full|inbox is full|inbox full|mailbox quota|out of storage|exceeded storage|exceeded its storage|" +
+			"mailbox is full|inbox is full|inbox full|mailbox quota|out of storage|exceeded " +
+			"storage|exceeded its storage|" +
 			"user quota", MailboxFull},
 		{"rcpt", "552", "", "", MailboxFull},
 		{"", "552", "", "", TooLarge},
@@ -153,11 +162,12 @@ func addressReplies() []replyRow {
 	}
 }
 
-// classReplies take what remains: temporary replies, then permanent ones.
+// classReplies are for the remaining replies: temporary ones, then permanent ones.
 func classReplies() []replyRow {
 	return []replyRow{
 		// For now.
-		{"rcpt data reply", "45", "7.1 2.0", "again|later|come back|retry|minutes|seconds|delayed|postponed", Greylisted},
+		{"rcpt data reply", "45", "7.1 2.0", "again|later|come back|retry|minutes|seconds|delayed|postponed",
+			Greylisted},
 		{"", "421", "", "", Throttled},
 		{"", "4", "3.", "", Throttled},
 		{"", "4", "", "busy|overload|insufficient|no space|disk|resources|local error|local problem|internal error|" +

@@ -15,17 +15,18 @@ import (
 	"otpost/internal/smtp"
 )
 
-// SenderOptions are what a Sender needs. Dial is required, the others may stay zero.
+// SenderOptions are the options of a Sender. Dial is required.
 type SenderOptions struct {
-	Dial     func(ctx context.Context, network, address string) (net.Conn, error)
-	Lookup   func(ctx context.Context, host string) ([]netip.Addr, error) // net.DefaultResolver
-	ReadFile func(name string) ([]byte, error)                            // opens CAFile, Certificate and PrivateKey of a server; nil: such servers are refused
-	EHLOName func(ctx context.Context) string                             // of servers that name none; this host's full name, else ""
-	Log      *slog.Logger                                                 // told of mails that leave unsigned; nil: nobody
-	Refused  func(error) bool                                             // whether an error of Dial means that it connects to no such address; nil: never
+	Dial   func(ctx context.Context, network, address string) (net.Conn, error)
+	Lookup func(ctx context.Context, host string) ([]netip.Addr, error) // net.DefaultResolver
+	// opens CAFile, Certificate and PrivateKey of a server; nil: servers with files are refused
+	ReadFile func(name string) ([]byte, error)
+	EHLOName func(ctx context.Context) string // of servers that name none; this host's full name, else ""
+	Log      *slog.Logger                     // gets a warning for each unsigned mail; nil: none
+	Refused  func(error) bool                 // reports whether an error of Dial means a refused address; nil: never
 }
 
-// Sender hands messages to mail servers. It is safe for concurrent use.
+// Sender sends messages to mail servers. It is safe for concurrent use.
 type Sender struct {
 	options SenderOptions
 	signers *signers
@@ -54,8 +55,9 @@ func NewSender(o SenderOptions) *Sender {
 	return &Sender{options: o, signers: newSigners(o.ReadFile), memory: &smtp.Memory{}}
 }
 
-// Send brings m to the server s by a connection of its own and says what happened. It blocks for at most the server's time-out
-// in each phase, before the dot no longer than m.NotAfter, and for the reply to the dot until m.ReplyBy. The end of ctx closes the connection at once.
+// Send sends m to the server by a connection of its own and returns the result. It blocks at most
+// for the server's time-out in each phase, at most until m.NotAfter before the dot, and until
+// m.ReplyBy for the reply to the dot. The end of ctx closes the connection at once.
 func (s *Sender) Send(ctx context.Context, server Server, m Message) Result {
 	p, err := s.prepare(server, m)
 	if err != nil {
@@ -69,7 +71,7 @@ func (s *Sender) Send(ctx context.Context, server Server, m Message) Result {
 	var phases []smtp.PhaseTime
 	for range mostSessions {
 		var story []smtp.PhaseTime
-		outcome, story = deliver(ctx, o, p.letter)
+		outcome, story = deliver(ctx, o, p.message)
 		if phases = append(phases, story...); !outcome.Again {
 			break
 		}
@@ -81,41 +83,42 @@ func (s *Sender) Send(ctx context.Context, server Server, m Message) Result {
 	}
 	if p.unsigned != nil && r.Class == Accepted {
 		s.options.Log.Warn("mail sent unsigned", "route", server.Identifier, "err", p.unsigned)
-		r.Text, r.Diagnosis = smtp.Scrub("sent unsigned: S/MIME: "+p.unsigned.Error()+"; "+r.Text, secrets(server, m)...), SMIME
+		r.Text, r.Diagnosis = smtp.Scrub("sent unsigned: S/MIME: "+p.unsigned.Error()+"; "+r.Text,
+			secrets(server, m)...), SMIME
 	}
 	return r
 }
 
-// mostSessions is how many sessions one try of a message may take: each but the last has learnt of a broken
-// announcement.
+// mostSessions is the maximum of sessions for one try of a message: a further session follows when
+// the last one detected a wrong announcement.
 const mostSessions = 3
 
-// deliver sends a letter by a session of its own.
-func deliver(ctx context.Context, o smtp.Options, l smtp.Message) (smtp.Outcome, []smtp.PhaseTime) {
+// deliver sends a message by a session of its own.
+func deliver(ctx context.Context, o smtp.Options, m smtp.Message) (smtp.Outcome, []smtp.PhaseTime) {
 	session, err := smtp.Open(ctx, o)
 	if err != nil {
 		return unopened(err), session.Phases()
 	}
 	defer session.Close()
-	outcome := session.Send(ctx, l)
+	outcome := session.Send(ctx, m)
 	return outcome, session.Phases()
 }
 
 // prepared is a message before the first connection.
 type prepared struct {
 	options  smtp.Options
-	letter   smtp.Message
+	message  smtp.Message
 	beyond   beyondASCII
-	unsigned error // why a message that should be signed is not; nil: it is, or need not be
+	unsigned error // why a message is not signed; nil: it is signed, or needs no signature
 }
 
-// beyondASCII says which address needs SMTPUTF8; the zero value: none.
+// beyondASCII names the address that needs SMTPUTF8; the zero value: none.
 type beyondASCII struct {
 	whose string
-	is    Diagnosis // at a server without SMTPUTF8
+	is    Diagnosis // the diagnosis for a server without SMTPUTF8
 }
 
-func (h letterhead) beyondASCII() beyondASCII {
+func (h header) beyondASCII() beyondASCII {
 	switch {
 	case !h.recipient.ASCII():
 		return beyondASCII{"recipient", RecipientRefused}
@@ -135,7 +138,7 @@ type impossible struct {
 	error
 }
 
-// unprepared is the result of a message for which no connection was tried.
+// unprepared returns the result for a message without a connection.
 func unprepared(err error) Result {
 	var e *impossible
 	if !errors.As(err, &e) {
@@ -148,9 +151,9 @@ func unprepared(err error) Result {
 	return r
 }
 
-// prepare checks everything that can be known without the server, and composes the message.
+// prepare checks what does not need the server, and composes the message.
 func (s *Sender) prepare(server Server, m Message) (prepared, error) {
-	h, err := letterheadOf(server, m)
+	h, err := headerOf(server, m)
 	if err != nil {
 		return prepared{}, err
 	}
@@ -160,19 +163,27 @@ func (s *Sender) prepare(server Server, m Message) (prepared, error) {
 	}
 	content, unsigned := s.write(server, h, m)
 	if unsigned != nil && server.DontSendOnError {
-		return prepared{}, &impossible{Permanent, "", SMIME, fmt.Errorf("not signed, so not sent: S/MIME: %w", unsigned)}
+		return prepared{}, &impossible{Permanent, "", SMIME, fmt.Errorf("not signed, so not sent: S/MIME: %w",
+			unsigned)}
 	}
 	o.NotAfter = m.NotAfter
 	beyond := h.beyondASCII()
 	return prepared{o, smtp.Message{
-		ID: m.ID, From: h.sender.Wire(), To: h.recipient.Wire(), UTF8: beyond.whose != "",
+		ID:       m.ID,
+		From:     h.sender.Wire(),
+		To:       h.recipient.Wire(),
+		UTF8:     beyond.whose != "",
 		Content:  content,
-		NotAfter: m.NotAfter, ReplyBy: m.ReplyBy, Journal: m.Journal, MayWrite: m.MayWrite,
+		NotAfter: m.NotAfter,
+		ReplyBy:  m.ReplyBy,
+		Journal:  m.Journal,
+		MayWrite: m.MayWrite,
 	}, beyond, unsigned}, nil
 }
 
-// write composes the message, signed where the server is set to sign; unsigned says why it is not.
-func (s *Sender) write(server Server, h letterhead, m Message) (content []byte, unsigned error) {
+// write composes the message, signed if the server is set to sign; unsigned says why it is not
+// signed.
+func (s *Sender) write(server Server, h header, m Message) (content []byte, unsigned error) {
 	if !server.SMIME {
 		return compose(h, m), nil
 	}
@@ -186,9 +197,9 @@ func (s *Sender) write(server Server, h letterhead, m Message) (content []byte, 
 	return content, nil
 }
 
-// letterheadOf reads the addresses of a message. Its errors are sentences for administrators.
-func letterheadOf(server Server, m Message) (letterhead, error) {
-	h := letterhead{subject: m.Subject}
+// headerOf reads the addresses of a message. Its errors are sentences for administrators.
+func headerOf(server Server, m Message) (header, error) {
+	h := header{subject: m.Subject}
 	var err error
 	if h.recipient, err = ParseAddress(m.Recipient); err != nil {
 		return h, &impossible{Permanent, "", RecipientRefused, fmt.Errorf("recipient: %w", err)}
@@ -208,20 +219,29 @@ func letterheadOf(server Server, m Message) (letterhead, error) {
 	return h, nil
 }
 
-// target returns how the server is reached.
+// target returns the options of a session to the server.
 func (s *Sender) target(server Server) (smtp.Options, error) {
 	e, err := server.Endpoint()
 	if err != nil {
 		return smtp.Options{}, &impossible{Permanent, "", NoDNS, err}
 	}
 	o := smtp.Options{
-		Host: e.Host, Port: e.Port, Implicit: e.Implicit, STARTTLS: server.TLS,
-		TLS:      &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: !server.TLSVerify}, //nolint:gosec // tls_verify = off, set by an administrator per server
-		Username: server.Username, Password: server.Password.Reveal(), EHLOName: server.EHLOName, Timeout: server.Timeout,
-		Lookup: s.options.Lookup, Dial: s.options.Dial, Memory: s.memory,
+		Host:     e.Host,
+		Port:     e.Port,
+		Implicit: e.Implicit,
+		STARTTLS: server.TLS,
+		TLS: &tls.Config{MinVersion: tls.VersionTLS12,
+			InsecureSkipVerify: !server.TLSVerify}, //nolint:gosec // tls_verify = off, set by an administrator per server
+		Username: server.Username,
+		Password: server.Password.Reveal(),
+		EHLOName: server.EHLOName,
+		Timeout:  server.Timeout,
+		Lookup:   s.options.Lookup,
+		Dial:     s.options.Dial,
+		Memory:   s.memory,
 	}
 	if o.Timeout <= 0 {
-		o.Timeout = DefaultTimeout // 0 is the default in the recorded system too
+		o.Timeout = DefaultTimeout // 0 is the default in the recorded system, too
 	}
 	if server.CAFile != "" && (o.STARTTLS || o.Implicit) {
 		o.TLS.RootCAs, err = s.roots(server.CAFile)
@@ -229,7 +249,8 @@ func (s *Sender) target(server Server) (smtp.Options, error) {
 	return o, err
 }
 
-// roots reads the certificates of a CAFile. A file that is missing now may be back at the next try: it counts as TLS trouble.
+// roots reads the certificates of a CAFile. A missing file may be back at the next try, so it
+// counts as a TLS error.
 func (s *Sender) roots(name string) (*x509.CertPool, error) {
 	pem, err := s.options.ReadFile(name)
 	if err != nil {
@@ -237,12 +258,13 @@ func (s *Sender) roots(name string) (*x509.CertPool, error) {
 	}
 	pool := x509.NewCertPool()
 	if !pool.AppendCertsFromPEM(pem) {
-		return nil, &impossible{Unreachable, smtp.PhaseTLS, CertificateUntrusted, errors.New("ca_file: there is no certificate in it (PEM)")}
+		return nil, &impossible{Unreachable, smtp.PhaseTLS, CertificateUntrusted,
+			errors.New("ca_file: there is no certificate in it (PEM)")}
 	}
 	return pool, nil
 }
 
-// unopened is the outcome of a session that did not come to its first message.
+// unopened returns the outcome of a session that did not open.
 func unopened(err error) smtp.Outcome {
 	var e *smtp.Error
 	if !errors.As(err, &e) {
@@ -251,7 +273,7 @@ func unopened(err error) smtp.Outcome {
 	return smtp.Outcome{Phase: e.Phase, Reply: e.Reply, Err: e.Err}
 }
 
-// secrets are the strings that no text of the server may carry out of here.
+// secrets returns the strings that are removed from the server's texts.
 func secrets(server Server, m Message) []string {
 	password := server.Password.Reveal()
 	remove := append([]string{m.Recipient, server.Username, password}, m.Secrets...)
@@ -259,12 +281,12 @@ func secrets(server Server, m Message) []string {
 		remove = append(remove, a.Wire())
 	}
 	if server.Username != "" {
-		remove = append(remove, "\x00"+server.Username+"\x00"+password) // what AUTH PLAIN sends in Base64
+		remove = append(remove, "\x00"+server.Username+"\x00"+password) // AUTH PLAIN sends this in Base64
 	}
 	return remove
 }
 
-// lasted returns how long the phase took that ended a session without a reply; 0: it is not among the phases.
+// lasted returns the duration of the phase that ended a session without a reply; 0: unknown.
 func lasted(phases []smtp.PhaseTime, o smtp.Outcome) time.Duration {
 	for _, p := range slices.Backward(phases) {
 		if p.Phase == o.Phase && p.Err != nil {
@@ -274,13 +296,18 @@ func lasted(phases []smtp.PhaseTime, o smtp.Outcome) time.Duration {
 	return 0
 }
 
-// result says in the words of this package how a session ended, without the strings that must not be seen.
+// result returns the end of a session as a Result, without secrets.
 func (s *Sender) result(o smtp.Outcome, phases []smtp.PhaseTime, server Server, m Message) Result {
 	remove := secrets(server, m)
 	r := Result{
-		Class: classify(o), Phase: o.Phase, Code: o.Reply.Code, Text: o.Reply.Text(remove...),
+		Class:      classify(o),
+		Phase:      o.Phase,
+		Code:       o.Reply.Code,
+		Text:       o.Reply.Text(remove...),
 		Enhanced:   smtp.Scrub(o.Reply.Enhanced, m.Secrets...), // 5.482.913 may be a code
-		DotWritten: o.DotWritten, Diagnosis: s.diagnose(server, o), Phases: smtp.Reports(phases, remove...),
+		DotWritten: o.DotWritten,
+		Diagnosis:  s.diagnose(server, o),
+		Phases:     smtp.Reports(phases, remove...),
 	}
 	if r.Class == Unwanted {
 		r.Err = o.Err

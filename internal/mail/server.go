@@ -11,8 +11,9 @@ import (
 	"otpost/internal/secret"
 )
 
-// Server is the definition of a mail server, with privacyIDEA's fields (recorded in testdata/rest/smtpserver.json) and three of
-// ours (TLSVerify, CAFile, EHLOName). It has as many fields as the form.
+// Server is the definition of a mail server, with privacyIDEA's fields (recorded in
+// testdata/rest/smtpserver.json) and three of otpost (TLSVerify, CAFile, EHLOName). It has as many
+// fields as the form.
 type Server struct {
 	Identifier         string
 	Server             string // host name or address, or a URL smtp://host:port, smtps://host:port
@@ -29,18 +30,18 @@ type Server struct {
 	PrivateKey         string // a path
 	PrivateKeyPassword secret.Text
 	Certificate        string // a path
-	TLSVerify          bool   // false: any certificate will do
+	TLSVerify          bool   // false: accept any certificate
 	CAFile             string // PEM; empty: the system's roots
 	EHLOName           string // empty: this host's full name, else its address literal
 }
 
-// DefaultPort and DefaultTimeout are what a server has that names none (recorded: smtpserver.json, "list").
+// DefaultPort and DefaultTimeout are the defaults of a server (recorded: smtpserver.json, "list").
 const (
 	DefaultPort    = 25
 	DefaultTimeout = 10 * time.Second
 )
 
-// Endpoint is where and how a server is reached.
+// Endpoint is the address of a server and its kind of TLS.
 type Endpoint struct {
 	Host     string
 	Port     int
@@ -50,8 +51,8 @@ type Endpoint struct {
 // Address returns host:port.
 func (e Endpoint) Address() string { return net.JoinHostPort(e.Host, strconv.Itoa(e.Port)) }
 
-// Endpoint reads the fields Server and Port. A host name may end in a dot, which keeps it out of the search domains
-// of the resolver. The error is a *Finding.
+// Endpoint reads the fields Server and Port. A host name may end in a dot, which excludes the
+// search domains of the resolver. The error is a *Finding.
 func (s Server) Endpoint() (Endpoint, error) {
 	e := Endpoint{Host: strings.TrimSpace(s.Server), Port: s.Port}
 	scheme, rest, ok := strings.Cut(e.Host, "://")
@@ -67,7 +68,7 @@ func (s Server) Endpoint() (Endpoint, error) {
 		switch n, notNumber := strconv.Atoi(port); {
 		case err != nil: // the URL has no port
 			host = strings.Trim(strings.TrimSuffix(rest, "/"), "[]")
-			if e.Port == 0 || e.Port == DefaultPort { // a definition without a port is saved with the default
+			if e.Port == 0 || e.Port == DefaultPort { // a definition without a port was saved with the default
 				e.Port = defaultPort(e.Implicit)
 			}
 		case notNumber != nil || n < 1:
@@ -78,7 +79,7 @@ func (s Server) Endpoint() (Endpoint, error) {
 		e.Host = host
 	}
 	if name, found := strings.CutSuffix(e.Host, "."); found && !strings.Contains(name, ".") {
-		e.Host = name // /etc/hosts has "localhost" without a dot, and no other look-up finds it with one
+		e.Host = name // /etc/hosts has "localhost" without a dot, and DNS does not have it
 	}
 	if e.Port == 0 {
 		e.Port = DefaultPort
@@ -92,10 +93,11 @@ func (s Server) Endpoint() (Endpoint, error) {
 	return e, nil
 }
 
-// hostAdvice says what is wrong with a host's name.
+// hostAdvice returns the problem of a host's name.
 func hostAdvice(host string) *Finding {
 	if strings.ContainsFunc(host, func(r rune) bool { return r >= 0x80 }) {
-		return found("server", "host_ascii", "write a host name of other letters than a to z in its ASCII form, which begins with xn--")
+		return found("server", "host_ascii", "write a host name of other letters than a to z in its ASCII form, "+
+			"which begins with xn--")
 	}
 	return found("server", "host", "write a host name or address, or smtp://host:port")
 }
@@ -107,12 +109,14 @@ func defaultPort(implicit bool) int {
 	return DefaultPort
 }
 
-// Target says what a stored password is bound to: used only while all of this is as it was when the password was typed.
+// Target returns the values to which a stored password is bound: it is used only while they are the
+// same as when it was typed.
 func (s Server) Target() string {
 	return fmt.Sprintf("%q %d %q %t %t", s.Server, s.Port, s.Username, s.TLS, s.TLSVerify)
 }
 
-// SenderDomain returns the domain of the sender's address, for the Message-ID; otpost.invalid when there is none.
+// SenderDomain returns the domain of the sender's address, for the Message-ID; otpost.invalid
+// without a sender.
 func (s Server) SenderDomain() string {
 	_, a, err := ParseSender(s.Sender)
 	if err != nil {

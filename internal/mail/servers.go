@@ -10,7 +10,7 @@ import (
 	"otpost/internal/store"
 )
 
-// Censored is what a form carries in the place of a secret that is stored: keep it.
+// Censored replaces a stored secret in a form; a form that sends it back keeps the secret.
 const Censored = "__CENSORED__"
 
 // Servers keeps the definitions of mail servers. It is safe for concurrent use.
@@ -20,8 +20,8 @@ type Servers struct {
 	signers *signers
 }
 
-// NewServers returns the servers of a database, their passwords sealed with keys; it does no I/O. readFile opens the files of
-// S/MIME when a server is checked; nil: none is opened.
+// NewServers returns the servers of a database, their passwords sealed with keys; it does no I/O.
+// readFile opens the files of S/MIME when a server is checked; nil: none is opened.
 func NewServers(db *store.DB, keys *secret.Keys, readFile func(name string) ([]byte, error)) *Servers {
 	return &Servers{db: db, keys: keys, signers: newSigners(readFile)}
 }
@@ -104,10 +104,11 @@ func (s *Servers) Definition(ctx context.Context, identifier string) (Definition
 	if isNotFound(err) {
 		return Definition{}, unknownServer()
 	}
-	if err != nil && !errors.Is(err, store.ErrDamaged) { // what can be read is shown, to be saved again
+	// the readable parts are shown, so that the server can be saved again
+	if err != nil && !errors.Is(err, store.ErrDamaged) {
 		return Definition{}, fmt.Errorf("SMTP server %q: %w", identifier, err)
 	}
-	d := Definition{Server: one.Server, Revision: one.revision} // before a secret is opened
+	d := Definition{Server: one.Server, Revision: one.revision} // without the opened secrets
 	if one.password != nil {
 		d.Password = Censored
 	}
@@ -121,36 +122,40 @@ func (s *Servers) Definition(ctx context.Context, identifier string) (Definition
 	return d, nil
 }
 
-// sealedElsewhere is what to do about a secret that does not open.
-const sealedElsewhere = "the stored one does not open: it was saved with another key file (PI_ENCFILE). Put that key file back; if it is lost, type it again and save the server"
+// sealedElsewhere is the advice for a secret that does not open.
+const sealedElsewhere = "the stored one does not open: it was saved with another key file (PI_ENCFILE). Put that key " +
+	"file back; if it is lost, type it again and save the server"
 
-// Save makes or replaces the server of this identifier; a port or time-out of 0 is the default. A secret that is Censored stays
-// as it is stored while what it is bound to stays: the password to server, port, user name, TLS and verification, the key's
-// password to the key file. cleared tells that a stored password is gone because its target changed and no other was given.
-// A definition that cannot be used is a fault.Error 905.
+// Save makes or replaces the server of this identifier; a port or time-out of 0 is the default. The
+// value Censored keeps a stored secret as long as its target is unchanged: for the password server,
+// port, user name, TLS and verification, for the key's password the key file. cleared reports that
+// a stored password was removed because its target changed and no new one was given. An unusable
+// definition is a fault.Error 905.
 func (s *Servers) Save(ctx context.Context, server Server) (cleared bool, err error) {
 	saved, err := s.Change(ctx, Change{Server: server})
 	return saved.Cleared, err
 }
 
-// Change is a definition to be saved, and what must be so.
+// Change is a definition to save, with its conditions.
 type Change struct {
 	Server Server
-	// Revision is the one that the change was made to; 0: the server must not exist yet; nil: the last one wins, as recorded.
+	// Revision is the revision on which the change is based; 0: the server must not exist; nil: the
+	// last change wins, as recorded.
 	Revision *int64
-	// Strict refuses what the original takes and what cannot work: an S/MIME key that signs nothing, a server without a sender, an
-	// identifier with other characters than letters, digits, dot, hyphen and underscore. Otherwise the first is a warning.
+	// Strict refuses definitions that the original accepts and that cannot work: an S/MIME key that
+	// cannot sign (otherwise a warning), a server without a sender, an identifier with characters
+	// besides letters, digits, dot, hyphen and underscore.
 	Strict bool
 }
 
-// Saved says what became of a Change.
+// Saved is the result of a Change.
 type Saved struct {
 	Revision int64
-	Cleared  bool       // a stored password is gone because its target changed
+	Cleared  bool       // a stored password was removed because its target changed
 	Warnings []*Finding // about S/MIME and the port; empty: nothing
 }
 
-// Change is Save with conditions. A fault.Error 4009 tells that somebody else was faster.
+// Change is Save with conditions. Fault 4009: the server was changed meanwhile.
 func (s *Servers) Change(ctx context.Context, c Change) (Saved, error) {
 	server, err := check(c.Server)
 	if err != nil {
@@ -167,7 +172,7 @@ func (s *Servers) Change(ctx context.Context, c Change) (Saved, error) {
 	err = s.db.Write(ctx, func(tx *store.Tx) error {
 		tx.RaiseGeneration()
 		old, err := get(tx, server.Identifier)
-		if err != nil && !isNotFound(err) && !errors.Is(err, store.ErrDamaged) { // to save is the repair
+		if err != nil && !isNotFound(err) && !errors.Is(err, store.ErrDamaged) { // saving repairs it
 			return err
 		}
 		if err := mayReplace(old, c); err != nil {
@@ -190,7 +195,7 @@ func (s *Servers) Change(ctx context.Context, c Change) (Saved, error) {
 	return saved, nil
 }
 
-// mayReplace holds a change to its conditions; old is empty when the server does not exist.
+// mayReplace checks the conditions of a change; old is empty when the server does not exist.
 func mayReplace(old record, c Change) error {
 	exists := old.Identifier != ""
 	if c.Strict && !exists {
@@ -205,13 +210,15 @@ func mayReplace(old record, c Change) error {
 		return fault.New(fault.Conflict, "server_exists", "An SMTP server with this identifier exists already.")
 	case !exists:
 		return fault.New(fault.Conflict, "server_deleted",
-			"The server was deleted by somebody else meanwhile. Save it under a new identifier, or create it again.")
+			"The server was deleted by another administrator meanwhile. Save it under a new identifier, or "+
+				"create it again.")
 	}
 	return fault.New(fault.Conflict, "server_changed",
-		"The server was changed by somebody else meanwhile. Load it again, and enter your changes once more.")
+		"The server was changed by another administrator meanwhile. Load it again, and enter your changes once more.")
 }
 
-// checkSigning returns what an administrator should know about the S/MIME files of a server; strict: what cannot sign is refused.
+// checkSigning returns findings about the S/MIME files of a server; strict: files that cannot sign
+// are refused.
 func (s *Servers) checkSigning(ctx context.Context, server Server, strict bool) ([]*Finding, error) {
 	if strict && server.Sender == "" {
 		return nil, fault.Missing("sender")
@@ -269,9 +276,10 @@ func unknownServer() error {
 	return fault.New(fault.NotFound, "no_server", "The requested SMTPServer could not be found.")
 }
 
-// Complete returns a form's definition as it can be sent by, for a test mail: checked, and with the stored secrets in the place
-// of those that are Censored. A stored secret is only ever used for the target that it was typed for: for another, or when none
-// is stored under the form's identifier, a fault.Error 905 asks to type it again.
+// Complete returns a form's definition for a test mail: checked, and with the stored secrets
+// instead of Censored ones. A stored secret is used only for the target for which it was typed. For
+// another target, or when no secret is stored under the form's identifier, a fault.Error 905 asks
+// to type it again.
 func (s *Servers) Complete(ctx context.Context, form Server) (Server, error) {
 	form, err := check(form)
 	if err != nil {
@@ -307,7 +315,8 @@ func (s *Servers) Complete(ctx context.Context, form Server) (Server, error) {
 	return form, nil
 }
 
-// seal returns the record of a server. Secrets that are empty, or Censored until the old record is known, are not stored.
+// seal returns the record of a server. Secrets that are empty, or Censored until the old record is
+// known, are not stored.
 func (s *Servers) seal(server Server) record {
 	one := record{Server: server}
 	if p := server.Password; p != "" && p != Censored {
@@ -319,7 +328,8 @@ func (s *Servers) seal(server Server) record {
 	return one
 }
 
-// openPassword puts the stored password into the server. An error wraps a *Finding and secret.ErrSealed.
+// openPassword opens the stored password into the server. An error wraps a *Finding and
+// secret.ErrSealed.
 func (s *Servers) openPassword(one *record) error {
 	if one.password == nil {
 		return nil
@@ -332,7 +342,7 @@ func (s *Servers) openPassword(one *record) error {
 	return nil
 }
 
-// openKeyPassword is openPassword for the key's.
+// openKeyPassword is openPassword for the key's password.
 func (s *Servers) openKeyPassword(one *record) error {
 	if one.keyPassword == nil {
 		return nil

@@ -33,9 +33,24 @@ func serversWith(t *testing.T, readFile func(string) ([]byte, error)) *mail.Serv
 // full has something in every field.
 func full() mail.Server {
 	return mail.Server{
-		Identifier: "full", Server: "127.0.0.1", Port: 15025, Username: "mailuser", Password: "mailpw", Sender: "Example IT <pi@example.com>", TLS: true,
-		Description: "every field ü\nsecond line", Timeout: 7 * time.Second, EnqueueJob: true, SMIME: true, DontSendOnError: true, PrivateKey: "smime.key",
-		PrivateKeyPassword: "keypw", Certificate: "smime.pem", TLSVerify: true, CAFile: "/etc/ca.pem", EHLOName: "mail.example.com",
+		Identifier:         "full",
+		Server:             "127.0.0.1",
+		Port:               15025,
+		Username:           "mailuser",
+		Password:           "mailpw",
+		Sender:             "Example IT <pi@example.com>",
+		TLS:                true,
+		Description:        "every field ü\nsecond line",
+		Timeout:            7 * time.Second,
+		EnqueueJob:         true,
+		SMIME:              true,
+		DontSendOnError:    true,
+		PrivateKey:         "smime.key",
+		PrivateKeyPassword: "keypw",
+		Certificate:        "smime.pem",
+		TLSVerify:          true,
+		CAFile:             "/etc/ca.pem",
+		EHLOName:           "mail.example.com",
 	}
 }
 
@@ -96,7 +111,8 @@ func TestCensoredKeepsThePasswordOfTheSameTarget(t *testing.T) {
 	if save(t, s, again) {
 		t.Error("a secret was cleared")
 	}
-	if got := load(t, s, "full"); got.Password != "mailpw" || got.PrivateKeyPassword != "keypw" || got.Description != "second" {
+	if got := load(t, s, "full"); got.Password != "mailpw" || got.PrivateKeyPassword != "keypw" ||
+		got.Description != "second" {
 		t.Fatal("a secret or the description was lost")
 	}
 }
@@ -116,7 +132,8 @@ func TestAnotherTargetClearsThePasswordAndSaysSo(t *testing.T) {
 			other := full()
 			other.Password = given
 			change(&other)
-			if form, err := s.Complete(t.Context(), other); given == mail.Censored && fault.CodeOf(err) != fault.Parameter {
+			if form, err := s.Complete(t.Context(), other); given == mail.Censored &&
+				fault.CodeOf(err) != fault.Parameter {
 				t.Errorf("%s: the test mail would use the stored password at %s: %v", name, form.Server, err)
 			}
 			if !save(t, s, other) {
@@ -215,7 +232,8 @@ func TestRoutesOpenNoSecret(t *testing.T) {
 	other := mail.NewServers(db, nil, nil) // to open a secret without keys would panic
 	err := db.Read(t.Context(), func(r store.Reader) error {
 		routes, err := other.Routes(r)
-		if got := routes["full"]; len(routes) != 1 || !got.EnqueueJob || got.SenderDomain != one.SenderDomain() || got.Damage != nil {
+		if got := routes["full"]; len(routes) != 1 || !got.EnqueueJob || got.SenderDomain != one.SenderDomain() ||
+			got.Damage != nil {
 			t.Errorf("%+v", routes)
 		}
 		return err
@@ -244,7 +262,8 @@ func TestSecretsDoNotStandInTheDatabase(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if out := fmt.Sprintf("%v %+v", load(t, s, "full"), full()); strings.Contains(out, "mailpw") || strings.Contains(out, "keypw") {
+	if out := fmt.Sprintf("%v %+v", load(t, s, "full"), full()); strings.Contains(out, "mailpw") ||
+		strings.Contains(out, "keypw") {
 		t.Error("a secret prints")
 	}
 }
@@ -256,25 +275,37 @@ func TestUselessDefinitionIsRefusedWithItsField(t *testing.T) {
 		change func(*mail.Server)
 		want   string
 	}{
-		"no server":         {func(m *mail.Server) { m.Server = "" }, "ERR905: Missing parameter: server"},
-		"no identifier":     {func(m *mail.Server) { m.Identifier = "" }, "ERR905: Missing parameter: identifier"},
-		"scheme":            {func(m *mail.Server) { m.Server = "http://x" }, "ERR905: Parameter server: "},
-		"port in the URL":   {func(m *mail.Server) { m.Server = "smtp://x:y" }, "ERR905: Parameter server: "},
-		"another alphabet":  {func(m *mail.Server) { m.Server = "почта.example" }, "ERR905: Parameter server: write a host name of other letters than a to z in its ASCII form"},
+		"no server":       {func(m *mail.Server) { m.Server = "" }, "ERR905: Missing parameter: server"},
+		"no identifier":   {func(m *mail.Server) { m.Identifier = "" }, "ERR905: Missing parameter: identifier"},
+		"scheme":          {func(m *mail.Server) { m.Server = "http://x" }, "ERR905: Parameter server: "},
+		"port in the URL": {func(m *mail.Server) { m.Server = "smtp://x:y" }, "ERR905: Parameter server: "},
+		"another alphabet": {func(m *mail.Server) {
+			m.Server = "почта.example"
+		}, "ERR905: Parameter server: write a host name of other letters than a to z in its ASCII form"},
 		"space in the host": {func(m *mail.Server) { m.Server = "a b" }, "ERR905: Parameter server: "},
 		"port":              {func(m *mail.Server) { m.Port = 70000 }, "ERR905: Parameter port: "},
 		"line break":        {func(m *mail.Server) { m.Identifier = "a\r\nBcc: b" }, "ERR905: Parameter identifier: "},
 		"turned around":     {func(m *mail.Server) { m.Identifier = "a\u202eb" }, "ERR905: Parameter identifier: "},
-		"the test's route":  {func(m *mail.Server) { m.Identifier = "send_test_email" }, "ERR905: Parameter identifier: "},
-		"header in sender":  {func(m *mail.Server) { m.Sender = "pi@example.com\r\nBcc: b" }, "ERR905: Parameter sender: "},
-		"two senders":       {func(m *mail.Server) { m.Sender = "pi@example.com, b@example.com" }, "ERR905: Parameter sender: "},
-		"NUL":               {func(m *mail.Server) { m.Username = "a\x00b" }, "ERR905: Parameter username: "},
-		"NUL in password":   {func(m *mail.Server) { m.Password = "a\x00b" }, "ERR905: Parameter password: "},
-		"NUL in text":       {func(m *mail.Server) { m.Description = "a\x00b" }, "ERR905: Parameter description: "},
-		"timeout":           {func(m *mail.Server) { m.Timeout = -time.Second }, "ERR905: Parameter timeout: "},
-		"ehlo_name":         {func(m *mail.Server) { m.EHLOName = "localhost" }, "ERR905: Parameter ehlo_name: "},
-		"long description":  {func(m *mail.Server) { m.Description = strings.Repeat("x", 3000) }, "ERR905: Parameter description: write at most 2000 bytes"},
-		"long certificate":  {func(m *mail.Server) { m.Certificate = strings.Repeat("x", 1001) }, "ERR905: Parameter certificate: write at most 1000 bytes"},
+		"the test's route": {func(m *mail.Server) {
+			m.Identifier = "send_test_email"
+		}, "ERR905: Parameter identifier: "},
+		"header in sender": {func(m *mail.Server) {
+			m.Sender = "pi@example.com\r\nBcc: b"
+		}, "ERR905: Parameter sender: "},
+		"two senders": {func(m *mail.Server) {
+			m.Sender = "pi@example.com, b@example.com"
+		}, "ERR905: Parameter sender: "},
+		"NUL":             {func(m *mail.Server) { m.Username = "a\x00b" }, "ERR905: Parameter username: "},
+		"NUL in password": {func(m *mail.Server) { m.Password = "a\x00b" }, "ERR905: Parameter password: "},
+		"NUL in text":     {func(m *mail.Server) { m.Description = "a\x00b" }, "ERR905: Parameter description: "},
+		"timeout":         {func(m *mail.Server) { m.Timeout = -time.Second }, "ERR905: Parameter timeout: "},
+		"ehlo_name":       {func(m *mail.Server) { m.EHLOName = "localhost" }, "ERR905: Parameter ehlo_name: "},
+		"long description": {func(m *mail.Server) {
+			m.Description = strings.Repeat("x", 3000)
+		}, "ERR905: Parameter description: write at most 2000 bytes"},
+		"long certificate": {func(m *mail.Server) {
+			m.Certificate = strings.Repeat("x", 1001)
+		}, "ERR905: Parameter certificate: write at most 1000 bytes"},
 	} {
 		bad := full()
 		c.change(&bad)
@@ -320,20 +351,20 @@ func TestSecondOfTwoAdministratorsIsTold(t *testing.T) {
 	if err != nil || second <= first {
 		t.Fatalf("revision %d, %v", second, err)
 	}
-	refused(first, "changed by somebody else")
+	refused(first, "changed by another administrator")
 	save(t, s, one) // without a revision the last one wins
-	refused(second, "changed by somebody else")
+	refused(second, "changed by another administrator")
 	if err := s.Delete(t.Context(), "s"); err != nil {
 		t.Fatal(err)
 	}
-	refused(second, "deleted by somebody else")
+	refused(second, "deleted by another administrator")
 	again, err := change(0)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for old := range again {
 		if old > 0 {
-			refused(old, "changed by somebody else")
+			refused(old, "changed by another administrator")
 		}
 	}
 	if _, err := s.Definition(t.Context(), "nosuch"); fault.CodeOf(err) != fault.NotFound {
@@ -348,7 +379,8 @@ func TestOnlyOneOfManySavesOfARevisionSucceeds(t *testing.T) {
 	results := make(chan error)
 	for n := range 8 {
 		go func() {
-			_, err := s.Change(t.Context(), mail.Change{Server: mail.Server{Identifier: "s", Server: "h", Description: fmt.Sprint(n)}, Revision: &zero})
+			_, err := s.Change(t.Context(), mail.Change{Server: mail.Server{Identifier: "s", Server: "h",
+				Description: fmt.Sprint(n)}, Revision: &zero})
 			results <- err
 		}()
 	}
@@ -369,10 +401,13 @@ func TestStrictChangeKeepsNewIdentifiersPlain(t *testing.T) {
 	t.Parallel()
 	s, _ := newServers(t)
 	for identifier, want := range map[string]string{
-		"Mail_1.example-2": "", "a b": "identifier", "ä": "identifier", "a/b": "identifier", "..": "identifier", "a'b": "identifier",
+		"Mail_1.example-2": "", "a b": "identifier", "ä": "identifier", "a/b": "identifier", "..": "identifier",
+		"a'b": "identifier",
 	} {
-		_, err := s.Change(t.Context(), mail.Change{Server: mail.Server{Identifier: identifier, Server: "h", Sender: "pi@example.com"}, Strict: true})
-		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), "ERR905: Parameter "+want+": ") {
+		_, err := s.Change(t.Context(), mail.Change{Server: mail.Server{Identifier: identifier, Server: "h",
+			Sender: "pi@example.com"}, Strict: true})
+		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(),
+			"ERR905: Parameter "+want+": ") {
 			t.Errorf("%q: %v", identifier, err)
 		}
 	}
@@ -382,7 +417,8 @@ func TestStrictChangeKeepsNewIdentifiersPlain(t *testing.T) {
 		t.Errorf("a server that is there already: %v", err)
 	}
 	old.Sender = ""
-	if _, err := s.Change(t.Context(), mail.Change{Server: old, Strict: true}); fault.CodeOf(err) != fault.Parameter || !strings.Contains(err.Error(), "Missing parameter: sender") {
+	if _, err := s.Change(t.Context(), mail.Change{Server: old, Strict: true}); fault.CodeOf(err) != fault.Parameter ||
+		!strings.Contains(err.Error(), "Missing parameter: sender") {
 		t.Errorf("no sender: %v", err)
 	}
 }
@@ -391,7 +427,8 @@ func TestPortThatIsNotUsedIsToldWhenAServerIsSaved(t *testing.T) {
 	t.Parallel()
 	s, _ := newServers(t)
 	for name, want := range map[string]int{"smtps://h": 0, "smtps://h:4465": 1} {
-		saved, err := s.Change(t.Context(), mail.Change{Server: mail.Server{Identifier: "a", Server: name, Port: 34115}})
+		saved, err := s.Change(t.Context(), mail.Change{Server: mail.Server{Identifier: "a", Server: name,
+			Port: 34115}})
 		if err != nil || len(saved.Warnings) != want || want > 0 && saved.Warnings[0].Field != "port" {
 			t.Errorf("%s: %v, %v", name, saved.Warnings, err)
 		}

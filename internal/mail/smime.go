@@ -15,13 +15,13 @@ import (
 	"otpost/internal/secret"
 )
 
-// Finding is something about a server's definition that an administrator should know, with the field that it is about, named as
-// in REST. As an error it is a reason why nothing can be signed.
+// Finding is a problem or warning about a field of a server's definition; the field has its name in
+// REST. As an error it is the reason why mails cannot be signed.
 type Finding struct {
 	Field   string
 	Key     string // of the sentence, like fault.Error.Key
 	Args    []any  // of the sentence, like fault.Error.Args
-	Message string // what to do; no secret and no content of a file is in it
+	Message string // what to do, without secrets and content of files
 }
 
 // Error returns field and message.
@@ -34,7 +34,7 @@ func (f *Finding) fault() *fault.Error {
 	return refusal
 }
 
-// found returns a Finding with a formatted message. An error among args is kept as its text.
+// found returns a Finding with a formatted message. An error among args becomes its text.
 func found(field, key, format string, args ...any) *Finding {
 	for i, arg := range args {
 		if err, ok := arg.(error); ok {
@@ -48,11 +48,11 @@ func found(field, key, format string, args ...any) *Finding {
 type signer struct {
 	key   crypto.Signer
 	leaf  *x509.Certificate   // the key's own
-	chain []*x509.Certificate // the others of the certificate file, in its order
+	chain []*x509.Certificate // the other certificates of the file, in order
 }
 
-// sign returns the detached signature over entity, which must be as it is sent (CRLF), as DER: CMS SignedData with SHA-256 and the
-// certificates of the file (RFC 8551 section 3.5, RFC 5652).
+// sign returns the detached signature over entity, in the form that is sent (CRLF), as DER: CMS
+// SignedData with SHA-256 and the certificates of the file (RFC 8551 section 3.5, RFC 5652).
 func (s *signer) sign(entity []byte) ([]byte, error) {
 	signed, err := pkcs7.NewSignedData(entity)
 	if err != nil {
@@ -73,12 +73,12 @@ func (s *signer) sign(entity []byte) ([]byte, error) {
 	return der, nil
 }
 
-// mostSigners bounds what signers remembers; a site has a handful.
+// mostSigners bounds the cache of signers; a site has a handful.
 const mostSigners = 16
 
-// signers reads keys and certificates, through the one opener of files that REST can name. Files are read for each mail, so that a
-// renewed certificate counts at once; what a content means is remembered, for a key's password may cost a second to check. It is
-// safe for concurrent use.
+// signers reads keys and certificates through the opener of files that REST can name. It reads the
+// files for each mail, so that a renewed certificate counts at once. It caches the parsed content,
+// because checking a key's password may take a second. It is safe for concurrent use.
 type signers struct {
 	readFile func(name string) ([]byte, error)
 
@@ -93,7 +93,7 @@ func newSigners(readFile func(name string) ([]byte, error)) *signers {
 	return &signers{readFile: readFile, known: make(map[[sha256.Size]byte]*signer)}
 }
 
-// of returns who signs the mails of a server. The error is a *Finding.
+// of returns the signer for the mails of a server. The error is a *Finding.
 func (s *signers) of(server Server) (*signer, error) {
 	certificate, err := s.file("certificate", server.Certificate)
 	if err != nil {
@@ -143,7 +143,7 @@ func (s *signers) file(field, name string) ([]byte, error) {
 	return content, nil
 }
 
-// newSigner joins a key with its certificate, which is the first of the file that belongs to the key.
+// newSigner joins a key with its certificate, the first one of the file for this key.
 func newSigner(certificate, key []byte, password secret.Text) (*signer, error) {
 	all, err := parseCertificates(certificate)
 	if err != nil {
@@ -164,7 +164,8 @@ func newSigner(certificate, key []byte, password secret.Text) (*signer, error) {
 		}
 	}
 	if s.leaf == nil {
-		return nil, found("private_key", "key_of_other", "key and certificate do not belong together: no certificate of the file is for this key")
+		return nil, found("private_key", "key_of_other",
+			"key and certificate do not belong together: no certificate of the file is for this key")
 	}
 	if _, err := s.sign([]byte("otpost")); err != nil {
 		return nil, found("private_key", "key_signs_nothing", "this key cannot sign: %v", err)

@@ -46,8 +46,13 @@ func newAuthority(t *testing.T) authority {
 	t.Helper()
 	key := must(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))(t)
 	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "Test authority"}, IsCA: true, BasicConstraintsValid: true,
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().AddDate(1, 0, 0), KeyUsage: x509.KeyUsageCertSign,
+		SerialNumber:          big.NewInt(1),
+		Subject:               pkix.Name{CommonName: "Test authority"},
+		IsCA:                  true,
+		BasicConstraintsValid: true,
+		NotBefore:             time.Now().Add(-time.Hour),
+		NotAfter:              time.Now().AddDate(1, 0, 0),
+		KeyUsage:              x509.KeyUsageCertSign,
 	}
 	der := must(x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key))(t)
 	return authority{key, must(x509.ParseCertificate(der))(t)}
@@ -68,9 +73,13 @@ func must[T any](value T, err error) func(testing.TB) T {
 func (a authority) issue(t *testing.T, key crypto.Signer, change func(*x509.Certificate)) []byte {
 	t.Helper()
 	template := &x509.Certificate{
-		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: "Example IT"}, EmailAddresses: []string{"pi@example.com"},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().AddDate(1, 0, 0),
-		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageEmailProtection},
+		SerialNumber:   big.NewInt(2),
+		Subject:        pkix.Name{CommonName: "Example IT"},
+		EmailAddresses: []string{"pi@example.com"},
+		NotBefore:      time.Now().Add(-time.Hour),
+		NotAfter:       time.Now().AddDate(1, 0, 0),
+		KeyUsage:       x509.KeyUsageDigitalSignature,
+		ExtKeyUsage:    []x509.ExtKeyUsage{x509.ExtKeyUsageEmailProtection},
 	}
 	if change != nil {
 		change(template)
@@ -108,7 +117,8 @@ func signing(t *testing.T, in *inbox.Inbox) (mail.Server, files, authority) {
 	key := must(rsa.GenerateKey(rand.Reader, 2048))(t)
 	server := serverAt(in)
 	server.SMIME, server.Certificate, server.PrivateKey = true, "smime.pem", "smime.key"
-	return server, files{"smime.pem": certificatePEM(a.cert.Raw, a.issue(t, key, nil)), "smime.key": pkcs8PEM(t, key)}, a
+	return server, files{"smime.pem": certificatePEM(a.cert.Raw, a.issue(t, key, nil)), "smime.key": pkcs8PEM(t, key)},
+		a
 }
 
 // openssl returns where the program is; without it the test is skipped, and failed where nothing may be skipped.
@@ -138,10 +148,12 @@ func TestOpensslVerifiesSignedMails(t *testing.T) {
 	ec := must(ecdsa.GenerateKey(elliptic.P384(), rand.Reader))(t)
 	f["ec.pem"], f["ec.key"] = certificatePEM(a.issue(t, ec, nil), a.cert.Raw), pkcs8PEM(t, ec)
 	sender := newSender(mail.SenderOptions{ReadFile: f.read})
-	for n, body := range []string{"Your code is 482913.", "ü: 482913\n\n.\n-- \n", "", strings.Repeat("a long text ", 900)} {
+	for n, body := range []string{"Your code is 482913.", "ü: 482913\n\n.\n-- \n", "",
+		strings.Repeat("a long text ", 900)} {
 		m := message()
 		m.Subject, m.Body, m.MIMEType = "Ihr Schlüssel", body, []string{"plain", "html"}[n%2]
-		server.Certificate, server.PrivateKey = []string{"smime.pem", "ec.pem"}[n%2], []string{"smime.key", "ec.key"}[n%2]
+		server.Certificate, server.PrivateKey = []string{"smime.pem", "ec.pem"}[n%2], []string{"smime.key",
+			"ec.key"}[n%2]
 		if r := sender.Send(t.Context(), server, m); r.Class != mail.Accepted || r.Diagnosis != "" {
 			t.Fatalf("%+v", r)
 		}
@@ -151,8 +163,10 @@ func TestOpensslVerifiesSignedMails(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, command := range []string{"cms", "smime"} {
-			out, err := exec.CommandContext(t.Context(), program, command, "-verify", "-in", raw, "-CAfile", roots, "-signer", filepath.Join(dir, "signer")).Output()
-			if err != nil || !strings.Contains(string(out), base64.StdEncoding.EncodeToString([]byte(body))[:min(8, len(body))]) {
+			out, err := exec.CommandContext(t.Context(), program, command, "-verify", "-in", raw, "-CAfile", roots,
+				"-signer", filepath.Join(dir, "signer")).Output()
+			if err != nil || !strings.Contains(string(out), base64.StdEncoding.EncodeToString([]byte(body))[:min(8,
+				len(body))]) {
 				t.Errorf("openssl %s, body %d: %v\n%s", command, n, err, out)
 			}
 		}
@@ -160,7 +174,8 @@ func TestOpensslVerifiesSignedMails(t *testing.T) {
 		if err := os.WriteFile(raw, tampered, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if err := exec.CommandContext(t.Context(), program, "cms", "-verify", "-in", raw, "-CAfile", roots).Run(); err == nil {
+		if err := exec.CommandContext(t.Context(), program, "cms", "-verify", "-in", raw, "-CAfile",
+			roots).Run(); err == nil {
 			t.Error("openssl takes a mail that was changed")
 		}
 	}
@@ -182,17 +197,20 @@ func TestSignedMailHoldsTextAndSignatureWithTheChain(t *testing.T) {
 		}
 	}
 	kind, params, err := mime.ParseMediaType(got.Header("Content-Type"))
-	if err != nil || kind != "multipart/signed" || params["protocol"] != "application/pkcs7-signature" || params["micalg"] != "sha-256" {
+	if err != nil || kind != "multipart/signed" || params["protocol"] != "application/pkcs7-signature" ||
+		params["micalg"] != "sha-256" {
 		t.Fatalf("%s %v, %v", kind, params, err)
 	}
-	if got.Header("Subject") != m.Subject || got.Header("From") != "pi@example.com" || got.Header("Message-Id") != "<abc@example.com>" || got.Header("Mime-Version") != "1.0" {
+	if got.Header("Subject") != m.Subject || got.Header("From") != "pi@example.com" ||
+		got.Header("Message-Id") != "<abc@example.com>" || got.Header("Mime-Version") != "1.0" {
 		t.Errorf("header:\n%s", got.Raw)
 	}
 	_, signed, _ := bytes.Cut(got.Raw, []byte("--"+params["boundary"]+"\r\n"))
 	signed, _, _ = bytes.Cut(signed, []byte("\r\n--"+params["boundary"]))
 	parts := multipart.NewReader(must(stdmail.ReadMessage(bytes.NewReader(got.Raw)))(t).Body, params["boundary"])
 	text := must(parts.NextPart())(t)
-	if body := must(io.ReadAll(base64.NewDecoder(base64.StdEncoding, text)))(t); string(body) != m.Body || text.Header.Get("Content-Type") != `text/plain; charset="utf-8"` {
+	if body := must(io.ReadAll(base64.NewDecoder(base64.StdEncoding, text)))(t); string(body) != m.Body ||
+		text.Header.Get("Content-Type") != `text/plain; charset="utf-8"` {
 		t.Errorf("text %q, %v", body, text.Header)
 	}
 	p7 := must(pkcs7.Parse(must(io.ReadAll(base64.NewDecoder(base64.StdEncoding, must(parts.NextPart())(t))))(t)))(t)
@@ -202,7 +220,8 @@ func TestSignedMailHoldsTextAndSignatureWithTheChain(t *testing.T) {
 	if err := p7.VerifyWithChain(roots); err != nil {
 		t.Error(err)
 	}
-	if signer := p7.GetOnlySigner(); signer == nil || signer.EmailAddresses[0] != "pi@example.com" || len(p7.Certificates) != 2 {
+	if signer := p7.GetOnlySigner(); signer == nil || signer.EmailAddresses[0] != "pi@example.com" ||
+		len(p7.Certificates) != 2 {
 		t.Errorf("%d certificates, signer %v", len(p7.Certificates), signer)
 	}
 	if _, err := parts.NextPart(); !errors.Is(err, io.EOF) {
@@ -218,18 +237,22 @@ func TestWhatCannotBeSignedIsSentAsTheServerSays(t *testing.T) {
 	var log strings.Builder
 	sender := newSender(mail.SenderOptions{ReadFile: f.read, Log: slog.New(slog.NewTextHandler(&log, nil))})
 	r := sender.Send(t.Context(), server, message())
-	if r.Class != mail.Accepted || r.Diagnosis != mail.SMIME || !strings.HasPrefix(r.Text, "sent unsigned: S/MIME: private_key: ") || !strings.Contains(r.Text, "nosuch.key") {
+	if r.Class != mail.Accepted || r.Diagnosis != mail.SMIME ||
+		!strings.HasPrefix(r.Text, "sent unsigned: S/MIME: private_key: ") || !strings.Contains(r.Text, "nosuch.key") {
 		t.Errorf("%+v", r)
 	}
-	if all := in.Messages(); len(all) != 1 || all[0].Text() != "482913" || all[0].Header("Content-Type") != `text/plain; charset="utf-8"` {
+	if all := in.Messages(); len(all) != 1 || all[0].Text() != "482913" ||
+		all[0].Header("Content-Type") != `text/plain; charset="utf-8"` {
 		t.Errorf("%d mails", len(all))
 	}
-	if lines := strings.Split(strings.TrimSpace(log.String()), "\n"); len(lines) != 1 || !strings.Contains(lines[0], "level=WARN") || strings.Contains(lines[0], "482913") {
+	if lines := strings.Split(strings.TrimSpace(log.String()),
+		"\n"); len(lines) != 1 || !strings.Contains(lines[0], "level=WARN") || strings.Contains(lines[0], "482913") {
 		t.Errorf("log %q", lines)
 	}
 	server.DontSendOnError = true
 	r = sender.Send(t.Context(), server, message())
-	if r.Class != mail.Permanent || r.Diagnosis != mail.SMIME || r.DotWritten || !strings.Contains(r.Text, "private_key: ") || len(in.Messages()) != 1 {
+	if r.Class != mail.Permanent || r.Diagnosis != mail.SMIME || r.DotWritten ||
+		!strings.Contains(r.Text, "private_key: ") || len(in.Messages()) != 1 {
 		t.Errorf("%+v", r)
 	}
 }
@@ -263,15 +286,20 @@ func keyForms(t *testing.T, rsaKey *rsa.PrivateKey, ec *ecdsa.PrivateKey) map[st
 	t.Helper()
 	block := func(kind string, der []byte) []byte { return pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}) }
 	ecDER := must(x509.MarshalECPrivateKey(ec))(t)
-	legacy := must(x509.EncryptPEMBlock(rand.Reader, "RSA PRIVATE KEY", x509.MarshalPKCS1PrivateKey(rsaKey), []byte("keypw"), x509.PEMCipherAES256))(t) //nolint:staticcheck // it is what is tested
-	scrypt := &pkcs8.Opts{Cipher: pkcs8.AES256CBC, KDFOpts: pkcs8.ScryptOpts{SaltSize: 8, CostParameter: 1024, BlockSize: 8, ParallelizationParameter: 1}}
+	legacy := must(x509.EncryptPEMBlock(rand.Reader, "RSA PRIVATE KEY", x509.MarshalPKCS1PrivateKey(rsaKey),
+		[]byte("keypw"), x509.PEMCipherAES256))(t) //nolint:staticcheck // it is what is tested
+	scrypt := &pkcs8.Opts{Cipher: pkcs8.AES256CBC, KDFOpts: pkcs8.ScryptOpts{SaltSize: 8, CostParameter: 1024,
+		BlockSize: 8, ParallelizationParameter: 1}}
 	return map[string][]byte{
 		"PKCS #8 RSA": pkcs8PEM(t, rsaKey), "PKCS #1": block("RSA PRIVATE KEY", x509.MarshalPKCS1PrivateKey(rsaKey)),
-		"PKCS #8 EC":        pkcs8PEM(t, ec),
-		"SEC 1":             append(block("EC PARAMETERS", []byte{6, 8, 42, 134, 72, 206, 61, 3, 1, 7}), block("EC PRIVATE KEY", ecDER)...),
-		"legacy encrypted":  pem.EncodeToMemory(legacy),
-		"PBES2 encrypted":   block("ENCRYPTED PRIVATE KEY", must(pkcs8.MarshalPrivateKey(rsaKey, []byte("keypw"), nil))(t)),
-		"scrypt encrypted":  block("ENCRYPTED PRIVATE KEY", must(pkcs8.MarshalPrivateKey(ec, []byte("keypw"), scrypt))(t)),
+		"PKCS #8 EC": pkcs8PEM(t, ec),
+		"SEC 1": append(block("EC PARAMETERS", []byte{6, 8, 42, 134, 72, 206, 61, 3, 1, 7}),
+			block("EC PRIVATE KEY", ecDER)...),
+		"legacy encrypted": pem.EncodeToMemory(legacy),
+		"PBES2 encrypted": block("ENCRYPTED PRIVATE KEY",
+			must(pkcs8.MarshalPrivateKey(rsaKey, []byte("keypw"), nil))(t)),
+		"scrypt encrypted": block("ENCRYPTED PRIVATE KEY",
+			must(pkcs8.MarshalPrivateKey(ec, []byte("keypw"), scrypt))(t)),
 		"behind other text": append([]byte("Bag Attributes\n"), pkcs8PEM(t, rsaKey)...),
 	}
 }
@@ -285,7 +313,15 @@ func TestKeysInEveryForm(t *testing.T) {
 	for form, content := range keyForms(t, rsaKey, ec) {
 		f["key"] = content
 		check := func(password secret.Text) error {
-			server := mail.Server{Identifier: "s", Server: "h", Sender: "pi@example.com", SMIME: true, Certificate: "both.pem", PrivateKey: "key", PrivateKeyPassword: password}
+			server := mail.Server{
+				Identifier:         "s",
+				Server:             "h",
+				Sender:             "pi@example.com",
+				SMIME:              true,
+				Certificate:        "both.pem",
+				PrivateKey:         "key",
+				PrivateKeyPassword: password,
+			}
 			saved, err := s.Change(t.Context(), mail.Change{Server: server, Strict: true})
 			if len(saved.Warnings) > 0 {
 				t.Errorf("%s: %v", form, saved.Warnings)
@@ -299,7 +335,8 @@ func TestKeysInEveryForm(t *testing.T) {
 			continue
 		}
 		for _, password := range []secret.Text{"", "wrong", "keypw "} {
-			if err := check(password); err == nil || !strings.HasPrefix(err.Error(), "ERR905: Parameter private_key_password: ") {
+			if err := check(password); err == nil || !strings.HasPrefix(err.Error(),
+				"ERR905: Parameter private_key_password: ") {
 				t.Errorf("%s, password %q: %v", form, password.Reveal(), err)
 			}
 		}
@@ -326,14 +363,23 @@ func TestWhatCannotSignIsRefusedWithItsField(t *testing.T) {
 		"key as certificate":  {goodKey, goodKey, "certificate", "no certificate in the file"},
 		"broken certificate":  {certificatePEM([]byte("x")), goodKey, "certificate", "certificate 1"},
 		"certificate as key":  {good, good, "private_key", "no private key"},
-		"broken key":          {good, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: []byte("x")}), "private_key", "cannot be read"},
-		"other encryption":    {good, pem.EncodeToMemory(&pem.Block{Type: "ENCRYPTED PRIVATE KEY", Bytes: []byte("x")}), "private_key", "encryption"},
-		"another's key":       {good, pkcs8PEM(t, a.key), "private_key", "belong together"},
-		"Ed25519":             {good, pkcs8PEM(t, edwards), "private_key", "RSA or ECDSA"},
-		"expired":             {issued(func(c *x509.Certificate) { c.NotAfter = time.Now().Add(-time.Minute) }), goodKey, "certificate", "expired on"},
-		"not yet":             {issued(func(c *x509.Certificate) { c.NotBefore = time.Now().Add(time.Hour) }), goodKey, "certificate", "valid from"},
-		"key usage":           {issued(func(c *x509.Certificate) { c.KeyUsage = x509.KeyUsageKeyEncipherment }), goodKey, "certificate", "digitalSignature"},
-		"for web servers": {issued(func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth} }), goodKey,
+		"broken key": {good, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: []byte("x")}),
+			"private_key", "cannot be read"},
+		"other encryption": {good, pem.EncodeToMemory(&pem.Block{Type: "ENCRYPTED PRIVATE KEY", Bytes: []byte("x")}),
+			"private_key", "encryption"},
+		"another's key": {good, pkcs8PEM(t, a.key), "private_key", "belong together"},
+		"Ed25519":       {good, pkcs8PEM(t, edwards), "private_key", "RSA or ECDSA"},
+		"expired": {issued(func(c *x509.Certificate) { c.NotAfter = time.Now().Add(-time.Minute) }), goodKey,
+			"certificate", "expired on"},
+		"not yet": {issued(func(c *x509.Certificate) {
+			c.NotBefore = time.Now().Add(time.Hour)
+		}), goodKey, "certificate", "valid from"},
+		"key usage": {issued(func(c *x509.Certificate) {
+			c.KeyUsage = x509.KeyUsageKeyEncipherment
+		}), goodKey, "certificate", "digitalSignature"},
+		"for web servers": {issued(func(c *x509.Certificate) {
+			c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
+		}), goodKey,
 			"certificate", "emailProtection"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -346,9 +392,18 @@ func TestWhatCannotSignIsRefusedWithItsField(t *testing.T) {
 				f["k"] = c.key
 			}
 			s := serversWith(t, f.read)
-			server := mail.Server{Identifier: "s", Server: "h", Sender: "pi@example.com", SMIME: true, Certificate: "c", PrivateKey: "k", PrivateKeyPassword: "pw"}
+			server := mail.Server{
+				Identifier:         "s",
+				Server:             "h",
+				Sender:             "pi@example.com",
+				SMIME:              true,
+				Certificate:        "c",
+				PrivateKey:         "k",
+				PrivateKeyPassword: "pw",
+			}
 			_, err := s.Change(t.Context(), mail.Change{Server: server, Strict: true})
-			if err == nil || !strings.Contains(err.Error(), "ERR905: Parameter "+c.field+": ") || !strings.Contains(err.Error(), c.message) {
+			if err == nil || !strings.Contains(err.Error(), "ERR905: Parameter "+c.field+": ") ||
+				!strings.Contains(err.Error(), c.message) {
 				t.Fatalf("%v, want %s: ...%s", err, c.field, c.message)
 			}
 			saved, err := s.Change(t.Context(), mail.Change{Server: server})
@@ -356,7 +411,8 @@ func TestWhatCannotSignIsRefusedWithItsField(t *testing.T) {
 				t.Fatalf("without check: %v, %v", saved.Warnings, err)
 			}
 			d, err := s.Definition(t.Context(), "s")
-			if err != nil || d.Certificate == nil || d.Certificate.Problem == nil || d.Certificate.Problem.Field != c.field || d.Certificate.Emails == nil {
+			if err != nil || d.Certificate == nil || d.Certificate.Problem == nil ||
+				d.Certificate.Problem.Field != c.field || d.Certificate.Emails == nil {
 				t.Fatalf("%+v, %v", d.Certificate, err)
 			}
 		})
@@ -368,17 +424,28 @@ func TestCertificateIsShownAndWarnedAbout(t *testing.T) {
 	a := newAuthority(t)
 	key := must(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))(t)
 	end := time.Now().AddDate(0, 0, 20).UTC().Truncate(time.Second)
-	f := files{"k": pem.EncodeToMemory(&pem.Block{Type: "ENCRYPTED PRIVATE KEY", Bytes: must(pkcs8.MarshalPrivateKey(key, []byte("keypw"), nil))(t)})}
+	f := files{"k": pem.EncodeToMemory(&pem.Block{Type: "ENCRYPTED PRIVATE KEY",
+		Bytes: must(pkcs8.MarshalPrivateKey(key, []byte("keypw"), nil))(t)})}
 	f["c"] = certificatePEM(a.issue(t, key, func(c *x509.Certificate) {
 		c.NotAfter = end
 		c.EmailAddresses = []string{"other@example.com"}
-		c.Subject.ExtraNames = []pkix.AttributeTypeAndValue{{Type: asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 9, 1}, Value: "old@example.com"}}
+		c.Subject.ExtraNames = []pkix.AttributeTypeAndValue{{Type: asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 9, 1},
+			Value: "old@example.com"}}
 	}))
 	s := serversWith(t, f.read)
-	server := mail.Server{Identifier: "s", Server: "h", Sender: "Example IT <PI@Example.com>", SMIME: true, Certificate: "c", PrivateKey: "k", PrivateKeyPassword: "keypw"}
+	server := mail.Server{
+		Identifier:         "s",
+		Server:             "h",
+		Sender:             "Example IT <PI@Example.com>",
+		SMIME:              true,
+		Certificate:        "c",
+		PrivateKey:         "k",
+		PrivateKeyPassword: "keypw",
+	}
 	for range 2 { // the second time with the stored password
 		saved, err := s.Change(t.Context(), mail.Change{Server: server, Strict: true})
-		if err != nil || len(saved.Warnings) != 2 || !strings.Contains(saved.Warnings[0].Message, end.Format("2006-01-02")) || !strings.Contains(saved.Warnings[1].Message, "PI@Example.com") {
+		if err != nil || len(saved.Warnings) != 2 || !strings.Contains(saved.Warnings[0].Message,
+			end.Format("2006-01-02")) || !strings.Contains(saved.Warnings[1].Message, "PI@Example.com") {
 			t.Fatalf("%v, %v", saved.Warnings, err)
 		}
 		server.PrivateKeyPassword = mail.Censored
@@ -388,7 +455,8 @@ func TestCertificateIsShownAndWarnedAbout(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := d.Certificate
-	if !strings.Contains(c.Subject, "CN=Example IT") || c.Issuer != "CN=Test authority" || !c.NotAfter.Equal(end) || c.Problem != nil ||
+	if !strings.Contains(c.Subject, "CN=Example IT") || c.Issuer != "CN=Test authority" || !c.NotAfter.Equal(end) ||
+		c.Problem != nil ||
 		strings.Join(c.Emails, " ") != "other@example.com old@example.com" {
 		t.Errorf("%+v", c)
 	}
@@ -401,7 +469,8 @@ func TestCertificateIsShownAndWarnedAbout(t *testing.T) {
 	}
 	server.SMIME = false
 	server.Certificate = ""
-	if saved, err := s.Change(t.Context(), mail.Change{Server: server, Strict: true}); err != nil || len(saved.Warnings) != 0 {
+	if saved, err := s.Change(t.Context(), mail.Change{Server: server, Strict: true}); err != nil ||
+		len(saved.Warnings) != 0 {
 		t.Errorf("%v, %v", saved.Warnings, err)
 	}
 	if d, err = s.Definition(t.Context(), "s"); err != nil || d.Certificate != nil {

@@ -156,7 +156,7 @@ func TestAServerThatWasDeletedMeanwhileCanBeMadeAnew(t *testing.T) {
 	p.Type("description", "still here")
 	s.Server.Must(t, "DELETE", "/smtpserver/office", nil)
 	p.Follow("Save")
-	p.WaitText("deleted by somebody else meanwhile")
+	p.WaitText("deleted by another administrator meanwhile")
 	p.Looks("server-deleted")
 	p.Follow("Save")
 	p.WaitText("The SMTP server is saved.")
