@@ -31,43 +31,57 @@ func (s *server) userRoutes() []route {
 var searchable = []string{"username", "userid", "email", "givenname", "surname", "phone", "mobile", "description"} //nolint:gochecknoglobals // a constant table
 
 // users answers GET /user/, all that match as the original does. With limit, a parameter of otpost, it answers with
-// that many, and tells how many match in detail.count. A user sees himself alone.
+// that many, and with how many match in detail.count. A user finds no other one.
 func (s *server) users(w http.ResponseWriter, r *http.Request) error {
-	p := paramsOf(r)
-	var found []user.User
-	if id := callOf(r).identity; id.Role == access.User {
-		own, err := s.Users.Find(r.Context(), id.Name, id.Realm)
-		if err != nil {
-			return err
-		}
-		found = []user.User{own}
-	} else {
-		filter := user.Filter{}
-		for _, property := range searchable {
-			if pattern := p.Text(property); pattern != "" {
-				filter[property] = pattern
-			}
-		}
-		var err error
-		if found, err = s.Users.List(r.Context(), p.Text("realm"), p.Text("resolver"), filter); err != nil {
-			return err
-		}
-	}
-	limit, err := p.Int("limit", 0, 1, token.MostPageSize)
+	limit, err := paramsOf(r).Int("limit", 0, 1, token.MostPageSize)
 	if err != nil {
 		return err
 	}
-	count := len(found)
-	if limit > 0 {
-		found = found[:min(limit, count)]
+	most := limit
+	if limit == 0 {
+		most = user.All
+	}
+	found, count, err := s.usersFor(r, most)
+	if err != nil {
+		return err
 	}
 	list := make([]object, len(found))
 	for i, u := range found {
-		list[i] = object{"username": u.Login, "userid": u.UID, "realm": u.Realm, "resolver": u.Resolver, "givenname": u.Givenname,
-			"surname": u.Surname, "email": u.Email, "phone": u.Phone, "mobile": u.Mobile, "description": u.Description, "editable": u.Editable}
+		list[i] = renderUser(u)
 	}
 	if limit > 0 {
 		return succeed(w, r, success{value: list, detail: object{"count": count}})
 	}
 	return answer(w, r, list)
+}
+
+// usersFor returns the first most users that the caller may see and asks for, and how many there are in all.
+func (s *server) usersFor(r *http.Request, most int) ([]user.User, int, error) {
+	if id := callOf(r).identity; id.Role == access.User {
+		own, err := s.Users.Find(r.Context(), id.Name, id.Realm)
+		return []user.User{own}, 1, err
+	}
+	p, filter := paramsOf(r), user.Filter{}
+	for _, property := range searchable {
+		if pattern := p.Text(property); pattern != "" {
+			filter[property] = pattern
+		}
+	}
+	return s.Users.List(r.Context(), p.Text("realm"), p.Text("resolver"), filter, most)
+}
+
+func renderUser(u user.User) object {
+	return object{
+		"username":    u.Login,
+		"userid":      u.UID,
+		"realm":       u.Realm,
+		"resolver":    u.Resolver,
+		"givenname":   u.Givenname,
+		"surname":     u.Surname,
+		"email":       u.Email,
+		"phone":       u.Phone,
+		"mobile":      u.Mobile,
+		"description": u.Description,
+		"editable":    u.Editable,
+	}
 }

@@ -37,14 +37,14 @@ func (p people) ByUID(_ context.Context, uid string) (user.User, error) {
 	return p.pick(func(u user.User) bool { return u.UID == uid })
 }
 
-func (p people) List(_ context.Context, f user.Filter) ([]user.User, error) {
+func (p people) List(_ context.Context, f user.Filter, most int) ([]user.User, int, error) {
 	found := []user.User{}
 	for _, u := range p.list {
 		if f.Match(u) {
 			found = append(found, u)
 		}
 	}
-	return found, nil
+	return found[:min(most, len(found))], len(found), nil
 }
 
 func (p people) CheckPassword(ctx context.Context, uid string, typed user.Password) (bool, error) {

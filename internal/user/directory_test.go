@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -31,7 +32,7 @@ func (m memory) Find(ctx context.Context, login string) (user.User, error) {
 }
 
 func (m memory) ByUID(ctx context.Context, uid string) (user.User, error) {
-	list, err := m.List(ctx, nil)
+	list, _, err := m.List(ctx, nil, user.All)
 	if err != nil {
 		return user.User{}, err
 	}
@@ -43,17 +44,17 @@ func (m memory) ByUID(ctx context.Context, uid string) (user.User, error) {
 	return user.User{}, user.ErrNotFound
 }
 
-func (m memory) List(_ context.Context, f user.Filter) ([]user.User, error) {
+func (m memory) List(_ context.Context, f user.Filter, most int) ([]user.User, int, error) {
 	list := []user.User{}
 	for login := range strings.FieldsSeq(string(m)) {
 		if login == "broken" {
-			return nil, errBroken
+			return nil, 0, errBroken
 		}
 		if u := (user.User{Login: login, UID: login + "!"}); f.Match(u) {
 			list = append(list, u)
 		}
 	}
-	return list, nil
+	return list[:min(most, len(list))], len(list), nil
 }
 
 func (m memory) Check(context.Context) error {
@@ -179,7 +180,7 @@ func TestBrokenResolverIsNoUnknownUser(t *testing.T) {
 	if u, err := h.Find(t.Context(), "alice", "r"); !errors.Is(err, errBroken) || errors.Is(err, user.ErrNotFound) {
 		t.Errorf("%+v, %v", u, err)
 	}
-	if _, err := h.List(t.Context(), "r", "", nil); !errors.Is(err, errBroken) {
+	if _, _, err := h.List(t.Context(), "r", "", nil, user.All); !errors.Is(err, errBroken) {
 		t.Errorf("the list: %v", err)
 	} else {
 		wantFault(t, err, fault.Config, "The users of the resolver 'down' cannot be read.")
@@ -469,9 +470,15 @@ func TestListGoesRealmByRealm(t *testing.T) {
 		{"", "nosuch", nil, ""},
 		{"", "", user.Filter{"username": "*b"}, "bob@z/pw bob@a/pw"},
 	} {
-		users, err := h.List(t.Context(), c.realm, c.resolver, c.filter)
-		if err != nil || users == nil {
-			t.Errorf("%+v: %v, %v", c, users, err)
+		users, count, err := h.List(t.Context(), c.realm, c.resolver, c.filter, user.All)
+		if err != nil || users == nil || count != len(users) {
+			t.Errorf("%+v: %v, %d, %v", c, users, count, err)
+		}
+		for most := range len(users) {
+			first, count, err := h.List(t.Context(), c.realm, c.resolver, c.filter, most)
+			if err != nil || !slices.Equal(first, users[:most]) || count != len(users) {
+				t.Errorf("%+v, the first %d: %v, %d, %v", c, most, first, count, err)
+			}
 		}
 		var got []string
 		for _, u := range users {

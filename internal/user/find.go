@@ -112,16 +112,16 @@ func (c *Catalogue) find(resolver string, ask func(Resolver) (User, error)) (Use
 	return u, nil
 }
 
-// List returns the users that match, of one realm and one resolver; an empty name means all. Realms
-// come in the order in which they were made, and a user in two realms comes twice, as recorded
-// (testdata/rest/user.json, "list no parameters"). Unknown realms and resolvers have no users.
-// Never nil. Fault 302: a resolver cannot be read.
-func (d *Directory) List(ctx context.Context, realm, resolver string, f Filter) ([]User, error) {
+// List returns the first most users that match (All: all of them), of one realm and one resolver, and
+// how many match in all; an empty name means all. Realms come in the order in which they were made,
+// and a user in two realms comes twice, as recorded (testdata/rest/user.json, "list no parameters").
+// Unknown realms and resolvers have no users. The list is never nil. Fault 302: a resolver cannot be read.
+func (d *Directory) List(ctx context.Context, realm, resolver string, f Filter, most int) ([]User, int, error) {
 	c, err := d.catalogue(ctx)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
-	list := []User{}
+	list, count := []User{}, 0
 	for _, r := range c.realms {
 		if realm != "" && r.Name != normal(realm) {
 			continue
@@ -135,19 +135,20 @@ func (d *Directory) List(ctx context.Context, realm, resolver string, f Filter) 
 				continue // it was logged; a list of all users leaves it out
 			}
 			if err != nil {
-				return nil, cannotRead(err, member.Name, "")
+				return nil, 0, cannotRead(err, member.Name, "")
 			}
-			users, err := reads.List(ctx, f)
+			users, n, err := reads.List(ctx, f, most-len(list))
 			if err != nil {
-				return nil, cannotRead(err, member.Name, "")
+				return nil, 0, cannotRead(err, member.Name, "")
 			}
 			for _, u := range users {
 				u.Realm, u.Resolver = r.Name, member.Name
 				list = append(list, u)
 			}
+			count += n
 		}
 	}
-	return list, nil
+	return list, count, nil
 }
 
 // CheckPassword reports whether this is the user's password in his own store. Fault 5003: out of hashing slots.

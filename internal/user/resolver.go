@@ -150,10 +150,10 @@ func (d *Directory) TestResolver(ctx context.Context, definition Definition) (fo
 	if err != nil {
 		return 0, err
 	}
-	users, err := reads.List(ctx, nil)
+	_, found, err = reads.List(ctx, nil, 0)
 	switch {
 	case err == nil:
-		return len(users), nil
+		return found, nil
 	case errors.Is(err, fs.ErrNotExist):
 		return 0, fault.Wrap(err, fault.Parameter, "resolver_no_file",
 			"ERR905: The resolver does not work: there is no such file.")

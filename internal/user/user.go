@@ -10,6 +10,7 @@ package user
 import (
 	"context"
 	"errors"
+	"math"
 	"strings"
 
 	"otpost/internal/secret"
@@ -39,6 +40,9 @@ type Password struct {
 	Client string // address of the client: hashing slots are shared out between clients
 }
 
+// All asks a list for all users that match.
+const All = math.MaxInt
+
 // Resolver reads one store of users. The users that it returns have no Realm and no Resolver. It is
 // safe for concurrent use. Every method may block for as long as the store needs, and ends with
 // ctx.
@@ -47,8 +51,9 @@ type Resolver interface {
 	Find(ctx context.Context, login string) (User, error)
 	// ByUID returns the user with exactly this UID, or ErrNotFound.
 	ByUID(ctx context.Context, uid string) (User, error)
-	// List returns the users that match, in the store's order; never nil.
-	List(ctx context.Context, f Filter) ([]User, error)
+	// List returns the first most users that match, in the store's order, and how many match in all. The
+	// list is never nil. most is 0 for the count alone, and All for all of them.
+	List(ctx context.Context, f Filter, most int) (list []User, count int, err error)
 	// CheckPassword reports whether the user has this password. An empty password, a user without a
 	// password and an unknown UID give false without an error. An unknown UID takes as long as the
 	// slowest known one.

@@ -105,20 +105,23 @@ func (r *resolver) ByUID(_ context.Context, uid string) (user.User, error) {
 
 // List implements user.Resolver. A pattern for email is compared with the whole GECOS text: in the
 // recording ("list by email") bob@* does not find bob@example.com.
-func (r *resolver) List(_ context.Context, f user.Filter) ([]user.User, error) {
+func (r *resolver) List(_ context.Context, f user.Filter, most int) (list []user.User, count int, err error) {
 	c, err := r.load()
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
-	list := []user.User{}
+	list = []user.User{}
 	for _, entry := range c.entries {
 		seen := entry.user
 		seen.Email = seen.Description
-		if f.Match(seen) {
+		if !f.Match(seen) {
+			continue
+		}
+		if count++; count <= most {
 			list = append(list, entry.user)
 		}
 	}
-	return list, nil
+	return list, count, nil
 }
 
 // CheckPassword implements user.Resolver. Users with a hash of unknown form count as users without

@@ -69,7 +69,7 @@ func (p *place) write(lines ...string) {
 
 func (p *place) logins() string {
 	p.t.Helper()
-	users, err := p.List(p.t.Context(), nil)
+	users, _, err := p.List(p.t.Context(), nil, user.All)
 	if err != nil {
 		p.t.Fatal(err)
 	}
@@ -145,11 +145,11 @@ func TestReadsTheRecordedUsers(t *testing.T) {
 			Surname:     "Mail",
 		},
 	}
-	got, err := p.List(t.Context(), nil)
+	got, _, err := p.List(t.Context(), nil, user.All)
 	if diff := cmp.Diff(want, got); err != nil || diff != "" {
 		t.Errorf("%v %s", err, diff)
 	}
-	got, err = p.List(t.Context(), user.Filter{"email": "bob@*"}) // "list by email"
+	got, _, err = p.List(t.Context(), user.Filter{"email": "bob@*"}, user.All) // "list by email"
 	if err != nil || len(got) != 0 {
 		t.Errorf("list by email: %v, %v", got, err)
 	}

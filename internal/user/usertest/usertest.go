@@ -57,9 +57,9 @@ func Run(t *testing.T, open Open) {
 	t.Run("ListMatchesPatterns", func(t *testing.T) { list(t, open) })
 	t.Run("ListOfAnEmptyStoreIsEmpty", func(t *testing.T) {
 		t.Parallel()
-		users, err := open(t, nil).List(t.Context(), nil)
-		if err != nil || users == nil || len(users) != 0 {
-			t.Errorf("%v, %v", users, err)
+		users, count, err := open(t, nil).List(t.Context(), nil, user.All)
+		if err != nil || users == nil || len(users) != 0 || count != 0 {
+			t.Errorf("%v, %d, %v", users, count, err)
 		}
 	})
 	t.Run("PasswordsAreChecked", func(t *testing.T) { passwords(t, open) })
@@ -128,10 +128,16 @@ func list(t *testing.T, open Open) {
 		{user.Filter{"surname": "van der*"}, "carol@example.org"},
 		{user.Filter{"nosuchproperty": "*"}, ""},
 	} {
-		users, err := r.List(t.Context(), c.filter)
-		if err != nil {
-			t.Errorf("%v: %v", c.filter, err)
+		users, count, err := r.List(t.Context(), c.filter, user.All)
+		if err != nil || count != len(users) {
+			t.Errorf("%v: %d of %d, %v", c.filter, len(users), count, err)
 			continue
+		}
+		for most := range len(users) {
+			first, count, err := r.List(t.Context(), c.filter, most)
+			if err != nil || first == nil || !slices.Equal(first, users[:most]) || count != len(users) {
+				t.Errorf("%v, the first %d: %v of %d, %v", c.filter, most, first, count, err)
+			}
 		}
 		logins := []string{}
 		for _, u := range users {
