@@ -141,7 +141,7 @@ type Seen struct {
 // ClaimRequest asks for jobs.
 type ClaimRequest struct {
 	Worker uuid.UUID
-	Most   int      // how many: never more than the worker's free handlers
+	Most   int      // how many at most: what the worker can begin soon
 	Kinds  []string // only jobs of these kinds
 	Full   []string // no jobs of these lanes; nil: every lane
 	Done   []Result // reported in the same transaction, before the claim

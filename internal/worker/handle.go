@@ -18,25 +18,28 @@ import (
 type outcome struct {
 	claim    queue.Claimed
 	result   queue.Result
+	took     time.Duration
 	panicked bool
 }
 
 // begin starts a handler for each job. A suspect beside another one comes back later: at once it
-// would fill the next claim. What is over its lane's share goes back too, which happens only where
-// the driver cannot tell lanes apart.
-func (r *run) begin(l *lease, got []queue.Claimed) {
-	for _, c := range got {
+// would fill the next claim. What was claimed ahead waits for a handler. Else what is over its lane's
+// share goes back, which happens only where the driver cannot tell lanes apart.
+func (r *run) begin(a answer) {
+	for _, c := range a.got {
 		r.held[c.ID] = c
 		switch {
 		case r.claiming.Err() != nil:
 			r.giveBack(c, queue.Result{Action: queue.Release})
-		case isSuspect(c) && r.suspect != nil:
+		case isSuspect(c) && (r.suspect != nil || r.room(r.lanes[c.Lane]) == 0):
 			r.giveBack(c, queue.Result{Action: queue.Retry, RunAt: r.now().Add(suspectAgain)})
+		case r.room(r.lanes[c.Lane]) == 0 && a.ahead:
+			r.keep(c)
 		case r.room(r.lanes[c.Lane]) == 0:
 			r.giveBack(c, queue.Result{Action: queue.Release})
 			r.over = true
 		default:
-			r.start(l, c)
+			r.start(a.lease, c)
 		}
 	}
 }
@@ -58,6 +61,7 @@ func (r *run) add(o outcome) {
 func (r *run) start(l *lease, c queue.Claimed) {
 	r.enter(c.Lane)
 	r.begun++
+	r.ahead.running[c.ID] = time.Now()
 	h := &handlerState{lease: l}
 	if isSuspect(c) {
 		r.suspect = newSuspect(c)
@@ -70,14 +74,15 @@ func (r *run) start(l *lease, c queue.Claimed) {
 // handle runs a kind. It returns whatever happens.
 func (r *run) handle(ctx context.Context, c queue.Claimed) (o outcome) {
 	o = outcome{claim: c, panicked: true}
+	begun := time.Now()
 	defer func() {
 		if o.panicked {
 			r.log.Error("handler panicked, trying again later", "job", c.ID, "kind", c.Kind, "err", fmt.Sprint(recover()), "stack", string(debug.Stack()))
 			o.result = queue.Result{Action: queue.Retry, NotAfter: c.NotAfter}
 		}
 		o.result.ID, o.result.Token = c.ID, c.Token
+		o.took = time.Since(begun)
 	}()
-	begun := time.Now()
 	r.log.Debug("job begun", "job", c.ID, "kind", c.Kind)
 	o.result = r.kinds[c.Kind].Run(ctx, c)
 	o.panicked = false
@@ -89,6 +94,8 @@ func (r *run) handle(ctx context.Context, c queue.Claimed) (o outcome) {
 func (r *run) end(o outcome) {
 	id := o.claim.ID
 	r.leave(o.claim.Lane)
+	delete(r.ahead.running, id)
+	smooth(&r.ahead.handlerTime, o.took)
 	if s := r.suspect; s != nil && s.job.ID == id && s.job.Token == o.claim.Token {
 		r.suspect, r.maybeDue = nil, true
 	}
@@ -102,6 +109,7 @@ func (r *run) end(o outcome) {
 		delete(r.panics, id)
 	}
 	r.add(o)
+	r.beginAhead()
 }
 
 // split returns the outcomes to report under the lease, and those of claims under earlier ones.
@@ -137,6 +145,11 @@ func (r *run) reported(outcomes []outcome) {
 	r.done = slices.DeleteFunc(r.done, func(o outcome) bool {
 		return slices.ContainsFunc(outcomes, func(p outcome) bool { return p.claim.ID == o.claim.ID && p.claim.Token == o.claim.Token })
 	})
+	r.lingerAgain()
+}
+
+// lingerAgain begins the time anew after which what has ended is reported.
+func (r *run) lingerAgain() {
 	if r.flushAt = nil; len(r.done) > 0 {
 		r.flushAt = time.After(linger)
 	}

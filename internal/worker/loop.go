@@ -33,7 +33,10 @@ type run struct {
 	due   chan error    // an answer of Wait
 	ended chan outcome  // of a handler; has room for all of them
 	kick  chan struct{} // a heartbeat was refused
+	asked chan answer   // the answer of a claim
 
+	asking   bool                        // a claim is under way
+	ahead    ahead                       // jobs that wait for a handler
 	held     map[uuid.UUID]queue.Claimed // running, or ended and not yet reported
 	done     []outcome                   // ended and not yet reported
 	flushAt  <-chan time.Time            // when the first of done has lingered
@@ -71,6 +74,7 @@ func (r *run) loop() {
 	for r.claiming.Err() == nil && !r.full() {
 		err := r.step()
 		switch {
+		case err == nil && r.asking: // the driver has not answered yet
 		case err == nil:
 			r.recovered()
 		case errors.Is(err, queue.ErrLost):
@@ -83,6 +87,9 @@ func (r *run) loop() {
 
 // step does the next thing: it registers, claims, or waits for something to happen.
 func (r *run) step() error {
+	if r.asking { // nothing else is sent beside a claim
+		return r.await()
+	}
 	switch l := r.current(); {
 	case l == nil:
 		if err := r.register(); err != nil {
@@ -99,8 +106,15 @@ func (r *run) step() error {
 	switch {
 	case r.apart():
 		return r.await()
+	case len(r.ahead.jobs) > 0:
+		if n := r.mayClaimAhead(); r.maybeDue && n > len(r.ahead.jobs) {
+			r.claim()
+			return nil
+		}
+		return r.await()
 	case len(r.done) > 0 && r.busy == 0, len(r.done) == 0 && r.maybeDue && r.free() > 0:
-		return r.claim()
+		r.claim()
+		return nil
 	default:
 		return r.await()
 	}
@@ -122,6 +136,10 @@ func (r *run) await() error {
 		r.rejoin()
 	case o := <-r.ended:
 		r.end(o)
+	case a := <-r.asked:
+		return r.answered(a)
+	case <-r.ahead.late:
+		r.giveAheadBack()
 	case err := <-r.due:
 		r.waiting = false
 		r.stopWait()
@@ -133,10 +151,13 @@ func (r *run) await() error {
 			return fmt.Errorf("wait: %w", err)
 		}
 	case <-r.flushAt:
-		if r.apart() || r.over {
+		switch r.flushAt = nil; {
+		case r.asking: // the answer sets the time anew
+		case r.apart(), r.over:
 			return r.flush(r.working)
+		default:
+			r.claim()
 		}
-		return r.claim()
 	case <-r.kick:
 	case <-r.claiming.Done():
 	}
@@ -169,31 +190,57 @@ func (r *run) wait() {
 	}
 }
 
-// claim reports what has ended and claims for the handlers that are free.
-func (r *run) claim() error {
-	l := r.current()
-	mine, others := r.split(l)
+// answer is what a claim brought.
+type answer struct {
+	lease *lease
+	sent  []outcome // that it reported
+	most  int
+	ahead bool // it asked for more than the free handlers take
+	got   []queue.Claimed
+	took  time.Duration
+	err   error
+}
+
+// claim begins to report what has ended and to claim for the handlers that are free, or will be when the claim answers.
+func (r *run) claim() {
+	a := answer{lease: r.current()}
+	a.sent, _ = r.split(a.lease)
 	full, most := r.shares()
-	got, err := r.driver.Claim(r.working, queue.ClaimRequest{
-		Worker: l.id,
-		Most:   most,
-		Kinds:  r.names,
-		Full:   full,
-		Done:   results(mine),
-	})
-	if err != nil && !errors.Is(err, queue.ErrLost) {
-		return fmt.Errorf("claim: %w", err)
+	if more := r.mayClaimAhead(); more > 0 {
+		full, most, a.ahead = nil, max(most, 0)+more, true
 	}
-	r.reported(mine)
-	if err != nil {
-		return err
+	a.most = most
+	req := queue.ClaimRequest{Worker: a.lease.id, Most: most, Kinds: r.names, Full: full, Done: results(a.sent)}
+	r.asking = true
+	go func() {
+		begun := time.Now()
+		a.got, a.err = r.driver.Claim(r.working, req)
+		a.took = time.Since(begun)
+		r.asked <- a
+	}()
+}
+
+// answered takes what a claim brought.
+func (r *run) answered(a answer) error {
+	r.asking = false
+	if a.err != nil && !errors.Is(a.err, queue.ErrLost) {
+		r.lingerAgain()
+		return fmt.Errorf("claim: %w", a.err)
+	}
+	r.reported(a.sent)
+	if a.err != nil {
+		return a.err
+	}
+	if len(a.got) > 0 {
+		smooth(&r.ahead.claimTime, a.took)
 	}
 	r.over = false
-	r.begin(l, got)
+	r.begin(a)
 	// A lane that has filled its share says nothing about the others: to wait for them costs less than a claim.
-	r.maybeDue = len(got) == most && !r.over && slices.ContainsFunc(got, func(c queue.Claimed) bool {
+	r.maybeDue = len(a.got) == a.most && !r.over && (a.ahead || slices.ContainsFunc(a.got, func(c queue.Claimed) bool {
 		return r.room(r.lanes[c.Lane]) > 0
-	})
+	}))
+	_, others := r.split(a.lease)
 	return r.reportAs(r.working, others)
 }
 
@@ -276,6 +323,7 @@ func (r *run) lost() {
 		return
 	}
 	l.end()
+	r.giveAheadBack() // under the former id: what the queue still knows of it comes back at once
 	r.set(nil)
 	r.log.Info("lease lapsed while the queue was out of reach or the process was stopped, going on under a new id", "worker", l.id)
 	r.maybeDue = true
@@ -283,6 +331,10 @@ func (r *run) lost() {
 
 // drain waits for the handlers at work, reporting each as it ends.
 func (r *run) drain() {
+	if r.asking {
+		r.answered(<-r.asked) //nolint:errcheck // part reports again
+	}
+	r.giveAheadBack()
 	r.flush(r.working) //nolint:errcheck // part does it again
 	late := (<-chan time.Time)(nil)
 	stopped := r.working.Done()

@@ -1,6 +1,7 @@
 // Package worker claims jobs and runs their kinds.
 //
-// It promises: a worker claims at most as many jobs as handlers are free; the jobs of one lane
+// It promises: a worker claims at most as many jobs as handlers are free, or will be when the
+// claim answers (ahead.go); the jobs of one lane
 // never occupy all handlers; of the jobs that have killed workers, one runs at a time; the end of
 // the graceful context lets running handlers finish and gives all other jobs back uncounted; a
 // worker whose lease lapsed continues under a new id, and late reports of its handlers count where
@@ -117,6 +118,8 @@ func (w *Worker) Run(graceful, hard context.Context) error {
 		due:      make(chan error, 1),
 		ended:    make(chan outcome, w.handlers),
 		kick:     make(chan struct{}, 1),
+		asked:    make(chan answer, 1),
+		ahead:    ahead{running: make(map[uuid.UUID]time.Time)},
 		held:     make(map[uuid.UUID]queue.Claimed),
 		panics:   make(map[uuid.UUID]int),
 		lanes:    make(map[string]int),
