@@ -81,7 +81,7 @@ func (h *handling) admit(ctx context.Context) (d row, n next, err error) {
 		return err
 	})
 	if errors.Is(err, errNoRow) {
-		h.log.Warn("job without a delivery put aside", "delivery", h.id)
+		h.log.Warn("job without a delivery marked dead", "delivery", h.id)
 		return d, next{decided: true, action: queue.DeadLetter, reason: "the database has no delivery of this id"}, nil
 	}
 	if err != nil {

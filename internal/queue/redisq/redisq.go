@@ -135,7 +135,7 @@ func (d *Driver) Claim(ctx context.Context, req queue.ClaimRequest) ([]queue.Cla
 		return nil, queue.ErrLost
 	}
 	if bad, err := answer[1].AsStrSlice(); err == nil && len(bad) > 0 {
-		d.log.Error("jobs that nobody can read were put aside", "jobs", len(bad), "job", strconv.Quote(bad[0]))
+		d.log.Error("unreadable jobs marked dead", "jobs", len(bad), "job", strconv.Quote(bad[0]))
 	}
 	shift, err := d.shift(answer[3])
 	if err != nil {

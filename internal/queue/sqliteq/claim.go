@@ -126,7 +126,7 @@ func (d *Driver) leaseReady(tx *store.Tx, now time.Time, req queue.ClaimRequest,
 		queue.MostPassed, list(s.priorities), req.Worker[:])
 	for _, id := range unreadable {
 		tx.Put(`UPDATE job SET state = 3, worker = NULL, reason = $2 WHERE id = $1`, id, unreadableJob)
-		tx.AfterCommit(func() { d.log.Error("job that cannot be read put aside", "job", fmt.Sprintf("%x", id)) })
+		tx.AfterCommit(func() { d.log.Error("unreadable job marked dead", "job", fmt.Sprintf("%x", id)) })
 	}
 	slices.SortFunc(got, inOrder) // RETURNING promises none
 	return got, err
