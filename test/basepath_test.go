@@ -17,7 +17,7 @@ import (
 	"otpost/test/e2e"
 )
 
-// shown is what a browser sees of a server below a base path.
+// shown is the view of a browser of a server below a base path.
 type shown struct {
 	t      *testing.T
 	url    string // of the proxy
@@ -25,8 +25,8 @@ type shown struct {
 	pages  map[string]int // path -> status, of what was opened
 }
 
-// showBelow puts a proxy with TLS before a server: what does not begin with /pi/ is another program's.
-// With strip it cuts the path off.
+// showBelow puts a proxy with TLS before a server: paths that do not begin with /pi/ belong to
+// another program. With strip it cuts the path off.
 func showBelow(t *testing.T, server string, strip bool) *shown {
 	t.Helper()
 	target, err := url.Parse(server)
@@ -91,7 +91,7 @@ func (s *shown) open(method, address string, form url.Values) (int, http.Header,
 var addressOf = regexp.MustCompile(`\b(href|src|action|formaction|data-live)="([^"]*)"`)
 
 // crawl opens a page and all that it links to. Every address must lie below /pi/ and answer 200;
-// where a form leads is not opened.
+// targets of forms are not opened.
 func (s *shown) crawl(address string) {
 	s.t.Helper()
 	if _, seen := s.pages[address]; seen {

@@ -27,7 +27,8 @@ func (b *bench) run(args ...string) map[string]any {
 	lines := strings.Split(strings.TrimSpace(p.Out.String()), "\n")
 	var answer map[string]any
 	if err := json.Unmarshal([]byte(lines[len(lines)-1]), &answer); err != nil || code != 0 {
-		b.t.Fatalf("bench %s: exit code %d, %v\n%s%s", strings.Join(args, " "), code, err, p.Out.String(), p.Err.String())
+		b.t.Fatalf("bench %s: exit code %d, %v\n%s%s", strings.Join(args, " "), code, err, p.Out.String(),
+			p.Err.String())
 	}
 	return answer
 }
@@ -61,14 +62,16 @@ func TestBenchMeasuresEachDriver(t *testing.T) {
 				t.Fatalf("reset: %v", answer)
 			}
 			b.did(30, "produce", "--n", "30", "--callers", "3", "--payload-bytes", "7", "--sleep-ms", "1")
-			if rate := b.did(30, "consume", "--n", "30", "--concurrency", "4", "--record", record)["per_s"]; rate == 0.0 {
+			if rate := b.did(30, "consume", "--n", "30", "--concurrency", "4", "--record",
+				record)["per_s"]; rate == 0.0 {
 				t.Fatal("30 jobs at a rate of 0")
 			}
 			wantRecord(t, record, 30)
 			b.did(0, "consume", "--n", "1", "--timeout-s", "1") // each job was reported
 			b.did(50, "produce", "--n", "50", "--mode", "bulk", "--batch", "20")
 			b.run("reset")
-			if waits := b.did(5, "latency", "--n", "5", "--interval-ms", "2"); waits["max_ms"].(float64) < waits["p50_ms"].(float64) {
+			if waits := b.did(5, "latency", "--n", "5", "--interval-ms",
+				"2"); waits["max_ms"].(float64) < waits["p50_ms"].(float64) {
 				t.Fatalf("latency: %v", waits)
 			}
 			b.did(commits, "produce", "--n", "5", "--mode", "commit")

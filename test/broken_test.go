@@ -74,9 +74,9 @@ func pressTest(t *testing.T, c *e2e.Client, identifier string, form map[string]a
 	return answer.Detail, a.Raw
 }
 
-// TestBrokenServersAreToldApart presses the test button before each of the twelve broken mail servers: in the request and by a
-// worker.
-func TestBrokenServersAreToldApart(t *testing.T) {
+// TestBrokenServersHaveTheirDiagnoses presses the test button before each of the twelve broken mail
+// servers: in the request and by a worker.
+func TestBrokenServersHaveTheirDiagnoses(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	servers := broken.Servers(t)
@@ -108,7 +108,7 @@ func TestBrokenServersAreToldApart(t *testing.T) {
 	keepsSecrets(t, "log", w.server.Out.String()+w.server.Err.String())
 }
 
-// checkReport compares a report with what the broken server must lead to.
+// checkReport compares a report with the expected one for the broken server.
 func checkReport(t *testing.T, s broken.Server, r report, raw string) {
 	t.Helper()
 	if r.Value || r.State != "failed" || len(r.Attempts) == 0 {
@@ -121,14 +121,16 @@ func checkReport(t *testing.T, s broken.Server, r report, raw string) {
 		t.Errorf("message %q", r.Message)
 	}
 	last := r.Attempts[len(r.Attempts)-1]
-	if last.Diagnosis != s.Diagnosis || last.Phase != s.Phase || last.Code != s.Reply || last.Enhanced != s.Enhanced || !strings.Contains(last.Text, s.Text) {
+	if last.Diagnosis != s.Diagnosis || last.Phase != s.Phase || last.Code != s.Reply || last.Enhanced != s.Enhanced ||
+		!strings.Contains(last.Text, s.Text) {
 		t.Errorf("attempt %+v", last)
 	}
 	if len(last.Phases) == 0 {
 		t.Fatalf("no phases: %s", raw)
 	}
 	end := last.Phases[len(last.Phases)-1]
-	if end.Phase != s.Phase || end.Code != s.Reply || end.Enhanced != s.Enhanced || !strings.Contains(end.Text, s.Text) {
+	if end.Phase != s.Phase || end.Code != s.Reply || end.Enhanced != s.Enhanced ||
+		!strings.Contains(end.Text, s.Text) {
 		t.Errorf("last phase %+v", end)
 	}
 	for _, p := range last.Phases[:len(last.Phases)-1] {
@@ -142,16 +144,18 @@ func checkReport(t *testing.T, s broken.Server, r report, raw string) {
 	if end.TLS == nil || len(end.TLS.Chain) != 1 {
 		t.Fatalf("no certificate: %s", raw)
 	}
-	if c := end.TLS.Chain[0]; c.Subject != "CN=broken.example.org" || c.Issuer == "" || len(c.Names) != 1 || c.NotBefore >= c.NotAfter || end.TLS.Version == "" {
+	if c := end.TLS.Chain[0]; c.Subject != "CN=broken.example.org" || c.Issuer == "" || len(c.Names) != 1 ||
+		c.NotBefore >= c.NotAfter || end.TLS.Version == "" {
 		t.Errorf("TLS %+v", *end.TLS)
 	}
 }
 
-// keepsSecrets wants neither recipient nor password in a text, in Base64 neither.
+// keepsSecrets fails the test if a text contains recipient or password, in plain text or Base64.
 func keepsSecrets(t *testing.T, what, text string) {
 	t.Helper()
 	for _, s := range []string{
-		pressed, broken.Password, base64.StdEncoding.EncodeToString([]byte("\x00" + broken.Username + "\x00" + broken.Password)),
+		pressed, broken.Password, base64.StdEncoding.EncodeToString([]byte("\x00" + broken.Username + "\x00" +
+			broken.Password)),
 	} {
 		if strings.Contains(text, s) {
 			t.Errorf("the %s holds a secret", what)
@@ -163,8 +167,10 @@ func keepsSecrets(t *testing.T, what, text string) {
 func TestReportOfATestMailThatWasTaken(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	r, raw := pressTest(t, w.server.Client, "inline", map[string]any{"server": "127.0.0.1", "port": w.sink.Port, "sender": broken.Sender, "timeout": 10})
-	if !r.Value || r.State != "accepted" || r.Diagnosis.Code != "" || len(r.Attempts) != 1 || r.Attempts[0].Diagnosis != "" {
+	r, raw := pressTest(t, w.server.Client, "inline", map[string]any{"server": "127.0.0.1", "port": w.sink.Port,
+		"sender": broken.Sender, "timeout": 10})
+	if !r.Value || r.State != "accepted" || r.Diagnosis.Code != "" || len(r.Attempts) != 1 ||
+		r.Attempts[0].Diagnosis != "" {
 		t.Fatalf("answer: %s", raw)
 	}
 	var phases []string
@@ -187,7 +193,8 @@ func TestTestMailThatNoWorkerTakes(t *testing.T) {
 	r, raw := pressTest(t, w.server.Client, "queued", map[string]any{
 		"server": "127.0.0.1", "port": w.sink.Port, "sender": broken.Sender, "timeout": 600, "enqueue_job": true,
 	})
-	if r.Value || r.State != "dropped" || r.Diagnosis.Code != "no_worker" || !strings.Contains(r.Diagnosis.Sentence, "otpost worker") || len(r.Attempts) != 0 {
+	if r.Value || r.State != "dropped" || r.Diagnosis.Code != "no_worker" ||
+		!strings.Contains(r.Diagnosis.Sentence, "otpost worker") || len(r.Attempts) != 0 {
 		t.Fatalf("answer: %s", raw)
 	}
 	if w.sink.Count() != 0 {

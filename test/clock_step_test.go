@@ -22,7 +22,7 @@ import (
 	"otpost/test/e2e"
 )
 
-// slowReplies is a mail server that takes each message and replies when it may.
+// slowReplies is a mail server that accepts each message and delays its replies.
 type slowReplies struct {
 	reply chan struct{}
 
@@ -85,7 +85,8 @@ func (s *sweeping) Sweep(ctx context.Context) (int, error) {
 	return s.Driver.Sweep(ctx)
 }
 
-// The clock is set while replies to dots are awaited. Two workers with a database handle each stand for two processes.
+// The clock is set while replies to dots are awaited. Two workers, each with a database handle,
+// represent two processes.
 func TestStepOfTheClockSendsNoMailTwice(t *testing.T) {
 	t.Parallel()
 	for _, step := range []time.Duration{15 * time.Second, time.Hour, -time.Hour} {
@@ -108,13 +109,15 @@ func TestStepOfTheClockSendsNoMailTwice(t *testing.T) {
 					t.Fatal(err)
 				}
 				t.Cleanup(func() { d.Close() })
-				s := delivery.New(delivery.Options{DB: db, Keys: keys, Channels: delivery.Channels{delivery.Mail: delivery.NewMail(server, server)}, Driver: d})
+				s := delivery.New(delivery.Options{DB: db, Keys: keys,
+					Channels: delivery.Channels{delivery.Mail: delivery.NewMail(server, server)}, Driver: d})
 				drivers, services = append(drivers, &sweeping{Driver: d}), append(services, s)
 				run := func(ctx context.Context, c queue.Claimed) queue.Result {
 					return s.Handle(ctx, c, func() bool { return worker.MayStart(ctx) })
 				}
 				w := worker.New(worker.Options{
-					Driver: drivers[len(drivers)-1], Now: db.Now, Handlers: 16, Kinds: []worker.Kind{{Name: delivery.Kind, Run: run}},
+					Driver: drivers[len(drivers)-1], Now: db.Now, Handlers: 16,
+					Kinds: []worker.Kind{{Name: delivery.Kind, Run: run}},
 				})
 				go func() { ended <- w.Run(graceful, context.Background()) }()
 			}

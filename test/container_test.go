@@ -38,7 +38,8 @@ func words(t *testing.T, list string) []string {
 	return all
 }
 
-// composed returns the values of compose.yaml by their path, "services.server.command": as much YAML as that file needs.
+// composed returns the values of compose.yaml by their path, "services.server.command": only the
+// YAML that this file needs.
 func composed(t *testing.T) map[string]string {
 	t.Helper()
 	values := map[string]string{}
@@ -59,8 +60,9 @@ func composed(t *testing.T) map[string]string {
 	return values
 }
 
-// TestContainerFilesSayWhatWorks starts what compose.yaml starts, with its options as they stand there and its folders on this
-// machine: the setup of its first lines, Redis, server and worker, until the probes say that all is well. No image is built.
+// TestContainerFilesSayWhatWorks starts what compose.yaml starts, with its options and with its
+// folders on this machine: the setup of its first lines, Redis, server and worker, until the probes
+// say that all is well. No image is built.
 func TestContainerFilesSayWhatWorks(t *testing.T) {
 	t.Parallel()
 	redis := e2e.NewRedis(t)
@@ -69,7 +71,8 @@ func TestContainerFilesSayWhatWorks(t *testing.T) {
 	here := func(args []string) []string {
 		changed := make([]string, len(args))
 		for i, a := range args {
-			changed[i] = strings.NewReplacer("/etc/privacyidea", dir, "/var/log/otpost", dir, "redis:6379", redis.Address(),
+			changed[i] = strings.NewReplacer("/etc/privacyidea", dir, "/var/log/otpost", dir, "redis:6379",
+				redis.Address(),
 				"0.0.0.0:8080", fmt.Sprintf("0.0.0.0:%d", redis.Port+1)).Replace(a)
 		}
 		return changed
@@ -77,7 +80,8 @@ func TestContainerFilesSayWhatWorks(t *testing.T) {
 	otpost := func(args ...string) e2e.Command {
 		return e2e.Command{Path: programs.Path("otpost"), Args: here(args), Dir: dir, Stdin: e2e.AdminPassword + "\n"}
 	}
-	setup := regexp.MustCompile(`(?m)^# +(setup --dir .*) < password$`).FindStringSubmatch(containerFile(t, "compose.yaml"))
+	setup := regexp.MustCompile(`(?m)^# +(setup --dir .*) < password$`).FindStringSubmatch(containerFile(t,
+		"compose.yaml"))
 	if setup == nil {
 		t.Fatal("compose.yaml does not say how to set up")
 	}

@@ -10,7 +10,8 @@ import (
 	"otpost/test/e2e"
 )
 
-// sameMail wants the copies of a login's mail to be one mail: equal Message-ID and code, at most `most` of them.
+// sameMail checks that the copies of a login's mail are equal in Message-ID and code, and at most
+// `most` copies came.
 func (w *world) sameMail(t *testing.T, l *login, most int) e2e.Mail {
 	t.Helper()
 	mails := w.sink.Mails(l.address)
@@ -57,7 +58,8 @@ func TestKilledWorkerLosesNoMail(t *testing.T) {
 	}
 }
 
-// settled waits until the queue is idle: a login that came later has its mail. What was going to be sent twice is there by then.
+// settled waits until the queue is idle: a later login has its mail by then, and so have all second
+// copies.
 func (w *world) settled(t *testing.T) {
 	t.Helper()
 	l := w.enrol(t, "AFTERWARDS")
@@ -126,7 +128,7 @@ func TestNoMailComesAfterItsCodesEnd(t *testing.T) {
 		began := time.Now()
 		l.begin(t, w.server.Client)
 		gate.Wait(t)
-		<-time.After(time.Until(began.Add(3500 * time.Millisecond))) // the code's end is what the test is about
+		<-time.After(time.Until(began.Add(3500 * time.Millisecond))) // the test needs the end of the code
 		gate.Open()
 		w.state(t, l, "not_sent")
 		w.server.Set(t, "email.validtime", "120")
@@ -150,7 +152,7 @@ func TestWorkerFinishesWhatItSendsOnSignal(t *testing.T) {
 			gate.Wait(t)
 			worker.Signal(t, signal)
 			select {
-			case <-time.After(500 * time.Millisecond): // a worker that drops everything has ended by now
+			case <-time.After(500 * time.Millisecond): // a worker that drops its work has ended by now
 			case <-ended(worker.Process):
 				t.Fatal("the worker ended while its mail was being sent")
 			}
@@ -158,7 +160,8 @@ func TestWorkerFinishesWhatItSendsOnSignal(t *testing.T) {
 			if code := worker.Wait(t); code != 0 {
 				t.Errorf("exit code %d, want 0; stderr: %s", code, worker.Err)
 			}
-			if lines := e2e.LinesWith(w.Read(worker.Log), "serial=FINISHED"); len(lines) != 1 || !strings.Contains(lines[0], "state=accepted") {
+			if lines := e2e.LinesWith(w.Read(worker.Log), "serial=FINISHED"); len(lines) != 1 ||
+				!strings.Contains(lines[0], "state=accepted") {
 				t.Errorf("the log tells of the mail: %v", lines)
 			}
 			w.delivered(t, l)
@@ -188,7 +191,8 @@ func TestSecondSignalEndsTheWorkerAndGivesItsJobsBack(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t, "--workers", "0")
-			w.server.SMTPServer(t, "queued", w.sink.Port, map[string]any{"enqueue_job": true, "timeout": stalledFor.Seconds()})
+			w.server.SMTPServer(t, "queued", w.sink.Port, map[string]any{"enqueue_job": true,
+				"timeout": stalledFor.Seconds()})
 			worker := w.Worker(t)
 			gate := w.sink.Hold(t, c.stage)
 			l := w.enrol(t, "GIVENBACK")

@@ -16,8 +16,8 @@ import (
 	"otpost/test/e2e"
 )
 
-// looker asks for lists and pages of a server, as an administrator.
-type looker struct {
+// reader asks for lists and pages of a server, as an administrator.
+type reader struct {
 	*world
 	cookie, session string
 	db              *sql.DB
@@ -26,11 +26,11 @@ type looker struct {
 // column is a column of a table.
 type column struct{ table, name, kind string }
 
-// newLooker starts a server that has at least two rows in each table that lists and pages read.
-func newLooker(t *testing.T) *looker {
+// newReader starts a server that has at least two rows in each table that lists and pages read.
+func newReader(t *testing.T) *reader {
 	t.Helper()
 	w := newWorldOn(t, embedded)
-	l := &looker{world: w}
+	l := &reader{world: w}
 	users := w.Write(t, "users", "alice:x:1000:1000:Alice,,,,alice@example.com:/:\n"+
 		"bob:x:1001:1001:Bob,,,,bob@example.com:/:\n")
 	for _, one := range []string{"first", "second"} {
@@ -38,7 +38,8 @@ func newLooker(t *testing.T) *looker {
 		w.server.Must(t, http.MethodPost, "/realm/"+one, map[string]any{"resolvers": one, "priority." + one: "1"})
 	}
 	w.server.Set(t, "one", "1", "two", "2")
-	w.server.Must(t, http.MethodPost, "/system/setConfig", map[string]any{"secret": "hidden", "secret.type": "password"})
+	w.server.Must(t, http.MethodPost, "/system/setConfig",
+		map[string]any{"secret": "hidden", "secret.type": "password"})
 	w.server.SMTPServer(t, "sealed", w.sink.Port, map[string]any{"username": "user", "password": "hidden"})
 	for n, user := range []string{"alice", "bob"} {
 		serial := fmt.Sprint("T", n)
@@ -49,7 +50,8 @@ func newLooker(t *testing.T) *looker {
 	for _, user := range []string{"alice", "bob"} {
 		e2e.Eventually(t, "a mail", func() bool { return len(w.sink.Mails(user+"@example.com")) > 0 })
 	}
-	in := pageOf(t, w.server.Client, "/ui/signin", "", url.Values{"username": {"admin"}, "password": {e2e.AdminPassword}})
+	in := pageOf(t, w.server.Client, "/ui/signin", "", url.Values{"username": {"admin"},
+		"password": {e2e.AdminPassword}})
 	var signedIn struct{ Token string }
 	a := w.server.Anonymous().Must(t, http.MethodPost, "/auth",
 		map[string]any{"username": "admin", "password": e2e.AdminPassword})
@@ -65,21 +67,21 @@ func newLooker(t *testing.T) *looker {
 	t.Cleanup(func() { db.Close() })
 	db.SetMaxOpenConns(1)
 	l.db = db
-	// Another administrator: a damaged row of another account must not end the session that looks.
+	// Another administrator: a damaged row of another account must not end the reader's session.
 	l.exec(t, `INSERT INTO administrator
 		SELECT 'another', email, password_hash, password_changed_ms, created_ms FROM administrator`)
 	return l
 }
 
-func (l *looker) exec(t *testing.T, query string, args ...any) {
+func (l *reader) exec(t *testing.T, query string, args ...any) {
 	t.Helper()
 	if _, err := l.db.ExecContext(t.Context(), query, args...); err != nil {
 		t.Fatalf("%s: %v", query, err)
 	}
 }
 
-// columns returns the columns of all tables but those that are read at the start alone.
-func (l *looker) columns(t *testing.T) []column {
+// columns returns the columns of all tables, except those that are read only at the start.
+func (l *reader) columns(t *testing.T) []column {
 	t.Helper()
 	rows, err := l.db.QueryContext(t.Context(),
 		`SELECT m.name, c.name, c.type FROM sqlite_master m JOIN pragma_table_info(m.name) c
@@ -102,8 +104,8 @@ func (l *looker) columns(t *testing.T) []column {
 	return all
 }
 
-// row returns the row of a table that is damaged: the first, or one of another administrator; 0: there is none.
-func (l *looker) row(t *testing.T, table string) (row int64) {
+// row returns the row of a table to damage: the first, or that of another administrator; 0: none.
+func (l *reader) row(t *testing.T, table string) (row int64) {
 	t.Helper()
 	other := ""
 	if table == "administrator" {
@@ -117,7 +119,8 @@ func (l *looker) row(t *testing.T, table string) (row int64) {
 	return row
 }
 
-// wrong returns values that a column of a kind should never hold: one, or with all those that a damaged file may show.
+// wrong returns wrong values for a column of a kind: one, or with all every value of a damaged
+// file.
 func (c column) wrong(all bool) []any {
 	var values []any
 	switch c.kind {
@@ -135,7 +138,7 @@ func (c column) wrong(all bool) []any {
 }
 
 // lists are the addresses that show more than one object. Those of one object show that of a row that is not damaged.
-func (l *looker) lists(t *testing.T) []string {
+func (l *reader) lists(t *testing.T) []string {
 	t.Helper()
 	var id []byte
 	if err := l.db.QueryRowContext(t.Context(),
@@ -158,8 +161,8 @@ func (l *looker) lists(t *testing.T) []string {
 	}
 }
 
-// ask returns what is wrong with the answer to a GET, and its body.
-func (l *looker) ask(t *testing.T, path string) (wrong, body string) {
+// ask returns the fault of the answer to a GET, and its body.
+func (l *reader) ask(t *testing.T, path string) (wrong, body string) {
 	t.Helper()
 	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, l.server.URL+path, nil)
 	if err != nil {
@@ -179,15 +182,15 @@ func (l *looker) ask(t *testing.T, path string) (wrong, body string) {
 	return "", string(text)
 }
 
-// damage is a value that is written into a row, and what stood there.
+// damage is a value that is written into a row, and the value before.
 type damage struct {
 	column
 	row           int64
 	value, before any
 }
 
-// write puts a value into the row and reports whether the database took it.
-func (l *looker) write(t *testing.T, d damage, value any) bool {
+// write writes a value into the row and reports whether the database accepted it.
+func (l *reader) write(t *testing.T, d damage, value any) bool {
 	t.Helper()
 	_, err := l.db.ExecContext(t.Context(), fmt.Sprintf(`UPDATE "%s" SET "%s" = ? WHERE rowid = ?`, d.table, d.name),
 		value, d.row)
@@ -197,9 +200,9 @@ func (l *looker) write(t *testing.T, d damage, value any) bool {
 	return err == nil
 }
 
-// rounds returns what is damaged at once: with OTPOST_SOAK each value of each column by itself, else
-// the n-th column of every table.
-func (l *looker) rounds(t *testing.T) [][]damage {
+// rounds returns the damages of each round: with OTPOST_SOAK each value of each column by itself,
+// else the n-th column of every table.
+func (l *reader) rounds(t *testing.T) [][]damage {
 	t.Helper()
 	var all [][]damage
 	places := make(map[string]int)
@@ -228,18 +231,18 @@ func (l *looker) rounds(t *testing.T) [][]damage {
 	return all
 }
 
-// TestDamagedRowsTakeNoListDown writes a value of a wrong type into each column of each table,
-// and asks for every list and page.
+// TestDamagedRowsTakeNoListDown writes a value of a wrong type into each column of each table, and
+// requests every list and page.
 func TestDamagedRowsTakeNoListDown(t *testing.T) {
 	t.Parallel()
-	l := newLooker(t)
+	l := newReader(t)
 	lists := l.lists(t)
 	damages := 0
 	for _, round := range l.rounds(t) {
 		var done []damage
 		var what []string
 		for _, d := range round {
-			if l.write(t, d, d.value) { // else refused by the schema
+			if l.write(t, d, d.value) { // otherwise the schema refuses it
 				done = append(done, d)
 				what = append(what, fmt.Sprintf("%s.%s = %.20q", d.table, d.name, fmt.Sprint(d.value)))
 			}
@@ -268,7 +271,7 @@ func TestDamagedRowsTakeNoListDown(t *testing.T) {
 // answers and says what must be entered again, and a login of such a token is answered as one that cannot be sent.
 func TestReplacedKeyFileTakesNoListDown(t *testing.T) {
 	t.Parallel()
-	l := newLooker(t)
+	l := newReader(t)
 	l.server.Stop(t)
 	keys := filepath.Join(l.Dir, "enckey")
 	if err := os.Chmod(keys, 0o600); err != nil {
@@ -300,7 +303,8 @@ func TestReplacedKeyFileTakesNoListDown(t *testing.T) {
 		}
 	}
 	log := l.server.Err.String()
-	if n := strings.Count(log, "the key file "+keys+" is not the one this database was made with"); n != 1 || !strings.Contains(log, "put the old key file back") {
+	if n := strings.Count(log, "the key file "+keys+" is not the one this database was made with"); n != 1 ||
+		!strings.Contains(log, "put the old key file back") {
 		t.Errorf("%d lines about the key file, want 1 with what to do:\n%s", n, log)
 	}
 	if a := l.server.Must(t, http.MethodGet, "/healthz/readyz", nil); !strings.Contains(a.Raw, `"hsm": "fail"`) {
@@ -324,7 +328,7 @@ func TestReplacedKeyFileTakesNoListDown(t *testing.T) {
 // refusal, the log names the row and what to do, and the repair that the log names works.
 func TestDamagedRowRefusesOnlyItsOwnRequests(t *testing.T) {
 	t.Parallel()
-	l := newLooker(t)
+	l := newReader(t)
 	changed := func(query string, args ...any) {
 		l.exec(t, query, args...)
 		l.exec(t, `UPDATE instance SET generation = generation + 1`)

@@ -51,7 +51,8 @@ func TestDatabaseReplacedUnderTheProgramEndsIt(t *testing.T) {
 			if code := p.Wait(t); code != 1 {
 				t.Errorf("exit code %d, want 1", code)
 			}
-			if said := p.Err.String(); !strings.Contains(said, "the database was replaced") || !strings.Contains(said, path) {
+			if said := p.Err.String(); !strings.Contains(said, "the database was replaced") ||
+				!strings.Contains(said, path) {
 				t.Errorf("standard error does not say why:\n%s", said)
 			}
 		}
@@ -95,8 +96,8 @@ func holdCommit(path string) int {
 }
 
 // TestProcessStoppedInItsCommit stops a process that holds the writers' lock: logins are refused
-// with 503 within seconds, probes tell the truth, abandoned requests do not stay, and all goes on
-// where it was when the process does.
+// with 503 within seconds, probes answer correctly, abandoned requests end, and all work continues
+// with the process.
 func TestProcessStoppedInItsCommit(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -147,7 +148,8 @@ func TestProcessStoppedInItsCommit(t *testing.T) {
 		all.Go(func() {
 			ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 			defer cancel()
-			if a, err := w.server.Check(ctx, l.serial, l.pin); err == nil && a.HTTPStatus != http.StatusServiceUnavailable {
+			if a, err := w.server.Check(ctx, l.serial, l.pin); err == nil &&
+				a.HTTPStatus != http.StatusServiceUnavailable {
 				t.Errorf("a further login: %s, want 503", a)
 			}
 		})

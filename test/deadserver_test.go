@@ -8,8 +8,8 @@ import (
 	"otpost/test/e2e"
 )
 
-// notSent is what the original says when the mail server does not take the mail (testdata/rest/mail_failure.json, "pin: inline,
-// SMTP down").
+// notSent is the original's sentence when the mail server does not accept the mail
+// (testdata/rest/mail_failure.json, "pin: inline, SMTP down").
 const notSent = "The PIN was correct, but the EMail could not be sent!"
 
 func TestDeadMailServerInline(t *testing.T) {
@@ -51,7 +51,7 @@ func TestDeadMailServerQueued(t *testing.T) {
 		t.Errorf("polltransaction told %v, want on_its_way and then not_sent", states)
 	}
 	w.server.Stop(t)
-	worker.Stop(t) // nothing more is written after it
+	worker.Stop(t) // it writes nothing after it
 	log := w.Read(worker.Log)
 	lines := e2e.LinesWith(log, "ERROR")
 	if len(lines) != 1 {

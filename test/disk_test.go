@@ -13,14 +13,16 @@ import (
 	"otpost/test/e2e"
 )
 
-// inNamespace returns the command of a shell script in a mount namespace of its own, where it may mount what it likes.
+// inNamespace returns the command of a shell script in a mount namespace of its own, where it may
+// mount file systems.
 func inNamespace(t *testing.T, script string, args ...string) e2e.Command {
 	t.Helper()
 	unshare, err := exec.LookPath("unshare")
 	if err != nil {
 		e2e.Missing(t, "unshare (util-linux)")
 	}
-	if code, p := e2e.Run(t, e2e.Command{Path: unshare, Args: []string{"-m", "mount", "-t", "tmpfs", "-o", "size=64k", "none", t.TempDir()}}); code != 0 {
+	if code, p := e2e.Run(t, e2e.Command{Path: unshare, Args: []string{"-m", "mount", "-t", "tmpfs", "-o", "size=64k",
+		"none", t.TempDir()}}); code != 0 {
 		e2e.Missing(t, "the right to mount in a namespace of one's own: "+p.Err.String())
 	}
 	return e2e.Command{Path: unshare, Args: append([]string{"-m", "sh", "-c", "set -e; " + script, "sh"}, args...)}
@@ -34,10 +36,11 @@ func TestReadOnlyDatabaseIsRefused(t *testing.T) {
 		filepath.Dir(database(site)), programs.Path("otpost"), site.Config))
 }
 
-// smallDisk is an installation whose state lies on a disk of 24 MiB, several times what the write-ahead log grows to, in the mount namespace of its server.
+// smallDisk is an installation whose state lies on a disk of 24 MiB, several times what the
+// write-ahead log grows to, in the mount namespace of its server.
 type smallDisk struct {
 	*world
-	filler string // fills the disk, seen from here
+	filler string // fills the disk; a path outside the namespace
 }
 
 func newSmallDisk(t *testing.T, workers string) *smallDisk {
@@ -58,7 +61,8 @@ func newSmallDisk(t *testing.T, workers string) *smallDisk {
 	return &smallDisk{w, fmt.Sprintf("/proc/%d/root%s/filler", p.PID(), disk)}
 }
 
-// fill writes a file until the disk is full, and then logins until three were refused: what is left of the last pages holds a few.
+// fill writes a file until the disk is full, and then logins until three were refused: the rest of
+// the last pages has room for a few.
 func (d *smallDisk) fill(t *testing.T, l *login) {
 	t.Helper()
 	f, err := os.Create(d.filler)
@@ -112,14 +116,15 @@ func (d *smallDisk) empty(t *testing.T) {
 	}
 }
 
-// TestFullDiskRefusesLoginsAndRecovers fills the disk under a running server: logins are answered with an error, not with a
-// challenge whose mail is nowhere; when there is room again all is well, without a restart.
+// TestFullDiskRefusesLoginsAndRecovers fills the disk under a running server: logins are answered
+// with an error, not with a challenge without a mail; with free space all works again, without a
+// restart.
 func TestFullDiskRefusesLoginsAndRecovers(t *testing.T) {
 	t.Parallel()
 	d := newSmallDisk(t, "4")
 	l := d.enrol(t, "FULLDISK")
 	d.fill(t, l)
-	for range 5 { // whatever small writes still succeed
+	for range 5 { // small writes may still succeed
 		if status := d.ready(t); status != http.StatusServiceUnavailable {
 			t.Errorf("readyz answers %d on a full disk", status)
 		}
@@ -132,7 +137,8 @@ func TestFullDiskRefusesLoginsAndRecovers(t *testing.T) {
 	e2e.Eventually(t, "the server to be ready", func() bool { return d.ready(t) == http.StatusOK })
 	d.saysOnce(t, "is full: the database cannot be written, so logins fail; free space, no restart is needed")
 	d.saysOnce(t, "the database can be written again")
-	if told := append(d.server.Err.Lines("queue out of reach"), d.server.Err.Lines("request failed")...); len(told) > 0 {
+	if told := append(d.server.Err.Lines("queue out of reach"),
+		d.server.Err.Lines("request failed")...); len(told) > 0 {
 		t.Errorf("the log has %d lines beside: %s", len(told), told[0])
 	}
 	e2e.Eventually(t, "a login after there was room again", func() bool {
@@ -145,8 +151,9 @@ func TestFullDiskRefusesLoginsAndRecovers(t *testing.T) {
 	l.finish(t, d.server.Client, mails[len(mails)-1])
 }
 
-// TestFullDiskInMidSend fills the disk while a mail is being sent: before its dot it is not sent until the dot can be written
-// down; after it, its outcome waits for room, and it does not come again.
+// TestFullDiskInMidSend fills the disk while a mail is being sent: before the dot it waits until
+// the dot can be recorded; after the dot its outcome waits for space, and the mail is not sent
+// again.
 func TestFullDiskInMidSend(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
@@ -168,7 +175,9 @@ func TestFullDiskInMidSend(t *testing.T) {
 					len(d.server.Err.Lines("state=accepted")) > 0
 			})
 			d.empty(t)
-			e2e.Eventually(t, "the mail to be sent", func() bool { return d.server.DeliveryState(t, l.transaction) == "sent" })
+			e2e.Eventually(t, "the mail to be sent", func() bool {
+				return d.server.DeliveryState(t, l.transaction) == "sent"
+			})
 			l.finish(t, d.server.Client, d.sameMail(t, l, c.most))
 			d.server.Stop(t)
 		})

@@ -16,10 +16,11 @@ import (
 	"otpost/test/e2e"
 )
 
-// TestStopLoop ends server, worker or both by SIGTERM at random moments while logins come in over connections that are kept, and
-// starts them again. No request is answered with 5xx, none is answered by a cut connection after it was begun, no login loses
-// its mail, and no mail comes twice. A connection that is refused while the server is down is no answer: the client tries again.
-// OTPOST_SOAK=n makes n rounds of it.
+// TestStopLoop ends server, worker or both by SIGTERM at random moments while logins come in over
+// connections that are kept, and starts them again. No request is answered with 5xx, none is
+// answered by a cut connection after it was begun, no login loses its mail, and no mail comes
+// twice. A connection that is refused while the server is down does not count: the client tries
+// again. OTPOST_SOAK=n makes n rounds of it.
 func TestStopLoop(t *testing.T) {
 	t.Parallel()
 	rounds := 3
@@ -74,7 +75,7 @@ func (k *stopLoop) serve() []string {
 	return []string{"--workers", k.workers, "--listen", fmt.Sprintf("127.0.0.1:%d", k.port)}
 }
 
-// round begins logins, stops what this round is about in the middle of them, and waits for their end.
+// round begins logins, stops this round's processes in the middle of them, and waits for their end.
 func (k *stopLoop) round(t *testing.T, round int) {
 	t.Helper()
 	var logins []*login
@@ -100,7 +101,7 @@ func (k *stopLoop) round(t *testing.T, round int) {
 	all.Wait()
 }
 
-// stop ends by SIGTERM what this round is about, wants exit code 0, and starts it again.
+// stop ends this round's processes by SIGTERM, expects exit code 0, and starts them again.
 func (k *stopLoop) stop(t *testing.T, round int) {
 	t.Helper()
 	server, worker := k.worker == nil || round%3 != 1, k.worker != nil && round%3 != 0
@@ -118,7 +119,8 @@ func (k *stopLoop) stop(t *testing.T, round int) {
 			t.Errorf("the server's exit code is %d: %s", code, k.server.Err)
 		}
 		client := k.server.Client
-		k.server = &e2e.Server{Process: e2e.Start(t, k.Otpost(append([]string{"serve", "--config", k.Config}, k.serve()...)...)), Client: client}
+		k.server = &e2e.Server{Process: e2e.Start(t,
+			k.Otpost(append([]string{"serve", "--config", k.Config}, k.serve()...)...)), Client: client}
 		k.server.Line(t, "listening on ") // the next round begins with a server
 	}
 	if worker {
@@ -144,7 +146,7 @@ func (k *stopLoop) logIn(t *testing.T, c *e2e.Client, l *login) {
 			t.Errorf("%s: no mail", l.serial)
 			return
 		}
-		<-time.After(5 * time.Millisecond) // what other processes do rings no bell here
+		<-time.After(5 * time.Millisecond) // other processes send no event
 	}
 	a, err = k.insist(t.Context(), c, l.serial, k.sink.Mails(l.address)[0].Code(), "transaction_id", l.transaction)
 	if err != nil || a.Result.Authentication != "ACCEPT" {
@@ -152,7 +154,8 @@ func (k *stopLoop) logIn(t *testing.T, c *e2e.Client, l *login) {
 	}
 }
 
-// insist asks until there is an answer, as a client does whose connection was refused or closed.
+// insist repeats a request until an answer comes, like a client whose connection was refused or
+// closed.
 func (k *stopLoop) insist(ctx context.Context, c *e2e.Client, serial, pass string, more ...string) (e2e.Answer, error) {
 	for end := time.Now().Add(e2e.Patience); ; {
 		a, err := c.Check(ctx, serial, pass, more...)
@@ -167,7 +170,7 @@ func (k *stopLoop) insist(ctx context.Context, c *e2e.Client, serial, pass strin
 	}
 }
 
-// report wants one mail of each login and tells the figures.
+// report checks that each login has one mail, and prints the figures.
 func (k *stopLoop) report(t *testing.T, rounds int) {
 	t.Helper()
 	twice, lost := 0, 0
@@ -181,12 +184,15 @@ func (k *stopLoop) report(t *testing.T, rounds int) {
 			t.Errorf("%s got %d mails", l.serial, n)
 		}
 	}
-	t.Logf("%d rounds: %d stops of the server, %d of the worker, the longest with its new start %s; %d requests answered, %d tried again without an answer; %d logins, %d mails lost, %d twice",
-		rounds, k.serverStops, k.workerStops, k.longest.Round(time.Millisecond), k.requests, k.retries.Load(), len(k.logins), lost, twice)
+	t.Logf("%d rounds: %d stops of the server, %d of the worker, the longest with its new start %s; %d requests "+
+		"answered, %d tried again without an answer; %d logins, %d mails lost, %d twice",
+		rounds, k.serverStops, k.workerStops, k.longest.Round(time.Millisecond), k.requests, k.retries.Load(),
+		len(k.logins), lost, twice)
 }
 
-// TestStopAnswersWhatIsUnderWay stops a server in the middle of a request over a connection that was used before: nobody else
-// comes in, the request is answered, and the connection ends with it.
+// TestStopAnswersWhatIsUnderWay stops a server in the middle of a request over a connection that
+// was used before: no further connection is accepted, the request is answered, and its connection
+// ends.
 func TestStopAnswersWhatIsUnderWay(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, "--workers", "0")

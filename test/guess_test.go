@@ -8,7 +8,7 @@ import (
 	"otpost/test/e2e"
 )
 
-// together runs n checks at once and returns how many of them came to which authentication.
+// together runs n checks at once and returns the number of each authentication.
 func together(t *testing.T, n int, check func(i int) (e2e.Answer, error)) map[string]int {
 	t.Helper()
 	var mu sync.Mutex
@@ -32,7 +32,7 @@ func together(t *testing.T, n int, check func(i int) (e2e.Answer, error)) map[st
 	return got
 }
 
-// wrong returns a code that is not the right one, another one for each i.
+// wrong returns a wrong code, a different one for each i.
 func wrong(code string, i int) string {
 	first := (code[0]-'0'+1)%10 + '0'
 	return fmt.Sprintf("%c%05d", first, i)
@@ -103,8 +103,8 @@ func TestOneCodeIsAcceptedOnce(t *testing.T) {
 	}
 }
 
-// TestTwoServersShareTheirGuesses gives wrong and right answers to two servers of one database at once: what counts is in the
-// database, not in a process.
+// TestTwoServersShareTheirGuesses gives wrong and right answers to two servers of one database at
+// once: the counts are in the database, not in a process.
 func TestTwoServersShareTheirGuesses(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -129,12 +129,13 @@ func TestTwoServersShareTheirGuesses(t *testing.T) {
 	}
 }
 
-// TestRefusedForWantOfTimeIsNotCounted sends more guesses at one token than can be looked at in the time that a login may wait:
-// those that are refused with 503 cost the user nothing.
+// TestRefusedForWantOfTimeIsNotCounted sends more guesses at one token than can be checked in the
+// time that a login may wait: guesses that are refused with 503 do not count.
 func TestRefusedForWantOfTimeIsNotCounted(t *testing.T) {
 	t.Parallel()
 	site := e2e.NewSite(t, programs, true)
-	site.Append(t, "PI_HASH_ALGO_PARAMS = {'argon2__rounds': 8, 'argon2__memory_cost': 65536, 'argon2__parallelism': 1}\n")
+	site.Append(t, "PI_HASH_ALGO_PARAMS = {'argon2__rounds': 8, 'argon2__memory_cost': 65536, "+
+		"'argon2__parallelism': 1}\n")
 	w := startWorld(t, site)
 	l := w.enrol(t, "BUSY")
 	w.server.Must(t, "POST", "/token/set", map[string]any{"serial": l.serial, "max_failcount": 100})

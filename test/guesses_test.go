@@ -26,7 +26,8 @@ func guesses(ctx context.Context, t *testing.T, server *e2e.Server) {
 		case <-tick.C:
 		}
 		form := url.Values{"username": {fmt.Sprint("guessed", n)}, "password": {"wrong"}}
-		request, err := http.NewRequestWithContext(ctx, http.MethodPost, server.URL+"/auth", strings.NewReader(form.Encode()))
+		request, err := http.NewRequestWithContext(ctx, http.MethodPost, server.URL+"/auth",
+			strings.NewReader(form.Encode()))
 		if err != nil {
 			t.Error(err)
 			return
@@ -54,9 +55,10 @@ func p99(took []time.Duration) time.Duration {
 	return took[len(took)*99/100]
 }
 
-// TestLoginsBesideGuessesCostNoMoreAtAFullTable compares whole logins (PIN, mail, code) at two servers by turns:
-// one with an empty auth_failure, one with as many rows as can be made (internal/access/guard.go). Guesses go to
-// both. With OTPOST_SOAK 2,000 logins at each, whose p99 may differ by 1.2; else 40, whose times are printed alone.
+// TestLoginsBesideGuessesCostNoMoreAtAFullTable compares whole logins (PIN, mail, code) at two
+// servers by turns: one with an empty auth_failure, one with as many rows as can be made
+// (internal/access/guard.go). Guesses go to both. With OTPOST_SOAK 2,000 logins at each, whose p99
+// may differ by 1.2; else 40, whose times are only printed.
 func TestLoginsBesideGuessesCostNoMoreAtAFullTable(t *testing.T) {
 	t.Parallel()
 	const known, unknown = 50_000, 20_000
@@ -97,7 +99,7 @@ func TestLoginsBesideGuessesCostNoMoreAtAFullTable(t *testing.T) {
 	}
 	stop()
 	parts.Wait()
-	// the administrator's row is the one more
+	// one more row is the administrator's
 	if n := number(t, database(worlds[1].Site), "SELECT count(*) FROM auth_failure"); n > known+unknown+1 {
 		t.Errorf("auth_failure has %d rows", n)
 	}

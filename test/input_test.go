@@ -13,8 +13,8 @@ import (
 	"otpost/test/e2e"
 )
 
-// TestBadInputIsRefused sends what no client should: each is answered with a 4xx in the original's form, and leaves nothing
-// behind.
+// TestBadInputIsRefused sends bad input: each request is answered with a 4xx in the original's
+// form, and changes nothing.
 func TestBadInputIsRefused(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -44,32 +44,50 @@ func TestBadInputIsRefused(t *testing.T) {
 		{"doubled key in JSON", post, "/smtpserver/x", jsonType, `{"server": "a", "server": "b"}`, 400, 905},
 		{"doubled field in a form", post, "/smtpserver/x", form, "server=a&server=b", 400, 905},
 		{"query against form", post, "/smtpserver/x?server=a", form, "server=b", 400, 905},
-		{"header in the sender", post, "/smtpserver/x", jsonType, `{"server": "h", "sender": "a@example.org\r\nBcc: b@example.org"}`, 400, 905},
-		{"header in the identifier", post, "/smtpserver/x%0D%0ABcc:%20b@example.org", jsonType, `{"server": "h"}`, 400, 905},
+		{"header in the sender", post, "/smtpserver/x", jsonType,
+			`{"server": "h", "sender": "a@example.org\r\nBcc: b@example.org"}`, 400, 905},
+		{"header in the identifier", post, "/smtpserver/x%0D%0ABcc:%20b@example.org", jsonType, `{"server": "h"}`, 400,
+			905},
 		{"NUL in the identifier", post, "/smtpserver/x%00y", jsonType, `{"server": "h"}`, 400, 905},
-		{"command in the EHLO name", post, "/smtpserver/x", jsonType, `{"server": "h", "ehlo_name": "a\r\nMAIL FROM:<b@example.org>"}`, 400, 905},
-		{"command in the user name", post, "/smtpserver/x", jsonType, `{"server": "h", "username": "a\u0000b", "password": "c"}`, 400, 905},
+		{"command in the EHLO name", post, "/smtpserver/x", jsonType,
+			`{"server": "h", "ehlo_name": "a\r\nMAIL FROM:<b@example.org>"}`, 400, 905},
+		{"command in the user name", post, "/smtpserver/x", jsonType,
+			`{"server": "h", "username": "a\u0000b", "password": "c"}`, 400, 905},
 		{"broken UTF-8 in a form", post, "/smtpserver/x", form, "server=%ff%fe", 400, 905},
 		{"NUL in a form", post, "/smtpserver/x", form, "server=a%00b", 400, 905},
 		{"too much", post, "/smtpserver/x", form, "server=" + strings.Repeat("a", 8<<20), 413, 0},
 		{"too much JSON", post, "/validate/check", jsonType, `{"user": "` + strings.Repeat("a", 8<<20) + `"}`, 413, 0},
-		{"broken multipart", post, "/validate/check", "multipart/form-data; boundary=x", "--x\r\nContent-Disposition: form-data; name=\"user\"\r\n\r\nalice", 400, 0},
+		{"broken multipart", post, "/validate/check", "multipart/form-data; boundary=x",
+			"--x\r\nContent-Disposition: form-data; name=\"user\"\r\n\r\nalice", 400, 0},
 
-		{"no recipient of a test mail", post, "/smtpserver/send_test_email", jsonType, `{"identifier": "t", "server": "127.0.0.1", "sender": "a@example.org"}`, 400, 905},
-		{"header in a test mail's recipient", post, "/smtpserver/send_test_email", jsonType, `{"identifier": "t", "server": "127.0.0.1", "port": ` + w.port() + `, "sender": "a@example.org", "recipient": "b@example.org\r\nBcc: c@example.org"}`, 400, 905},
-		{"two recipients of a test mail", post, "/smtpserver/send_test_email", jsonType, `{"identifier": "t", "server": "127.0.0.1", "port": ` + w.port() + `, "sender": "a@example.org", "recipient": "b@example.org, c@example.org"}`, 400, 905},
+		{"no recipient of a test mail", post, "/smtpserver/send_test_email", jsonType,
+			`{"identifier": "t", "server": "127.0.0.1", "sender": "a@example.org"}`, 400, 905},
+		{"header in a test mail's recipient", post, "/smtpserver/send_test_email", jsonType,
+			`{"identifier": "t", "server": "127.0.0.1", "port": ` + w.port() +
+				`, "sender": "a@example.org", "recipient": "b@example.org\r\nBcc: c@example.org"}`, 400, 905},
+		{"two recipients of a test mail", post, "/smtpserver/send_test_email", jsonType,
+			`{"identifier": "t", "server": "127.0.0.1", "port": ` + w.port() +
+				`, "sender": "a@example.org", "recipient": "b@example.org, c@example.org"}`, 400, 905},
 
 		{"unknown token type", post, "/token/init", jsonType, `{"type": "nosuch", "genkey": 1}`, 400, 0},
 		{"no address", post, "/token/init", jsonType, `{"type": "email"}`, 400, 905},
 		{"address that is none", post, "/token/init", jsonType, `{"type": "email", "email": "nobody"}`, 400, 905},
-		{"header in the address", post, "/token/init", jsonType, `{"type": "email", "email": "a@example.org\r\nBcc: b@example.org"}`, 400, 905},
-		{"two addresses", post, "/token/init", jsonType, `{"type": "email", "email": "a@example.org, b@example.org"}`, 400, 905},
-		{"address in brackets", post, "/token/init", jsonType, `{"type": "email", "email": "<a@example.org> SIZE=1"}`, 400, 905},
-		{"otplen in letters", post, "/token/init", jsonType, `{"type": "email", "email": "a@example.org", "otplen": "six"}`, 400, 905},
-		{"otplen of a thousand", post, "/token/init", jsonType, `{"type": "email", "email": "a@example.org", "otplen": 1000}`, 400, 905},
-		{"user that is not there", post, "/token/init", jsonType, `{"type": "email", "email": "a@example.org", "user": "nosuch", "realm": "nosuch"}`, 400, 904},
-		{"max_failcount in letters", post, "/token/set", jsonType, `{"serial": "GOOD", "max_failcount": "many"}`, 400, 905},
-		{"max_failcount above the limit", post, "/token/set", jsonType, `{"serial": "GOOD", "max_failcount": 101}`, 400, 905},
+		{"header in the address", post, "/token/init", jsonType,
+			`{"type": "email", "email": "a@example.org\r\nBcc: b@example.org"}`, 400, 905},
+		{"two addresses", post, "/token/init", jsonType, `{"type": "email", "email": "a@example.org, b@example.org"}`,
+			400, 905},
+		{"address in brackets", post, "/token/init", jsonType, `{"type": "email", "email": "<a@example.org> SIZE=1"}`,
+			400, 905},
+		{"otplen in letters", post, "/token/init", jsonType,
+			`{"type": "email", "email": "a@example.org", "otplen": "six"}`, 400, 905},
+		{"otplen of a thousand", post, "/token/init", jsonType,
+			`{"type": "email", "email": "a@example.org", "otplen": 1000}`, 400, 905},
+		{"user that is not there", post, "/token/init", jsonType,
+			`{"type": "email", "email": "a@example.org", "user": "nosuch", "realm": "nosuch"}`, 400, 904},
+		{"max_failcount in letters", post, "/token/set", jsonType, `{"serial": "GOOD", "max_failcount": "many"}`, 400,
+			905},
+		{"max_failcount above the limit", post, "/token/set", jsonType, `{"serial": "GOOD", "max_failcount": 101}`, 400,
+			905},
 		{"serial that is not there", post, "/token/set", jsonType, `{"serial": "NOSUCH", "pin": "1"}`, 404, 601},
 
 		{"nothing to validate", post, "/validate/check", form, "", 400, 905},
@@ -82,7 +100,8 @@ func TestBadInputIsRefused(t *testing.T) {
 		{"validtime in letters", post, "/system/setConfig", jsonType, `{"email.validtime": "long"}`, 400, 905},
 		{"validtime of an hour", post, "/system/setConfig", jsonType, `{"email.validtime": "3600"}`, 400, 905},
 		{"validtime below zero", post, "/system/setConfig", jsonType, `{"email.validtime": "-1"}`, 400, 905},
-		{"one good and one bad setting", post, "/system/setConfig", jsonType, `{"email.identifier": "inline", "email.validtime": "0"}`, 400, 905},
+		{"one good and one bad setting", post, "/system/setConfig", jsonType,
+			`{"email.identifier": "inline", "email.validtime": "0"}`, 400, 905},
 
 		{"unknown resolver type", post, "/resolver/x", jsonType, `{"type": "nosuch"}`, 400, 0},
 		{"realm of nothing", post, "/realm/x", form, "", 400, 905},
@@ -114,7 +133,7 @@ func (w *world) port() string {
 	return string(b)
 }
 
-// send sends a body as it is, with the administrator's session.
+// send sends a raw body with the administrator's session.
 func send(t *testing.T, s *e2e.Server, method, path, kind, body string) e2e.Answer {
 	t.Helper()
 	a, err := s.Send(t.Context(), method, path, kind, strings.NewReader(body))
@@ -124,7 +143,7 @@ func send(t *testing.T, s *e2e.Server, method, path, kind, body string) e2e.Answ
 	return a
 }
 
-// everything returns what REST tells of the installation, to be compared.
+// everything returns REST's view of the installation, for comparison.
 func (w *world) everything(t *testing.T) string {
 	t.Helper()
 	var all bytes.Buffer
@@ -145,7 +164,8 @@ func (w *world) everything(t *testing.T) string {
 	return all.String()
 }
 
-// TestInjectionThroughALogin gives what a stranger can give: it changes neither log lines nor mails.
+// TestInjectionThroughALogin sends what a stranger can send: it changes neither log lines nor
+// mails.
 func TestInjectionThroughALogin(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -174,8 +194,10 @@ func TestResolverCannotReadWhatIsSecret(t *testing.T) {
 	w := newWorld(t)
 	for _, file := range []string{"enckey", "pi.cfg", "state/otpost.db", "../site/enckey", "."} {
 		for _, path := range []string{"/resolver/thief", "/resolver/test"} {
-			a := w.server.Call(t, http.MethodPost, path, map[string]any{"type": "passwdresolver", "fileName": w.Dir + "/" + file})
-			if a.HTTPStatus != http.StatusBadRequest || a.Result.Error.Code != 905 || !strings.Contains(a.Result.Error.Message, "fileName") {
+			a := w.server.Call(t, http.MethodPost, path, map[string]any{"type": "passwdresolver",
+				"fileName": w.Dir + "/" + file})
+			if a.HTTPStatus != http.StatusBadRequest || a.Result.Error.Code != 905 ||
+				!strings.Contains(a.Result.Error.Message, "fileName") {
 				t.Errorf("%s %s: %.300s", path, file, a)
 			}
 			if strings.Contains(a.Raw, "SECRET_KEY") || strings.Contains(a.Raw, "SQLite") {
@@ -188,8 +210,9 @@ func TestResolverCannotReadWhatIsSecret(t *testing.T) {
 	}
 }
 
-// TestFileOfUsersThatBecomesSecretIsOurFault puts a link to a key in the place of a good file: nobody who logs in can help it.
-func TestFileOfUsersThatBecomesSecretIsOurFault(t *testing.T) {
+// TestFileOfUsersThatBecomesSecretIsAFaultOfTheServer replaces a good file by a link to a key: a
+// login gets a fault of the server.
+func TestFileOfUsersThatBecomesSecretIsAFaultOfTheServer(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	users := w.Write(t, "later.passwd", "zoe:x:1:1:Zoe\n")
@@ -201,8 +224,10 @@ func TestFileOfUsersThatBecomesSecretIsOurFault(t *testing.T) {
 	if err := os.Symlink(filepath.Join(w.Dir, "enckey"), users); err != nil {
 		t.Fatal(err)
 	}
-	a := w.server.Call(t, http.MethodPost, "/validate/check", url.Values{"user": {"zoe"}, "realm": {"later"}, "pass": {"x"}})
-	if a.HTTPStatus != http.StatusInternalServerError || strings.Contains(a.Raw, "later") || strings.Contains(a.Raw, "enckey") {
+	a := w.server.Call(t, http.MethodPost, "/validate/check", url.Values{"user": {"zoe"}, "realm": {"later"},
+		"pass": {"x"}})
+	if a.HTTPStatus != http.StatusInternalServerError || strings.Contains(a.Raw, "later") ||
+		strings.Contains(a.Raw, "enckey") {
 		t.Errorf("%.300s", a)
 	}
 	w.server.Stop(t)

@@ -37,7 +37,8 @@ func makeInstall(t *testing.T, variables ...string) {
 	}
 	command := e2e.Command{
 		Path: program, Args: append([]string{"-s", "install", "BIN=" + programs.Dir}, variables...), Dir: root,
-		Env: []string{"GOFLAGS=" + os.Getenv("GOFLAGS"), "GOPROXY=" + os.Getenv("GOPROXY"), "XDG_CACHE_HOME=" + os.Getenv("XDG_CACHE_HOME")},
+		Env: []string{"GOFLAGS=" + os.Getenv("GOFLAGS"), "GOPROXY=" + os.Getenv("GOPROXY"),
+			"XDG_CACHE_HOME=" + os.Getenv("XDG_CACHE_HOME")},
 	}
 	if code, p := e2e.Run(t, command); code != 0 {
 		t.Fatalf("make install exited with %d\n%s%s", code, p.Out, p.Err)
@@ -82,17 +83,20 @@ func TestInstallTwiceKeepsTheConfiguration(t *testing.T) {
 	makeInstall(t, "DESTDIR="+dir)
 	first := files(t, dir)
 	for _, want := range []string{
-		"/usr/local/bin/otpost", "/usr/local/bin/privacyidea-queue-huey", "/usr/local/lib/systemd/system/otpost.service",
+		"/usr/local/bin/otpost", "/usr/local/bin/privacyidea-queue-huey",
+		"/usr/local/lib/systemd/system/otpost.service",
 		"/usr/local/lib/systemd/system/otpost-worker.service", "/usr/local/lib/sysusers.d/otpost.conf",
 		"/usr/local/share/doc/otpost/pi.cfg.sample", "/usr/local/share/doc/otpost/install.md",
-		"/usr/local/share/doc/otpost/images/overview-light-desktop-en.png", "/etc/default/otpost", "/etc/logrotate.d/otpost",
+		"/usr/local/share/doc/otpost/images/overview-light-desktop-en.png", "/etc/default/otpost",
+		"/etc/logrotate.d/otpost",
 	} {
 		if first[want] == "" {
 			t.Errorf("%s is missing", want)
 		}
 	}
 	unit := first["/usr/local/lib/systemd/system/otpost.service"]
-	if !strings.Contains(unit, "\nExecStart=/usr/local/bin/otpost serve ") || strings.Contains(unit, "@PREFIX@") || strings.Contains(unit, "@SYSCONFDIR@") || strings.Contains(unit, dir) {
+	if !strings.Contains(unit, "\nExecStart=/usr/local/bin/otpost serve ") || strings.Contains(unit, "@PREFIX@") ||
+		strings.Contains(unit, "@SYSCONFDIR@") || strings.Contains(unit, dir) {
 		t.Errorf("the unit does not name the program's place:\n%s", unit)
 	}
 	const ours = "OTPOST_SERVE=--listen 127.0.0.1:9999\n"
@@ -117,8 +121,8 @@ func TestInstallTwiceKeepsTheConfiguration(t *testing.T) {
 	}
 }
 
-// TestInstallBelowAFolderStaysInIt: with a prefix that is not the system's, the settings lie below it too, so that a user
-// without rights can install, and root writes nothing into /etc.
+// TestInstallBelowAFolderStaysInIt: with a prefix that is not the system's, the settings lie below
+// it too, so that a user without rights can install, and root writes nothing into /etc.
 func TestInstallBelowAFolderStaysInIt(t *testing.T) {
 	t.Parallel()
 	prefix := filepath.Join(t.TempDir(), "p")
@@ -129,12 +133,14 @@ func TestInstallBelowAFolderStaysInIt(t *testing.T) {
 			t.Errorf("%s is missing", want)
 		}
 	}
-	if unit := all["/lib/systemd/system/otpost.service"]; !strings.Contains(unit, "\nEnvironmentFile=-"+prefix+"/etc/default/otpost\n") {
+	if unit := all["/lib/systemd/system/otpost.service"]; !strings.Contains(unit,
+		"\nEnvironmentFile=-"+prefix+"/etc/default/otpost\n") {
 		t.Errorf("the unit reads other options:\n%s", unit)
 	}
 }
 
-// TestLinksOfTheInstalledManualLeadToFiles: the manual is read where make install has put it, without the source beside it.
+// TestLinksOfTheInstalledManualLeadToFiles: the manual is read where make install has put it,
+// without the source beside it.
 func TestLinksOfTheInstalledManualLeadToFiles(t *testing.T) {
 	t.Parallel()
 	manual := filepath.Join(installed(t).prefix, "share/doc/otpost")
@@ -160,11 +166,12 @@ func TestLinksOfTheInstalledManualLeadToFiles(t *testing.T) {
 	}
 }
 
-// mostExposed is the exposure, in tenths, above which systemd-analyze security fails a unit; ours have 16 and 15.
+// mostExposed is the exposure, in tenths, above which systemd-analyze security fails a unit;
+// otpost's units have 16 and 15.
 const mostExposed = "20"
 
-// TestUnitsAreValidAndHardened holds the installed units before systemd-analyze. It exits with 0 on keys that it does not
-// know, so a line that names our file is a failure, too.
+// TestUnitsAreValidAndHardened checks the installed units with systemd-analyze. It exits with 0 for
+// unknown keys, so a line that names the file is a failure, too.
 func TestUnitsAreValidAndHardened(t *testing.T) {
 	t.Parallel()
 	analyze, err := exec.LookPath("systemd-analyze")
@@ -178,23 +185,26 @@ func TestUnitsAreValidAndHardened(t *testing.T) {
 		if text := p.Err.String(); code != 0 || strings.Contains(text, name+".service") {
 			t.Errorf("systemd-analyze verify %s: exit code %d, %s", name, code, text)
 		}
-		code, p = e2e.Run(t, e2e.Command{Path: analyze, Args: []string{"security", "--offline=true", "--no-pager", "--threshold=" + mostExposed, file}})
+		code, p = e2e.Run(t, e2e.Command{Path: analyze, Args: []string{"security", "--offline=true", "--no-pager",
+			"--threshold=" + mostExposed, file}})
 		lines := strings.Split(strings.TrimSpace(p.Out.String()), "\n")
 		if code != 0 {
 			t.Errorf("systemd-analyze security %s: exit code %d, %s%s", name, code, p.Out, p.Err)
 		}
 		t.Log(lines[len(lines)-1])
 	}
-	// The test would be worth nothing if a wrong key passed.
+	// The test must fail for a wrong key.
 	wrong := filepath.Join(t.TempDir(), "otpost.service")
 	content, err := os.ReadFile(h.unit("otpost"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(wrong, []byte(strings.Replace(string(content), "WatchdogSec=", "WatchdogSeconds=", 1)), 0o600); err != nil {
+	if err := os.WriteFile(wrong, []byte(strings.Replace(string(content), "WatchdogSec=", "WatchdogSeconds=", 1)),
+		0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, p := e2e.Run(t, e2e.Command{Path: analyze, Args: []string{"verify", "--man=no", wrong}}); !strings.Contains(p.Err.String(), "otpost.service") {
+	if _, p := e2e.Run(t, e2e.Command{Path: analyze, Args: []string{"verify", "--man=no", wrong}}); !strings.Contains(
+		p.Err.String(), "otpost.service") {
 		t.Errorf("a wrong key passes: %s", p.Err)
 	}
 }
@@ -206,7 +216,8 @@ func TestUnitsGiveTheStopItsTime(t *testing.T) {
 	for _, name := range unitNames {
 		u := e2e.ReadUnit(t, h.unit(name))
 		for key, want := range map[string]string{
-			"Type": "notify", "KillSignal": "SIGTERM", "TimeoutStopSec": "40", "Restart": "on-failure", "User": "otpost", "Group": "otpost",
+			"Type": "notify", "KillSignal": "SIGTERM", "TimeoutStopSec": "40", "Restart": "on-failure",
+			"User": "otpost", "Group": "otpost",
 			"StateDirectory": "otpost", "LogsDirectory": "otpost", "ConfigurationDirectory": "privacyidea",
 		} {
 			if got := u.Service(t, key); got != want {

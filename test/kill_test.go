@@ -11,9 +11,9 @@ import (
 	"otpost/test/e2e"
 )
 
-// TestKillLoop kills worker, server or both with -9 at random moments while logins come in, and starts them again. No login
-// that was answered with a challenge loses its mail; a mail comes once but for kills that hit the moment between dot and
-// outcome, and then twice. OTPOST_SOAK=n makes n rounds of it.
+// TestKillLoop kills worker, server or both with -9 at random moments while logins come in, and
+// starts them again. No login that was answered with a challenge loses its mail; a mail comes once,
+// or twice after a kill between dot and outcome. OTPOST_SOAK=n makes n rounds of it.
 func TestKillLoop(t *testing.T) {
 	t.Parallel()
 	rounds := 10
@@ -57,7 +57,7 @@ type killLoop struct {
 	ids         map[string]bool
 }
 
-// kill takes what this round is about and starts it again.
+// kill kills this round's processes and starts them again.
 func (k *killLoop) kill(t *testing.T, round int) {
 	t.Helper()
 	if k.redis != nil {
@@ -80,7 +80,7 @@ func (k *killLoop) kill(t *testing.T, round int) {
 	}
 }
 
-// report counts the copies at the end, when nothing is on its way any more.
+// report counts the copies at the end, when no mail is being sent.
 func (k *killLoop) report(t *testing.T, rounds int) {
 	t.Helper()
 	copies, extra := map[int]int{}, 0
@@ -89,14 +89,15 @@ func (k *killLoop) report(t *testing.T, rounds int) {
 		copies[n]++
 		extra += n - 1
 	}
-	t.Logf("%d rounds (%d kills of the server, %d of the worker, %d of Redis), %d of %d logins answered, mails by their number of copies: %v; after their code's end: %d",
+	t.Logf("%d rounds (%d kills of the server, %d of the worker, %d of Redis), %d of %d logins answered, mails by "+
+		"their number of copies: %v; after their code's end: %d",
 		rounds, k.serverKills, k.workerKills, k.redisKills, len(k.expected), rounds*loginsPerRound, copies, k.late)
 	if kills := k.serverKills + k.workerKills + k.redisKills; extra > 4*kills {
 		t.Errorf("%d second copies after %d kills: more than the messages that were under way", extra, kills)
 	}
 }
 
-// round lets logins come in, kills in the middle of them, starts again, and wants what was promised.
+// round lets logins come in, kills in the middle of them, starts again, and checks the promises.
 func (k *killLoop) round(t *testing.T, round int) {
 	t.Helper()
 	const span = 250 * time.Millisecond
@@ -110,7 +111,8 @@ func (k *killLoop) round(t *testing.T, round int) {
 	for _, l := range logins {
 		all.Go(func() {
 			<-time.After(rand.N(span))
-			if a, err := client.Check(t.Context(), l.serial, l.pin); err == nil && a.Result.Authentication == "CHALLENGE" {
+			if a, err := client.Check(t.Context(), l.serial, l.pin); err == nil &&
+				a.Result.Authentication == "CHALLENGE" {
 				answered.Store(l, a.Detail.TransactionID)
 			} else if err == nil {
 				t.Errorf("%s: %s", l.serial, a)
@@ -128,7 +130,7 @@ func (k *killLoop) round(t *testing.T, round int) {
 	}
 }
 
-// want wants a login's mail: there in time, every copy the same, its code good.
+// want checks a login's mail: in time, all copies equal, its code good.
 func (k *killLoop) want(t *testing.T, l *login) {
 	t.Helper()
 	k.expected = append(k.expected, l)
@@ -159,7 +161,7 @@ func TestServerWithItsOwnWorkersStopsGracefully(t *testing.T) {
 	gate.Wait(t)
 	w.server.Signal(t, syscall.SIGTERM)
 	select {
-	case <-time.After(500 * time.Millisecond): // a server that drops everything has ended by now
+	case <-time.After(500 * time.Millisecond): // a server that drops its work has ended by now
 	case <-ended(w.server.Process):
 		t.Fatal("the server ended while a mail was being sent")
 	}

@@ -23,7 +23,7 @@ import (
 	"otpost/test/e2e"
 )
 
-// pair is a certificate for 127.0.0.1 that vouches for itself, and its key, as PEM.
+// pair is a self-signed certificate for 127.0.0.1 and its key, as PEM.
 type pair struct{ cert, key string }
 
 func newPair(t *testing.T, serial int64, from, until time.Duration) pair {
@@ -33,9 +33,15 @@ func newPair(t *testing.T, serial int64, from, until time.Duration) pair {
 		t.Fatal(err)
 	}
 	form := &x509.Certificate{
-		SerialNumber: big.NewInt(serial), Subject: pkix.Name{CommonName: "otp.example.org"}, DNSNames: []string{"otp.example.org"},
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, NotBefore: time.Now().Add(from), NotAfter: time.Now().Add(until),
-		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
+		SerialNumber:          big.NewInt(serial),
+		Subject:               pkix.Name{CommonName: "otp.example.org"},
+		DNSNames:              []string{"otp.example.org"},
+		IPAddresses:           []net.IP{net.IPv4(127, 0, 0, 1)},
+		NotBefore:             time.Now().Add(from),
+		NotAfter:              time.Now().Add(until),
+		IsCA:                  true,
+		BasicConstraintsValid: true,
+		KeyUsage:              x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
 	}
 	der, err := x509.CreateCertificate(rand.Reader, form, form, key.Public(), key)
 	if err != nil {
@@ -51,18 +57,19 @@ func newPair(t *testing.T, serial int64, from, until time.Duration) pair {
 	}
 }
 
-// write puts the pair into the site's folder and returns the flags that name it.
+// write writes the pair into the site's folder and returns the flags for it.
 func (p pair) write(t *testing.T, s *e2e.Site) []string {
 	t.Helper()
 	return []string{"--tls-cert", s.Write(t, "cert.pem", p.cert), "--tls-key", s.Write(t, "key.pem", p.key)}
 }
 
-// client returns one that trusts the pair alone.
+// client returns a client that trusts only the pair.
 func (p pair) client(t *testing.T) *http.Client {
 	t.Helper()
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM([]byte(p.cert))
-	c := &http.Client{Timeout: time.Minute, Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}, ForceAttemptHTTP2: true}}
+	c := &http.Client{Timeout: time.Minute, Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots},
+		ForceAttemptHTTP2: true}}
 	t.Cleanup(c.CloseIdleConnections)
 	return c
 }
@@ -86,7 +93,8 @@ func get(t *testing.T, c *http.Client, address string) *http.Response {
 	return response
 }
 
-// TestServesHTTPS logs in over TLS, with HTTP/2 and without, and asks for what must not be there.
+// TestServesHTTPS logs in over TLS, with HTTP/2 and without, and checks that plain HTTP and old TLS
+// are refused.
 func TestServesHTTPS(t *testing.T) {
 	t.Parallel()
 	site, p := e2e.NewSite(t, programs, true), newPair(t, 1, -time.Hour, 90*24*time.Hour)
@@ -103,20 +111,24 @@ func TestServesHTTPS(t *testing.T) {
 	if got := response.Header.Get("Strict-Transport-Security"); got != "max-age=31536000" {
 		t.Errorf("Strict-Transport-Security: %q", got)
 	}
-	_, err := tls.Dial("tcp", "127.0.0.1:"+port, &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11}) //nolint:gosec // an old client
+	_, err := tls.Dial("tcp", "127.0.0.1:"+port, &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS10,
+		MaxVersion: tls.VersionTLS11}) //nolint:gosec // an old client
 	if err == nil || !strings.Contains(err.Error(), "protocol version") {
 		t.Errorf("a client with TLS 1.1: %v", err)
 	}
-	if response := get(t, c.HTTP, "http://127.0.0.1:"+port+"/healthz/livez"); response.StatusCode != http.StatusBadRequest {
+	if response := get(t, c.HTTP, "http://127.0.0.1:"+port+
+		"/healthz/livez"); response.StatusCode != http.StatusBadRequest {
 		t.Errorf("plain HTTP is answered with %s", response.Status)
 	}
-	if text := server.Err.String(); strings.Contains(text, "certificate expires") || strings.Contains(text, "handshake") {
+	if text := server.Err.String(); strings.Contains(text, "certificate expires") ||
+		strings.Contains(text, "handshake") {
 		t.Errorf("the log: %s", text)
 	}
 	server.Stop(t)
 }
 
-// TestCertificateIsReloaded takes a new pair at SIGHUP, keeps the old one when the new one is bad, and drops no connection.
+// TestCertificateIsReloaded takes a new pair at SIGHUP, keeps the old one when the new one is bad,
+// and drops no connection.
 func TestCertificateIsReloaded(t *testing.T) {
 	t.Parallel()
 	site := e2e.NewSite(t, programs, true)
@@ -125,7 +137,8 @@ func TestCertificateIsReloaded(t *testing.T) {
 	kept := old.client(t)
 	get(t, kept, address+"/healthz/livez")
 	serial := func() int64 {
-		line, err := tls.Dial("tcp", strings.TrimPrefix(address, "https://"), &tls.Config{InsecureSkipVerify: true}) //nolint:gosec // it only looks
+		line, err := tls.Dial("tcp", strings.TrimPrefix(address, "https://"),
+			&tls.Config{InsecureSkipVerify: true}) //nolint:gosec // it only looks
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -157,8 +170,8 @@ func TestCertificateIsReloaded(t *testing.T) {
 	server.Stop(t)
 }
 
-// TestServerBehindAProxyWarnsUntilTheProxyIsNamed starts a server whose clients would all have the proxy's address, and names the
-// proxy as docs/install.md does.
+// TestServerBehindAProxyWarnsUntilTheProxyIsNamed starts a server whose clients would all have the
+// proxy's address, and names the proxy as docs/install.md does.
 func TestServerBehindAProxyWarnsUntilTheProxyIsNamed(t *testing.T) {
 	t.Parallel()
 	site := e2e.NewSite(t, programs, true)
@@ -181,7 +194,8 @@ func TestServerBehindAProxyWarnsUntilTheProxyIsNamed(t *testing.T) {
 	open.Stop(t)
 }
 
-// TestWrongListenersAreRefused starts the server with what cannot be meant: one sentence, and no listener.
+// TestWrongListenersAreRefused starts the server with contradictory flags: one sentence, and no
+// listener.
 func TestWrongListenersAreRefused(t *testing.T) {
 	t.Parallel()
 	site := e2e.NewSite(t, programs, true)
@@ -208,11 +222,15 @@ func TestWrongListenersAreRefused(t *testing.T) {
 	}{
 		{"certificate alone", []string{"--tls-cert", missing}, 2, "--tls-cert needs --tls-key"},
 		{"key alone", []string{"--tls-key", missing}, 2, "--tls-key needs --tls-cert"},
-		{"proxy and certificate", []string{"--behind-proxy", "--tls-cert", missing, "--tls-key", missing}, 2, "leave it out beside --tls-cert"},
-		{"plain for everybody", []string{"--listen", "0.0.0.0:0"}, 2, "give --tls-cert and --tls-key, or --behind-proxy"},
-		{"plain for everybody, short", []string{"--listen", ":0"}, 2, "give --tls-cert and --tls-key, or --behind-proxy"},
+		{"proxy and certificate", []string{"--behind-proxy", "--tls-cert", missing, "--tls-key", missing}, 2,
+			"leave it out beside --tls-cert"},
+		{"plain for everybody", []string{"--listen", "0.0.0.0:0"}, 2,
+			"give --tls-cert and --tls-key, or --behind-proxy"},
+		{"plain for everybody, short", []string{"--listen", ":0"}, 2,
+			"give --tls-cert and --tls-key, or --behind-proxy"},
 		{"no port", []string{"--listen", "127.0.0.1"}, 2, "want HOST:PORT"},
-		{"another's address", []string{"--listen", "192.0.2.1:8080", "--behind-proxy"}, 1, "this host does not have that address"},
+		{"another's address", []string{"--listen", "192.0.2.1:8080", "--behind-proxy"}, 1,
+			"this host does not have that address"},
 		{"no such file", []string{"--tls-cert", missing, "--tls-key", missing}, 1, "missing.pem: no such file"},
 		{"open key", open, 1, "chmod o= "},
 		{"another key", with(good.cert, other.key), 1, "private key does not match public key"},
@@ -231,21 +249,22 @@ func TestWrongListenersAreRefused(t *testing.T) {
 	}
 }
 
-// TestCertificateThatEndsSoonIsToldAtTheStart leaves the rest (once a day) to the unit's test.
-func TestCertificateThatEndsSoonIsToldAtTheStart(t *testing.T) {
+// TestCertificateThatEndsSoonWarnsAtTheStart leaves the daily warning to the unit test.
+func TestCertificateThatEndsSoonWarnsAtTheStart(t *testing.T) {
 	t.Parallel()
 	site, p := e2e.NewSite(t, programs, true), newPair(t, 1, -time.Hour, 13*24*time.Hour)
 	server, _ := listening(t, site, append(p.write(t, site), "--listen", "127.0.0.1:0")...)
-	if line := server.Line(t, "certificate expires soon"); !strings.Contains(line, "WARN") || !strings.Contains(line, "days=12") {
+	if line := server.Line(t, "certificate expires soon"); !strings.Contains(line, "WARN") ||
+		!strings.Contains(line, "days=12") {
 		t.Errorf("%q", line)
 	}
 	server.Stop(t)
 }
 
-// TestBehindProxyBelievesNobody listens for everybody in plain HTTP, and takes a forwarded address for what it is: a text that
-// anybody can send. Wrong passwords from one peer lock that peer out for a while, whatever address it claims, until
-// OverrideAuthorizationClient says that it may speak for others.
-func TestBehindProxyBelievesNobody(t *testing.T) {
+// TestBehindProxyTrustsNoHeader listens off loopback in plain HTTP and does not trust a forwarded
+// address, which every client can send. Wrong passwords from one peer delay that peer, with any
+// claimed address, until OverrideAuthorizationClient names the peer as a proxy.
+func TestBehindProxyTrustsNoHeader(t *testing.T) {
 	t.Parallel()
 	site := e2e.NewSite(t, programs, true)
 	server, address := listening(t, site, "--listen", "0.0.0.0:0", "--behind-proxy")
@@ -280,7 +299,8 @@ func TestBehindProxyBelievesNobody(t *testing.T) {
 func logInFrom(t *testing.T, c *e2e.Client, from, password string) int {
 	t.Helper()
 	form := url.Values{"username": {"admin"}, "password": {password}}
-	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, c.URL+"/auth", strings.NewReader(form.Encode()))
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, c.URL+"/auth",
+		strings.NewReader(form.Encode()))
 	if err != nil {
 		t.Fatal(err)
 	}

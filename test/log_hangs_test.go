@@ -15,7 +15,7 @@ import (
 	"otpost/test/e2e"
 )
 
-// fill fills a pipe to its end, as a reader does that hangs.
+// fill fills a pipe, like a reader that hangs.
 func fill(t *testing.T, pipe *os.File) {
 	t.Helper()
 	size, err := unix.FcntlInt(pipe.Fd(), unix.F_GETPIPE_SZ, 0)
@@ -90,7 +90,9 @@ func TestLogThatHangsStopsNoLoginAndNoStop(t *testing.T) {
 						}
 					}
 				}()
-				e2e.Eventually(t, "the mail's line in the log that is read again", func() bool { return len(found) > 0 })
+				e2e.Eventually(t, "the mail's line in the log that is read again", func() bool {
+					return len(found) > 0
+				})
 				e2e.Eventually(t, "readyz to say so no more", func() bool { return !hangs() })
 			})
 		}

@@ -1,7 +1,8 @@
 // Package test runs the built programs end to end: as processes, over HTTP and SMTP, with files and signals.
 //
-// seed_test.go has a subtest for each row of what was asked for; crash_test.go and kill_test.go take the programs away in the
-// middle of their work; the others hold single promises. The tools are in test/e2e.
+// seed_test.go has a subtest for each row of what was asked for; crash_test.go and kill_test.go
+// kill the programs in the middle of their work; the other files test single promises. The tools
+// are in test/e2e.
 package test
 
 import (
@@ -50,7 +51,7 @@ func run(m *testing.M) int {
 	return m.Run()
 }
 
-// queueKind is where the jobs are.
+// queueKind is the kind of queue.
 type queueKind string
 
 // The kinds of queue.
@@ -70,8 +71,8 @@ func onBoth(t *testing.T, run func(t *testing.T, on queueKind)) {
 	}
 }
 
-// world is an installation with its server and a mail server that two definitions name: "queued" (the default) sends through
-// the job queue, "inline" in the request.
+// world is an installation with its server and a mail server that two definitions name: "queued"
+// (the default) sends through the job queue, "inline" in the request.
 type world struct {
 	*e2e.Site
 	server *e2e.Server
@@ -107,7 +108,7 @@ func startWorld(t *testing.T, site *e2e.Site, serve ...string) *world {
 	return w
 }
 
-// ensureWorker starts a worker where the server has none of its own: beside Redis.
+// ensureWorker starts a worker if the server has none, which is so with Redis.
 func (w *world) ensureWorker(t *testing.T) {
 	t.Helper()
 	if w.redis != nil {
@@ -127,15 +128,16 @@ type login struct {
 	serial, pin, address, transaction string
 }
 
-// enrol makes a token and returns its login, to be begun. The PIN is the token's own.
+// enrol makes a token with a PIN of its own and returns its login, not yet begun.
 func (w *world) enrol(t *testing.T, serial string, more ...string) *login {
 	t.Helper()
-	l := &login{serial: serial, pin: "pin-" + strings.ToLower(serial), address: strings.ToLower(serial) + "@example.org"}
+	l := &login{serial: serial, pin: "pin-" + strings.ToLower(serial),
+		address: strings.ToLower(serial) + "@example.org"}
 	w.server.Enrol(t, l.serial, l.pin, l.address, more...)
 	return l
 }
 
-// begin gives the PIN and wants a challenge.
+// begin sends the PIN and expects a challenge.
 func (l *login) begin(t *testing.T, c *e2e.Client) e2e.Answer {
 	t.Helper()
 	a := c.MustCheck(t, "CHALLENGE", l.serial, l.pin)
@@ -143,19 +145,19 @@ func (l *login) begin(t *testing.T, c *e2e.Client) e2e.Answer {
 	return a
 }
 
-// finish gives the code of a mail and wants to be accepted.
+// finish sends the code of a mail and expects an ACCEPT.
 func (l *login) finish(t *testing.T, c *e2e.Client, m e2e.Mail) {
 	t.Helper()
 	c.MustCheck(t, "ACCEPT", l.serial, m.Code(), "transaction_id", l.transaction)
 }
 
-// answered is what a request in the background came to.
+// answered is the result of a request in the background.
 type answered struct {
 	answer e2e.Answer
 	err    error
 }
 
-// inBackground gives the PIN and returns at once.
+// inBackground sends the PIN and returns at once.
 func (l *login) inBackground(ctx context.Context, c *e2e.Client) <-chan answered {
 	done := make(chan answered, 1)
 	go func() {
@@ -165,7 +167,7 @@ func (l *login) inBackground(ctx context.Context, c *e2e.Client) <-chan answered
 	return done
 }
 
-// oneCopy waits for the login's first mail and wants it to be the only one.
+// oneCopy waits for the login's first mail and fails the test if there are more.
 func (w *world) oneCopy(t *testing.T, l *login) e2e.Mail {
 	t.Helper()
 	m := w.sink.Mail(t, l.address, 1)
@@ -194,7 +196,7 @@ func (w *world) state(t *testing.T, l *login, want string) {
 	})
 }
 
-// oneSentence wants a process to have said one line on standard error and returns it.
+// oneSentence checks that a process has written one line to standard error, and returns it.
 func oneSentence(t *testing.T, p *e2e.Process) string {
 	t.Helper()
 	text := strings.TrimSpace(p.Err.String())
@@ -204,7 +206,7 @@ func oneSentence(t *testing.T, p *e2e.Process) string {
 	return text
 }
 
-// exits wants a command to end with a code and one sentence that has part in it.
+// exits checks that a command ends with a code and one sentence that contains part.
 func exits(t *testing.T, want int, part string, c e2e.Command) {
 	t.Helper()
 	code, p := e2e.Run(t, c)

@@ -23,16 +23,17 @@ func (h host) service(t *testing.T, s *e2e.Site, unit string, watchdog time.Dura
 	if err := os.WriteFile(filepath.Join(h.etc, "default", "otpost"), []byte(settings), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	return e2e.StartService(t, e2e.ReadUnit(t, h.unit(unit)), watchdog, "CONFIGURATION_DIRECTORY="+s.Dir, "LOGS_DIRECTORY="+s.Dir)
+	return e2e.StartService(t, e2e.ReadUnit(t, h.unit(unit)), watchdog, "CONFIGURATION_DIRECTORY="+s.Dir,
+		"LOGS_DIRECTORY="+s.Dir)
 }
 
-// TestInstalledUnitsSpeakTheProtocol starts both units as systemd does and follows what they tell it: ready, pings, a reload,
-// the stop.
+// TestInstalledUnitsSpeakTheProtocol starts both units as systemd does and checks their messages:
+// ready, pings, a reload, the stop.
 func TestInstalledUnitsSpeakTheProtocol(t *testing.T) {
 	t.Parallel()
 	h, site := installed(t), e2e.NewSite(t, programs, true)
 	server := h.service(t, site, "otpost", time.Second)
-	ready := server.Tells(t, "READY=1", 1)
+	ready := server.Message(t, "READY=1", 1)
 	_, url, _ := strings.Cut(server.Line(t, "listening on "), "listening on ")
 	if !strings.Contains(ready, "STATUS=answers at "+url) {
 		t.Errorf("ready: %q", ready)
@@ -43,18 +44,19 @@ func TestInstalledUnitsSpeakTheProtocol(t *testing.T) {
 	}
 	response.Body.Close() //nolint:errcheck // nothing was read
 	worker := h.service(t, site, "otpost-worker", time.Second)
-	if ready := worker.Tells(t, "READY=1", 1); !strings.Contains(ready, "STATUS=works on the queue huey, embedded in ") {
+	if ready := worker.Message(t, "READY=1", 1); !strings.Contains(ready,
+		"STATUS=works on the queue huey, embedded in ") {
 		t.Errorf("ready: %q", ready)
 	}
 	for name, s := range map[string]*e2e.Service{"otpost": server, "otpost-worker": worker} {
-		s.Tells(t, "WATCHDOG=1", 3)
+		s.Message(t, "WATCHDOG=1", 3)
 		h.reload(t, name, s)
 		s.Signal(t, syscall.SIGTERM)
 		if code := s.Wait(t); code != 0 {
 			t.Errorf("%s: exit code %d\n%s", name, code, s.Err)
 		}
-		s.Tells(t, "STOPPING=1", 1)
-		inOrder(t, name, s.Told(""))
+		s.Message(t, "STOPPING=1", 1)
+		inOrder(t, name, s.Messages(""))
 	}
 	if log := site.Read("queue.log"); !strings.Contains(log, "worker stopped") {
 		t.Errorf("the worker's log is not where the unit says: %q", log)
@@ -68,10 +70,10 @@ func (h host) reload(t *testing.T, name string, s *e2e.Service) {
 	if code, p := e2e.Run(t, e2e.Command{Path: words[0], Args: words[1:]}); code != 0 {
 		t.Fatalf("%v exited with %d: %s", words, code, p.Err)
 	}
-	s.Tells(t, "READY=1", 2)
-	begun := regexp.MustCompile(`(?m)^MONOTONIC_USEC=(\d+)$`).FindStringSubmatch(s.Tells(t, "RELOADING=1", 1))
+	s.Message(t, "READY=1", 2)
+	begun := regexp.MustCompile(`(?m)^MONOTONIC_USEC=(\d+)$`).FindStringSubmatch(s.Message(t, "RELOADING=1", 1))
 	if begun == nil {
-		t.Fatalf("%s: the reload has no time: %q", name, s.Told("RELOADING=1"))
+		t.Fatalf("%s: the reload has no time: %q", name, s.Messages("RELOADING=1"))
 	}
 	at, err := strconv.ParseInt(begun[1], 10, 64)
 	if err != nil {
@@ -86,7 +88,7 @@ func (h host) reload(t *testing.T, name string, s *e2e.Service) {
 	}
 }
 
-// inOrder wants each state after the one before it, and nothing but pings after the stop.
+// inOrder checks the order of the states, and that only pings follow the stop.
 func inOrder(t *testing.T, name string, told []string) {
 	t.Helper()
 	var states []string
@@ -100,8 +102,8 @@ func inOrder(t *testing.T, name string, told []string) {
 	}
 }
 
-// TestHungProcessGetsNoPings takes the lock that every commit needs: neither server nor worker can do anything, and neither may
-// say that it lives. When the lock is free again, both do.
+// TestHungProcessGetsNoPings takes the lock that every commit needs: server and worker hang, and
+// neither may send pings. When the lock is free again, both do.
 func TestHungProcessGetsNoPings(t *testing.T) {
 	t.Parallel()
 	h, site := installed(t), e2e.NewSite(t, programs, true)
@@ -114,7 +116,7 @@ func TestHungProcessGetsNoPings(t *testing.T) {
 			return site.Read(c.log)
 		}
 		complaints := func() int { return len(e2e.LinesWith(log(), "watchdog gets no ping")) }
-		s.Tells(t, "WATCHDOG=1", 2)
+		s.Message(t, "WATCHDOG=1", 2)
 		lock, err := os.OpenFile(filepath.Join(site.Dir, "state", "otpost.db-writer"), os.O_RDWR, 0)
 		if err != nil {
 			t.Fatal(err)
@@ -123,32 +125,33 @@ func TestHungProcessGetsNoPings(t *testing.T) {
 			t.Fatal(err)
 		}
 		e2e.Eventually(t, c.unit+": a ping that is missing", func() bool { return complaints() > 0 })
-		pings := len(s.Told("WATCHDOG=1"))
+		pings := len(s.Messages("WATCHDOG=1"))
 		before := complaints()
 		e2e.Eventually(t, c.unit+": two more", func() bool { return complaints() >= before+2 })
-		if now := len(s.Told("WATCHDOG=1")); now != pings {
+		if now := len(s.Messages("WATCHDOG=1")); now != pings {
 			t.Errorf("%s: %d pings while it hung", c.unit, now-pings)
 		}
 		if err := lock.Close(); err != nil {
 			t.Fatal(err)
 		}
-		s.Tells(t, "WATCHDOG=1", pings+2)
+		s.Message(t, "WATCHDOG=1", pings+2)
 		s.Stop(t)
 	}
 }
 
-// TestWorkerIsReadyWithoutRedis starts the worker before its Redis: the manager must not take that for a failed start.
+// TestWorkerIsReadyWithoutRedis starts the worker before its Redis: this is not a failed start for
+// the manager.
 func TestWorkerIsReadyWithoutRedis(t *testing.T) {
 	t.Parallel()
 	redis := e2e.NewRedis(t)
 	h, site := installed(t), e2e.NewRedisSite(t, programs, redis.URL())
 	redis.Stop(t)
 	worker := h.service(t, site, "otpost-worker", time.Second)
-	if ready := worker.Tells(t, "READY=1", 1); !strings.Contains(ready, "STATUS=queue out of reach") {
+	if ready := worker.Message(t, "READY=1", 1); !strings.Contains(ready, "STATUS=queue out of reach") {
 		t.Errorf("ready: %q", ready)
 	}
-	worker.Tells(t, "WATCHDOG=1", 2)
+	worker.Message(t, "WATCHDOG=1", 2)
 	redis.Start(t)
-	worker.Tells(t, "STATUS=works on the queue huey, Redis at ", 1)
+	worker.Message(t, "STATUS=works on the queue huey, Redis at ", 1)
 	worker.Stop(t)
 }

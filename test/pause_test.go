@@ -9,8 +9,9 @@ import (
 	"otpost/test/e2e"
 )
 
-// TestPausedWorkerSendsNothingThatAnotherHasTaken stops a worker (SIGSTOP) in the middle of a message for longer than its lease,
-// lets another one take the message over, and lets the first go on.
+// TestPausedWorkerSendsNothingThatAnotherHasTaken stops a worker (SIGSTOP) in the middle of a
+// message for longer than its lease, lets another one take the message over, and lets the first go
+// on.
 func TestPausedWorkerSendsNothingThatAnotherHasTaken(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {

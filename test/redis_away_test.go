@@ -21,7 +21,7 @@ func soak() int {
 	return n
 }
 
-// outage is a way to lose Redis, or what is in it, under load.
+// outage is a way to lose Redis, or its data, under load.
 type outage struct {
 	name        string
 	short, long time.Duration // how long it is away; long: with OTPOST_SOAK
@@ -34,17 +34,23 @@ func outages() []outage {
 		return func(t *testing.T, s *stream) { t.Helper(); s.redis.Do(t, 0, "CONFIG", "SET", "maxmemory", bytes) }
 	}
 	return []outage{
-		{"it answers no more", 8 * time.Second, time.Minute, func(t *testing.T, s *stream) { t.Helper(); s.redis.Pause(t) },
+		{"it answers no more", 8 * time.Second, time.Minute, func(t *testing.T, s *stream) {
+			t.Helper()
+			s.redis.Pause(t)
+		},
 			func(t *testing.T, s *stream) { t.Helper(); s.redis.Resume(t) }},
-		{"it is stopped", 5 * time.Second, time.Minute, func(t *testing.T, s *stream) { t.Helper(); s.redis.Stop(t) }, start},
+		{"it is stopped", 5 * time.Second, time.Minute, func(t *testing.T, s *stream) {
+			t.Helper()
+			s.redis.Stop(t)
+		}, start},
 		{"it is killed and loses its last second", 2 * time.Second, 10 * time.Second, loseASecond, start},
 		{"FLUSHALL", 0, 0, flush, func(*testing.T, *stream) {}},
 		{"it is full", 3 * time.Second, 30 * time.Second, memory("1"), memory("0")},
 	}
 }
 
-// backlog holds the mail server until more mails wait than a worker has in flight: their jobs are in Redis. Opening the gate lets
-// them go.
+// backlog holds the mail server until more mails wait than a worker sends at once, so that jobs are
+// in Redis. Opening the gate continues.
 func (s *stream) backlog(t *testing.T) *e2e.Gate {
 	t.Helper()
 	gate := s.sink.Hold(t, e2e.AtRcpt)
@@ -57,7 +63,7 @@ func (s *stream) backlog(t *testing.T) *e2e.Gate {
 	return gate
 }
 
-// loseASecond kills Redis and takes off the journal what was written to it in the second before, which jobs that wait are in.
+// loseASecond kills Redis and cuts the last second off its journal, with waiting jobs in it.
 func loseASecond(t *testing.T, s *stream) {
 	t.Helper()
 	mark := s.redis.Mark(t)
@@ -80,7 +86,8 @@ func flush(t *testing.T, s *stream) {
 	gate.Open()
 }
 
-// TestLoginsGoOnWithoutRedis takes Redis away while logins come in: each is answered with a challenge, and its mail comes once.
+// TestLoginsGoOnWithoutRedis takes Redis away while logins come in: each is answered with a
+// challenge, and its mail comes once.
 func TestLoginsGoOnWithoutRedis(t *testing.T) {
 	t.Parallel()
 	for _, o := range outages() {
@@ -104,13 +111,13 @@ func TestLoginsGoOnWithoutRedis(t *testing.T) {
 			o.end(t, s)
 			back := time.Now()
 			<-done
-			s.judge(t, gone, back)
+			s.check(t, gone, back)
 		})
 	}
 }
 
-// underway is how many logins of a stream are under way at once. A machine too busy for its rate gets a slower
-// stream, not one that the server refuses as too much.
+// underway is how many logins of a stream run at once. On a busy machine the stream is slower, so
+// that the server does not refuse it as too much.
 const underway = 8
 
 // stream is logins that come in at a steady rate at most, each with a token of its own.
@@ -122,7 +129,8 @@ type stream struct {
 	answers   []time.Duration // by login
 }
 
-// run begins the logins; the channel is closed when all are answered. One that is not answered with a challenge fails the test.
+// run begins the logins; the channel is closed when all are answered. A login without a challenge
+// fails the test.
 func (s *stream) run(t *testing.T) <-chan struct{} {
 	s.begun, s.answers = make([]time.Time, len(s.logins)), make([]time.Duration, len(s.logins))
 	done := make(chan struct{})
@@ -150,8 +158,8 @@ func (s *stream) run(t *testing.T) <-chan struct{} {
 	return done
 }
 
-// judge waits for the mails and wants one of each, in time, with a good code.
-func (s *stream) judge(t *testing.T, gone, back time.Time) {
+// check waits for the mails and expects one of each, in time, with a good code.
+func (s *stream) check(t *testing.T, gone, back time.Time) {
 	t.Helper()
 	var last time.Time
 	for i, l := range s.logins {
@@ -172,15 +180,18 @@ func (s *stream) judge(t *testing.T, gone, back time.Time) {
 	during, beside := s.medians(gone, back)
 	slices.Sort(s.answers)
 	n := len(s.answers)
-	t.Logf("away for %s under %d logins a second: %d logins, answered in %s (median), %s (99 %%), %s (longest); the last mail %s after its return",
-		back.Sub(gone).Round(time.Millisecond), s.perSecond, n, s.answers[n/2].Round(time.Millisecond), s.answers[n*99/100].Round(time.Millisecond),
+	t.Logf("away for %s under %d logins a second: %d logins, answered in %s (median), %s (99 %%), %s (longest); the "+
+		"last mail %s after its return",
+		back.Sub(gone).Round(time.Millisecond), s.perSecond, n, s.answers[n/2].Round(time.Millisecond),
+		s.answers[n*99/100].Round(time.Millisecond),
 		s.answers[n-1].Round(time.Millisecond), last.Sub(back).Round(time.Millisecond))
 	if during > 3*beside+200*time.Millisecond { // a call to a Redis that hangs takes 500 ms at least
 		t.Errorf("half of the logins took more than %s while Redis was away, %s before and after it", during, beside)
 	}
 }
 
-// medians returns how long logins took that began while Redis was away, and how long the others took.
+// medians returns the median time of logins that began while Redis was away, and of all other
+// logins.
 func (s *stream) medians(gone, back time.Time) (during, beside time.Duration) {
 	var away, there []time.Duration
 	for i, took := range s.answers {

@@ -10,9 +10,9 @@ import (
 	"otpost/test/e2e"
 )
 
-// The clock of Redis' host differs from this one's. The mail server refuses the first four tries of each mail:
-// the retries must come in time, and no job may be handed out over and over until its time has come. With
-// OTPOST_SOAK the mails' times are compared.
+// The clock of Redis' host differs from this one's. The mail server refuses the first four tries of
+// each mail: the retries must come in time, and no job may be claimed repeatedly before its time.
+// With OTPOST_SOAK the mails' times are compared.
 func TestRetriesComeInTimeWhateverRedisClockSays(t *testing.T) {
 	t.Parallel()
 	skews := []int{-30, 300}
@@ -69,13 +69,15 @@ func retriesBeside(t *testing.T, ahead time.Duration) time.Duration {
 	}
 	handlings := strings.Count(w.Read(worker.Log), "job begun")
 	if handlings < 15 || handlings > 20 {
-		t.Errorf("Redis' clock %s ahead: %d handlings of 3 mails with 5 tries, want 15, and 20 at most", ahead, handlings)
+		t.Errorf("Redis' clock %s ahead: %d handlings of 3 mails with 5 tries, want 15, and 20 at most", ahead,
+			handlings)
 	}
 	if status := w.Read(worker.Log); !strings.Contains(status,
 		"clocks of redis and of this host differ") == (ahead.Abs() > time.Second) {
 		t.Errorf("Redis' clock %s ahead: the worker's warning is missing, or given without need", ahead)
 	}
-	t.Logf("Redis' clock %s ahead: all mails after %s, %d handlings", ahead, took.Round(100*time.Millisecond), handlings)
+	t.Logf("Redis' clock %s ahead: all mails after %s, %d handlings", ahead, took.Round(100*time.Millisecond),
+		handlings)
 	w.server.Kill()
 	worker.Kill()
 	redis.Kill(t)

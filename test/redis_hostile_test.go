@@ -12,7 +12,7 @@ import (
 	"otpost/test/e2e"
 )
 
-// bucket is the key of the hash in which the job of an id lies (docs/queue.md).
+// bucket is the key of the hash with the job of an id (docs/queue.md).
 func bucket(t *testing.T, id string) string {
 	t.Helper()
 	n, err := strconv.ParseUint(id[len(id)-2:], 16, 8)
@@ -39,7 +39,7 @@ func jobs(t *testing.T, r *e2e.Redis) map[string]string {
 	return all
 }
 
-// onlyJob returns the id and the record of the one job that is there.
+// onlyJob returns the id and the record of the only job.
 func onlyJob(t *testing.T, r *e2e.Redis) (id, record string) {
 	t.Helper()
 	e2e.Eventually(t, "one job in Redis", func() bool {
@@ -51,8 +51,8 @@ func onlyJob(t *testing.T, r *e2e.Redis) (id, record string) {
 	return id, record
 }
 
-// kindOf returns the last field of a record's first line: the kind, and behind a / the lane. Of what is no record
-// it is "".
+// kindOf returns the last field of a record's first line: the kind, and after a / the lane. It is
+// "" for other texts.
 func kindOf(record string) string {
 	line, _, _ := strings.Cut(record, "\n")
 	return line[strings.LastIndexByte(line, ' ')+1:]
@@ -70,9 +70,10 @@ func put(t *testing.T, r *e2e.Redis, id, record string) {
 	r.Do(t, 0, "ZADD", "otpost:{huey}:mark:delivery.send", "0", "due")
 }
 
-// TestWhoeverWritesToRedisSendsNothing writes jobs by hand: one whose end was prolonged, one of a mail that was sent, one of no
-// mail, and rubbish. None sends anything; what is none is put aside and said once.
-func TestWhoeverWritesToRedisSendsNothing(t *testing.T) {
+// TestJobsWrittenByHandSendNothing writes jobs by hand: one with a later end, one of a sent mail,
+// one without a mail, and rubbish. No mail is sent; a value that is not a job becomes dead and is
+// logged once.
+func TestJobsWrittenByHandSendNothing(t *testing.T) {
 	t.Parallel()
 	w := newWorldOn(t, inRedis)
 	w.server.Set(t, "email.validtime", "2")
@@ -108,7 +109,9 @@ func TestWhoeverWritesToRedisSendsNothing(t *testing.T) {
 	sent, sentJob := "", ""
 	e2e.Eventually(t, "the job of a mail that will be sent", func() bool {
 		for id, record := range jobs(t, w.redis) {
-			if _, err := uuid.Parse(id); err == nil && id != stranger && id != rubbish && strings.HasPrefix(record, "1 r ") { // not one of ours
+			// not written by hand
+			if _, err := uuid.Parse(id); err == nil && id != stranger && id != rubbish &&
+				strings.HasPrefix(record, "1 r ") {
 				sent, sentJob = id, record
 			}
 		}
@@ -118,7 +121,9 @@ func TestWhoeverWritesToRedisSendsNothing(t *testing.T) {
 	w.delivered(t, again)
 	put(t, w.redis, sent, sentJob)
 	w.settled(t)
-	e2e.Eventually(t, "every job to be done, or one of the three that are put aside", func() bool { return len(jobs(t, w.redis)) == 3 })
+	e2e.Eventually(t, "every job to be done, or one of the three that are put aside", func() bool {
+		return len(jobs(t, w.redis)) == 3
+	})
 	second.Stop(t)
 	w.oneCopy(t, again)
 	w.oneCopy(t, wanted)
@@ -152,7 +157,8 @@ func TestRedisOfAnotherDatabaseIsRefused(t *testing.T) {
 	exits(t, 1, belongs, serve(other))
 	exits(t, 1, belongs, other.Otpost("worker", "--config", other.Config, "-l", log))
 
-	// A worker that was started while Redis was away learns it later, says it once, and takes nothing.
+	// A worker that was started while Redis was away detects it later, logs it once, and claims
+	// nothing.
 	w.redis.Kill(t)
 	late := other.Worker(t)
 	w.redis.Start(t)
@@ -170,7 +176,7 @@ func TestRedisOfAnotherDatabaseIsRefused(t *testing.T) {
 	if left := other.Read(late.Log); strings.Contains(left, "job without a delivery") {
 		t.Errorf("the stranger took a job:\n%s", left)
 	}
-	// In a queue of its own it is welcome.
+	// With a queue of its own it is accepted.
 	other.Append(t, "PI_JOB_QUEUE_NAME = 'other'\n")
 	o := startWorld(t, other)
 	o.Worker(t)

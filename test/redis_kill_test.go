@@ -8,8 +8,9 @@ import (
 	"otpost/test/e2e"
 )
 
-// TestKillLoopWithRedis kills server, worker and Redis in turn with -9 at random moments while logins come in, and starts them
-// again; every other time Redis loses the last second of its journal. OTPOST_SOAK=n makes n rounds of it.
+// TestKillLoopWithRedis kills server, worker and Redis in turn with -9 at random moments while
+// logins come in, and starts them again; every other time Redis loses the last second of its
+// journal. OTPOST_SOAK=n makes n rounds of it.
 func TestKillLoopWithRedis(t *testing.T) {
 	t.Parallel()
 	rounds := 6

@@ -10,7 +10,8 @@ import (
 	"otpost/test/e2e"
 )
 
-// TestRedisThatCannotBeUsedIsRefused starts server and worker with what no queue can be kept in: each ends with one sentence.
+// TestRedisThatCannotBeUsedIsRefused starts server and worker with unusable queues: each ends with
+// one sentence.
 func TestRedisThatCannotBeUsedIsRefused(t *testing.T) {
 	t.Parallel()
 	const password = "Silberdistel-93"
@@ -30,14 +31,17 @@ func TestRedisThatCannotBeUsedIsRefused(t *testing.T) {
 		{"unknown option", "redis://127.0.0.1?nosuch=1", "nosuch"},
 		{"wrong password", fmt.Sprintf("redis://:%sX@%s", password, locked.Address()), "user or password is wrong"},
 		{"no password", locked.URL(), "asks for a password"},
-		{"database that is not there", fmt.Sprintf("redis://:%s@%s/99", password, locked.Address()), "no such database"},
+		{"database that is not there", fmt.Sprintf("redis://:%s@%s/99", password, locked.Address()),
+			"no such database"},
 		{"it throws jobs away", evicting.URL(), "noeviction"},
 		{"key of another type", taken.URL(), "PI_JOB_QUEUE_NAME"},
-		{"password where none is asked for", fmt.Sprintf("redis://:%s@%s", password, open.Address()), "leave the password out"},
+		{"password where none is asked for", fmt.Sprintf("redis://:%s@%s", password, open.Address()),
+			"leave the password out"},
 		{"TLS to a port without it", "rediss://" + open.Address(), "write redis:// for rediss:// in PI_JOB_QUEUE_URL"},
 		{"no TLS to a port with it", "redis://" + secure, "write rediss:// for redis:// in PI_JOB_QUEUE_URL"},
-		{"certificate of nobody", "rediss://" + secure, "?ssl_ca_certs=FILE"},
-		{"certificate of another name", strings.Replace("rediss://"+secure, "127.0.0.1", "localhost", 1) + "?ssl_ca_certs=" + ca, "not for this name"},
+		{"certificate of an unknown authority", "rediss://" + secure, "?ssl_ca_certs=FILE"},
+		{"certificate of another name", strings.Replace("rediss://"+secure, "127.0.0.1", "localhost", 1) +
+			"?ssl_ca_certs=" + ca, "not for this name"},
 		{"mail server", fmt.Sprintf("redis://127.0.0.1:%d", sink.Port), "no Redis"},
 		{"mail server, with TLS", fmt.Sprintf("rediss://127.0.0.1:%d", sink.Port), "no Redis"},
 		{"web server", "redis://" + web.Listener.Addr().String(), "no Redis"},
@@ -46,7 +50,8 @@ func TestRedisThatCannotBeUsedIsRefused(t *testing.T) {
 			t.Parallel()
 			site := e2e.NewRedisSite(t, programs, c.url)
 			log := site.Dir + "/worker.log"
-			for _, command := range []e2e.Command{serve(site), site.Otpost("worker", "--config", site.Config, "-l", log), huey(t, site, "-l", log)} {
+			for _, command := range []e2e.Command{serve(site), site.Otpost("worker", "--config", site.Config, "-l",
+				log), huey(t, site, "-l", log)} {
 				code, p := e2e.Run(t, command)
 				said := p.Err.String() + site.Read("worker.log")
 				if code != 1 || !strings.Contains(p.Err.String(), c.says) || strings.Contains(said, password) {
@@ -70,7 +75,8 @@ func TestWorkerBesideRedisThatCannotWorkSaysWhy(t *testing.T) {
 // huey is the worker under privacyIDEA's name.
 func huey(t *testing.T, site *e2e.Site, args ...string) e2e.Command {
 	t.Helper()
-	return e2e.Command{Path: programs.Path("privacyidea-queue-huey"), Args: args, Dir: t.TempDir(), Env: []string{"PRIVACYIDEA_CONFIGFILE=" + site.Config}}
+	return e2e.Command{Path: programs.Path("privacyidea-queue-huey"), Args: args, Dir: t.TempDir(),
+		Env: []string{"PRIVACYIDEA_CONFIGFILE=" + site.Config}}
 }
 
 // TestStartWithoutRedis starts server and worker before Redis: they warn and wait, and logins go on.

@@ -14,14 +14,17 @@ func seedJobsInRedis(t *testing.T) {
 	const password = "Silberdistel-Passwort-93"
 	redis := e2e.NewRedis(t)
 	url := strings.TrimSuffix(redis.URL(), "/0") + "/3"
-	w := &world{Site: e2e.NewRedisSite(t, programs, url), sink: e2e.NewSink(t, e2e.SinkOptions{Username: "relay", Password: password}), redis: redis}
+	w := &world{Site: e2e.NewRedisSite(t, programs, url),
+		sink: e2e.NewSink(t, e2e.SinkOptions{Username: "relay", Password: password}), redis: redis}
 	w.server = w.Serve(t)
-	w.server.SMTPServer(t, "queued", w.sink.Port, map[string]any{"enqueue_job": true, "username": "relay", "password": password})
+	w.server.SMTPServer(t, "queued", w.sink.Port, map[string]any{"enqueue_job": true, "username": "relay",
+		"password": password})
 	w.server.Set(t, "email.identifier", "queued")
 	seen := redis.Monitor(t)
 	var logins []*login
 	for i := range 5 {
-		l := w.enrol(t, fmt.Sprintf("INREDIS%d", i), "otplen", "8") // codes of eight digits, so that nothing else looks like one
+		// codes of eight digits, so that no other number looks like one
+		l := w.enrol(t, fmt.Sprintf("INREDIS%d", i), "otplen", "8")
 		l.begin(t, w.server.Client)
 		logins = append(logins, l)
 	}
@@ -51,7 +54,8 @@ func seedJobsInRedis(t *testing.T) {
 	for _, l := range logins {
 		w.delivered(t, l)
 		m := w.oneCopy(t, l)
-		hunted["the code of "+l.serial], hunted["the address of "+l.serial], hunted["the PIN of "+l.serial] = m.Code(), l.address, l.pin
+		hunted["the code of "+l.serial], hunted["the address of "+l.serial], hunted["the PIN of "+l.serial] = m.Code(),
+			l.address, l.pin
 		l.finish(t, w.server.Client, m)
 	}
 	places["what redis-cli monitor shows"] = seen.String()
@@ -64,7 +68,7 @@ func seedJobsInRedis(t *testing.T) {
 func seedClassLine(t *testing.T) {
 	redis := e2e.NewRedis(t)
 	site := e2e.NewSite(t, programs, false)
-	// The line of the manual, as it stands there.
+	// The line of the manual.
 	site.Append(t, "PI_JOB_QUEUE_CLASS = 'privacyidea.lib.queues.huey_queue.HueyQueue'\n")
 	site.Append(t, fmt.Sprintf("PI_JOB_QUEUE_URL = 'redis://127.0.0.1:%d'\n", redis.Port))
 	w := startWorld(t, site)
@@ -78,8 +82,8 @@ func seedClassLine(t *testing.T) {
 	}
 }
 
-// seedDefaultURL takes port 6379 where it is free. Where it is not, a Redis of somebody else must not be touched: the worker is
-// started where nobody can be reached, and says whom it looks for.
+// seedDefaultURL uses port 6379 if it is free. Otherwise a foreign Redis must not be touched: the
+// worker is started without a network and names the address that it dials.
 func seedDefaultURL(t *testing.T) {
 	const port = 6379
 	site := e2e.NewSite(t, programs, false)
@@ -93,7 +97,8 @@ func seedDefaultURL(t *testing.T) {
 			e2e.Missing(t, "port 6379, or the right to a network of one's own: "+p.Err.String())
 		}
 		log := site.Dir + "/alone.log"
-		p := e2e.Start(t, e2e.Command{Path: unshare, Args: []string{"-n", programs.Path("otpost"), "worker", "--config", site.Config, "-l", log}, Dir: site.Dir})
+		p := e2e.Start(t, e2e.Command{Path: unshare, Args: []string{"-n", programs.Path("otpost"), "worker", "--config",
+			site.Config, "-l", log}, Dir: site.Dir})
 		e2e.Eventually(t, "the worker to look for Redis", func() bool {
 			return len(e2e.LinesWith(site.Read(log), "queue=localhost:6379")) > 0
 		})
@@ -123,7 +128,8 @@ func seedURL(t *testing.T) {
 	} {
 		db := i + 1
 		w := startWorld(t, e2e.NewRedisSite(t, programs, c.url))
-		if line := w.server.Line(t, "queue: "); !strings.HasPrefix(line, "queue: Redis at "+c.at) || strings.Contains(line, password) {
+		if line := w.server.Line(t, "queue: "); !strings.HasPrefix(line, "queue: Redis at "+c.at) ||
+			strings.Contains(line, password) {
 			t.Errorf("the server starts with %q", line)
 		}
 		w.Worker(t)

@@ -8,8 +8,8 @@ import (
 	"otpost/test/e2e"
 )
 
-// Redis is silent for longer than a lease while the replies to ten dots are awaited, by two worker processes of a
-// host: none of them has died, and none may send what the other one has in hand.
+// Redis is silent for longer than a lease while the replies to ten dots are awaited, by two worker
+// processes of a host: neither has died, and neither may send a mail that the other one is sending.
 func TestRedisThatIsSilentForALeaseHasNoMailSentTwice(t *testing.T) {
 	t.Parallel()
 	w := newWorldOn(t, inRedis)
@@ -35,7 +35,8 @@ func TestRedisThatIsSilentForALeaseHasNoMailSentTwice(t *testing.T) {
 	w.redis.Pause(t)
 	<-time.After(11 * time.Second)
 	w.redis.Resume(t)
-	<-time.After(3 * time.Second) // a peer that takes a parting for a death sends within a fraction of a second
+	// a peer that takes an unregistered worker for dead sends within a fraction of a second
+	<-time.After(3 * time.Second)
 	close(answered)
 	for _, l := range all {
 		w.delivered(t, l)

@@ -13,8 +13,8 @@ import (
 	"otpost/test/e2e"
 )
 
-// secureRedis starts a redis-server that speaks TLS too, by a certificate for 127.0.0.1 that nobody but itself vouches for. It
-// returns the server, its address with TLS, and the file of the certificate.
+// secureRedis starts a redis-server that also speaks TLS, with a self-signed certificate for
+// 127.0.0.1. It returns the server, its address with TLS, and the file of the certificate.
 func secureRedis(t *testing.T) (redis *e2e.Redis, address, ca string) {
 	t.Helper()
 	pair, text := e2e.Certificate(t)
@@ -32,7 +32,8 @@ func secureRedis(t *testing.T) (redis *e2e.Redis, address, ca string) {
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
-	redis = e2e.NewRedis(t, "--tls-port", port, "--tls-cert-file", ca, "--tls-key-file", key, "--tls-ca-cert-file", ca, "--tls-auth-clients", "no")
+	redis = e2e.NewRedis(t, "--tls-port", port, "--tls-cert-file", ca, "--tls-key-file", key, "--tls-ca-cert-file", ca,
+		"--tls-auth-clients", "no")
 	return redis, "127.0.0.1:" + port, ca
 }
 
@@ -66,7 +67,8 @@ func TestQueueOverTLS(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	secure, plain := len(e2e.LinesWith(clients, "laddr="+address)), len(e2e.LinesWith(clients, "laddr="+redis.Address()))
+	secure, plain := len(e2e.LinesWith(clients, "laddr="+address)), len(e2e.LinesWith(clients,
+		"laddr="+redis.Address()))
 	if secure < 2 || plain != 1 { // at least one of the server and one of the worker; the other is this test
 		t.Errorf("%d connections with TLS, %d without:\n%s", secure, plain, clients)
 	}
@@ -75,9 +77,10 @@ func TestQueueOverTLS(t *testing.T) {
 	}
 }
 
-// TestRedisWithACertificateOfNobodyIsRefused starts server and worker with a URL by which the certificate of Redis is not to be
-// trusted: each ends with one sentence, and nothing of the queue reaches that Redis.
-func TestRedisWithACertificateOfNobodyIsRefused(t *testing.T) {
+// TestRedisWithAnUntrustedCertificateIsRefused starts server and worker with URLs for which the
+// certificate of Redis is not trusted: each ends with one sentence, and no data of the queue
+// reaches that Redis.
+func TestRedisWithAnUntrustedCertificateIsRefused(t *testing.T) {
 	t.Parallel()
 	redis, address, ca := secureRedis(t)
 	_, text := e2e.Certificate(t)
@@ -89,7 +92,8 @@ func TestRedisWithACertificateOfNobodyIsRefused(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			site := e2e.NewRedisSite(t, programs, c.url)
-			for _, command := range []e2e.Command{serve(site), site.Otpost("worker", "--config", site.Config, "-l", site.Dir+"/worker.log")} {
+			for _, command := range []e2e.Command{serve(site), site.Otpost("worker", "--config", site.Config, "-l",
+				site.Dir+"/worker.log")} {
 				code, p := e2e.Run(t, command)
 				said := oneSentence(t, p)
 				if code != 1 || !strings.Contains(said, "PI_JOB_QUEUE_URL") || !strings.Contains(said, "certificate") {

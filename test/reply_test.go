@@ -11,7 +11,7 @@ import (
 	"otpost/test/proxy"
 )
 
-// behind puts a proxy before the world's mail server and returns it with its port.
+// behind puts a proxy before the mail server and returns it with its port.
 func (w *world) behind(t *testing.T) (*proxy.Proxy, int) {
 	t.Helper()
 	line, err := proxy.Open(fmt.Sprintf("127.0.0.1:%d", w.sink.Port))
@@ -30,9 +30,9 @@ func (w *world) behind(t *testing.T) (*proxy.Proxy, int) {
 	return line, port
 }
 
-// TestReplyToTheDotIsLost cuts the line when the server has taken the message and before its reply has come back. Through the
-// queue the mail is tried again, as the same mail; inline the user is told that it could not be sent, and its code works all
-// the same if it came.
+// TestReplyToTheDotIsLost cuts the line when the server has taken the message and before its reply
+// has come back. Through the queue the mail is tried again, as the same mail; inline the answer
+// says that it could not be sent, and its code works nevertheless if it came.
 func TestReplyToTheDotIsLost(t *testing.T) {
 	t.Parallel()
 	lose := func(w *world, line *proxy.Proxy) {
@@ -77,7 +77,8 @@ func TestReplyToTheDotIsLost(t *testing.T) {
 	})
 }
 
-// TestTemporaryRefusals refuses a mail twice with 451, before the dot and to the dot: it is sent at the third try, once.
+// TestTemporaryRefusals refuses a mail twice with 451, before the dot and to the dot: it is sent at
+// the third try, once.
 func TestTemporaryRefusals(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, "--workers", "0")

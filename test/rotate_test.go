@@ -24,8 +24,8 @@ func logrotate(t *testing.T) string {
 	return ""
 }
 
-// TestLogRotateLosesNoLine rotates the worker's log under load, as docs/queue.md shows it: each mail has its one line, in one of
-// the files.
+// TestLogRotateLosesNoLine rotates the worker's log under load, as docs/queue.md shows it: each
+// mail has its one line, in one of the files.
 func TestLogRotateLosesNoLine(t *testing.T) {
 	t.Parallel()
 	program := logrotate(t)
@@ -35,7 +35,8 @@ func TestLogRotateLosesNoLine(t *testing.T) {
 		worker := s.Worker(t)
 		const rotations = 6
 		settings := s.Write(t, "logrotate.conf", fmt.Sprintf(
-			"%s {\n\trotate %d\n\tsu root root\n\tnocreate\n\tpostrotate\n\t\tkill -HUP %d\n\tendscript\n}\n", worker.Log, rotations+1, worker.PID()))
+			"%s {\n\trotate %d\n\tsu root root\n\tnocreate\n\tpostrotate\n\t\tkill -HUP %d\n\tendscript\n}\n",
+			worker.Log, rotations+1, worker.PID()))
 		if os.Geteuid() != 0 {
 			e2e.Missing(t, "root, for whom the settings of logrotate are written")
 		}
@@ -45,7 +46,8 @@ func TestLogRotateLosesNoLine(t *testing.T) {
 		done := s.run(t)
 		for range rotations {
 			<-time.After(500 * time.Millisecond) // the load goes on
-			rotate := e2e.Command{Path: program, Args: []string{"-f", "-s", filepath.Join(s.Dir, "logrotate.state"), settings}, Dir: s.Dir}
+			rotate := e2e.Command{Path: program, Args: []string{"-f", "-s", filepath.Join(s.Dir, "logrotate.state"),
+				settings}, Dir: s.Dir}
 			if code, p := e2e.Run(t, rotate); code != 0 {
 				t.Fatalf("logrotate exited with %d: %s%s", code, p.Out, p.Err)
 			}
@@ -69,7 +71,8 @@ func TestLogRotateLosesNoLine(t *testing.T) {
 			all.WriteString(text)
 		}
 		for _, l := range s.logins {
-			if lines := e2e.LinesWith(all.String(), "serial="+l.serial+" "); len(lines) != 1 || !strings.Contains(lines[0], "state=accepted") {
+			if lines := e2e.LinesWith(all.String(), "serial="+l.serial+" "); len(lines) != 1 ||
+				!strings.Contains(lines[0], "state=accepted") {
 				t.Errorf("%s has %d lines: %q", l.serial, len(lines), lines)
 			}
 		}

@@ -12,9 +12,10 @@ import (
 	"otpost/test/e2e"
 )
 
-// TestSecretsStandNowhere sends logins down every way (queued, inline, refused, tried again, a mail server that says back what
-// it was told) and then looks for their secrets in every file and every output: database, side files, logs, and what Redis has on disk.
-func TestSecretsStandNowhere(t *testing.T) {
+// TestSecretsAreNowhere sends logins by every way (queued, inline, refused, retried, a mail server
+// that repeats its input) and then searches their secrets in every file and every output: database,
+// side files, logs, and what Redis has on disk.
+func TestSecretsAreNowhere(t *testing.T) {
 	t.Parallel()
 	onBoth(t, secretsStandNowhere)
 }
@@ -34,7 +35,8 @@ func secretsStandNowhere(t *testing.T, on queueKind) {
 	account := map[string]any{"username": "relay", "password": password, "enqueue_job": true}
 	w.server.SMTPServer(t, "queued", w.sink.Port, account)
 	w.server.SMTPServer(t, "inline", w.sink.Port, map[string]any{"username": "relay", "password": password})
-	w.server.SMTPServer(t, "wrong", w.sink.Port, map[string]any{"username": "relay", "password": password + "-falsch", "enqueue_job": true})
+	w.server.SMTPServer(t, "wrong", w.sink.Port, map[string]any{"username": "relay", "password": password + "-falsch",
+		"enqueue_job": true})
 	w.server.Set(t, "email.identifier", "queued")
 
 	chatty := "chattychatty@example.org"
@@ -44,9 +46,11 @@ func secretsStandNowhere(t *testing.T, on queueKind) {
 		case m.To != chatty:
 		case stage == e2e.AtDot && seen[m.To] == 0:
 			seen[m.To]++
-			return e2e.Refuse(451, fmt.Sprintf("not now: mail for <%s> of relay:%s says %s, %s", m.To, password, m.Code(), base64.StdEncoding.EncodeToString([]byte(m.Code()))))
+			return e2e.Refuse(451, fmt.Sprintf("not now: mail for <%s> of relay:%s says %s, %s", m.To, password,
+				m.Code(), base64.StdEncoding.EncodeToString([]byte(m.Code()))))
 		case stage == e2e.AtDot:
-			return e2e.Refuse(554, fmt.Sprintf("spam: <%s> got %s by %s", m.To, m.Code(), base64.StdEncoding.EncodeToString([]byte("\x00relay\x00"+password))))
+			return e2e.Refuse(554, fmt.Sprintf("spam: <%s> got %s by %s", m.To, m.Code(),
+				base64.StdEncoding.EncodeToString([]byte("\x00relay\x00"+password))))
 		}
 		return nil
 	})
@@ -64,7 +68,7 @@ func secretsStandNowhere(t *testing.T, on queueKind) {
 		}
 	}
 	for _, route := range []string{"queued", "inline"} {
-		// Codes of eight digits, so that nothing else looks like one.
+		// Codes of eight digits, so that no other number looks like one.
 		l := w.enrol(t, "PLAIN"+strings.ToUpper(route), "otplen", "8", "email.identifier", route)
 		l.begin(t, w.server.Client)
 		m := w.oneCopy(t, l)
@@ -83,7 +87,8 @@ func secretsStandNowhere(t *testing.T, on queueKind) {
 	w.state(t, locked, "not_sent")
 	remember(locked)
 	w.server.Must(t, "POST", "/smtpserver/send_test_email", map[string]any{
-		"identifier": "inline", "server": "127.0.0.1", "port": w.sink.Port, "sender": "otpost@example.org", "timeout": 10,
+		"identifier": "inline", "server": "127.0.0.1", "port": w.sink.Port, "sender": "otpost@example.org",
+		"timeout":  10,
 		"username": "relay", "password": "__CENSORED__", "recipient": "buttonpresser@example.org",
 	})
 	hunted["the test mail's address"] = "buttonpresser@example.org"
@@ -91,14 +96,15 @@ func secretsStandNowhere(t *testing.T, on queueKind) {
 		hunted["the test mail's subject"] = m.Subject
 	}
 
-	// Once while both run, for what only a write-ahead log holds, and once after both have ended.
+	// Once while both run, for the write-ahead log, and once after both have ended.
 	w.search(t, hunted, worker)
 	worker.Stop(t)
 	w.server.Stop(t)
 	w.search(t, hunted, worker)
 }
 
-// search looks for each secret, as it is and in Base64, in everything that the programs have written.
+// search searches each secret, in plain text and in Base64, in everything that the programs have
+// written.
 func (w *world) search(t *testing.T, hunted map[string]string, worker *e2e.Worker) {
 	t.Helper()
 	places := map[string]string{
@@ -128,14 +134,15 @@ func (w *world) search(t *testing.T, hunted map[string]string, worker *e2e.Worke
 	if len(places["/worker.log"]) == 0 || len(places["/state/otpost.db"]) == 0 {
 		t.Fatal("log or database were not searched")
 	}
-	// The search must find what does stand there: the serial and the masked address.
-	if !strings.Contains(places["/worker.log"], "PLAINQUEUED") || !strings.Contains(places["/worker.log"], "p***@example.org") {
+	// The search must find values that are there: the serial and the masked address.
+	if !strings.Contains(places["/worker.log"], "PLAINQUEUED") || !strings.Contains(places["/worker.log"],
+		"p***@example.org") {
 		t.Error("the search does not find what stands in the log")
 	}
 	hunt(t, hunted, places)
 }
 
-// hunt wants no secret to stand in any place, as it is or in Base64.
+// hunt fails the test if a secret is in any place, in plain text or in Base64.
 func hunt(t *testing.T, hunted, places map[string]string) {
 	t.Helper()
 	for what, secret := range hunted {
@@ -144,7 +151,8 @@ func hunt(t *testing.T, hunted, places map[string]string) {
 			continue
 		}
 		for place, text := range places {
-			if strings.Contains(text, secret) || strings.Contains(text, base64.StdEncoding.EncodeToString([]byte(secret))) {
+			if strings.Contains(text, secret) || strings.Contains(text,
+				base64.StdEncoding.EncodeToString([]byte(secret))) {
 				t.Errorf("%s stands in %s", what, place)
 			}
 		}

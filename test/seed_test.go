@@ -14,8 +14,9 @@ import (
 	"otpost/test/proxy"
 )
 
-// TestSeed has one subtest for each sentence that was asked for (privacyIDEA's manual page "Job Queue"), with the queue in the
-// database and in Redis where that makes a difference. Row 5 is a promise about later versions.
+// TestSeed has one subtest for each required sentence (privacyIDEA's manual page "Job Queue"), with
+// the queue in the database and in Redis where that makes a difference. Row 5 is a promise about
+// later versions.
 func TestSeed(t *testing.T) {
 	t.Parallel()
 	rows := []struct {
@@ -24,7 +25,8 @@ func TestSeed(t *testing.T) {
 		run      func(t *testing.T)
 	}{
 		{1, "time-consuming tasks hurt a request and can be delegated to external worker processes", seedDelegates},
-		{2, "a job is stored, the HTTP answer goes out, a worker process retrieves the job and sends the mail", both(seedStoresTheJob)},
+		{2, "a job is stored, the HTTP answer goes out, a worker process retrieves the job and sends the mail",
+			both(seedStoresTheJob)},
 		{3, "a flaky connection to the SMTP server no longer delays logins", both(seedFlakyConnection)},
 		{4, "huey and Redis store the jobs", seedJobsInRedis},
 		{6, "the queue is disabled by default", seedDisabledByDefault},
@@ -38,7 +40,8 @@ func TestSeed(t *testing.T) {
 		{14, "it logs to privacyidea-queue.log in the working directory", seedDefaultLog},
 		{15, "privacyidea-queue-huey -l FILE logs to that file", seedLogOption},
 		{16, "additional options as in huey's consumer documentation", seedConsumerOptions},
-		{17, "in queue mode the server does not throw or log errors for mails that could not be sent", both(seedNoServerErrors)},
+		{17, "in queue mode the server does not throw or log errors for mails that could not be sent",
+			both(seedNoServerErrors)},
 		{18, "monitor the queue log for errors", both(seedQueueLog)},
 	}
 	for _, r := range rows {
@@ -49,7 +52,7 @@ func TestSeed(t *testing.T) {
 	}
 }
 
-// both makes a row of one that is run on both kinds of queue.
+// both makes a row that runs on both kinds of queue.
 func both(row func(t *testing.T, on queueKind)) func(t *testing.T) {
 	return func(t *testing.T) { onBoth(t, row) }
 }
@@ -140,10 +143,10 @@ func seedDisabledByDefault(t *testing.T) {
 		t.Errorf("a fresh pi.cfg names the queue's settings in %d lines, want 2", lines)
 	}
 	w := startWorld(t, site)
-	wantInline(t, w, w.enrol(t, "DEFAULT")) // although its server's box is ticked
+	wantInline(t, w, w.enrol(t, "DEFAULT")) // although the server's box is ticked
 }
 
-// wantInline wants a login's answer to wait for the mail server.
+// wantInline checks that a login's answer waits for the mail server.
 func wantInline(t *testing.T, w *world, l *login) {
 	t.Helper()
 	gate := w.sink.Hold(t, e2e.AtDot)
@@ -152,7 +155,7 @@ func wantInline(t *testing.T, w *world, l *login) {
 	select {
 	case a := <-done:
 		t.Fatalf("%s: answered while the mail server had not: %v %s", l.serial, a.err, a.answer)
-	case <-time.After(300 * time.Millisecond): // an answer that does not wait is here by now
+	case <-time.After(300 * time.Millisecond): // an answer that does not wait has come by now
 	}
 	gate.Open()
 	if a := <-done; a.err != nil || a.answer.Result.Authentication != "CHALLENGE" {
@@ -161,7 +164,7 @@ func wantInline(t *testing.T, w *world, l *login) {
 	w.sink.Use(nil)
 }
 
-// wantQueued wants a login's answer to come while the mail server keeps its own to itself.
+// wantQueued checks that a login's answer comes while the mail server stalls.
 func wantQueued(t *testing.T, w *world, l *login) {
 	t.Helper()
 	gate := w.sink.Hold(t, e2e.AtDot)
@@ -181,7 +184,8 @@ func seedAfterRestart(t *testing.T, on queueKind) {
 	wantInline(t, w, before)
 	if on == inRedis {
 		w.redis = e2e.NewRedis(t)
-		w.Append(t, fmt.Sprintf("PI_JOB_QUEUE_CLASS = 'privacyidea.lib.queues.huey_queue.HueyQueue'\nPI_JOB_QUEUE_URL = '%s'\n", w.redis.URL()))
+		w.Append(t, fmt.Sprintf("PI_JOB_QUEUE_CLASS = "+
+			"'privacyidea.lib.queues.huey_queue.HueyQueue'\nPI_JOB_QUEUE_URL = '%s'\n", w.redis.URL()))
 	} else {
 		w.Append(t, "PI_JOB_QUEUE_CLASS = 'embedded'\n")
 	}
@@ -236,11 +240,12 @@ func seedWorkerMissing(t *testing.T, on queueKind) {
 	second.finish(t, w.server.Client, w.oneCopy(t, second))
 }
 
-// huey returns the command of the original's name, in a working directory of its own.
+// huey returns the command under the original's name, in a working directory of its own.
 func (w *world) huey(t *testing.T, args ...string) e2e.Command {
 	t.Helper()
 	return e2e.Command{
-		Path: programs.Path("privacyidea-queue-huey"), Args: args, Dir: t.TempDir(), Env: []string{"PRIVACYIDEA_CONFIGFILE=" + w.Config},
+		Path: programs.Path("privacyidea-queue-huey"), Args: args, Dir: t.TempDir(),
+		Env: []string{"PRIVACYIDEA_CONFIGFILE=" + w.Config},
 	}
 }
 
@@ -285,7 +290,7 @@ func seedLogOption(t *testing.T) {
 	}
 }
 
-// wantLogged wants a login's mail to be sent and told in a log file.
+// wantLogged checks that a login's mail is sent and logged in a file.
 func wantLogged(t *testing.T, w *world, file, serial string) {
 	t.Helper()
 	l := w.enrol(t, serial)
@@ -338,7 +343,9 @@ func seedQueueLog(t *testing.T, on queueKind) {
 	w.delivered(t, later)
 	later.finish(t, w.server.Client, w.oneCopy(t, later))
 
-	e2e.Eventually(t, "the line of the mail that came last", func() bool { return strings.Contains(w.Read(worker.Log), "state=accepted") })
+	e2e.Eventually(t, "the line of the mail that came last", func() bool {
+		return strings.Contains(w.Read(worker.Log), "state=accepted")
+	})
 	log := w.Read(worker.Log)
 	wantLine := func(level, serial string, parts ...string) {
 		t.Helper()

@@ -12,13 +12,13 @@ import (
 	"otpost/test/e2e"
 )
 
-// slowServer is a mail server that takes connections and never comes to a reply.
+// slowServer is a mail server that accepts connections and never completes a reply.
 type slowServer struct {
 	port int
 	open atomic.Int32 // connections
 }
 
-// newSlowServer starts one that says nothing, or its greeting by a byte each 300 ms.
+// newSlowServer starts a server that is silent, or sends its greeting by a byte each 300 ms.
 func newSlowServer(t *testing.T, drips bool) *slowServer {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -58,8 +58,9 @@ func dripGreeting(c net.Conn) {
 	}
 }
 
-// Mails of healthy servers are sent while those of slow ones hang, also when the worker was killed with these in
-// hand. The slow servers' time-outs are longer than a test waits: nothing is sent because a handler becomes free.
+// Mails of healthy servers are sent while mails of slow servers hang, also after the worker was
+// killed with hanging ones. The slow servers' time-outs are longer than a test waits: nothing is
+// sent because a handler becomes free.
 func TestSlowMailServersHoldNoOtherMail(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
@@ -82,7 +83,8 @@ func TestSlowMailServersHoldNoOtherMail(t *testing.T) {
 			var all []*slowServer
 			for i := range c.servers {
 				all = append(all, newSlowServer(t, c.drips))
-				w.server.SMTPServer(t, fmt.Sprintf("slow%d", i), all[i].port, map[string]any{"enqueue_job": true, "timeout": 100})
+				w.server.SMTPServer(t, fmt.Sprintf("slow%d", i), all[i].port,
+					map[string]any{"enqueue_job": true, "timeout": 100})
 			}
 			open := func() (n int32) {
 				for _, s := range all {
@@ -97,7 +99,7 @@ func TestSlowMailServersHoldNoOtherMail(t *testing.T) {
 			}
 			e2e.Eventually(t, "their share hangs", func() bool { return open() == c.hang })
 			w.healthy(t, "FIRST", 10)
-			for range 2 { // then what hangs are suspects
+			for range 2 { // the second time the hanging jobs are suspects
 				worker.Kill()
 				e2e.Eventually(t, "gone", func() bool { return open() == 0 })
 				worker = w.Worker(t)
@@ -111,7 +113,7 @@ func TestSlowMailServersHoldNoOtherMail(t *testing.T) {
 	}
 }
 
-// healthy logs in n times at the healthy server and tells how long the mails took.
+// healthy logs in n times at the healthy server and returns the times of the mails.
 func (w *world) healthy(t *testing.T, serial string, n int) []time.Duration {
 	t.Helper()
 	var took []time.Duration

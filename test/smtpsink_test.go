@@ -12,7 +12,7 @@ import (
 	"otpost/test/e2e"
 )
 
-// TestPostfixsSink sends logins into Postfix's smtp-sink, a server that nobody here has written.
+// TestPostfixsSink sends logins into Postfix's smtp-sink, a foreign mail server.
 func TestPostfixsSink(t *testing.T) {
 	t.Parallel()
 	program := os.Getenv("SMTP_SINK")
@@ -26,7 +26,8 @@ func TestPostfixsSink(t *testing.T) {
 	if _, err := os.Stat(program); err != nil {
 		e2e.Missing(t, "smtp-sink (scripts/deps smtp brings it): "+err.Error())
 	}
-	// smtp-sink runs as nobody and writes each transaction into a file, below a folder that only this test knows.
+	// smtp-sink runs as nobody and writes each transaction into a file, below a folder of this
+	// test.
 	spool := filepath.Join(t.TempDir(), "spool")
 	if err := os.Mkdir(spool, 0o777); err != nil {
 		t.Fatal(err)
@@ -35,7 +36,7 @@ func TestPostfixsSink(t *testing.T) {
 		if dir == filepath.Clean(os.TempDir()) || dir == "/" {
 			break
 		}
-		if err := os.Chmod(dir, 0o777); err != nil { //nolint:gosec // nobody must get through
+		if err := os.Chmod(dir, 0o777); err != nil { //nolint:gosec // the user nobody must get through
 			t.Fatal(err)
 		}
 	}
@@ -79,8 +80,8 @@ func freePort(t *testing.T) int {
 	return l.Addr().(*net.TCPAddr).Port
 }
 
-// dumped returns the one mail for a recipient in the files that smtp-sink has written: its X- lines about the transaction, then
-// the message.
+// dumped returns the one mail for a recipient in the files that smtp-sink has written: its X- lines
+// about the transaction, then the message.
 func dumped(t *testing.T, spool, to string) e2e.Mail {
 	t.Helper()
 	var found []e2e.Mail

@@ -23,8 +23,8 @@ func serve(s *e2e.Site, more ...string) e2e.Command {
 	return s.Otpost(append([]string{"serve", "--config", s.Config, "--listen", "127.0.0.1:0"}, more...)...)
 }
 
-// TestStartThatCannotBeSaysWhy breaks an installation in one way each and wants exit code 1, one sentence, and the files of the
-// installation as they were.
+// TestStartThatCannotBeSaysWhy breaks an installation in one way each and expects exit code 1, one
+// sentence, and unchanged files.
 func TestStartThatCannotBeSaysWhy(t *testing.T) {
 	t.Parallel()
 	mode := func(name string, mode fs.FileMode) func(*testing.T, *e2e.Site) {
@@ -64,11 +64,13 @@ func TestStartThatCannotBeSaysWhy(t *testing.T) {
 		{"wrong type in pi.cfg", "PI_LOGLEVEL", lines("PI_LOGLEVEL = 'LOUD'\n")},
 		{"short SECRET_KEY", "SECRET_KEY", lines("SECRET_KEY = 'short'\n")},
 		{"unknown queue class", "PI_JOB_QUEUE_CLASS", lines("PI_JOB_QUEUE_CLASS = 'carrier.pigeon'\n")},
-		{"database of another server", "OTPOST_DATABASE_URI", lines("OTPOST_DATABASE_URI = 'mysql+pymysql://u:p@h/db'\n")},
+		{"database of another server", "OTPOST_DATABASE_URI",
+			lines("OTPOST_DATABASE_URI = 'mysql+pymysql://u:p@h/db'\n")},
 		{"database that is not there", "otpost setup", func(t *testing.T, s *e2e.Site) {
 			s.Append(t, fmt.Sprintf("OTPOST_DATABASE_URI = 'sqlite:///%s/nosuch.db'\n", s.Dir))
 		}},
-		{"database in a folder that is not there", "/nosuch-folder/x.db", lines("OTPOST_DATABASE_URI = 'sqlite:////nosuch-folder/x.db'\n")},
+		{"database in a folder that is not there", "/nosuch-folder/x.db",
+			lines("OTPOST_DATABASE_URI = 'sqlite:////nosuch-folder/x.db'\n")},
 		{"database that is none", "database", file("state/otpost.db", strings.Repeat("no database ", 1000))},
 		{"log in a folder that is not there", "PI_LOGFILE", lines("PI_LOGFILE = '/nosuch-folder/x.log'\n")},
 	}
@@ -84,7 +86,8 @@ func TestStartThatCannotBeSaysWhy(t *testing.T) {
 	}
 }
 
-// contents returns the files below a folder, but for those that SQLite makes and removes beside a database.
+// contents returns the files below a folder, except those that SQLite makes and removes beside a
+// database.
 func contents(t *testing.T, dir string) map[string]string {
 	t.Helper()
 	all := map[string]string{}
@@ -142,12 +145,13 @@ func TestPrivacyIDEAsDatabaseIsNeverWritten(t *testing.T) {
 	if err := os.Chmod(foreign, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	// As a site would do it that lets one pi.cfg serve both and forgets OTPOST_DATABASE_URI.
+	// As on a site that uses one pi.cfg for both programs and forgets OTPOST_DATABASE_URI.
 	site.Append(t, fmt.Sprintf("OTPOST_DATABASE_URI = None\nSQLALCHEMY_DATABASE_URI = 'sqlite:///%s'\n", foreign))
 	before := contents(t, site.Dir)
 	exits(t, 1, "OTPOST_DATABASE_URI", serve(site))
 	exits(t, 1, "OTPOST_DATABASE_URI", serve(site, "--migrate"))
-	exits(t, 1, "OTPOST_DATABASE_URI", site.Otpost("worker", "--config", site.Config, "-l", filepath.Join(t.TempDir(), "x.log")))
+	exits(t, 1, "OTPOST_DATABASE_URI", site.Otpost("worker", "--config", site.Config, "-l",
+		filepath.Join(t.TempDir(), "x.log")))
 	setup := site.Otpost("setup", "--dir", site.Dir, "--admin", "admin", "--password-stdin")
 	setup.Stdin = "x-y-z-1-2-3\n"
 	exits(t, 1, "OTPOST_DATABASE_URI", setup)
@@ -204,7 +208,8 @@ func TestWrongCommandLinesExitWithTwo(t *testing.T) {
 			exits(t, 2, "", site.Otpost(args...))
 		})
 	}
-	exits(t, 2, "", e2e.Command{Path: programs.Path("privacyidea-queue-huey"), Args: []string{"--nosuch"}, Dir: t.TempDir()})
+	exits(t, 2, "", e2e.Command{Path: programs.Path("privacyidea-queue-huey"), Args: []string{"--nosuch"},
+		Dir: t.TempDir()})
 }
 
 func TestFailedSetupLeavesNothing(t *testing.T) {
@@ -217,7 +222,8 @@ func TestFailedSetupLeavesNothing(t *testing.T) {
 			t.Parallel()
 			dir := filepath.Join(t.TempDir(), "new")
 			exits(t, 1, c.says, e2e.Command{
-				Path: programs.Path("otpost"), Args: []string{"setup", "--dir", dir, "--admin", "admin", "--password-stdin"}, Stdin: c.password,
+				Path: programs.Path("otpost"), Args: []string{"setup", "--dir", dir, "--admin", "admin",
+					"--password-stdin"}, Stdin: c.password,
 			})
 			if _, err := os.Stat(dir); err == nil {
 				t.Errorf("the folder was made: %v", contents(t, dir))
@@ -232,7 +238,8 @@ func TestFailedSetupLeavesNothing(t *testing.T) {
 		}
 		before := contents(t, dir)
 		exits(t, 1, "state", e2e.Command{
-			Path: programs.Path("otpost"), Args: []string{"setup", "--dir", dir, "--admin", "admin", "--password-stdin"}, Stdin: "x-y-z-1-2-3\n",
+			Path: programs.Path("otpost"), Args: []string{"setup", "--dir", dir, "--admin", "admin",
+				"--password-stdin"}, Stdin: "x-y-z-1-2-3\n",
 		})
 		same(t, before, contents(t, dir))
 	})

@@ -13,9 +13,9 @@ import (
 	"otpost/test/e2e"
 )
 
-// TestFullDiskUnderLoad fills the disk while logins come in, for 3 seconds (30 with OTPOST_SOAK): each
-// login is answered with a challenge whose mail comes once, or with an error; when there is room again, all
-// are challenged, without a restart.
+// TestFullDiskUnderLoad fills the disk while logins come in, for 3 seconds (30 with OTPOST_SOAK):
+// each login is answered with a challenge whose mail comes once, or with an error; with free space,
+// all are challenged again, without a restart.
 func TestFullDiskUnderLoad(t *testing.T) {
 	t.Parallel()
 	length, perSecond := 3*time.Second, 10
@@ -35,7 +35,7 @@ func TestFullDiskUnderLoad(t *testing.T) {
 	<-time.After(length)
 	d.empty(t)
 	<-done
-	refused := s.judge(t)
+	refused := s.check(t)
 	if refused == 0 {
 		t.Error("no login met the full disk")
 	}
@@ -49,7 +49,7 @@ func TestFullDiskUnderLoad(t *testing.T) {
 	d.server.Stop(t)
 }
 
-// load is logins that come in at a steady rate, of which some may be refused.
+// load is a steady stream of logins, of which some may be refused.
 type load struct {
 	*world
 	logins []*login
@@ -83,8 +83,8 @@ func (s *load) run(t *testing.T, perSecond int) <-chan struct{} {
 	return done
 }
 
-// judge wants one mail for each login with a challenge, and returns how many were refused.
-func (s *load) judge(t *testing.T) (refused int) {
+// check expects one mail for each login with a challenge, and returns how many were refused.
+func (s *load) check(t *testing.T) (refused int) {
 	t.Helper()
 	for _, l := range s.logins {
 		if l.transaction == "" {
@@ -98,8 +98,8 @@ func (s *load) judge(t *testing.T) (refused int) {
 	return refused
 }
 
-// TestLockFilesDeletedUnderLoad deletes the locks and the wake file under two servers and two workers, and then
-// starts some of them anew: of 200 mails none is lost and none comes twice.
+// TestLockFilesDeletedUnderLoad deletes the locks and the wake file under two servers and two
+// workers, and then restarts some of them: of 200 mails none is lost and none comes twice.
 func TestLockFilesDeletedUnderLoad(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, "--workers", "0")
@@ -146,7 +146,7 @@ func TestLockFilesDeletedUnderLoad(t *testing.T) {
 		t.Fatalf("%d lock files", removed)
 	}
 	begin(all[phase : 2*phase])
-	w.arrive(t, all[:2*phase]) // what is in hand at a kill may come twice
+	w.arrive(t, all[:2*phase]) // a mail that is being sent at a kill may come twice
 	second.Kill()
 	second = w.Serve(t, "--workers", "0")
 	workers[0].Kill()
@@ -163,7 +163,7 @@ func TestLockFilesDeletedUnderLoad(t *testing.T) {
 	}
 }
 
-// arrive waits until each login has its mail, and wants one for each.
+// arrive waits until each login has its mail, and expects one for each.
 func (w *world) arrive(t *testing.T, logins []*login) {
 	t.Helper()
 	for _, l := range logins {
@@ -197,7 +197,9 @@ func TestClockStepOnARestart(t *testing.T) {
 				t.Errorf("the first mail after the step took %s", took)
 			}
 			after.finish(t, w.server.Client, w.oneCopy(t, after))
-			e2e.Eventually(t, "an end of the message from before", func() bool { return openMessages(t, database(w.Site)) == 0 })
+			e2e.Eventually(t, "an end of the message from before", func() bool {
+				return openMessages(t, database(w.Site)) == 0
+			})
 			if n := len(w.sink.Mails(before.address)); n > 1 || step > 0 && n > 0 {
 				t.Errorf("%d mails of the login before the step", n)
 			}

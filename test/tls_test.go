@@ -7,13 +7,14 @@ import (
 	"otpost/test/e2e"
 )
 
-// TestTLSIsVerified sends through a mail server whose certificate nobody vouches for: not at all, unless its CA is named or the
-// check is switched off by the administrator.
+// TestTLSIsVerified sends to a mail server with a self-signed certificate: refused, unless the
+// administrator names its CA or switches the check off.
 func TestTLSIsVerified(t *testing.T) {
 	t.Parallel()
 	pair, ca := e2e.Certificate(t)
 	w := newWorld(t)
-	secure := e2e.NewSink(t, e2e.SinkOptions{TLS: &tls.Config{Certificates: []tls.Certificate{pair}}, Username: "relay", Password: "Silberdistel-93"})
+	secure := e2e.NewSink(t, e2e.SinkOptions{TLS: &tls.Config{Certificates: []tls.Certificate{pair}}, Username: "relay",
+		Password: "Silberdistel-93"})
 	file := w.Write(t, "ca.pem", ca)
 	cases := []struct {
 		name string

@@ -11,8 +11,9 @@ import (
 	"otpost/test/e2e"
 )
 
-// TestMailThatNobodyWaitsForIsNotSent lets mails wait without a worker, ends what waits for them in each way, and starts a worker.
-func TestMailThatNobodyWaitsForIsNotSent(t *testing.T) {
+// TestMailOfAnEndedLoginIsNotSent lets mails wait without a worker, ends their logins in each way,
+// and starts a worker.
+func TestMailOfAnEndedLoginIsNotSent(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, "--workers", "0")
 	ends := []struct {
@@ -67,8 +68,8 @@ func TestDisabledWhileItIsSent(t *testing.T) {
 	}
 }
 
-// TestManyProcessesShareOneDatabase lets two external workers and a server with workers of its own send at once: every mail
-// comes once.
+// TestManyProcessesShareOneDatabase lets two external workers and a server with workers of its own
+// send at once: every mail comes once.
 func TestManyProcessesShareOneDatabase(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, "--workers", "2")
@@ -102,7 +103,8 @@ func TestManyProcessesShareOneDatabase(t *testing.T) {
 	}
 	sentBy := []int{
 		len(e2e.LinesWith(w.server.Err.String(), "state=accepted")),
-		len(e2e.LinesWith(w.Read(one.Log), "state=accepted")), len(e2e.LinesWith(w.Read(w.Dir+"/two.log"), "state=accepted")),
+		len(e2e.LinesWith(w.Read(one.Log), "state=accepted")),
+		len(e2e.LinesWith(w.Read(w.Dir+"/two.log"), "state=accepted")),
 	}
 	t.Logf("sent by the server, the first and the second worker: %v", sentBy)
 }
@@ -117,7 +119,7 @@ func TestServerFinishesItsRequestsOnSignal(t *testing.T) {
 	gate.Wait(t)
 	w.server.Signal(t, syscall.SIGTERM)
 	select {
-	case <-time.After(300 * time.Millisecond): // a server that drops everything has ended by now
+	case <-time.After(300 * time.Millisecond): // a server that drops its work has ended by now
 	case <-ended(w.server.Process):
 		t.Fatal("the server ended while it was answering")
 	}

@@ -14,9 +14,9 @@ import (
 	"time"
 )
 
-// polled is what one way to poll left behind.
+// polled is the result of one way to poll.
 type polled struct {
-	filters []string // of the list, each in its turn; none: no poll
+	filters []string // of the list, by turns; none: no poll
 	took    time.Duration
 	mails   int
 	spent   time.Duration // processor time of the server
@@ -24,8 +24,8 @@ type polled struct {
 	longest int64         // the WAL, in bytes
 }
 
-// perMail is the server's processor time for one mail: unlike the mails of a second it does not
-// depend on what else the machine does.
+// perMail is the server's processor time for one mail: unlike the mails per second, it does not
+// depend on other load of the machine.
 func (p *polled) perMail() time.Duration { return p.spent / time.Duration(max(p.mails, 1)) }
 
 // TestPollersOfACostlyListLeaveTheWALShort lets three clients poll lists that find nothing in a long table beside
@@ -64,7 +64,8 @@ func TestPollersOfACostlyListLeaveTheWALShort(t *testing.T) {
 	for _, p := range ways {
 		t.Logf("polls of %v: %d, %.0f mails/s (%.2f of those alone), %v of the processors a mail (alone is %.2f of "+
 			"it), the longest WAL %.1f MiB",
-			p.filters, p.polls.Load(), float64(p.mails)/p.took.Seconds(), float64(p.mails)/float64(alone.mails), p.perMail(),
+			p.filters, p.polls.Load(), float64(p.mails)/p.took.Seconds(), float64(p.mails)/float64(alone.mails),
+			p.perMail(),
 			float64(alone.perMail())/float64(p.perMail()), float64(p.longest)/(1<<20))
 		if p.longest > 96<<20 {
 			t.Errorf("the WAL grew to %d MiB", p.longest>>20)
@@ -79,7 +80,7 @@ func TestPollersOfACostlyListLeaveTheWALShort(t *testing.T) {
 	}
 }
 
-// poll lets three clients poll beside eight that log in, and writes what it sees into p.
+// poll lets three clients poll beside eight that log in, and records the result in p.
 func (w *world) poll(t *testing.T, p *polled, all []*login, length time.Duration) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), length)

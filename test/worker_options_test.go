@@ -36,14 +36,15 @@ func (w *world) consumer(t *testing.T, args ...string) optioned {
 	t.Helper()
 	o := optioned{log: filepath.Join(t.TempDir(), "queue.log")}
 	o.Process = e2e.Start(t, e2e.Command{
-		Path: programs.Path("privacyidea-queue-huey"), Args: append(args, "-l", o.log, "--config", w.Config), Dir: t.TempDir(),
+		Path: programs.Path("privacyidea-queue-huey"), Args: append(args, "-l", o.log, "--config", w.Config),
+		Dir: t.TempDir(),
 	})
 	o.Line(t, "Logging to '"+o.log+"'")
 	e2e.Eventually(t, "a worker in the list", func() bool { return len(w.status(t).Workers) > 0 })
 	return o
 }
 
-// queueNow is what `otpost queue status --json` says, as far as these tests read it.
+// queueNow is the part of `otpost queue status --json` that these tests read.
 type queueNow struct {
 	Ready []struct {
 		Priority string `json:"priority"`
@@ -74,14 +75,14 @@ func (w *world) status(t *testing.T) queueNow {
 // ask runs a command with --json and reads its answer into v.
 func (w *world) ask(t *testing.T, v any, args ...string) {
 	t.Helper()
-	text := w.say(t, append(args, "--json")...)
+	text := w.output(t, append(args, "--json")...)
 	if err := json.Unmarshal([]byte(text), v); err != nil {
 		t.Fatalf("%v: %v in %s", args, err, text)
 	}
 }
 
-// say runs a command that must succeed and returns what it printed.
-func (w *world) say(t *testing.T, args ...string) string {
+// output runs a command that must succeed and returns its output.
+func (w *world) output(t *testing.T, args ...string) string {
 	t.Helper()
 	code, p := e2e.Run(t, w.Otpost(append(args, "--config", w.Config)...))
 	if code != 0 {
@@ -99,10 +100,12 @@ func (w *world) sendOne(t *testing.T, serial string) {
 	w.delivered(t, l)
 }
 
-// seedConsumerOptions wants every option of huey 3.5's consumer in the help text, and each to start a worker that sends a mail.
+// seedConsumerOptions checks that the help text has every option of huey 3.5's consumer, and that
+// each starts a worker that sends a mail.
 func seedConsumerOptions(t *testing.T) {
 	huey := func(args ...string) e2e.Command {
-		return e2e.Command{Path: programs.Path("privacyidea-queue-huey"), Args: args, Dir: t.TempDir(), Env: []string{"COLUMNS=80"}}
+		return e2e.Command{Path: programs.Path("privacyidea-queue-huey"), Args: args, Dir: t.TempDir(),
+			Env: []string{"COLUMNS=80"}}
 	}
 	code, help := e2e.Run(t, huey("--help"))
 	if code != 0 {
@@ -111,7 +114,8 @@ func seedConsumerOptions(t *testing.T) {
 	options := []string{
 		"-l, --logfile=", "-w, --workers=", "-k, --worker-type=", "-d, --delay=", "-m, --max-delay=", "-b, --backoff=",
 		"-c, --health-check-interval=", "-C, --disable-health-check", "-f, --flush-locks", "-L, --extra-locks=",
-		"-s, --scheduler-interval=", "-n, --no-periodic", "-M, --max-tasks=", "-t, --shutdown-timeout=", "-g, --graceful-signal=",
+		"-s, --scheduler-interval=", "-n, --no-periodic", "-M, --max-tasks=", "-t, --shutdown-timeout=",
+		"-g, --graceful-signal=",
 		"-v, --verbose", "-q, --quiet", "-S, --simple",
 	}
 	for _, o := range options {
@@ -122,8 +126,10 @@ func seedConsumerOptions(t *testing.T) {
 	exits(t, 2, `did you mean "--workers"?`, huey("--wrokers", "4"))
 	w := newWorld(t, "--workers", "0")
 	for i, args := range [][]string{
-		{"-w", "2"}, {"-k", "thread"}, {"-k", "process"}, {"-k", "greenlet"}, {"-d", "0.1"}, {"-m", "1.0"}, {"-b", "1.1"}, {"-c", "5"}, {"-C"},
-		{"-f"}, {"-L", "lock1,lock2"}, {"-s", "30"}, {"-n"}, {"-M", "1"}, {"-t", "20"}, {"-g", "INT"}, {"-g", "TERM"}, {"-v"}, {"-q"}, {"-S"},
+		{"-w", "2"}, {"-k", "thread"}, {"-k", "process"}, {"-k", "greenlet"}, {"-d", "0.1"}, {"-m", "1.0"},
+		{"-b", "1.1"}, {"-c", "5"}, {"-C"},
+		{"-f"}, {"-L", "lock1,lock2"}, {"-s", "30"}, {"-n"}, {"-M", "1"}, {"-t", "20"}, {"-g", "INT"}, {"-g", "TERM"},
+		{"-v"}, {"-q"}, {"-S"},
 		{"-w4", "-vn", "--worker-type=process", "--backoff", "1.2"},
 	} {
 		o := w.consumer(t, args...)
@@ -141,11 +147,13 @@ func seedConsumerOptions(t *testing.T) {
 func TestOptionsWithoutEffectAreNamedOnce(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, "--workers", "0")
-	o := w.consumer(t, "-k", "process", "-d", ".05", "--delay=0.2", "-m", "5", "-b", "1.3", "-c", "60", "-C", "-f", "-L", "a,b", "-s", "5", "-n")
+	o := w.consumer(t, "-k", "process", "-d", ".05", "--delay=0.2", "-m", "5", "-b", "1.3", "-c", "60", "-C", "-f",
+		"-L", "a,b", "-s", "5", "-n")
 	w.sendOne(t, "IGNORED")
 	o.Stop(t)
 	for _, name := range []string{
-		"worker-type", "delay", "max-delay", "backoff", "health-check-interval", "disable-health-check", "flush-locks", "extra-locks",
+		"worker-type", "delay", "max-delay", "backoff", "health-check-interval", "disable-health-check", "flush-locks",
+		"extra-locks",
 		"scheduler-interval", "no-periodic",
 	} {
 		lines := o.lines("option without effect option=--" + name + " reason=")
@@ -194,7 +202,8 @@ func TestSimpleLinesAreTimeAndText(t *testing.T) {
 	o := w.consumer(t, "-S", "-n")
 	w.sendOne(t, "SIMPLE")
 	o.Stop(t)
-	simple := regexp.MustCompile(`^\d\d:\d\d:\d\d (worker starting|worker started|worker stopped|WARNING option|message|mail)`)
+	simple := regexp.MustCompile(
+		`^\d\d:\d\d:\d\d (worker starting|worker started|worker stopped|WARNING option|message|mail)`)
 	all := o.lines("")
 	for _, line := range all {
 		if !simple.MatchString(line) {
@@ -211,7 +220,8 @@ func TestWorkersAreCounted(t *testing.T) {
 	w := newWorld(t, "--workers", "0")
 	o := w.consumer(t, "-w", "3")
 	now := w.status(t)
-	if len(now.Workers) != 1 || now.Workers[0].PID != o.PID() || now.Workers[0].Handlers != 3*32 || !now.Workers[0].Local {
+	if len(now.Workers) != 1 || now.Workers[0].PID != o.PID() || now.Workers[0].Handlers != 3*32 ||
+		!now.Workers[0].Local {
 		t.Errorf("workers: %+v", now.Workers)
 	}
 	o.Stop(t)
@@ -243,8 +253,8 @@ func TestWorkerIsReplacedAfterItsTasks(t *testing.T) {
 	}
 }
 
-// TestShutdownTimeoutGivesBack stops a worker whose mail server does not answer: it ends long before the server's time-out,
-// and the next worker sends the mail.
+// TestShutdownTimeoutGivesBack stops a worker whose mail server does not answer: it ends long
+// before the server's time-out, and the next worker sends the mail.
 func TestShutdownTimeoutGivesBack(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, "--workers", "0")
@@ -258,8 +268,8 @@ func TestShutdownTimeoutGivesBack(t *testing.T) {
 	w.sendAfterAll(t, l)
 }
 
-// TestShutdownTimeoutMayRepeatWhatHadNoReply is what the help says of -t: a mail server that has the mail and is silent gets it
-// again, under the same Message-ID.
+// TestShutdownTimeoutMayRepeatWhatHadNoReply checks the help of -t: a mail server that has the mail
+// and is silent gets it again, with the same Message-ID.
 func TestShutdownTimeoutMayRepeatWhatHadNoReply(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, "--workers", "0")
@@ -299,7 +309,8 @@ func TestOtherSignalStopsAtOnce(t *testing.T) {
 	}
 }
 
-// TestGracefulSignalFinishesTheMail gives each kind of graceful stop while the server holds the reply to the dot back.
+// TestGracefulSignalFinishesTheMail tries each kind of graceful stop while the mail server holds
+// back the reply to the dot.
 func TestGracefulSignalFinishesTheMail(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -348,7 +359,8 @@ func (w *world) stalled(t *testing.T, serial string) *login {
 	return l
 }
 
-// sendAfterAll wants the queue to have the login's job, and the next worker to send its mail once.
+// sendAfterAll checks that the queue has the login's job, and that the next worker sends its mail
+// once.
 func (w *world) sendAfterAll(t *testing.T, l *login) {
 	t.Helper()
 	now := w.status(t)
@@ -367,7 +379,7 @@ func TestCheckIsAProbe(t *testing.T) {
 	check := w.Otpost("worker", "--check", "--config", w.Config)
 	exits(t, 1, "start one with: otpost worker --config "+w.Config, check)
 	o := w.consumer(t)
-	if text := w.say(t, "worker", "--check"); !strings.HasPrefix(text, "worker with pid ") {
+	if text := w.output(t, "worker", "--check"); !strings.HasPrefix(text, "worker with pid ") {
 		t.Errorf("--check says %q", text)
 	}
 	o.Stop(t)
@@ -397,7 +409,7 @@ func TestQueueCommandsTellAJobsWay(t *testing.T) {
 	if len(jobs) != 1 || jobs[0].Kind != "delivery.send" || jobs[0].State != "ready" {
 		t.Fatalf("jobs: %+v", jobs)
 	}
-	printed := w.say(t, "queue", "status") + w.say(t, "queue", "list") + w.say(t, "queue", "show", jobs[0].ID)
+	printed := w.output(t, "queue", "status") + w.output(t, "queue", "list") + w.output(t, "queue", "show", jobs[0].ID)
 	w.sink.Use(func(stage e2e.Stage, _ e2e.Mail) error {
 		if stage == e2e.AtRcpt {
 			return e2e.Refuse(550, "no such user")
@@ -423,10 +435,11 @@ func TestQueueCommandsTellAJobsWay(t *testing.T) {
 		t.Errorf("story: %+v", shown)
 	}
 	now := w.status(t)
-	if len(now.Failures) != 1 || now.Failures[0].Reason != "refused" || now.Failures[0].Count != 1 || now.Ready[0].Jobs != 0 {
+	if len(now.Failures) != 1 || now.Failures[0].Reason != "refused" || now.Failures[0].Count != 1 ||
+		now.Ready[0].Jobs != 0 {
 		t.Errorf("after the failure: %+v", now)
 	}
-	printed += w.say(t, "queue", "status") + w.say(t, "queue", "show", jobs[0].ID)
+	printed += w.output(t, "queue", "status") + w.output(t, "queue", "show", jobs[0].ID)
 	if strings.Contains(printed, l.address) {
 		t.Error("a command printed the whole address")
 	}
@@ -435,8 +448,9 @@ func TestQueueCommandsTellAJobsWay(t *testing.T) {
 	}
 }
 
-// TestQueueCommandsTellWhatTheDatabaseKnowsWithoutRedis stops Redis while a mail waits, after another one was refused.
-func TestQueueCommandsTellWhatTheDatabaseKnowsWithoutRedis(t *testing.T) {
+// TestQueueCommandsShowTheDatabaseWithoutRedis stops Redis while a mail waits, after another one
+// was refused.
+func TestQueueCommandsShowTheDatabaseWithoutRedis(t *testing.T) {
 	t.Parallel()
 	w := newWorldOn(t, inRedis)
 	w.sink.Use(func(stage e2e.Stage, _ e2e.Mail) error {
@@ -457,7 +471,8 @@ func TestQueueCommandsTellWhatTheDatabaseKnowsWithoutRedis(t *testing.T) {
 		t.Helper()
 		code, p := e2e.Run(t, w.Otpost(append(args, "--config", w.Config)...))
 		said := p.Err.String()
-		if code != 1 || !strings.HasPrefix(said, "otpost: the queue is out of reach: ") || !strings.Contains(said, w.redis.Address()) || strings.Count(said, "\n") != 1 {
+		if code != 1 || !strings.HasPrefix(said, "otpost: the queue is out of reach: ") ||
+			!strings.Contains(said, w.redis.Address()) || strings.Count(said, "\n") != 1 {
 			t.Errorf("otpost %v exited with %d: %q", args, code, said)
 		}
 		return p.Out.String()
@@ -474,7 +489,8 @@ func TestQueueCommandsTellWhatTheDatabaseKnowsWithoutRedis(t *testing.T) {
 	if err := json.Unmarshal([]byte(run("queue", "status", "--json")), &now); err != nil {
 		t.Fatal(err)
 	}
-	if now.Reachable || now.Error == "" || len(now.Open) != 1 || now.Open[0].State != "queued" || now.Open[0].Mails != 1 {
+	if now.Reachable || now.Error == "" || len(now.Open) != 1 || now.Open[0].State != "queued" ||
+		now.Open[0].Mails != 1 {
 		t.Errorf("status: %+v", now)
 	}
 	if len(now.Failures) != 1 || now.Failures[0].Reason != "refused" {
@@ -486,7 +502,8 @@ func TestQueueCommandsTellWhatTheDatabaseKnowsWithoutRedis(t *testing.T) {
 			ID string `json:"id"`
 		} `json:"open_deliveries"`
 	}
-	if err := json.Unmarshal([]byte(run("queue", "list", "--json")), &list); err != nil || len(list.Open) != 1 || list.Jobs == nil {
+	if err := json.Unmarshal([]byte(run("queue", "list", "--json")), &list); err != nil || len(list.Open) != 1 ||
+		list.Jobs == nil {
 		t.Fatalf("list: %+v, %v", list, err)
 	}
 	printed := run("queue", "status") + run("queue", "list") + run("queue", "show", list.Open[0].ID)

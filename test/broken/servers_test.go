@@ -81,7 +81,14 @@ func (f *field) Routes(store.Reader) (map[string]mail.Route, error) {
 
 func newField(t *testing.T, db *store.DB, c *Case, way string) *field {
 	t.Helper()
-	f := &field{t: t, c: c, way: way, script: c.Script.fresh(), server: c.Server, db: db}
+	f := &field{
+		t:      t,
+		c:      c,
+		way:    way,
+		script: c.Script.fresh(),
+		server: c.Server,
+		db:     db,
+	}
 	port := listen(t, f.script)
 	f.server.Port, f.server.EnqueueJob = port, way == queued
 	if c.Script.implicit {
@@ -215,13 +222,16 @@ func (f *field) check(d delivery.Record) {
 	}
 	a := d.Attempts[0]
 	if string(a.Diagnosis) != f.c.Diagnosis {
-		f.t.Errorf("diagnosis %q, want %q: %d %s %q at %s", a.Diagnosis, f.c.Diagnosis, a.Code, a.Enhanced, a.Text, a.Phase)
+		f.t.Errorf("diagnosis %q, want %q: %d %s %q at %s", a.Diagnosis, f.c.Diagnosis, a.Code, a.Enhanced, a.Text,
+			a.Phase)
 	}
-	if (f.server.Sentence(mail.Diagnosis(a.Diagnosis), mail.Words(a.Code, a.Enhanced, a.Text)) == "") != (f.c.Diagnosis == "") {
+	if (f.server.Sentence(mail.Diagnosis(a.Diagnosis), mail.Words(a.Code, a.Enhanced, a.Text)) == "") !=
+		(f.c.Diagnosis == "") {
 		f.t.Errorf("there is no sentence for %q", a.Diagnosis)
 	}
 	// A command in parentheses need not be read any more when the client has heard enough.
-	read, unread := strings.NewReplacer("(", "", ")", "").Replace(f.c.Wire), strings.ReplaceAll(f.c.Wire, ", (DATA)", "")
+	read, unread := strings.NewReplacer("(", "", ")", "").Replace(f.c.Wire), strings.ReplaceAll(f.c.Wire, ", (DATA)",
+		"")
 	if got := f.script.wire(0); got != read && got != unread {
 		f.t.Errorf("on the wire: %s\nwant:        %s", got, f.c.Wire)
 	}

@@ -1,21 +1,24 @@
 // Package docs runs what the manual tells to type.
 //
-// In README.md and docs/*.md, what stands in a fenced block with one of these info strings is run, as it stands, by this test:
+// In README.md and docs/*.md, what stands in a fenced block with one of these info strings is run,
+// as it stands, by this test:
 //
 //	```shell             the block is run to its end
 //	```shell background  a program that stays: it is started, and the blocks after it go on; the end of the test stops it
 //
-// All blocks of a page run one after another in one POSIX shell (set -eu) in an empty folder, with the programs of cmd/ on
-// PATH; those marked "shell repo" run in the repository's root. Blocks with any other info string (sh, text, python) are only
-// shown. What a block must print stands behind "#=> " in lines of their own: each must be part of what was printed since the
-// group of "#=> " lines before. The page whose name stands in a first line "<!-- after: NAME.md -->" is run before, in the same
-// shell.
+// All blocks of a page run one after another in one POSIX shell (set -eu) in an empty folder, with
+// the programs of cmd/ on PATH; those marked "shell repo" run in the repository's root. Blocks with
+// any other info string (sh, text, python) are only shown. What a block must print stands behind
+// "#=> " in lines of their own: each must be part of what was printed since the group of "#=> "
+// lines before. The page whose name stands in a first line "<!-- after: NAME.md -->" is run before,
+// in the same shell.
 //
-// A page may ask for what only its reader has. It finds a mail server at MAIL_HOST and MAIL_PORT (an inbox of the test), and
-// what the reader types, the code of the last mail, on standard input. 127.0.0.1:8080 stands for an address that is free.
+// A page may ask for what only its reader has. It finds a mail server at MAIL_HOST and MAIL_PORT
+// (an inbox of the test), and what the reader types, the code of the last mail, on standard input.
+// 127.0.0.1:8080 stands for an address that is free.
 //
-// A page with a first line "<!-- host -->", and one that goes on from it, is typed by the root of a host with systemd. It runs in
-// a pretended one (host_test.go, which names the stand-ins).
+// A page with a first line "<!-- host -->", and one that goes on from it, is typed by the root of a
+// host with systemd. It runs in a pretended one (host_test.go, which names the stand-ins).
 package docs
 
 import (
@@ -174,7 +177,8 @@ type expectation struct {
 	part int
 }
 
-// compose makes one script of the blocks. Programs in the background are stopped at its end, as their reader does with Ctrl-C.
+// compose makes one script of the blocks. Programs in the background are stopped at its end, as
+// their reader does with Ctrl-C.
 func compose(t *testing.T, blocks []block) (string, []expectation) {
 	t.Helper()
 	absolute, err := filepath.Abs(root)

@@ -19,9 +19,10 @@ import (
 	"otpost/test/e2e"
 )
 
-// A pretended host, for pages whose first line is "<!-- host -->": they speak to the root of a machine with systemd. The folders
-// below are those of a temporary tree, into which `make install` goes by DESTDIR; the ports are free ones; these programs are
-// stand-ins, everything else is run as it stands:
+// A pretended host, for pages whose first line is "<!-- host -->": they speak to the root of a
+// machine with systemd. The folders below are those of a temporary tree, into which `make install`
+// goes by DESTDIR; the ports are free ones; these programs are stand-ins, everything else is run as
+// it stands:
 //
 //	systemctl         starts the ExecStart of the installed units, waits for READY, runs their ExecReload, stops them by SIGTERM
 //	journalctl        shows what a unit has printed
@@ -31,11 +32,14 @@ import (
 //	apt-get           does nothing: redis-server is the test's own
 //	redis-cli         the real one, on the test's Redis
 //
-// The database lies below the configuration there, for only /etc/privacyidea itself has its database in /var/lib/otpost.
-var standIns = []string{"systemctl", "journalctl", "install", "chown", "runuser", "systemd-sysusers", "apt-get", "redis-cli"}
+// The database lies below the configuration there, for only /etc/privacyidea itself has its
+// database in /var/lib/otpost.
+var standIns = []string{"systemctl", "journalctl", "install", "chown", "runuser", "systemd-sysusers", "apt-get",
+	"redis-cli"}
 
 // hostFolders lie in the temporary tree.
-var hostFolders = []string{"/etc/privacyidea", "/etc/default/otpost", "/etc/logrotate.d/otpost", "/var/lib/otpost", "/var/log/otpost", "/usr/local"}
+var hostFolders = []string{"/etc/privacyidea", "/etc/default/otpost", "/etc/logrotate.d/otpost", "/var/lib/otpost",
+	"/var/log/otpost", "/usr/local"}
 
 // host is the pretended machine.
 type host struct {
@@ -57,11 +61,16 @@ func newHost(t *testing.T) *host {
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) }) //nolint:errcheck // a temporary folder
 	h := &host{
-		root: filepath.Join(dir, "root"), bin: filepath.Join(dir, "bin"), socket: filepath.Join(dir, "systemd"),
-		port: e2e.QuietPort(t), redis: e2e.NewRedis(t), units: map[string]*e2e.Service{},
+		root:   filepath.Join(dir, "root"),
+		bin:    filepath.Join(dir, "bin"),
+		socket: filepath.Join(dir, "systemd"),
+		port:   e2e.QuietPort(t),
+		redis:  e2e.NewRedis(t),
+		units:  map[string]*e2e.Service{},
 	}
 	self, err := os.Executable()
-	for _, folder := range []string{h.bin, filepath.Join(h.root, "etc"), filepath.Join(h.root, "var/log/otpost"), filepath.Join(h.root, "var/lib")} {
+	for _, folder := range []string{h.bin, filepath.Join(h.root, "etc"), filepath.Join(h.root, "var/log/otpost"),
+		filepath.Join(h.root, "var/lib")} {
 		err = errors.Join(err, os.MkdirAll(folder, 0o755)) //nolint:gosec // a host's folders
 	}
 	for _, name := range standIns {
@@ -98,7 +107,8 @@ func (h *host) here(script string) string {
 	for _, folder := range hostFolders {
 		pairs = append(pairs, folder, h.root+folder)
 	}
-	pairs = append(pairs, "localhost:6379", h.redis.Address(), "https://$HOST", fmt.Sprintf("https://$HOST:%d", h.port), ":443", fmt.Sprintf(":%d", h.port))
+	pairs = append(pairs, "localhost:6379", h.redis.Address(), "https://$HOST", fmt.Sprintf("https://$HOST:%d", h.port),
+		":443", fmt.Sprintf(":%d", h.port))
 	return strings.NewReplacer(pairs...).Replace(script)
 }
 
@@ -106,7 +116,8 @@ func (h *host) here(script string) string {
 func (h *host) environment() []string {
 	return []string{
 		"PATH=" + h.bin + ":" + programs + ":" + os.Getenv("PATH"), "DESTDIR=" + h.root, "BIN=" + programs,
-		"HOST=localhost", "EMAIL=alice@example.com", "STANDIN_ROOT=" + h.root, "STANDIN_BIN=" + h.bin, "STANDIN_SYSTEMD=" + h.socket,
+		"HOST=localhost", "EMAIL=alice@example.com", "STANDIN_ROOT=" + h.root, "STANDIN_BIN=" + h.bin,
+		"STANDIN_SYSTEMD=" + h.socket,
 		fmt.Sprintf("STANDIN_REDIS=%d", h.redis.Port),
 	}
 }
@@ -127,7 +138,9 @@ func (h *host) answer(t *testing.T, line net.Conn) {
 		return
 	}
 	var r reply
-	units := slices.DeleteFunc(slices.Clone(args[min(2, len(args)):]), func(a string) bool { return strings.HasPrefix(a, "-") })
+	units := slices.DeleteFunc(slices.Clone(args[min(2, len(args)):]), func(a string) bool {
+		return strings.HasPrefix(a, "-")
+	})
 	switch args[0] + " " + args[1] {
 	case "systemctl daemon-reload":
 	case "systemctl enable", "systemctl start":
@@ -184,7 +197,7 @@ func (h *host) start(t *testing.T, name string) {
 	t.Helper()
 	s := e2e.StartService(t, h.unit(t, name), 30*time.Second,
 		"CONFIGURATION_DIRECTORY="+h.root+"/etc/privacyidea", "LOGS_DIRECTORY="+h.root+"/var/log/otpost")
-	s.Tells(t, "READY=1", 1)
+	s.Message(t, "READY=1", 1)
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.units[name] = s
@@ -193,12 +206,12 @@ func (h *host) start(t *testing.T, name string) {
 func (h *host) reload(t *testing.T, name string) {
 	t.Helper()
 	s := h.service(t, name)
-	ready := len(s.Told("READY=1"))
+	ready := len(s.Messages("READY=1"))
 	words := h.unit(t, name).Words(t, "ExecReload", []string{fmt.Sprintf("MAINPID=%d", s.PID())})
 	if code, p := e2e.Run(t, e2e.Command{Path: words[0], Args: words[1:]}); code != 0 {
 		t.Errorf("%v: %s", words, p.Err)
 	}
-	s.Tells(t, "READY=1", ready+1)
+	s.Message(t, "READY=1", ready+1)
 }
 
 // stop ends the services in order, as the host's shutdown does.
@@ -214,7 +227,8 @@ func (h *host) stop(t *testing.T) {
 // standIn is this program under the name of one of the standIns. It returns the exit code.
 func standIn(name string, args []string) int {
 	path := os.Getenv("PATH")
-	if err := os.Setenv("PATH", strings.TrimPrefix(path, os.Getenv("STANDIN_BIN")+":")); err != nil { // the real ones, from here on
+	// the real ones, from here on
+	if err := os.Setenv("PATH", strings.TrimPrefix(path, os.Getenv("STANDIN_BIN")+":")); err != nil {
 		return failed(err)
 	}
 	switch name {
@@ -267,7 +281,8 @@ func askHost(args []string) int {
 	}
 	defer line.Close() //nolint:errcheck // it was answered
 	var r reply
-	if err := errors.Join(json.NewEncoder(line).Encode(args), json.NewDecoder(bufio.NewReader(line)).Decode(&r)); err != nil {
+	if err := errors.Join(json.NewEncoder(line).Encode(args),
+		json.NewDecoder(bufio.NewReader(line)).Decode(&r)); err != nil {
 		return failed(err)
 	}
 	fmt.Print(r.Text)

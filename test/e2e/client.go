@@ -21,7 +21,7 @@ type Client struct {
 	token string
 }
 
-// Answer is what the server said. Fields that an answer lacks are zero.
+// Answer is the answer of the server. Missing fields are zero.
 type Answer struct {
 	HTTPStatus int
 	Raw        string // the body
@@ -45,7 +45,7 @@ type Answer struct {
 	} `json:"detail"`
 }
 
-// Delivery is what polltransaction tells of the messages.
+// Delivery is polltransaction's part about the messages.
 type Delivery struct {
 	State       string `json:"state"`
 	ValidUntil  string `json:"valid_until"`
@@ -56,8 +56,9 @@ type Delivery struct {
 // String returns a short text for failures: status and body.
 func (a Answer) String() string { return fmt.Sprintf("%d %s", a.HTTPStatus, a.Raw) }
 
-// Do sends a request and reads the answer. The error is the connection's, also when the server died meanwhile; an answer of
-// any status is none. body: url.Values become a form, nil is no body, anything else JSON.
+// Do sends a request and reads the answer. The error is that of the connection; an answer of any
+// status is not an error. body: url.Values become a form, nil is no body, anything else becomes
+// JSON.
 func (c *Client) Do(ctx context.Context, method, path string, body any) (Answer, error) {
 	r, kind, err := encode(body)
 	if err != nil {
@@ -66,7 +67,7 @@ func (c *Client) Do(ctx context.Context, method, path string, body any) (Answer,
 	return c.Send(ctx, method, path, kind, r)
 }
 
-// Send is Do with a body as it is and its content type, which may be empty.
+// Send is Do with a raw body and its content type, which may be empty.
 func (c *Client) Send(ctx context.Context, method, path, kind string, body io.Reader) (Answer, error) {
 	request, err := http.NewRequestWithContext(ctx, method, c.URL+path, body)
 	if err != nil {
@@ -104,7 +105,7 @@ func encode(body any) (io.Reader, string, error) {
 	return bytes.NewReader(text), "application/json", err
 }
 
-// Call is Do that fails the test when there is no answer.
+// Call is Do; without an answer it fails the test.
 func (c *Client) Call(t testing.TB, method, path string, body any) Answer {
 	t.Helper()
 	a, err := c.Do(t.Context(), method, path, body)
@@ -114,7 +115,7 @@ func (c *Client) Call(t testing.TB, method, path string, body any) Answer {
 	return a
 }
 
-// Must is Call that fails the test unless the answer is a success.
+// Must is Call; it fails the test unless the answer is a success.
 func (c *Client) Must(t testing.TB, method, path string, body any) Answer {
 	t.Helper()
 	a := c.Call(t, method, path, body)
@@ -124,7 +125,7 @@ func (c *Client) Must(t testing.TB, method, path string, body any) Answer {
 	return a
 }
 
-// LogIn takes an administrator's session for the calls that follow.
+// LogIn starts an administrator's session for the following calls.
 func (c *Client) LogIn(t testing.TB, name, password string) {
 	t.Helper()
 	c.token = ""
@@ -150,7 +151,7 @@ func (c *Client) Check(ctx context.Context, serial, pass string, more ...string)
 	return c.Anonymous().Do(ctx, http.MethodPost, "/validate/check", form)
 }
 
-// MustCheck is Check that fails the test unless the answer is a 200 with this authentication.
+// MustCheck is Check; it fails the test unless the answer is a 200 with this authentication.
 func (c *Client) MustCheck(t testing.TB, want, serial, pass string, more ...string) Answer {
 	t.Helper()
 	a, err := c.Check(t.Context(), serial, pass, more...)
@@ -166,10 +167,11 @@ func (c *Client) MustCheck(t testing.TB, want, serial, pass string, more ...stri
 // Poll calls polltransaction.
 func (c *Client) Poll(t testing.TB, transaction string) Answer {
 	t.Helper()
-	return c.Anonymous().Must(t, http.MethodGet, "/validate/polltransaction?transaction_id="+url.QueryEscape(transaction), nil)
+	return c.Anonymous().Must(t, http.MethodGet, "/validate/polltransaction?transaction_id="+
+		url.QueryEscape(transaction), nil)
 }
 
-// DeliveryState returns detail.delivery.state of a transaction, empty when there is none.
+// DeliveryState returns detail.delivery.state of a transaction; empty: none.
 func (c *Client) DeliveryState(t testing.TB, transaction string) string {
 	t.Helper()
 	if d := c.Poll(t, transaction).Detail.Delivery; d != nil {

@@ -31,8 +31,8 @@ var clockLibrary = sync.OnceValues(func() (string, error) {
 	return library, nil
 })
 
-// NewRedisAhead is NewRedis with a clock that is some seconds ahead of this host's, or behind it. It skips the test
-// when there is no gcc on this machine.
+// NewRedisAhead is NewRedis with a clock that is some seconds ahead of this host's, or behind it.
+// Without gcc it skips the test.
 func NewRedisAhead(t testing.TB, ahead time.Duration) *Redis {
 	t.Helper()
 	if _, err := exec.LookPath("gcc"); err != nil {
@@ -42,7 +42,8 @@ func NewRedisAhead(t testing.TB, ahead time.Duration) *Redis {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := newRedis(t, quietPort(t), []string{"LD_PRELOAD=" + library, fmt.Sprintf("CLOCK_AHEAD=%d", int(ahead.Seconds()))})
+	r := newRedis(t, quietPort(t), []string{"LD_PRELOAD=" + library,
+		fmt.Sprintf("CLOCK_AHEAD=%d", int(ahead.Seconds()))})
 	answer := r.Do(t, 0, "TIME")
 	now, err := answer.AsIntSlice()
 	if err != nil || len(now) != 2 {

@@ -1,8 +1,9 @@
 // Package e2e starts the built programs as real processes.
 //
-// It is for the end-to-end tests (otpost/test) and the measurement of logins (otpost/bench/logins): a Site is an installation
-// in a temporary folder, a Process a running program, a Client speaks REST, a Sink is the mail server. Everything ends with
-// the test that made it. Nothing here knows what is inside otpost: it uses the command line, HTTP, SMTP, files and signals.
+// It is for the end-to-end tests (otpost/test) and the measurement of logins (otpost/bench/logins):
+// a Site is an installation in a temporary folder, a Process a running program, a Client speaks
+// REST, a Sink is the mail server. Everything ends with the test that made it. The package uses
+// only the command line, HTTP, SMTP, files and signals of otpost.
 package e2e
 
 import (
@@ -15,8 +16,8 @@ import (
 	"time"
 )
 
-// Patience is how long a wait for something that must happen lasts before the test fails: much longer than it takes on two
-// busy cores.
+// Patience is the time limit of a wait before the test fails: much longer than the wait takes on
+// two busy cores.
 const Patience = time.Minute
 
 // Programs are the built binaries.
@@ -25,9 +26,9 @@ type Programs struct{ Dir string }
 // Path returns the file of a program.
 func (p Programs) Path(name string) string { return filepath.Join(p.Dir, name) }
 
-// Build builds otpost into dir, with CGO_ENABLED=0, and links privacyidea-queue-huey to it, as they are shipped. When
-// OTPOST_TEST_PROGRAMS names a folder that holds both, as scripts/test does, Build returns that folder: each of the test
-// programs would link otpost again.
+// Build builds otpost into dir, with CGO_ENABLED=0, and links privacyidea-queue-huey to it, as they
+// are shipped. When OTPOST_TEST_PROGRAMS names a folder that holds both, as scripts/test does,
+// Build returns that folder: each of the test programs would link otpost again.
 func Build(dir string) (Programs, error) {
 	if built := os.Getenv("OTPOST_TEST_PROGRAMS"); built != "" {
 		_, err := os.Stat(filepath.Join(built, "otpost"))
@@ -55,8 +56,8 @@ func Root() (string, error) {
 	return filepath.Abs(filepath.Join(filepath.Dir(file), "..", ".."))
 }
 
-// Missing skips the test because this machine lacks what it needs, and fails it instead where OTPOST_TEST_REQUIRE=all says
-// that nothing may be skipped.
+// Missing skips the test because this machine lacks a requirement. With OTPOST_TEST_REQUIRE=all it
+// fails the test instead.
 func Missing(t testing.TB, what string) {
 	t.Helper()
 	if os.Getenv("OTPOST_TEST_REQUIRE") == "all" {
@@ -75,7 +76,7 @@ func Eventually(t testing.TB, what string, ready func() bool) {
 func EventuallyIn(t testing.TB, limit time.Duration, what string, ready func() bool) {
 	t.Helper()
 	end := time.Now().Add(limit)
-	look := time.NewTicker(5 * time.Millisecond) // what other processes do rings no bell here
+	look := time.NewTicker(5 * time.Millisecond) // other processes send no event
 	defer look.Stop()
 	for !ready() {
 		if time.Now().After(end) {

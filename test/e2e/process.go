@@ -12,20 +12,20 @@ import (
 	"time"
 )
 
-// Command is what to start.
+// Command is a command to start.
 type Command struct {
 	Path  string
 	Args  []string
 	Dir   string   // working directory; empty: the test's
-	Env   []string // besides PATH, HOME and TMPDIR, which are the test's own
+	Env   []string // besides PATH, HOME and TMPDIR, which the test sets
 	Stdin string
-	// Stderr is the program's standard error in place of Process.Err; nil: there is none.
+	// Stderr replaces Process.Err as the program's standard error; nil: it does not.
 	Stderr *os.File
 }
 
 // Process is a program that was started. It is killed at the end of the test.
 type Process struct {
-	Out, Err *Text // what it wrote on standard output and standard error
+	Out, Err *Text // its standard output and standard error
 
 	cmd  *exec.Cmd
 	done chan struct{}
@@ -36,7 +36,8 @@ func Start(t testing.TB, c Command) *Process {
 	t.Helper()
 	p := &Process{Out: &Text{}, Err: &Text{}, cmd: exec.Command(c.Path, c.Args...), done: make(chan struct{})}
 	p.cmd.Dir = c.Dir
-	p.cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME"), "TMPDIR=" + os.TempDir()}, c.Env...)
+	p.cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME"), "TMPDIR=" + os.TempDir()},
+		c.Env...)
 	p.cmd.Stdin = strings.NewReader(c.Stdin)
 	p.cmd.Stdout, p.cmd.Stderr = p.Out, p.Err
 	if c.Stderr != nil {
@@ -64,7 +65,7 @@ func Run(t testing.TB, c Command) (code int, p *Process) {
 // PID returns the process's number.
 func (p *Process) PID() int { return p.cmd.Process.Pid }
 
-// Signal sends a signal. A process that has ended gets none.
+// Signal sends a signal. A process that has ended is skipped.
 func (p *Process) Signal(t testing.TB, s os.Signal) {
 	t.Helper()
 	if err := p.cmd.Process.Signal(s); err != nil && !errors.Is(err, os.ErrProcessDone) {
@@ -111,7 +112,8 @@ func (p *Process) Stop(t testing.TB) {
 	}
 }
 
-// Line waits until the process has written a line with part in it, to standard output or standard error, and returns it.
+// Line waits until the process has written a line with part in it, to standard output or standard
+// error, and returns it.
 func (p *Process) Line(t testing.TB, part string) string {
 	t.Helper()
 	var line string
@@ -131,7 +133,7 @@ func (p *Process) Line(t testing.TB, part string) string {
 	return line
 }
 
-// Text collects what a process writes. It is safe for concurrent use.
+// Text collects the output of a process. It is safe for concurrent use.
 type Text struct {
 	mu sync.Mutex
 	b  bytes.Buffer

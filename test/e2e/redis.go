@@ -26,11 +26,11 @@ type Redis struct {
 	args    []string
 	env     []string
 	process *Process
-	said    *Text // by the runs before
+	earlier *Text // output of earlier runs
 }
 
-// NewRedis starts a redis-server that lives until the end of the test; args are added to its own. It skips the test when
-// there is none on this machine.
+// NewRedis starts a redis-server that lives until the end of the test; args are added to its own.
+// It skips the test when the program is missing.
 func NewRedis(t testing.TB, args ...string) *Redis {
 	t.Helper()
 	return NewRedisAt(t, quietPort(t), args...)
@@ -53,13 +53,20 @@ func newRedis(t testing.TB, port int, env []string, args ...string) *Redis {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) }) //nolint:errcheck // a temporary folder
-	r := &Redis{Port: port, Dir: dir, Socket: filepath.Join(dir, "socket"), args: args, env: env, said: &Text{}}
+	r := &Redis{
+		Port:    port,
+		Dir:     dir,
+		Socket:  filepath.Join(dir, "socket"),
+		args:    args,
+		env:     env,
+		earlier: &Text{},
+	}
 	r.Start(t)
 	return r
 }
 
-// quietPort returns a free port below those that the kernel gives to outgoing connections: while the server is down, nobody
-// else comes to have it.
+// quietPort returns a free port below those that the kernel gives to outgoing connections: while
+// the server is down, no other program gets it.
 func quietPort(t testing.TB) int {
 	t.Helper()
 	for range 100 {
@@ -87,7 +94,8 @@ func (r *Redis) Start(t testing.TB) {
 	t.Helper()
 	args := []string{
 		"--port", strconv.Itoa(r.Port), "--bind", "127.0.0.1", "--unixsocket", r.Socket, "--dir", r.Dir,
-		"--save", "", "--appendonly", "yes", "--appendfsync", "everysec", "--rdbcompression", "no", "--maxmemory-policy", "noeviction",
+		"--save", "", "--appendonly", "yes", "--appendfsync", "everysec", "--rdbcompression", "no",
+		"--maxmemory-policy", "noeviction",
 	}
 	path, err := exec.LookPath("redis-server")
 	if err != nil {
@@ -97,12 +105,12 @@ func (r *Redis) Start(t testing.TB) {
 	r.process.Line(t, "Ready to accept connections")
 }
 
-// end keeps what the process has said and ends it by a signal.
+// end keeps the output of the process and ends it by a signal.
 func (r *Redis) end(t testing.TB, how syscall.Signal) {
 	t.Helper()
 	r.process.Signal(t, how)
 	r.process.Wait(t)
-	io.WriteString(r.said, r.process.Out.String()) //nolint:errcheck // into memory
+	io.WriteString(r.earlier, r.process.Out.String()) //nolint:errcheck // into memory
 }
 
 // Kill ends the server as kill -9 does.
@@ -111,10 +119,10 @@ func (r *Redis) Kill(t testing.TB) { t.Helper(); r.end(t, syscall.SIGKILL) }
 // Stop ends the server in order.
 func (r *Redis) Stop(t testing.TB) { t.Helper(); r.end(t, syscall.SIGTERM) }
 
-// Pause makes the server answer no more, its connections standing, until Resume.
+// Pause stops the server's answers until Resume; its connections stay open.
 func (r *Redis) Pause(t testing.TB) { t.Helper(); r.process.Signal(t, syscall.SIGSTOP) }
 
-// Resume lets a server that was paused go on.
+// Resume continues a paused server.
 func (r *Redis) Resume(t testing.TB) { t.Helper(); r.process.Signal(t, syscall.SIGCONT) }
 
 // Address returns "127.0.0.1:PORT".
@@ -123,8 +131,8 @@ func (r *Redis) Address() string { return fmt.Sprintf("127.0.0.1:%d", r.Port) }
 // URL returns the URL of database 0.
 func (r *Redis) URL() string { return "redis://" + r.Address() + "/0" }
 
-// Log returns what the server has said in all its runs.
-func (r *Redis) Log() string { return r.said.String() + r.process.Out.String() }
+// Log returns the output of all runs of the server.
+func (r *Redis) Log() string { return r.earlier.String() + r.process.Out.String() }
 
 // Do runs one command in a database and returns its answer; a null is an empty text.
 func (r *Redis) Do(t testing.TB, db int, words ...string) rueidis.RedisMessage {
@@ -136,7 +144,11 @@ func (r *Redis) Do(t testing.TB, db int, words ...string) rueidis.RedisMessage {
 func (r *Redis) AuthDo(t testing.TB, password string, db int, words ...string) rueidis.RedisMessage {
 	t.Helper()
 	c, err := rueidis.NewClient(rueidis.ClientOption{
-		InitAddress: []string{r.Address()}, SelectDB: db, Password: password, ForceSingleClient: true, DisableCache: true,
+		InitAddress:       []string{r.Address()},
+		SelectDB:          db,
+		Password:          password,
+		ForceSingleClient: true,
+		DisableCache:      true,
 	})
 	if err != nil {
 		t.Fatalf("redis: %v", err)
@@ -160,8 +172,8 @@ func (r *Redis) Keys(t testing.TB, db int) []string {
 	return keys
 }
 
-// Files saves the data as an RDB file, uncompressed, and returns the content of all of the server's files by their names: RDB
-// and append-only file.
+// Files saves the data as an RDB file, uncompressed, and returns the content of all of the server's
+// files by their names: RDB and append-only file.
 func (r *Redis) Files(t testing.TB) map[string]string {
 	t.Helper()
 	r.Do(t, 0, "SAVE")
@@ -225,8 +237,8 @@ func (r *Redis) Mark(t testing.TB) int64 {
 	return info.Size()
 }
 
-// CutTo shortens the append-only file of a server that has ended to a mark, as if what came after it had not reached the disk,
-// and returns how many bytes were lost.
+// CutTo shortens the append-only file of an ended server to a mark, as if the later bytes had not
+// reached the disk, and returns how many bytes were lost.
 func (r *Redis) CutTo(t testing.TB, mark int64) int64 {
 	t.Helper()
 	if !r.process.Ended() {

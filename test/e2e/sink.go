@@ -20,7 +20,7 @@ import (
 	"github.com/emersion/go-smtp"
 )
 
-// Mail is a message that a Sink was given.
+// Mail is a message that a Sink accepted.
 type Mail struct {
 	From, To  string
 	Raw       []byte // headers and body as they came
@@ -33,10 +33,10 @@ type Mail struct {
 
 var digits = regexp.MustCompile(`\b[0-9]{4,10}\b`)
 
-// Code returns the one-time code in the body, empty when there is none.
+// Code returns the one-time code in the body; empty: none.
 func (m Mail) Code() string { return digits.FindString(m.Body) }
 
-// Stage is a moment of an SMTP transaction at which a Sink asks its hook.
+// Stage is a point of an SMTP transaction at which a Sink calls its hook.
 type Stage int
 
 // The stages, in their order.
@@ -46,7 +46,8 @@ const (
 	AtDot               // the message was read and is kept, no reply yet
 )
 
-// Hook is asked at each stage of each message. It may block: the server stalls. Its error is the reply; Refuse makes one.
+// Hook is called at each stage of each message. While it blocks, the server stalls. Its error is
+// the reply; Refuse makes one.
 type Hook func(Stage, Mail) error
 
 // Refuse returns an error that is a reply of an SMTP server.
@@ -54,13 +55,13 @@ func Refuse(code int, text string) error {
 	return &smtp.SMTPError{Code: code, EnhancedCode: smtp.EnhancedCode{code / 100, 7, 1}, Message: text}
 }
 
-// SinkOptions say what a Sink asks for.
+// SinkOptions are the requirements of a Sink.
 type SinkOptions struct {
 	Username, Password string      // empty: no AUTH
 	TLS                *tls.Config // offered by STARTTLS; nil: no TLS
 }
 
-// Sink is an SMTP server on 127.0.0.1 that keeps what it is given. It is safe for concurrent use.
+// Sink is an SMTP server on 127.0.0.1 that keeps its mails. It is safe for concurrent use.
 type Sink struct {
 	Port int
 
@@ -82,7 +83,8 @@ func NewSink(t testing.TB, o SinkOptions) *Sink {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &Sink{Port: l.Addr().(*net.TCPAddr).Port, options: o, closed: make(chan struct{}), arrived: map[string]time.Time{}}
+	s := &Sink{Port: l.Addr().(*net.TCPAddr).Port, options: o, closed: make(chan struct{}),
+		arrived: map[string]time.Time{}}
 	s.server = smtp.NewServer(smtp.BackendFunc(func(c *smtp.Conn) (smtp.Session, error) {
 		_, secure := c.TLSConnectionState()
 		if o.Username != "" {
@@ -116,7 +118,7 @@ func (s *Sink) Close() {
 	}
 }
 
-// Use sets the hook; nil takes everything at once.
+// Use sets the hook; nil accepts everything at once.
 func (s *Sink) Use(h Hook) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -142,7 +144,7 @@ func (s *Sink) keep(m Mail) {
 	}
 }
 
-// Mails returns what has come for a recipient; all of it for "".
+// Mails returns the mails for a recipient; "": all mails.
 func (s *Sink) Mails(to string) []Mail {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -173,7 +175,7 @@ func (s *Sink) Arrived(to string) (at time.Time, ok bool) {
 	return at, ok
 }
 
-// LogIns returns how often somebody has authenticated.
+// LogIns returns the number of successful authentications.
 func (s *Sink) LogIns() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -191,7 +193,7 @@ func (s *Sink) Mail(t testing.TB, to string, n int) Mail {
 	return got[n-1]
 }
 
-// Gate is a hook that holds whatever comes to its stage until it is opened.
+// Gate is a hook that blocks at its stage until it is opened.
 type Gate struct {
 	Reached chan Mail // gets one value for each message that waits
 
@@ -210,7 +212,7 @@ func (s *Sink) Hold(t testing.TB, stage Stage) *Gate {
 		}
 		select {
 		case g.Reached <- m:
-		case <-g.open: // whoever comes now is not told: nobody reads, and a full channel would hold him for ever
+		case <-g.open: // not counted: no test reads the channel now, and a full one would block for ever
 			return nil
 		}
 		select {
@@ -223,7 +225,7 @@ func (s *Sink) Hold(t testing.TB, stage Stage) *Gate {
 	return g
 }
 
-// Wait waits until a message stands at the gate.
+// Wait waits until a message has reached the gate.
 func (g *Gate) Wait(t testing.TB) Mail {
 	t.Helper()
 	select {
@@ -235,7 +237,7 @@ func (g *Gate) Wait(t testing.TB) Mail {
 	}
 }
 
-// Open lets everything pass from now on.
+// Open lets all messages pass from now on.
 func (g *Gate) Open() { g.once.Do(func() { close(g.open) }) }
 
 // session is one connection.
@@ -270,7 +272,7 @@ func (s *session) Data(r io.Reader) error {
 	}
 	raw, err := io.ReadAll(r)
 	if err != nil {
-		return err // cut before the dot: there is no mail
+		return err // cut before the dot, without a mail
 	}
 	m, err := ParseMail(raw)
 	if err != nil {
@@ -281,7 +283,7 @@ func (s *session) Data(r io.Reader) error {
 	return s.sink.ask(AtDot, m)
 }
 
-// ParseMail reads a message: what its headers say, and its body decoded.
+// ParseMail reads a message: its headers and its decoded body.
 func ParseMail(raw []byte) (Mail, error) {
 	message, err := netmail.ReadMessage(bytes.NewReader(raw))
 	if err != nil {
@@ -295,7 +297,8 @@ func ParseMail(raw []byte) (Mail, error) {
 		body = quotedprintable.NewReader(body)
 	}
 	text, err := io.ReadAll(body)
-	return Mail{Raw: raw, MessageID: message.Header.Get("Message-Id"), Subject: message.Header.Get("Subject"), Body: string(text)}, err
+	return Mail{Raw: raw, MessageID: message.Header.Get("Message-Id"), Subject: message.Header.Get("Subject"),
+		Body: string(text)}, err
 }
 
 // authSession is a connection of a server that asks for a password.
@@ -308,7 +311,7 @@ func (s *authSession) AuthMechanisms() []string { return []string{sasl.Plain} }
 func (s *authSession) Auth(string) (sasl.Server, error) {
 	return sasl.NewPlainServer(func(_, username, password string) error {
 		if username != s.sink.options.Username || password != s.sink.options.Password {
-			return Refuse(535, "wrong password "+password) // some servers do say it again
+			return Refuse(535, "wrong password "+password) // some servers repeat it
 		}
 		s.sink.mu.Lock()
 		defer s.sink.mu.Unlock()
@@ -317,7 +320,7 @@ func (s *authSession) Auth(string) (sasl.Server, error) {
 	}), nil
 }
 
-// discard is a log of nothing: connections that break are what the tests do.
+// discard is a log without output: the tests break connections on purpose.
 type discard struct{}
 
 // Printf implements smtp.Logger.

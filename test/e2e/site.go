@@ -12,14 +12,14 @@ import (
 // AdminPassword is the password of each Site's administrator "admin".
 const AdminPassword = "Kiesel-und-Moos-4"
 
-// cheapHashes makes hashing a PIN cost next to nothing: what is tested is not the hash.
+// cheapHashes makes hashing a PIN cheap, because the hash is not tested.
 const cheapHashes = "PI_HASH_ALGO_PARAMS = {'argon2__rounds': 1, 'argon2__memory_cost': 8, 'argon2__parallelism': 1}\n"
 
 // Site is an installation in a folder of its own.
 type Site struct {
 	Dir    string   // pi.cfg, keys and users
 	Config string   // the pi.cfg
-	Stderr *os.File // standard error of Otpost's commands; nil: Process.Err
+	Stderr *os.File // the standard error of Otpost's commands; nil: Process.Err
 
 	programs Programs
 }
@@ -44,7 +44,8 @@ func NewSite(t testing.TB, programs Programs, queue bool) *Site {
 // hueyClass is the line of privacyIDEA's manual that turns the queue on.
 const hueyClass = "PI_JOB_QUEUE_CLASS = 'privacyidea.lib.queues.huey_queue.HueyQueue'\n"
 
-// NewRedisSite is NewSite with the two lines of privacyIDEA's manual: the class as it is written there, and the URL of a Redis.
+// NewRedisSite is NewSite with the two lines of privacyIDEA's manual: the class as in the manual,
+// and the URL of a Redis.
 func NewRedisSite(t testing.TB, programs Programs, url string) *Site {
 	t.Helper()
 	s := NewSite(t, programs, false)
@@ -77,7 +78,8 @@ func (s *Site) Write(t testing.TB, name, content string) string {
 	return path
 }
 
-// Read returns a file's content; a name that is not absolute is one in the installation's folder. A file that is not there is empty.
+// Read returns a file's content; a relative name is in the installation's folder. A missing file is
+// empty.
 func (s *Site) Read(name string) string {
 	if !filepath.IsAbs(name) {
 		name = filepath.Join(s.Dir, name)
@@ -101,7 +103,8 @@ func (s *Site) Serve(t testing.TB, args ...string) *Server {
 	p := Start(t, s.Otpost(append([]string{"serve", "--config", s.Config, "--listen", "127.0.0.1:0"}, args...)...))
 	line := p.Line(t, "listening on ")
 	_, url, _ := strings.Cut(line, "listening on ")
-	c := &Client{URL: strings.TrimSpace(url), HTTP: &http.Client{Timeout: time.Minute, Transport: &http.Transport{MaxIdleConnsPerHost: 64}}}
+	c := &Client{URL: strings.TrimSpace(url), HTTP: &http.Client{Timeout: time.Minute,
+		Transport: &http.Transport{MaxIdleConnsPerHost: 64}}}
 	t.Cleanup(c.HTTP.CloseIdleConnections)
 	c.LogIn(t, "admin", AdminPassword)
 	return &Server{p, c}

@@ -16,7 +16,7 @@ import (
 // Unit is a unit file of systemd: the values of each key, "Section.Key", in their order.
 type Unit map[string][]string
 
-// ReadUnit reads a unit file, without continued lines: ours have none.
+// ReadUnit reads a unit file without continued lines.
 func ReadUnit(t testing.TB, path string) Unit {
 	t.Helper()
 	f, err := os.Open(path)
@@ -41,7 +41,7 @@ func ReadUnit(t testing.TB, path string) Unit {
 	return u
 }
 
-// Service returns the value of a key that stands once in [Service].
+// Service returns the value of a key that occurs once in [Service].
 func (u Unit) Service(t testing.TB, key string) string {
 	t.Helper()
 	values := u["Service."+key]
@@ -51,8 +51,8 @@ func (u Unit) Service(t testing.TB, key string) string {
 	return values[0]
 }
 
-// Words returns a command line of the unit as systemd makes it: ${NAME} becomes its value, $NAME alone as many words as its
-// value has.
+// Words returns a command line of the unit as systemd makes it: ${NAME} becomes its value, $NAME
+// alone as many words as its value has.
 func (u Unit) Words(t testing.TB, key string, env []string) []string {
 	t.Helper()
 	value := func(name string) string {
@@ -93,7 +93,7 @@ func (u Unit) Environment(t testing.TB) []string {
 	return env
 }
 
-// Service is a program that was started as a service manager does it, and what it has told the manager.
+// Service is a program that was started as by a service manager, with its messages to the manager.
 type Service struct {
 	*Process
 
@@ -101,8 +101,9 @@ type Service struct {
 	told []string
 }
 
-// StartService starts a unit's ExecStart with a socket for notifications and a watchdog; env stands for what the manager sets
-// beside the unit's EnvironmentFile (CONFIGURATION_DIRECTORY, LOGS_DIRECTORY).
+// StartService starts a unit's ExecStart with a socket for notifications and a watchdog; env are
+// the variables that the manager sets beside the unit's EnvironmentFile (CONFIGURATION_DIRECTORY,
+// LOGS_DIRECTORY).
 func StartService(t testing.TB, u Unit, watchdog time.Duration, env ...string) *Service {
 	t.Helper()
 	env = append(u.Environment(t), env...)
@@ -120,7 +121,7 @@ func StartService(t testing.TB, u Unit, watchdog time.Duration, env ...string) *
 	ended := make(chan struct{})
 	go s.listen(l, ended)
 	t.Cleanup(func() {
-		l.Close()         //nolint:errcheck // nobody talks any more
+		l.Close()         //nolint:errcheck // the connection is not used any more
 		os.RemoveAll(dir) //nolint:errcheck // a temporary folder
 		<-ended
 	})
@@ -143,8 +144,8 @@ func (s *Service) listen(l *net.UnixConn, ended chan<- struct{}) {
 	}
 }
 
-// Told returns the messages so far that have a part in them; all of them for "".
-func (s *Service) Told(part string) []string {
+// Messages returns the messages so far that contain part; "": all.
+func (s *Service) Messages(part string) []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var found []string
@@ -156,12 +157,12 @@ func (s *Service) Told(part string) []string {
 	return found
 }
 
-// Tells waits for the n-th message with a part in it, from 1, and returns it.
-func (s *Service) Tells(t testing.TB, part string, n int) string {
+// Message waits for the n-th message that contains part, from 1, and returns it.
+func (s *Service) Message(t testing.TB, part string, n int) string {
 	t.Helper()
 	var found []string
 	Eventually(t, fmt.Sprintf("message %d with %s", n, part), func() bool {
-		found = s.Told(part)
+		found = s.Messages(part)
 		if len(found) < n && s.Ended() {
 			t.Fatalf("the service ended before it told %q\nstdout: %s\nstderr: %s", part, s.Out, s.Err)
 		}
@@ -170,7 +171,7 @@ func (s *Service) Tells(t testing.TB, part string, n int) string {
 	return found[n-1]
 }
 
-// QuietPort returns a free port that nobody else comes to have while its server is down.
+// QuietPort returns a free port that no other program gets while its server is down.
 func QuietPort(t testing.TB) int {
 	t.Helper()
 	return quietPort(t)

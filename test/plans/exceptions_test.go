@@ -17,8 +17,9 @@ func except(text, plan, reason string) exception {
 const (
 	openAlone   = "a partial index that holds only the messages without a final state"
 	leasedAlone = "a partial index that holds only the jobs in hand, at most as many as there are handlers"
-	fewOfOne    = "sorts only the rows of one token or transaction, which housekeeping deletes after 10 minutes or 30 days"
-	byHand      = "a list of tokens, which administrators make; a text is compared without regard to case, as in " +
+	fewOfOne    = "sorts only the rows of one token or transaction, which housekeeping deletes after 10 " +
+		"minutes or 30 days"
+	byHand = "a list of tokens, which administrators make; a text is compared without regard to case, as in " +
 		"privacyIDEA"
 	operators = "an operator's command, in a process of its own"
 )
@@ -69,7 +70,8 @@ var exceptions = []exception{
 	except(`\bjob\b.* WHERE (queue = \$1 AND )?state = 1`, "SCAN job USING INDEX job_leased", leasedAlone),
 	except(`^UPDATE job SET state = 1`, "USE TEMP B-TREE FOR ORDER BY",
 		"sorts at most as many jobs of each lane as are claimed"),
-	except(`SELECT id, CAST\(kind AS TEXT\), .* FROM job WHERE .* ORDER BY run_at_ms, id LIMIT \$2`, "USE TEMP B-TREE FOR",
+	except(`SELECT id, CAST\(kind AS TEXT\), .* FROM job WHERE .* ORDER BY run_at_ms, id LIMIT \$2`,
+		"USE TEMP B-TREE FOR",
 		"an operator's list: sorts at most as many jobs of each lane as it shows, those in hand, or the dead ones "+
 			"(docs/limits.md)"),
 }

@@ -18,8 +18,9 @@ type yes struct{}
 
 func (yes) BeforeWrite(context.Context, smtp.Write) error { return nil }
 
-// Wherever the connection breaks, byte by byte: what the sender says of a message is true. A message that arrived was accepted or is
-// unknown; one that is said to be sent in no case did not arrive.
+// Wherever the connection breaks, byte by byte: what the sender says of a message is true. A
+// message that arrived was accepted or is unknown; one that is said to be sent in no case did not
+// arrive.
 func TestClassIsTrueWhereverTheConnectionIsCut(t *testing.T) {
 	t.Parallel()
 	cert, pem, err := inbox.NewCertificate("127.0.0.1")
@@ -56,9 +57,20 @@ func TestClassIsTrueWhereverTheConnectionIsCut(t *testing.T) {
 				_, port, _ := net.SplitHostPort(p.Addr())
 				n, _ := strconv.Atoi(port)
 				r := sender.Send(t.Context(), mail.Server{
-					Server: "127.0.0.1", Port: n, Sender: "pi@example.com", TLS: c.tls, TLSVerify: true, CAFile: "ca.pem", Timeout: 10 * time.Second,
+					Server:    "127.0.0.1",
+					Port:      n,
+					Sender:    "pi@example.com",
+					TLS:       c.tls,
+					TLSVerify: true,
+					CAFile:    "ca.pem",
+					Timeout:   10 * time.Second,
 				}, mail.Message{
-					ID: id, MessageID: id + "@example.com", Recipient: "alice@example.com", Subject: "s", Body: "body", Journal: yes{},
+					ID:        id,
+					MessageID: id + "@example.com",
+					Recipient: "alice@example.com",
+					Subject:   "s",
+					Body:      "body",
+					Journal:   yes{},
 				})
 				p.Close()
 				classes["<"+id+"@example.com>"] = r.Class

@@ -1,6 +1,6 @@
 // Package proxy is a TCP proxy that makes faults: it delays, cuts and stalls.
 //
-// Tests put it between two programs. It tells nothing of protocols: faults are given in time and bytes.
+// Tests put it between two programs. It knows no protocol: faults are times and numbers of bytes.
 package proxy
 
 import (
@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// Faults are what happens to connections from the moment they are set. Zero is none.
+// Faults apply to connections from the moment they are set. The zero value is no fault.
 type Faults struct {
 	Delay     time.Duration // before each piece of data is passed on, either way
 	CutUp     int64         // close both sides after so many bytes to the server
@@ -22,7 +22,7 @@ type Faults struct {
 	Stall     bool          // accept, and pass nothing on
 }
 
-// Proxy listens on loopback and passes everything on to its target. It is safe for concurrent use.
+// Proxy listens on loopback and forwards to its target. It is safe for concurrent use.
 type Proxy struct {
 	target   string
 	listener net.Listener
@@ -91,7 +91,7 @@ func (p *Proxy) accept() {
 	}
 }
 
-// serve passes on what comes from either side until one ends, a fault cuts, or the proxy is closed.
+// serve forwards in both directions until a side ends, a fault cuts, or the proxy is closed.
 func (p *Proxy) serve(client net.Conn) {
 	ctx, end := context.WithCancel(p.ctx)
 	defer end()

@@ -13,7 +13,7 @@ type answer struct {
 	status int
 	header http.Header
 	body   []byte
-	json   any // nil where the body is no JSON
+	json   any // nil if the body is not JSON
 	mails  []message
 }
 
@@ -55,17 +55,19 @@ func form(e exchange, body any) string {
 	return pythonJSON(body)
 }
 
-// alsoVolatile are paths that the recorder did not mark: random numbers, ids of rows, and what a set-up of ours decides.
+// alsoVolatile are paths that the recorder did not mark: random numbers, ids of rows, and values of
+// this set-up.
 func alsoVolatile(e exchange) []string {
 	switch e.id() {
-	case "system: random", "resolver: create passwd", "resolver: create missing filename", "realm: delete", "realm: default set", "realm: default delete", "realm: default set realm1":
+	case "system: random", "resolver: create passwd", "resolver: create missing filename", "realm: delete",
+		"realm: default set", "realm: default delete", "realm: default set realm1":
 		return []string{"$.result.value"}
 	}
 	return nil
 }
 
-// volatileOf returns the exchange's volatile paths as a test. Serials are compared exactly although a recording marks them: the
-// replay names the recorded serial in each request that would draw one.
+// volatileOf returns the exchange's volatile paths as a test. Serials are compared exactly although
+// a recording marks them: the replay names the recorded serial in each request that would draw one.
 func volatileOf(e exchange) func(string) bool {
 	paths := map[string]bool{}
 	for _, p := range append(slices.Clone(e.Volatile), alsoVolatile(e)...) {

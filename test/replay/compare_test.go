@@ -37,8 +37,8 @@ func short(v any) string {
 	return text
 }
 
-// comparer compares JSON values. Values at a volatile path are compared by shape: the same JSON type, arrays of the same
-// length, texts of digits with as many digits.
+// comparer compares JSON values. Values at a volatile path are compared by shape: the same JSON
+// type, arrays of the same length, texts of digits with as many digits.
 type comparer struct {
 	volatile func(path string) bool
 	found    []difference
@@ -124,8 +124,8 @@ func (c *comparer) array(path string, want, got []any) {
 	}
 }
 
-// set compares what the original answers in any order. Fewer members differ at the path itself, members that the original does
-// not have at path+"(unknown)".
+// set compares what the original answers in any order. Fewer members differ at the path itself,
+// members that the original does not have at path+"(unknown)".
 func (c *comparer) set(path string, want, got []any) {
 	for _, member := range got {
 		if !slices.Contains(want, member) {

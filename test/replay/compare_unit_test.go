@@ -37,21 +37,27 @@ func TestComparerFindsEachDifferenceAtItsPath(t *testing.T) {
 		{"volatile digits", `{"a": "12"}`, `{"a": "34"}`, "$.a", ""},
 		{"volatile digits, other length", `{"a": "12"}`, `{"a": "345"}`, "$.a", "$.a"},
 		{"volatile array, other length", `{"a": ["12"]}`, `{"a": []}`, "$.a", "$.a"},
-		{"attributes of a challenge may be absent", `{"detail": {"attributes": {}, "multi_challenge": [{"attributes": {}}]}}`,
+		{"attributes of a challenge may be absent",
+			`{"detail": {"attributes": {}, "multi_challenge": [{"attributes": {}}]}}`,
 			`{"detail": {"multi_challenge": [{}]}}`, "", ""},
 		{"other attributes may not", `{"attributes": {}}`, `{}`, "", "$.attributes"},
 		{"joined texts in any order", `{"detail": {"message": "a, b"}}`, `{"detail": {"message": "b, a"}}`, "", ""},
 		{"other texts", `{"detail": {"message": "a, b"}}`, `{"detail": {"message": "a, c"}}`, "", "$.detail.message"},
-		{"fewer rights", `{"result": {"value": {"rights": ["x", "y"]}}}`, `{"result": {"value": {"rights": ["y"]}}}`, "", "$.result.value.rights"},
-		{"rights in any order", `{"result": {"value": {"rights": ["x", "y"]}}}`, `{"result": {"value": {"rights": ["y", "x"]}}}`, "", ""},
-		{"unknown right", `{"result": {"value": {"rights": ["x"]}}}`, `{"result": {"value": {"rights": ["x", "z"]}}}`, "",
+		{"fewer rights", `{"result": {"value": {"rights": ["x", "y"]}}}`, `{"result": {"value": {"rights": ["y"]}}}`,
+			"", "$.result.value.rights"},
+		{"rights in any order", `{"result": {"value": {"rights": ["x", "y"]}}}`,
+			`{"result": {"value": {"rights": ["y", "x"]}}}`, "", ""},
+		{"unknown right", `{"result": {"value": {"rights": ["x"]}}}`, `{"result": {"value": {"rights": ["x", "z"]}}}`,
+			"",
 			"$.result.value.rights(unknown)"},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			var paths []string
-			for _, d := range compareJSON(value(t, c.want), value(t, c.got), func(p string) bool { return p == c.volatile }) {
+			for _, d := range compareJSON(value(t, c.want), value(t, c.got), func(p string) bool {
+				return p == c.volatile
+			}) {
 				paths = append(paths, d.path)
 			}
 			if got := strings.Join(paths, " "); got != c.paths {
@@ -115,14 +121,16 @@ func TestPythonFormEscapesWhatIsNotASCII(t *testing.T) {
 	}
 }
 
-const mailHead = "Subject: Your OTP\r\nFrom: pi@example.com\r\nTo: a@example.com\r\nDate: Tue, 24 Nov 2026 03:48:22 +0000\r\nContent-Type: "
+const mailHead = "Subject: Your OTP\r\nFrom: pi@example.com\r\nTo: a@example.com\r\nDate: Tue, 24 Nov 2026 03:48:22 " +
+	"+0000\r\nContent-Type: "
 
 func TestMailsAreComparedByMeaning(t *testing.T) {
 	t.Parallel()
 	recorded := recordedMail{From: "pi@example.com", To: []string{"a@example.com"},
 		Raw: mailHead + "text/plain; charset=\"utf-8\"\r\nContent-Transfer-Encoding: base64\r\n\r\nNTMxNTUx\r\n"}
 	same := message{from: "pi@example.com", to: []string{"a@example.com"},
-		raw: mailHead + "text/plain; charset=UTF-8\r\nMessage-ID: <x@y>\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n123456\r\n"}
+		raw: mailHead + "text/plain; charset=UTF-8\r\nMessage-ID: <x@y>\r\nContent-Transfer-Encoding: " +
+			"quoted-printable\r\n\r\n123456\r\n"}
 	if found := compareMails([]recordedMail{recorded}, []message{same}); len(found) > 0 {
 		t.Errorf("equal mails differ: %v", found)
 	}
@@ -153,14 +161,17 @@ func TestMailsAreComparedByMeaning(t *testing.T) {
 
 func TestAnswersAreComparedBeyondTheBody(t *testing.T) {
 	t.Parallel()
-	e := exchange{area: "x", Name: "y", Response: response{Status: 405, Headers: [][2]string{{"Content-Type", "text/html; charset=utf-8"},
-		{"Allow", "GET, OPTIONS, HEAD, POST"}, {"Location", "http://127.0.0.1:15000/token/"}}}}
-	same := answer{status: 405, header: http.Header{"Content-Type": {"text/html"}, "Allow": {"POST, GET, HEAD, OPTIONS"},
+	e := exchange{area: "x", Name: "y", Response: response{Status: 405,
+		Headers: [][2]string{{"Content-Type", "text/html; charset=utf-8"},
+			{"Allow", "GET, OPTIONS, HEAD, POST"}, {"Location", "http://127.0.0.1:15000/token/"}}}}
+	same := answer{status: 405, header: http.Header{"Content-Type": {"text/html"},
+		"Allow":    {"POST, GET, HEAD, OPTIONS"},
 		"Location": {"http://127.0.0.1:1/token/"}}}
 	if found := compareAnswer(e, nil, same); len(found) > 0 {
 		t.Errorf("equal answers differ: %v", found)
 	}
-	other := answer{status: 404, header: http.Header{"Content-Type": {"application/json"}}, json: map[string]any{}, body: []byte("{}")}
+	other := answer{status: 404, header: http.Header{"Content-Type": {"application/json"}}, json: map[string]any{},
+		body: []byte("{}")}
 	var paths []string
 	for _, d := range compareAnswer(e, nil, other) {
 		paths = append(paths, d.path)

@@ -1,6 +1,7 @@
-// Package replay walks the recorded exchanges of a privacyIDEA 3.14 against the built otpost binary and compares status, JSON and
-// mails. Each exchange is equal, or deliberately different (testdata/different.json and the table of docs/compatibility.md), or
-// waits for a later issue (testdata/waiting.txt); anything else fails, and so does a list that is out of date.
+// Package replay walks the recorded exchanges of a privacyIDEA 3.14 against the built otpost binary
+// and compares status, JSON and mails. Each exchange is equal, or deliberately different
+// (testdata/different.json and the table of docs/compatibility.md), or waits for a later issue
+// (testdata/waiting.txt); anything else fails, and so does a list that is out of date.
 //
 // The recordings lie in internal/httpapi/testdata/rest; script_test.go has the order and the calls in between.
 package replay
@@ -42,7 +43,7 @@ type request struct {
 	Headers map[string]string `json:"headers"`
 }
 
-// response is a recorded answer. JSON is nil where the body is none.
+// response is a recorded answer. JSON is nil if the body is not JSON.
 type response struct {
 	Status   int         `json:"status"`
 	Headers  [][2]string `json:"headers"`
@@ -50,7 +51,7 @@ type response struct {
 	JSON     any         `json:"json"`
 }
 
-// header returns a recorded header's value, empty when there is none.
+// header returns a recorded header's value; empty: none.
 func (r response) header(name string) string {
 	for _, h := range r.Headers {
 		if h[0] == name {
@@ -70,7 +71,8 @@ type recordedMail struct {
 	Auth []string `json:"auth"` // user, password
 }
 
-// redisDownByDefault is the area queue_redis_down once more, played against a server with the default of OTPOST_QUEUE_FALLBACK.
+// redisDownByDefault is the area queue_redis_down once more, played against a server with the
+// default of OTPOST_QUEUE_FALLBACK.
 const redisDownByDefault = "queue_redis_down_outbox"
 
 // loadArea returns the exchanges of one file, in the order of the calls. Numbers stay json.Number.

@@ -10,8 +10,9 @@ import (
 	"testing"
 )
 
-// deviation is a deliberate difference: exactly what may differ in one exchange, and the row of docs/compatibility.md that says
-// why. Allow are paths (at or below which anything may differ), Expect are paths with the value that otpost must answer there.
+// deviation is a deliberate difference: exactly what may differ in one exchange, and the row of
+// docs/compatibility.md that says why. Allow are paths (at or below which anything may differ),
+// Expect are paths with the value that otpost must answer there.
 type deviation struct {
 	Reason   string         `json:"reason"`
 	Area     string         `json:"area"`
@@ -38,7 +39,8 @@ func (d deviation) unexpected(found []difference, a answer) []difference {
 	return rest
 }
 
-// at returns what the answer has at a path: status, mails (their number), or a value of the body; absent when there is none.
+// at returns what the answer has at a path: status, mails (their number), or a value of the body;
+// absent if it is missing.
 func (a answer) at(path string) any {
 	switch path {
 	case "status":
@@ -59,8 +61,9 @@ func (a answer) at(path string) any {
 	return value
 }
 
-// waiting is an exchange that a later issue will answer. One that is held is not sent: what comes before it cannot be set up,
-// so that its answer would say nothing, or it would change what later exchanges show.
+// waiting is an exchange that a later issue will answer. One that is held is not sent: what comes
+// before it cannot be set up, so that its answer would say nothing, or it would change what later
+// exchanges show.
 type waiting struct {
 	area, exchange, issue string
 	held                  bool
@@ -175,7 +178,8 @@ func TestEachDeliberateDifferenceIsDocumented(t *testing.T) {
 	different, rows := loadDifferent(t), documented(t)
 	for id, d := range different {
 		if row := rows[id]; row != d.Reason {
-			t.Errorf("%s: different.json gives the reason %s, docs/compatibility.md has it in row %q", id, d.Reason, row)
+			t.Errorf("%s: different.json gives the reason %s, docs/compatibility.md has it in row %q", id, d.Reason,
+				row)
 		}
 	}
 	for id, row := range rows {

@@ -21,18 +21,25 @@ type message struct {
 	raw  string
 }
 
-// ownHeaders are what otpost adds to the recorded headers: a stable Message-ID, and the mark of an automatic mail (RFC 3834).
+// ownHeaders are what otpost adds to the recorded headers: a stable Message-ID, and the mark of an
+// automatic mail (RFC 3834).
 var ownHeaders = []string{"Message-Id", "Auto-Submitted"}
 
-// compareMails compares the mails of one exchange, each with its envelope, headers and decoded body. SMS (port 0) count as
-// mails that never come. Mails of one exchange may arrive in any order.
+// compareMails compares the mails of one exchange, each with its envelope, headers and decoded
+// body. SMS (port 0) count as mails that never come. Mails of one exchange may arrive in any order.
 func compareMails(recorded []recordedMail, got []message) []difference {
 	if len(recorded) != len(got) {
 		return []difference{{"mails", len(recorded), len(got)}}
 	}
 	var want []message
 	for _, r := range recorded {
-		want = append(want, message{from: r.From, to: r.To, tls: r.TLS, auth: r.Auth, raw: r.Raw})
+		want = append(want, message{
+			from: r.From,
+			to:   r.To,
+			tls:  r.TLS,
+			auth: r.Auth,
+			raw:  r.Raw,
+		})
 	}
 	byRecipient := func(a, b message) int { return slices.Compare(a.to, b.to) }
 	got = slices.Clone(got)
@@ -56,10 +63,11 @@ func compareMails(recorded []recordedMail, got []message) []difference {
 	return found
 }
 
-// read makes what is compared of a mail: the envelope, the headers (Date: only whether it can be read), the decoded body with
-// its codes replaced.
+// read makes what is compared of a mail: the envelope, the headers (Date: only whether it can be
+// read), the decoded body with its codes replaced.
 func read(m message) (map[string]string, error) {
-	parsed, err := mail.ReadMessage(strings.NewReader(strings.ReplaceAll(strings.ReplaceAll(m.raw, "\r\n", "\n"), "\n", "\r\n")))
+	parsed, err := mail.ReadMessage(strings.NewReader(strings.ReplaceAll(strings.ReplaceAll(m.raw, "\r\n", "\n"), "\n",
+		"\r\n")))
 	if err != nil {
 		return nil, fmt.Errorf("read mail: %w", err)
 	}
@@ -68,7 +76,8 @@ func read(m message) (map[string]string, error) {
 		return nil, err
 	}
 	seen := map[string]string{
-		"envelope": m.from + " -> " + strings.Join(m.to, " "), "tls": fmt.Sprint(m.tls), "auth": strings.Join(m.auth, ":"),
+		"envelope": m.from + " -> " + strings.Join(m.to, " "), "tls": fmt.Sprint(m.tls),
+		"auth": strings.Join(m.auth, ":"),
 		"body": codes.ReplaceAllString(body, "######"),
 	}
 	for name := range parsed.Header {
@@ -92,7 +101,7 @@ func read(m message) (map[string]string, error) {
 
 var codes = regexp.MustCompile(`\b\d{6}\b`)
 
-// codeIn returns the one-time password of a mail's body or an SMS, empty when there is none.
+// codeIn returns the one-time password of a mail's body or an SMS; empty: none.
 func codeIn(raw string) string {
 	parsed, err := mail.ReadMessage(strings.NewReader(raw))
 	if err != nil {

@@ -31,9 +31,17 @@ func TestRecordedExchangesAreAnsweredAsRecorded(t *testing.T) {
 	in.start(t, "PI_JOB_QUEUE_CLASS = 'embedded'\n")
 	t.Cleanup(func() { in.stop(t) })
 
-	r := runner{session: s, different: loadDifferent(t), later: loadWaiting(t), before: before(), after: after()}
-	down := fmt.Sprintf("PI_JOB_QUEUE_CLASS = 'privacyidea.lib.queues.huey_queue.HueyQueue'\nPI_JOB_QUEUE_URL = 'redis://%s'\n", deadPort(t))
-	restarts := map[string]string{ // areas that were recorded after a restart, and the queue that they were recorded with
+	r := runner{
+		session:   s,
+		different: loadDifferent(t),
+		later:     loadWaiting(t),
+		before:    before(),
+		after:     after(),
+	}
+	down := fmt.Sprintf("PI_JOB_QUEUE_CLASS = 'privacyidea.lib.queues.huey_queue.HueyQueue'\nPI_JOB_QUEUE_URL "+
+		"= 'redis://%s'\n", deadPort(t))
+	// areas that were recorded after a restart, and the queue that they were recorded with
+	restarts := map[string]string{
 		"queue_redis_down": down + "OTPOST_QUEUE_FALLBACK = 'error'\n", redisDownByDefault: down, "queue_disabled": "",
 	}
 	area := ""
@@ -49,8 +57,10 @@ func TestRecordedExchangesAreAnsweredAsRecorded(t *testing.T) {
 		t.Errorf("%d mails arrived that no exchange explains", len(left))
 	}
 	c := r.tally
-	t.Logf("replay: %d exchanges: %d equal, %d deliberately different, %d wait for a later issue (%d of them not sent), %d failed",
-		c.equal+c.different+c.waiting+c.held+len(c.failed), c.equal, c.different, c.waiting+c.held, c.held, len(c.failed))
+	t.Logf("replay: %d exchanges: %d equal, %d deliberately different, %d wait for a later issue (%d of them not "+
+		"sent), %d failed",
+		c.equal+c.different+c.waiting+c.held+len(c.failed), c.equal, c.different, c.waiting+c.held, c.held,
+		len(c.failed))
 	if len(c.failed) > 0 {
 		t.Logf("failed: %s", strings.Join(c.failed, "; "))
 	}
@@ -93,7 +103,7 @@ func (r *runner) judge(t *testing.T, e exchange) {
 		return
 	}
 	a := r.session.play(e, patience)
-	found := everywhere(e, compareAnswer(e, r.session.ours("", e.Response.JSON), a))
+	found := everywhere(e, compareAnswer(e, r.session.replaced("", e.Response.JSON), a))
 	switch {
 	case later && len(found) == 0:
 		r.fail(t, e, "it is answered as recorded now: take it off testdata/waiting.txt")
@@ -124,8 +134,9 @@ func (r *runner) fail(t *testing.T, e exchange, why string, found ...difference)
 	t.Errorf("%s: %s%s", e.id(), why, lines.String())
 }
 
-// everywhere leaves out what differs in every exchange of a kind (docs/compatibility.md, "Everywhere"): the story of a delivery at
-// polltransaction, and the settings of a mail server that the original does not have, at their defaults.
+// everywhere leaves out what differs in every exchange of a kind (docs/compatibility.md,
+// "Everywhere"): the story of a delivery at polltransaction, and the settings of a mail server that
+// the original does not have, at their defaults.
 func everywhere(e exchange, found []difference) []difference {
 	defaults := map[string]any{"tls_verify": true, "ca_file": "", "ehlo_name": ""}
 	return slices.DeleteFunc(found, func(d difference) bool {

@@ -30,7 +30,8 @@ func script() []part {
 		{"token", "list after the validate run", "delete by user"},
 		{"queue_redis_down", "pin: queue, Redis down", "healthz, Redis down"},
 		{redisDownByDefault, "pin: queue, Redis down", "healthz, Redis down"},
-		{"queue_disabled", "pin: enqueue_job=1 server, no job queue configured", "pin: enqueue_job=1 server, SMTP down, no job queue"},
+		{"queue_disabled", "pin: enqueue_job=1 server, no job queue configured",
+			"pin: enqueue_job=1 server, SMTP down, no job queue"},
 	}
 }
 
@@ -73,8 +74,9 @@ func inOrder(t *testing.T) []exchange {
 	return all
 }
 
-// hook is what was done, or is done by the replay, around an exchange. waits says whether an exchange of the same area waits
-// for a later issue: some hooks only stand in for what it would have left behind.
+// hook is what was done, or is done by the replay, around an exchange. waits says whether an
+// exchange of the same area waits for a later issue: some hooks only stand in for what it would
+// have left behind.
 type hook func(s *session, waits func(name string) bool)
 
 // setting is a hook that changes one setting.
@@ -95,7 +97,8 @@ func initEmail(fields map[string]any) hook {
 	return call(http.MethodPost, "/token/init", fields)
 }
 
-// trigger makes a challenge for alice's token, as the recorder did; its code stands for one of the recording.
+// trigger makes a challenge for alice's token, as the recorder did; its code replaces one of the
+// recording.
 func trigger(recordedCode string) hook {
 	return func(s *session, _ func(string) bool) {
 		s.set(http.MethodPost, "/validate/triggerchallenge", map[string]any{"serial": "PIEM00007CCB"})
@@ -140,7 +143,8 @@ func servers(s *session, _ func(string) bool) {
 	for name, extra := range map[string]map[string]any{
 		"fast": {"port": "15025"}, "dead": {"port": "15099"}, "slow": {"port": "15026"}, "rej": {"port": "15025"},
 		"qfast": {"port": "15025", "enqueue_job": true}, "qdead": {"port": "15099", "enqueue_job": true},
-		"smimebad":  {"port": "15025", "smime": true, "certificate": "smime.pem", "private_key": "nosuch.key", "dont_send_on_error": true},
+		"smimebad": {"port": "15025", "smime": true, "certificate": "smime.pem", "private_key": "nosuch.key",
+			"dont_send_on_error": true},
 		"smimebad2": {"port": "15025", "smime": true, "certificate": "smime.pem", "private_key": "nosuch.key"},
 	} {
 		fields := map[string]any{"server": "127.0.0.1", "sender": "pi@example.com", "timeout": 5}
@@ -158,25 +162,30 @@ func before() map[string]hook {
 	failing := func(serial, address string) hook {
 		return initEmail(map[string]any{"serial": serial, "email": address, "pin": "pr"})
 	}
-	redisDown := several(initEmail(map[string]any{"serial": "EMRD", "email": "rd@example.com", "pin": "pr"}), identifier("qfast"))
+	redisDown := several(initEmail(map[string]any{"serial": "EMRD", "email": "rd@example.com", "pin": "pr"}),
+		identifier("qfast"))
 	return map[string]hook{
 		// DEF1 is a HOTP token in the recording; what follows with it is true of any type.
-		"token: set": unless("init default type", initEmail(map[string]any{"serial": "DEF1", "email": "def@example.com"})),
+		"token: set": unless("init default type",
+			initEmail(map[string]any{"serial": "DEF1", "email": "def@example.com"})),
 		// multi had two HOTP tokens.
 		"token: disable user": unless("init hotp otpkey", several(
 			initEmail(map[string]any{"serial": "EMM1", "email": "m@example.com", "user": "multi", "realm": "realm1"}),
 			initEmail(map[string]any{"serial": "EMM2", "email": "m@example.com", "user": "multi", "realm": "realm1"}))),
 
-		"validate: dynamic email, user without address": initEmail(map[string]any{"serial": "EMNOMAIL", "dynamic_email": true,
-			"user": "nomail", "realm": "realm1", "pin": "pn"}),
+		"validate: dynamic email, user without address": initEmail(map[string]any{"serial": "EMNOMAIL",
+			"dynamic_email": true,
+			"user":          "nomail", "realm": "realm1", "pin": "pn"}),
 		"validate: radiuscheck pin+otp":                            trigger("579867"),
 		"validate: challenge that will expire (email.validtime 1)": setting("email.validtime", "1"),
 		"validate: concurrent=False first":                         setting("email.concurrent_challenges", "False"),
 		"validate: concurrent=True first":                          setting("email.concurrent_challenges", "True"),
-		"validate: multi: pin -> two challenges": initEmail(map[string]any{"serial": "EMMULTI", "email": "multi@example.com",
-			"user": "multi", "realm": "realm1", "pin": "pinm"}),
+		"validate: multi: pin -> two challenges": initEmail(map[string]any{"serial": "EMMULTI",
+			"email": "multi@example.com",
+			"user":  "multi", "realm": "realm1", "pin": "pinm"}),
 		// Without autosend the exchange before sends no mail; the code that this one needs comes from a trigger.
-		"validate: emailautosend: pin+otp sends the next": unless("emailautosend: success sends the next", trigger("531435")),
+		"validate: emailautosend: pin+otp sends the next": unless("emailautosend: success sends the next",
+			trigger("531435")),
 
 		"mail_failure: pin: inline, SMTP down":                           identifier("dead"),
 		"mail_failure: pin: queue, SMTP down":                            identifier("qdead"),
@@ -191,14 +200,16 @@ func before() map[string]hook {
 		"mail_failure: multi: email fails, sms works":                    identifier("dead"),
 		"mail_failure: token info email.identifier through /token/info":  identifier("fast"),
 		"validate: lock: pin": several(
-			initEmail(map[string]any{"serial": "EMLOCK", "email": "locked@example.com", "user": "locked", "realm": "realm1", "pin": "pl"}),
+			initEmail(map[string]any{"serial": "EMLOCK", "email": "locked@example.com", "user": "locked",
+				"realm": "realm1", "pin": "pl"}),
 			call(http.MethodPost, "/token/set", map[string]any{"serial": "EMLOCK", "max_failcount": 3})),
 		"validate: disabled token: pin": call(http.MethodPost, "/token/disable", token("EMLOCK")),
 		"validate: revoked token: pin":  call(http.MethodPost, "/token/revoke", token("EMLOCK")),
 
-		"queue_redis_down: pin: queue, Redis down":                           redisDown,
-		"queue_redis_down: pin: inline, Redis down":                          identifier("fast"),
-		redisDownByDefault + ": pin: queue, Redis down":                      several(call(http.MethodDelete, "/token/EMRD", nil), redisDown),
+		"queue_redis_down: pin: queue, Redis down":  redisDown,
+		"queue_redis_down: pin: inline, Redis down": identifier("fast"),
+		redisDownByDefault + ": pin: queue, Redis down": several(call(http.MethodDelete,
+			"/token/EMRD", nil), redisDown),
 		redisDownByDefault + ": pin: inline, Redis down":                     identifier("fast"),
 		"queue_disabled: pin: enqueue_job=1 server, no job queue configured": identifier("qfast"),
 		"queue_disabled: pin: enqueue_job=1 server, SMTP down, no job queue": identifier("qdead"),
@@ -218,7 +229,8 @@ func after() map[string]hook {
 		"validate: challenge that will expire (email.validtime 1)": pause,
 		"validate: poll expired":                                   setting("email.validtime", "600"),
 		"validate: concurrent=True answer second":                  setting("email.concurrent_challenges", "False"),
-		"validate: disabled token: trigger":                        call(http.MethodPost, "/token/enable", map[string]any{"serial": "EMLOCK"}),
+		"validate: disabled token: trigger": call(http.MethodPost, "/token/enable",
+			map[string]any{"serial": "EMLOCK"}),
 
 		"mail_failure: challenges after: inline, SMTP down":        reset,
 		"mail_failure: challenges after: queue, SMTP down":         reset,

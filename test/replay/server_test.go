@@ -31,7 +31,7 @@ func program(t *testing.T) string {
 	return programs.Path("otpost")
 }
 
-// passwd has the recorded users (user.json, "list realm1"); everybody's password is userpw.
+// passwd has the recorded users (user.json, "list realm1"); each password is userpw.
 const passwd = `alice:HASH:1000:1000:Alice Liddell,,+49 561 1,+49 151 1,alice@example.com:/home/alice:/bin/sh
 bob:HASH:1001:1001:Bob Builder,,,0151222,bob@example.com:/home/bob:/bin/sh
 nomail:HASH:1002:1002:No Mail,,,,:/home/nomail:/bin/sh
@@ -60,7 +60,8 @@ type installation struct {
 func install(t *testing.T, rootsFile string) *installation {
 	t.Helper()
 	in := &installation{binary: program(t), dir: filepath.Join(t.TempDir(), "otpost"), roots: rootsFile}
-	setup := exec.CommandContext(t.Context(), in.binary, "setup", "--dir", in.dir, "--admin", "admin", "--password-stdin")
+	setup := exec.CommandContext(t.Context(), in.binary, "setup", "--dir", in.dir, "--admin", "admin",
+		"--password-stdin")
 	setup.Stdin = strings.NewReader(adminPassword + "\n")
 	setup.Env = in.environment()
 	if out, err := setup.CombinedOutput(); err != nil {

@@ -23,7 +23,7 @@ type session struct {
 	t            *testing.T
 	in           *installation
 	sink         *sink
-	ports        map[string]string // recorded port -> ours
+	ports        map[string]string // recorded port -> port of this run
 	transactions map[string]string
 	codes        map[string]string
 	tokens       map[string]string // who -> session token
@@ -40,8 +40,13 @@ func newSession(t *testing.T, in *installation, s *sink, dead, slow string) *ses
 		return p
 	}
 	return &session{
-		t: t, in: in, sink: s, ports: map[string]string{"15025": port(s.address), "15026": port(slow), "15099": port(dead)},
-		transactions: map[string]string{}, codes: map[string]string{}, tokens: map[string]string{},
+		t:            t,
+		in:           in,
+		sink:         s,
+		ports:        map[string]string{"15025": port(s.address), "15026": port(slow), "15099": port(dead)},
+		transactions: map[string]string{},
+		codes:        map[string]string{},
+		tokens:       map[string]string{},
 		client: &http.Client{
 			Timeout:       30 * time.Second,
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
@@ -49,7 +54,8 @@ func newSession(t *testing.T, in *installation, s *sink, dead, slow string) *ses
 	}
 }
 
-// play sends one exchange and returns the answer with the mails that it caused. Mails are waited for as long as patience.
+// play sends one exchange and returns the answer with the mails that it caused. Mails are waited
+// for as long as patience.
 func (s *session) play(e exchange, patience time.Duration) answer {
 	s.t.Helper()
 	a := s.send(e.Request, e)
@@ -69,7 +75,7 @@ func (s *session) play(e exchange, patience time.Duration) answer {
 	return a
 }
 
-// learn remembers which transaction of this run stands for which recorded one.
+// learn records which transaction of this run replaces which recorded one.
 func (s *session) learn(recorded, got any) {
 	switch r := recorded.(type) {
 	case map[string]any:
@@ -102,7 +108,7 @@ func (s *session) send(r request, e exchange) answer {
 	case r.Raw != nil:
 		body, contentType = strings.NewReader(r.Raw[0]), r.Raw[1]
 	case r.JSON != nil:
-		raw, err := json.Marshal(s.ours("", named(r.JSON, e)))
+		raw, err := json.Marshal(s.replaced("", named(r.JSON, e)))
 		if err != nil {
 			s.t.Fatal(err)
 		}
@@ -165,19 +171,20 @@ func named(body any, e exchange) any {
 	return body
 }
 
-// ours replaces recorded values: in requests (key = the parameter's name) and in the expected answer.
-func (s *session) ours(key string, v any) any {
+// replaced replaces recorded values: in requests (key = the parameter's name) and in the expected
+// answer.
+func (s *session) replaced(key string, v any) any {
 	switch v := v.(type) {
 	case map[string]any:
 		out := map[string]any{}
 		for k, item := range v {
-			out[k] = s.ours(k, item)
+			out[k] = s.replaced(k, item)
 		}
 		return out
 	case []any:
 		out := make([]any, len(v))
 		for i, item := range v {
-			out[i] = s.ours(key, item)
+			out[i] = s.replaced(key, item)
 		}
 		return out
 	case json.Number:
@@ -239,13 +246,14 @@ func (s *session) values(fields map[string]any) url.Values {
 	out := url.Values{}
 	for key, value := range fields {
 		if value != nil {
-			out.Set(key, fmt.Sprint(s.ours(key, value)))
+			out.Set(key, fmt.Sprint(s.replaced(key, value)))
 		}
 	}
 	return out
 }
 
-// authorization returns the header that stands for a recorded one. Literal tokens were shortened in the recording.
+// authorization returns the header for a recorded one. Literal tokens were shortened in the
+// recording.
 func (s *session) authorization(who string, e exchange) string {
 	switch {
 	case who == "(literal) garbage...":
@@ -268,7 +276,8 @@ func (s *session) authorization(who string, e exchange) string {
 func (s *session) login(who string) string {
 	s.t.Helper()
 	password := map[string]any{"admin": adminPassword, "alice": "userpw"}[who]
-	a := s.send(request{Method: "POST", Path: "/auth", Form: map[string]any{"username": who, "password": password}}, exchange{})
+	a := s.send(request{Method: "POST", Path: "/auth", Form: map[string]any{"username": who, "password": password}},
+		exchange{})
 	var body struct {
 		Result struct {
 			Value struct {
@@ -291,8 +300,9 @@ func mint(key, name, role string, expires time.Time) string {
 		}
 		return base64.RawURLEncoding.EncodeToString(raw)
 	}
-	signed := encode(map[string]any{"alg": "HS256", "typ": "JWT"}) + "." + encode(map[string]any{"username": name, "realm": "",
-		"nonce": "00", "role": role, "authtype": "password", "exp": expires.Unix(), "rights": []string{}})
+	signed := encode(map[string]any{"alg": "HS256", "typ": "JWT"}) + "." +
+		encode(map[string]any{"username": name, "realm": "",
+			"nonce": "00", "role": role, "authtype": "password", "exp": expires.Unix(), "rights": []string{}})
 	mac := hmac.New(sha256.New, []byte(key))
 	mac.Write([]byte(signed))
 	return signed + "." + base64.RawURLEncoding.EncodeToString(mac.Sum(nil))

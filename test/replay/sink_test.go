@@ -24,8 +24,9 @@ import (
 	"github.com/emersion/go-smtp"
 )
 
-// sink is an SMTP server that behaves as the recorded one on port 15025: STARTTLS, AUTH for mailuser with mailpw, 550 to
-// rej550@, 451 to tmp451@, 554 to the data of a mail to dat554@. It keeps what it takes.
+// sink is an SMTP server that behaves as the recorded one on port 15025: STARTTLS, AUTH for
+// mailuser with mailpw, 550 to rej550@, 451 to tmp451@, 554 to the data of a mail to dat554@. It
+// keeps what it takes.
 type sink struct {
 	address string
 	mu      sync.Mutex
@@ -37,7 +38,9 @@ type sink struct {
 func newSink(t *testing.T, certificate tls.Certificate) *sink {
 	t.Helper()
 	s := &sink{arrived: make(chan struct{}, 1)}
-	server := smtp.NewServer(smtp.BackendFunc(func(c *smtp.Conn) (smtp.Session, error) { return &sinkSession{sink: s, conn: c}, nil }))
+	server := smtp.NewServer(smtp.BackendFunc(func(c *smtp.Conn) (smtp.Session, error) {
+		return &sinkSession{sink: s, conn: c}, nil
+	}))
 	server.Domain = "sink.example.com"
 	server.AllowInsecureAuth = true
 	server.ErrorLog = log.New(io.Discard, "", 0)
@@ -142,7 +145,13 @@ func (s *sinkSession) Data(r io.Reader) error {
 		}
 	}
 	_, encrypted := s.conn.TLSConnectionState()
-	s.sink.keep(message{from: s.from, to: s.to, tls: encrypted, auth: s.auth, raw: string(raw)})
+	s.sink.keep(message{
+		from: s.from,
+		to:   s.to,
+		tls:  encrypted,
+		auth: s.auth,
+		raw:  string(raw),
+	})
 	return nil
 }
 
@@ -191,7 +200,8 @@ func slowPort(t *testing.T) string {
 	return l.Addr().String()
 }
 
-// deadPort is an address that refuses connections as long as the test runs: bound, so that nobody else takes it, but not listening.
+// deadPort is an address that refuses connections as long as the test runs: bound, so that no other
+// program gets it, but not listening.
 func deadPort(t *testing.T) string {
 	t.Helper()
 	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
@@ -217,17 +227,23 @@ func newCertificate(t *testing.T) (certificate tls.Certificate, rootsFile string
 		t.Fatal(err)
 	}
 	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "sink.example.com"},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true,
-		KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+		SerialNumber:          big.NewInt(1),
+		Subject:               pkix.Name{CommonName: "sink.example.com"},
+		NotBefore:             time.Now().Add(-time.Hour),
+		NotAfter:              time.Now().Add(24 * time.Hour),
+		IPAddresses:           []net.IP{net.IPv4(127, 0, 0, 1)},
+		IsCA:                  true,
+		BasicConstraintsValid: true,
+		KeyUsage:              x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
+		ExtKeyUsage:           []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
 	if err != nil {
 		t.Fatal(err)
 	}
 	rootsFile = filepath.Join(t.TempDir(), "roots.pem")
-	if err := os.WriteFile(rootsFile, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600); err != nil {
+	if err := os.WriteFile(rootsFile, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}),
+		0o600); err != nil {
 		t.Fatal(err)
 	}
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, rootsFile

@@ -27,7 +27,8 @@ func TestSinkKeepsWhatItTakes(t *testing.T) {
 	}
 	pool := x509.NewCertPool()
 	pool.AppendCertsFromPEM(pem)
-	c, err := smtp.DialStartTLS(s.address, &tls.Config{RootCAs: pool, ServerName: "127.0.0.1", MinVersion: tls.VersionTLS12})
+	c, err := smtp.DialStartTLS(s.address, &tls.Config{RootCAs: pool, ServerName: "127.0.0.1",
+		MinVersion: tls.VersionTLS12})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -39,7 +40,8 @@ func TestSinkKeepsWhatItTakes(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := s.take(1, time.Minute)
-	if len(got) != 1 || !got[0].tls || strings.Join(got[0].auth, ":") != "mailuser:mailpw" || got[0].from != "a@example.com" ||
+	if len(got) != 1 || !got[0].tls || strings.Join(got[0].auth, ":") != "mailuser:mailpw" ||
+		got[0].from != "a@example.com" ||
 		strings.Join(got[0].to, " ") != "b@example.com" || codeIn(got[0].raw) != "123456" {
 		t.Errorf("got %+v", got)
 	}
@@ -52,16 +54,19 @@ func TestSinkRefusesAsRecorded(t *testing.T) {
 	t.Parallel()
 	certificate, _ := newCertificate(t)
 	s := newSink(t, certificate)
-	for to, code := range map[string]int{"rej550@example.com": 550, "tmp451@example.com": 451, "dat554@example.com": 554} {
+	for to, code := range map[string]int{"rej550@example.com": 550, "tmp451@example.com": 451,
+		"dat554@example.com": 554} {
 		c, err := smtp.Dial(s.address)
 		if err != nil {
 			t.Fatal(err)
 		}
 		var refused *smtp.SMTPError
-		if err := c.SendMail("a@example.com", []string{to}, strings.NewReader(letter)); !errors.As(err, &refused) || refused.Code != code {
+		if err := c.SendMail("a@example.com", []string{to}, strings.NewReader(letter)); !errors.As(err, &refused) ||
+			refused.Code != code {
 			t.Errorf("mail to %s: %v, want %d", to, err, code)
 		}
-		if err := c.Auth(sasl.NewPlainClient("", "mailuser", "wrong")); !errors.As(err, &refused) || refused.Code != 535 {
+		if err := c.Auth(sasl.NewPlainClient("", "mailuser", "wrong")); !errors.As(err, &refused) ||
+			refused.Code != 535 {
 			t.Errorf("wrong password: %v, want 535", err)
 		}
 		c.Close()

@@ -19,7 +19,8 @@ func rowsOf(t *testing.T, site *e2e.Site, action string) (n int) {
 		t.Fatal(err)
 	}
 	defer db.Close()
-	if err := db.QueryRowContext(t.Context(), `SELECT count(*) FROM audit WHERE action LIKE $1`, action).Scan(&n); err != nil {
+	if err := db.QueryRowContext(t.Context(), `SELECT count(*) FROM audit WHERE action LIKE $1`,
+		action).Scan(&n); err != nil {
 		t.Fatal(err)
 	}
 	return n
@@ -46,8 +47,9 @@ func pageOf(t *testing.T, c *e2e.Client, path, cookie string, form url.Values) *
 	return response
 }
 
-// TestLookingAtPagesWritesNoJournal opens pages as an administrator, and then asks REST for what they show.
-func TestLookingAtPagesWritesNoJournal(t *testing.T) {
+// TestReadingPagesWritesNoJournal opens pages as an administrator, and then requests their content
+// by REST.
+func TestReadingPagesWritesNoJournal(t *testing.T) {
 	t.Parallel()
 	site := e2e.NewSite(t, programs, true)
 	server := site.Serve(t)

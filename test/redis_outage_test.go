@@ -7,7 +7,7 @@ import (
 	"otpost/test/e2e"
 )
 
-// wantLines wants a message to stand in so many lines of a log.
+// wantLines checks how many lines of a log contain a message.
 func wantLines(t *testing.T, log, message string, want int) {
 	t.Helper()
 	if lines := e2e.LinesWith(log, message); len(lines) != want {
@@ -18,12 +18,14 @@ func wantLines(t *testing.T, log, message string, want int) {
 // saysLine waits until a worker's log has a message.
 func (w *world) saysLine(t *testing.T, log, message string) {
 	t.Helper()
-	e2e.Eventually(t, "the worker to say: "+message, func() bool { return len(e2e.LinesWith(w.Read(log), message)) > 0 })
+	e2e.Eventually(t, "the worker to say: "+message, func() bool {
+		return len(e2e.LinesWith(w.Read(log), message)) > 0
+	})
 }
 
-// TestOutageIsSaidOnceByEach pauses, kills and starts Redis: the server, its relay and the worker say so once each when it begins and
-// once when it is over, however often they try.
-func TestOutageIsSaidOnceByEach(t *testing.T) {
+// TestOutageIsLoggedOnceByEach pauses, kills and starts Redis: the server, its relay and the worker
+// each log its begin once and its end once, for any number of tries.
+func TestOutageIsLoggedOnceByEach(t *testing.T) {
 	t.Parallel()
 	for name, o := range map[string]struct{ begin, end func(r *e2e.Redis) }{
 		"it hangs":    {func(r *e2e.Redis) { r.Pause(t) }, func(r *e2e.Redis) { r.Resume(t) }},
@@ -56,7 +58,8 @@ func TestOutageIsSaidOnceByEach(t *testing.T) {
 			// The relay may be either's, or go from one to the other.
 			relay := func() (begun, over []string) {
 				all := w.Read(worker.Log) + w.server.Err.String()
-				return e2e.LinesWith(all, "queue out of reach, its mails wait"), e2e.LinesWith(all, "queue takes mails again")
+				return e2e.LinesWith(all, "queue out of reach, its mails wait"), e2e.LinesWith(all,
+					"queue takes mails again")
 			}
 			e2e.Eventually(t, "the relay to say that the queue takes mails again", func() bool {
 				begun, over := relay()
@@ -77,8 +80,8 @@ func TestOutageIsSaidOnceByEach(t *testing.T) {
 	}
 }
 
-// TestKeyOfAnotherTypeIsSaidOnce puts a text where the queue's mark is while the worker runs.
-func TestKeyOfAnotherTypeIsSaidOnce(t *testing.T) {
+// TestKeyOfAnotherTypeIsLoggedOnce puts a text where the queue's mark is while the worker runs.
+func TestKeyOfAnotherTypeIsLoggedOnce(t *testing.T) {
 	t.Parallel()
 	const key = "otpost:{huey}:mark:delivery.send"
 	w := newWorldOn(t, inRedis)
