@@ -44,7 +44,7 @@ func (a *App) openQueue(ctx context.Context) error {
 		a.driver, a.queueAt = driver, "Redis at "+driver.Address()
 		a.closeQueue = func() error {
 			if a.delivery != nil { // nil: Open failed
-				a.delivery.Settle()
+				a.delivery.Drain()
 			}
 			return driver.Close()
 		}

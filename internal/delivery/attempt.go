@@ -30,7 +30,8 @@ type Attempt struct {
 
 // beginAttempt writes the attempt whose dot is being committed.
 func (h *handling) beginAttempt(tx *store.Tx, d row, now time.Time) {
-	tx.Put(`INSERT INTO attempt (delivery_id, number, route, owner, started_ms, dot_at_ms, class, phase, phases, reply_code, enhanced, text)
+	tx.Put(`INSERT INTO attempt (delivery_id, number, route, owner, started_ms, dot_at_ms,
+			class, phase, phases, reply_code, enhanced, text)
 		VALUES ($1, $2, $3, $4, $5, $6, '', '', '[]', 0, '', '')`,
 		d.id[:], d.attempts+1, d.route, h.owner, store.Millis(h.begun), store.Millis(now))
 }
@@ -49,13 +50,15 @@ func (h *handling) writeAttempt(tx *store.Tx, d row, r Result) error {
 		if number, err = nextAttempt(tx, d.id); err != nil {
 			return err
 		}
-		tx.Put(`INSERT INTO attempt (delivery_id, number, route, owner, started_ms, class, phase, phases, reply_code, enhanced, text)
+		tx.Put(`INSERT INTO attempt (delivery_id, number, route, owner, started_ms,
+				class, phase, phases, reply_code, enhanced, text)
 			VALUES ($1, $2, $3, $4, $5, '', '', '[]', 0, '', '')`,
 			d.id[:], number, d.route, h.owner, store.Millis(h.begun))
 	}
-	tx.Put(`UPDATE attempt SET ended_ms = $3, class = $4, phase = $5, phases = $6, reply_code = $7, enhanced = $8, text = $9,
-		diagnosis = $10 WHERE delivery_id = $1 AND number = $2`,
-		d.id[:], number, store.Millis(h.s.DB.Now()), string(r.Class), string(r.Phase), string(phases), r.Code, r.Enhanced, r.Text, string(r.Diagnosis))
+	tx.Put(`UPDATE attempt SET ended_ms = $3, class = $4, phase = $5, phases = $6, reply_code = $7, enhanced = $8,
+			text = $9, diagnosis = $10 WHERE delivery_id = $1 AND number = $2`,
+		d.id[:], number, store.Millis(h.s.DB.Now()), string(r.Class), r.Phase, string(phases), r.Code, r.Enhanced,
+		r.Text, string(r.Diagnosis))
 	return nil
 }
 
@@ -68,9 +71,9 @@ func nextAttempt(r store.Reader, id uuid.UUID) (number int, err error) {
 	return number, nil
 }
 
-// lateReply is row 18: the delivery went on without this handling, so the reply goes onto the attempt alone. d is the row as
-// this handling knows it. An attempt without a dot is added when the delivery has its end; before that another handling is at
-// it, whose attempts are counted.
+// lateReply is row 18: the delivery went on without this handling, so the reply goes onto the attempt alone.
+// d is the row as this handling knows it. An attempt without a dot is added when the delivery has its end;
+// before that another handling is at it, whose attempts are counted.
 func (h *handling) lateReply(ctx context.Context, d row, r Result) error {
 	return h.s.DB.Write(ctx, func(tx *store.Tx) error {
 		if d.state == Sending {
@@ -97,7 +100,8 @@ func copiesOf(r store.Reader, id uuid.UUID) (n int, err error) {
 
 // closeAttempts ends what an owner that is gone left open.
 func closeAttempts(tx *store.Tx, id uuid.UUID, now time.Time) {
-	tx.Put(`UPDATE attempt SET ended_ms = $2, class = 'unknown', diagnosis = $3 WHERE delivery_id = $1 AND ended_ms IS NULL`,
+	tx.Put(`UPDATE attempt SET ended_ms = $2, class = 'unknown', diagnosis = $3
+		WHERE delivery_id = $1 AND ended_ms IS NULL`,
 		id[:], store.Millis(now), string(DiagnosisInternal))
 }
 
@@ -113,7 +117,7 @@ func eachAttempt(r store.Reader, ids []uuid.UUID, each func(id uuid.UUID, a Atte
 		if err != nil && (id == uuid.Nil || !errors.Is(err, store.ErrDamaged)) {
 			return err
 		}
-		if json.Unmarshal(phases, &a.Phases) != nil { // the row is damaged; what else stands there is told
+		if json.Unmarshal(phases, &a.Phases) != nil { // the row is damaged; its other columns are shown
 			a.Phases = nil
 		}
 		if a.Phases == nil { // no connection was tried

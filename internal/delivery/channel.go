@@ -15,9 +15,9 @@ type Channel interface {
 	Routes(r store.Reader) (map[string]Route, error)
 	// Address checks a recipient. It returns the address as Send takes it, and masked for lists and logs.
 	Address(recipient string) (whole, masked string, err error)
-	// Send makes one attempt and returns what happened. It asks g before each write that cannot be taken back, and writes
-	// nothing more when g returns an error. An error of Send is that of g, a *RouteError, or a fault of the channel. Send
-	// blocks until the attempt has ended; the end of ctx ends it.
+	// Send makes one attempt and returns what happened. It asks g before each write that cannot be taken
+	// back, and writes nothing more when g returns an error. An error of Send is that of g, a *RouteError, or
+	// a fault of the channel. Send blocks until the attempt has ended; the end of ctx ends it.
 	Send(ctx context.Context, m Outgoing, g *Gate) (Result, error)
 }
 
@@ -37,8 +37,9 @@ type OwnRoute struct {
 	Definition json.RawMessage // for the channel alone; it may hold secrets, and is sealed with the content
 }
 
-// RouteError says that Send could not read the route of a message. It wraps store.ErrNotFound when there is no such route, and
-// secret.ErrSealed when a secret of it does not open; both end the delivery. After any other error it is tried again.
+// RouteError says that Send could not read the route of a message. It wraps store.ErrNotFound when there is
+// no such route, and secret.ErrSealed when a secret of it does not open; both end the delivery. After any
+// other error it is tried again.
 type RouteError struct{ Err error }
 
 // Error implements error.
@@ -77,7 +78,7 @@ const (
 	ClassPermanent   Class = "permanent"   // refused for good, or it can never be sent by this route
 	ClassUnreachable Class = "unreachable" // no answer before the commit
 	ClassUnknown     Class = "unknown"     // committed and perhaps written; no reply came
-	ClassLate        Class = "late"        // committed and not written: Gate.MayWrite refused, or the connection broke before the end
+	ClassLate        Class = "late"        // committed and not written: MayWrite refused, or the connection broke
 )
 
 // Result is what one attempt came to. Every text in it is scrubbed of code, recipient and secrets.

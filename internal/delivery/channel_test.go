@@ -13,7 +13,8 @@ import (
 	"otpost/internal/store"
 )
 
-// A gate that refuses the dot: nothing is sent, the row says what happened meanwhile, and the job is done or comes back.
+// A gate that refuses the dot: nothing is sent, the row says what happened meanwhile, and the job is done or
+// comes back.
 func TestRefusedDotDecidesRowAndJob(t *testing.T) { onEachChannel(t, testRefusedDotDecidesRowAndJob) }
 
 func testRefusedDotDecidesRowAndJob(t *testing.T, newRig rigMaker) {
@@ -72,7 +73,8 @@ func testRefusedDotDecidesRowAndJob(t *testing.T, newRig rigMaker) {
 	}
 }
 
-// A channel with a fault: before the commit the attempt counts as one without a connection, after it as one without a reply.
+// A channel with a fault: before the commit the attempt counts as one without a connection, after it as one
+// without a reply.
 func TestFaultOfAChannelIsAnAttempt(t *testing.T) { onEachChannel(t, testFaultOfAChannelIsAnAttempt) }
 
 func testFaultOfAChannelIsAnAttempt(t *testing.T, newRig rigMaker) {
@@ -121,7 +123,8 @@ func testFaultOfAChannelIsAnAttempt(t *testing.T, newRig rigMaker) {
 	}
 }
 
-// A channel that answers after another worker has taken the message over: the state stays, the answer goes onto its attempt.
+// A channel that answers after another worker has taken the message over: the state stays, the answer goes
+// onto its attempt.
 func TestSecondAnswerChangesNoState(t *testing.T) { onEachChannel(t, testSecondAnswerChangesNoState) }
 
 func testSecondAnswerChangesNoState(t *testing.T, newRig rigMaker) {

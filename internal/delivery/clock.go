@@ -26,7 +26,7 @@ func (r *relay) followClock(ctx context.Context) error {
 			int64(math.MaxInt64)) // a damaged text sorts behind all numbers
 	})
 	if err != nil {
-		return fmt.Errorf("look for a clock that was set back: %w", err)
+		return fmt.Errorf("find a clock that was set back: %w", err)
 	}
 	if !newest.After(now.Add(clockSlack)) {
 		return nil
@@ -37,7 +37,7 @@ func (r *relay) followClock(ctx context.Context) error {
 	}
 	r.Queue.Warn("clock was set back, waiting mails are due now", "mails", len(ids),
 		"step", newest.Sub(now).Round(time.Second))
-	return r.hastenAll(ctx, ids)
+	return r.runAllNow(ctx, ids)
 }
 
 // bringBack sets the times of a batch of rows and makes their jobs due in a queue inside the database. The epoch
@@ -72,9 +72,9 @@ func (r *relay) bringBack(ctx context.Context, now time.Time) (ids []uuid.UUID, 
 	return ids, nil
 }
 
-// hastenAll makes jobs due in a queue outside the database. A job that it does not reach is late, and its row is
+// runAllNow makes jobs due in a queue outside the database. A job that it does not reach is late, and its row is
 // enqueued again.
-func (r *relay) hastenAll(ctx context.Context, ids []uuid.UUID) error {
+func (r *relay) runAllNow(ctx context.Context, ids []uuid.UUID) error {
 	if _, inside := r.Driver.(queue.TxDriver); inside || r.Driver == nil {
 		return nil
 	}
@@ -82,7 +82,7 @@ func (r *relay) hastenAll(ctx context.Context, ids []uuid.UUID) error {
 	defer cancel()
 	for _, id := range ids {
 		if err := r.Driver.RunNow(ctx, id); err != nil {
-			return nil //nolint:nilerr // a queue out of reach is told by enqueueLost
+			return nil //nolint:nilerr // a queue out of reach is logged by enqueueLost
 		}
 	}
 	return nil

@@ -22,7 +22,8 @@ func (c *conditions) add(term string, args ...any) {
 	c.terms = append(c.terms, term)
 }
 
-// within adds the realms that the asker may see: the first condition of every query that an administrator's realms bound.
+// within adds the realms that the asker may see: the first condition of every query that an administrator's
+// realms bound.
 func (c *conditions) within(realms []string) {
 	if realms != nil {
 		c.oneOf("realm", realms)

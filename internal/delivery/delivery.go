@@ -1,10 +1,11 @@
 // Package delivery brings one message to one recipient.
 //
-// It does so from the outbox (outbox.go) to the outcome (outcome.go), and is the sole master of a delivery's state: "row n" in a
-// comment is a row of the table in docs/states.md, each is one function of states.go, and each changes the delivery by
-// compare-and-set on its epoch. It promises: no dot after not_after; at most one copy per message and
-// fault that hit the moment between dot and reply; a final state never changes; the content is erased with it. It does not
-// promise that the recipient reads the mail: accepted means that the next server answered 250.
+// It does so from the outbox (outbox.go) to the outcome (outcome.go), and is the sole master of a delivery's
+// state: "row n" in a comment is a row of the table in docs/states.md, each is one function of states.go, and
+// each changes the delivery by compare-and-set on its epoch. It promises: no dot after not_after; at most one
+// copy per message and fault that hit the moment between dot and reply; a final state never changes; the
+// content is erased with it. It does not promise that the recipient reads the mail: accepted means that the
+// next server answered 250.
 package delivery
 
 import (
@@ -26,7 +27,7 @@ const (
 	Accepted State = "accepted" // the next server took it
 	Failed   State = "failed"   // it was not sent and will not be
 	Expired  State = "expired"  // its time ended before it was sent
-	Dropped  State = "dropped"  // nobody waits for it any more
+	Dropped  State = "dropped"  // no waiter is left
 	Unknown  State = "unknown"  // it may have been sent; nothing more will be tried
 )
 
@@ -46,7 +47,7 @@ const (
 	Answered   Reason = "answered"   // dropped: the challenge was answered; unknown: so the message had come
 	Superseded Reason = "superseded" // dropped: a newer challenge took its place
 	Disabled   Reason = "disabled"   // dropped: the token was disabled or deleted
-	Cancelled  Reason = "cancelled"  // dropped: by an administrator, or the token was enrolled anew or went to another user
+	Cancelled  Reason = "cancelled"  // dropped: by an administrator, or the token was enrolled anew or moved
 	Refused    Reason = "refused"    // failed: the server refused it for good (5xx)
 	NoTryLeft  Reason = "no try left before its end"
 	NoRoute    Reason = "its SMTP server is not configured any more"
@@ -86,7 +87,7 @@ const (
 // Kind is the queue's name for the jobs of this package. A job's id is the delivery's; it has no payload.
 const Kind = "delivery.send"
 
-// ErrNoRoute says that a message names an SMTP server that does not exist, or whose row in the database is damaged
+// ErrNoRoute says that a message names a route that does not exist, or whose row in the database is damaged
 // (store.ErrDamaged).
 var ErrNoRoute = errors.New("no such SMTP server")
 
@@ -123,7 +124,7 @@ type Ticket struct {
 	notAfter time.Time
 }
 
-// Outcome is what is known of a delivery after Dispatch, and what OnOutcome is told.
+// Outcome is what is known of a delivery after Dispatch, and what OnOutcome gets.
 type Outcome struct {
 	ID     uuid.UUID
 	Via    Via
@@ -131,8 +132,8 @@ type Outcome struct {
 	Reason Reason
 }
 
-// Promising reports whether the user may be told to look for the message: it waits, is being sent or was accepted. After an
-// inline try only accepted counts.
+// Promising reports whether the answer may ask the user for the code of the message: it waits, is being sent
+// or was accepted. After an inline try only accepted counts.
 func (o Outcome) Promising() bool {
 	if o.Via == ViaInline {
 		return o.State == Accepted

@@ -156,7 +156,7 @@ func testAnsweredMessageIsDroppedAndNeverSent(t *testing.T, newRig rigMaker) {
 	r.wantState(ticket, delivery.Dropped)
 	r.work(workerA, ticket, queue.Claimed{})
 	if len(r.server.sent) != 0 {
-		t.Fatal("sent although nobody waits")
+		t.Fatal("sent although no waiter is left")
 	}
 }
 

@@ -13,9 +13,10 @@ import (
 	"otpost/internal/store"
 )
 
-// Dispatch follows the commit that put the tickets into the outbox: what goes by the queue is handed to it (enqueue.go), what is
-// inline is sent now, all at once, each within the time-outs of its server. It returns an outcome for each ticket, in their
-// order. A caller that goes away does not stop a message that is on its way.
+// Dispatch follows the commit that put the tickets into the outbox: what goes by the queue is handed to it
+// (enqueue.go), what is inline is sent now, all at once, each within the time-outs of its server. It returns
+// an outcome for each ticket, in their order. A caller that goes away does not stop a message that is on its
+// way.
 func (s *Service) Dispatch(ctx context.Context, tickets ...Ticket) []Outcome {
 	ctx = context.WithoutCancel(ctx)
 	tickets, outcomes := s.enqueue(ctx, tickets)
@@ -59,8 +60,8 @@ func (s *Service) sendInline(ctx context.Context, t Ticket) Outcome {
 	return h.abandon(ctx, err)
 }
 
-// abandon ends a delivery that an error keeps from being sent in its request, with the error on an attempt. One whose dot was
-// committed is left to the relay: it may have been sent.
+// abandon ends a delivery that an error keeps from being sent in its request, with the error on an attempt.
+// One whose dot was committed is left to the relay: it may have been sent.
 func (h *handling) abandon(ctx context.Context, cause error) Outcome {
 	var d row
 	err := h.s.DB.Read(ctx, func(r store.Reader) (err error) {
@@ -88,12 +89,14 @@ func (s *Service) outcome(ctx context.Context, id uuid.UUID) (Outcome, error) {
 	return o, nil
 }
 
-// Drop is row 5: the transaction that ends challenges calls it with their ids. Their waiters wait no more; a delivery that waits
-// for its next try and has no other waiter is dropped. One in sending is left alone: what becomes of it is written by its owner.
+// Drop is row 5: the transaction that ends challenges calls it with their ids. Their waiters wait no more; a
+// delivery that waits for its next try and has no other waiter is dropped. One in sending is left alone: what
+// becomes of it is written by its owner.
 func (s *Service) Drop(tx *store.Tx, now time.Time, why Reason, challenges ...uuid.UUID) error {
 	for _, challenge := range challenges {
 		var id uuid.UUID
-		err := tx.Get([]any{&id}, `UPDATE waiter SET ended = $2 WHERE challenge_id = $1 AND ended = '' RETURNING delivery_id`, challenge[:], string(why))
+		err := tx.Get([]any{&id}, `UPDATE waiter SET ended = $2 WHERE challenge_id = $1 AND ended = ''
+			RETURNING delivery_id`, challenge[:], string(why))
 		if errors.Is(err, store.ErrNotFound) {
 			continue
 		}

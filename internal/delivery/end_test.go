@@ -10,7 +10,8 @@ import (
 	"otpost/internal/queue"
 )
 
-// A silent server whose time-out outlasts the message: who is at it writes what happened, and the relay leaves it the time.
+// A silent server whose time-out outlasts the message: who is at it writes what happened, and the relay
+// leaves it the time.
 func TestEndWithinAnAttemptIsToldWithItsPhase(t *testing.T) {
 	onEachChannel(t, testEndWithinAnAttemptIsToldWithItsPhase)
 }
@@ -97,7 +98,7 @@ func testAnsweredCodeOfALostDotIsNoAlarm(t *testing.T, newRig rigMaker) {
 	}
 }
 
-// The same while its time is not over: whoever takes the dot over tries nothing more, and is silent too.
+// The same while its time is not over: the worker that takes the dot over tries nothing more and logs no error.
 func TestAnsweredCodeOfATakenOverDotIsNoAlarm(t *testing.T) {
 	onEachChannel(t, testAnsweredCodeOfATakenOverDotIsNoAlarm)
 }

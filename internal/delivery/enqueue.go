@@ -17,24 +17,24 @@ type Fallback string
 
 // The fallbacks.
 const (
-	WaitInOutbox Fallback = "outbox" // it waits; the relay enqueues it when the queue is back, or sends it itself in the end
+	WaitInOutbox Fallback = "outbox" // it waits; the relay enqueues it when the queue is back, or sends it
 	SendInline   Fallback = "inline" // it becomes inline: one try, in the request
 	Refuse       Fallback = "error"  // it fails, and its challenge ends with it
 )
 
-// enqueueWithin is how long the queue has to take a job before the fallback counts. The job may go in later all the same:
-// harmless, the row decides.
+// enqueueWithin is how long the queue has to take a job before the fallback counts. The job may go in later
+// all the same: harmless, the row decides.
 const enqueueWithin = 500 * time.Millisecond
 
-// Promised reports whether the commit alone settles that the message of a ticket is on its way: Dispatch answers Queued,
-// whatever the queue says.
+// Promised reports whether the commit alone settles that the message of a ticket is on its way: Dispatch
+// answers Queued, whatever the queue says.
 func (s *Service) Promised(t Ticket) bool {
 	_, inside := s.Driver.(queue.TxDriver)
 	return t.Via == ViaQueue && (inside || s.Fallback == WaitInOutbox)
 }
 
-// enqueue hands the tickets of the queue to it, or does what Options.Fallback says. It returns the tickets as they go on, and
-// their outcomes so far, in the same order.
+// enqueue hands the tickets of the queue to it, or does what Options.Fallback says. It returns the tickets as
+// they go on, and their outcomes so far, in the same order.
 func (s *Service) enqueue(ctx context.Context, tickets []Ticket) ([]Ticket, []Outcome) {
 	tickets = slices.Clone(tickets)
 	outcomes := make([]Outcome, len(tickets))
@@ -49,10 +49,11 @@ func (s *Service) enqueue(ctx context.Context, tickets []Ticket) ([]Ticket, []Ou
 		return tickets, outcomes // the jobs were committed with their rows
 	}
 	if s.Fallback == WaitInOutbox {
-		s.hands.start(func() { s.hand(ctx, jobs) }) // whatever comes of it, the answer is the same: Redis is not in the way of a login
+		// The answer is the same whether the queue takes them: a login does not wait for Redis.
+		s.background.start(func() { s.offer(ctx, jobs) })
 		return tickets, outcomes
 	}
-	if s.hand(ctx, jobs) {
+	if s.offer(ctx, jobs) {
 		return tickets, outcomes
 	}
 	for i, t := range tickets {
@@ -63,80 +64,82 @@ func (s *Service) enqueue(ctx context.Context, tickets []Ticket) ([]Ticket, []Ou
 	return tickets, outcomes
 }
 
-// hand gives jobs to the queue and reports whether it took them in time. What it did not take the relay has.
-func (s *Service) hand(ctx context.Context, jobs []queue.Job) bool {
+// offer gives jobs to the queue and reports whether it took them in time. The relay enqueues what it did not take.
+func (s *Service) offer(ctx context.Context, jobs []queue.Job) bool {
 	ctx, cancel := context.WithTimeout(ctx, enqueueWithin)
 	defer cancel()
 	err := s.Driver.Enqueue(ctx, jobs...)
 	if err != nil {
-		if n, tell := s.refusals.failed(s.DB.Now(), len(jobs)); tell {
+		if n, due := s.refusals.failed(s.DB.Now(), len(jobs)); due {
 			s.Log.Warn("job not enqueued", "jobs", n, "fallback", string(s.Fallback), "err", err)
 		}
 		return false
 	}
-	if n, tell := s.refusals.over(); tell {
+	if n, due := s.refusals.over(); due {
 		s.Log.Info("jobs are enqueued again", "missed", n)
 	}
 	return true
 }
 
-// Settle waits for the jobs that requests have left behind to be handed to the queue, which takes enqueueWithin at most. From
-// then on none is handed over: the relay has them. It is called after the last request and before the queue is closed.
-func (s *Service) Settle() {
-	s.hands.mu.Lock()
-	s.hands.ended = true
-	s.hands.mu.Unlock()
-	s.hands.running.Wait()
+// Drain waits until the jobs that requests have left behind are handed to the queue, which takes
+// enqueueWithin at most. From then on no job is handed over: the relay enqueues them. Call it after the last
+// request and before the queue is closed.
+func (s *Service) Drain() {
+	s.background.mu.Lock()
+	s.background.ended = true
+	s.background.mu.Unlock()
+	s.background.running.Wait()
 }
 
-// hands are goroutines that no request waits for.
-type hands struct {
+// backgroundGroup is a group of goroutines that no request waits for.
+type backgroundGroup struct {
 	mu      sync.Mutex
 	ended   bool
 	running sync.WaitGroup
 }
 
-func (h *hands) start(f func()) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if !h.ended {
-		h.running.Go(f)
+func (g *backgroundGroup) start(f func()) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !g.ended {
+		g.running.Go(f)
 	}
 }
 
-// tellAgain is how long an outage is not told again: neither that it lasts, nor that it has come back.
-const tellAgain = time.Minute
+// outageLogEvery is the minimum interval between two log lines about one outage.
+const outageLogEvery = time.Minute
 
-// outage says when a queue that is away is worth a line: when it begins, each minute while it lasts, and when it is over. What
-// is counted and not told stays for the next line.
+// outage says when a log line about an outage is due: at its begin, each outageLogEvery while it lasts, and
+// at its end. Failures that no line has counted yet are counted in the next one.
 type outage struct {
 	mu      sync.Mutex
-	at      time.Time // of the last line that said it; zero: none
-	said    bool      // and none has said since that it is over
+	logged  time.Time // when the last line of an outage was due; zero: never
+	open    bool      // the last line was not that of an end
 	counted int       // since the last line
 }
 
-// failed counts n. With true it is to be told, with all that was counted.
+// failed counts n failures. When a line is due it returns true, with the number of failures since the last line.
 func (o *outage) failed(now time.Time, n int) (int, bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.counted += n
-	if since := now.Sub(o.at); !o.at.IsZero() && since >= 0 && since < tellAgain {
+	if since := now.Sub(o.logged); !o.logged.IsZero() && since >= 0 && since < outageLogEvery {
 		return 0, false
 	}
-	n, o.counted, o.at, o.said = o.counted, 0, now, true
+	n, o.counted, o.logged, o.open = o.counted, 0, now, true
 	return n, true
 }
 
-// over is failed for a call that went well.
+// over is called after a success. When the line of an end is due it returns true, with the failures since the
+// last line.
 func (o *outage) over() (int, bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if !o.said {
+	if !o.open {
 		return 0, false
 	}
 	n := o.counted
-	o.counted, o.said = 0, false
+	o.counted, o.open = 0, false
 	return n, true
 }
 
@@ -148,8 +151,8 @@ func (s *Service) fallBack(ctx context.Context, t Ticket) (Ticket, Outcome) {
 		if d, err = load(tx, t.ID); err != nil {
 			return err
 		}
-		taken, err := tx.Changed(`UPDATE delivery SET via = 'inline', epoch = epoch + 1 WHERE id = $1 AND epoch = $2 AND state = 'queued'
-			RETURNING epoch`, d.id[:], d.epoch)
+		taken, err := tx.Changed(`UPDATE delivery SET via = 'inline', epoch = epoch + 1
+			WHERE id = $1 AND epoch = $2 AND state = 'queued' RETURNING epoch`, d.id[:], d.epoch)
 		if err != nil {
 			return fmt.Errorf("take delivery %s back: %w", t.ID, err)
 		}

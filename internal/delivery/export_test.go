@@ -17,5 +17,5 @@ func (s *Service) RelayRounds(holder string) func(ctx context.Context) error {
 }
 
 // HandedOver waits until no job of an earlier Dispatch is on its way to the queue, for tests.
-// Settle does the same and ends it.
-func (s *Service) HandedOver() { s.hands.running.Wait() }
+// Drain does the same and ends it.
+func (s *Service) HandedOver() { s.background.running.Wait() }

@@ -17,9 +17,9 @@ type Failure struct {
 	Last   time.Time `json:"last"` // when the last of them ended
 }
 
-// Failures counts the messages that ended without success since a time, the most frequent first; nil when there was none. What
-// was dropped because its code was no longer wanted is no failure, nor is a test mail with unsaved values: it
-// has no route.
+// Failures counts the messages that ended without success since a time, the most frequent first; nil when
+// there was none. What was dropped because its code was no longer wanted is no failure, nor is a test mail
+// with unsaved values: it has no route.
 func (s *Service) Failures(ctx context.Context, since time.Time) ([]Failure, error) {
 	var all []Failure
 	err := s.DB.Read(ctx, func(r store.Reader) error {

@@ -9,8 +9,9 @@ import (
 	"otpost/internal/store"
 )
 
-// Gate is what a channel asks before it writes what cannot be taken back. An error of Wanted or Commit closes the connection:
-// nothing was sent. A refusal carries what becomes of the job. A Gate belongs to one attempt and one goroutine.
+// Gate is what a channel asks before it writes what cannot be taken back. An error of Wanted or Commit closes
+// the connection: nothing was sent. A refusal carries what becomes of the job. A Gate belongs to one attempt
+// and one goroutine.
 type Gate struct {
 	h *handling
 	d row // as the handling knows it; with the dot once that is committed
@@ -36,9 +37,9 @@ func (g *Gate) Wanted(ctx context.Context) error {
 	return nil
 }
 
-// Commit is row 4 with its guards, and rows 5 and 6 when they fail: it notes that the message is about to be sent (SMTP: the dot
-// is about to be written). It returns until when the reply is awaited. wait is how long a request waits for it; a worker waits
-// for replyWait.
+// Commit is row 4 with its guards, and rows 5 and 6 when they fail: it notes that the message is about to be
+// sent (SMTP: the dot is about to be written). It returns until when the reply is awaited. wait is how long a
+// request waits for it; a worker waits for replyWait.
 func (g *Gate) Commit(ctx context.Context, wait time.Duration) (replyBy time.Time, err error) {
 	h := g.h
 	if g.d.state == Sending {
@@ -96,8 +97,8 @@ func (h *handling) holdsJob(tx *store.Tx) error {
 	return err
 }
 
-// MayWrite is the last question before the message goes out: time and lease once more, after the commit. After an error the
-// attempt ends with ClassLate.
+// MayWrite is the last question before the message goes out: time and lease once more, after the commit.
+// After an error the attempt ends with ClassLate.
 func (g *Gate) MayWrite() error {
 	if g.h.fresh != nil && !g.h.fresh() {
 		return errors.New("the worker's lease has lapsed")

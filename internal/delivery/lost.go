@@ -11,7 +11,7 @@ import (
 	"otpost/internal/store"
 )
 
-// lost is a row that should be in a worker's hands by now.
+// lost is a row that a worker should have begun by now.
 type lost struct {
 	position          // next_try_ms, id
 	route             string
@@ -32,10 +32,10 @@ type pass struct {
 	ended bool     // there was no row behind it
 }
 
-// enqueueLost enqueues, if absent, every row that should be in a worker's hands by now. There is no mark "enqueued" to
-// trust: it would lie when the queue loses a job. A round looks at relayBatches x relayBatch rows at most, the next
-// one goes on behind them. What the queue does not take is sent here once half of its life is gone, and at once when
-// the queue was switched off while messages waited.
+// enqueueLost enqueues, if absent, every row that a worker should have begun by now. The row has no mark
+// "enqueued", because that would be wrong when the queue loses a job. A round looks at relayBatches x
+// relayBatch rows at most, the next one goes on behind them. What the queue does not take is sent here once
+// half of its life is gone, and at once when the queue was switched off while messages waited.
 func (r *relay) enqueueLost(ctx context.Context) error {
 	now := r.DB.Now()
 	if r.pass.ended && passed(now, r.pass.begun, relayAgain) {
@@ -160,7 +160,7 @@ func (r *relay) withoutQueue(ctx context.Context, now time.Time, rows []lost, wh
 	}
 	here, more := r.sendAll(ctx, urgent)
 	r.missed = now
-	if here, tell := r.away.failed(now, here); tell {
+	if here, due := r.away.failed(now, here); due {
 		waiting, _, err := r.Waiting(ctx)
 		if err != nil {
 			return false, err
@@ -173,7 +173,7 @@ func (r *relay) withoutQueue(ctx context.Context, now time.Time, rows []lost, wh
 // back notes that the queue takes jobs.
 func (r *relay) back() {
 	r.missed = time.Time{}
-	if here, tell := r.away.over(); tell {
+	if here, due := r.away.over(); due {
 		r.Queue.Info("queue takes mails again", "sent_here", here)
 	}
 }

@@ -144,8 +144,8 @@ func (s *Service) TestMail(ctx context.Context, server mail.Server, recipient, s
 	}, server.Timeout)
 }
 
-// testRoute is the route of a test mail: the server's identifier when its saved values are tested, otherwise empty, so that what
-// becomes of other values does not count as a result of the saved server.
+// testRoute is the route of a test mail: the server's identifier when its saved values are tested, otherwise
+// empty, so that what becomes of other values does not count as a result of the saved server.
 func (c *mailChannel) testRoute(ctx context.Context, server mail.Server) string {
 	saved, err := c.servers.Server(ctx, server.Identifier)
 	if err != nil { // there is none, or its password does not open
@@ -166,7 +166,8 @@ type journal struct {
 	replyBy time.Time // of the committed dot
 }
 
-// BeforeWrite implements smtp.Journal. One message is on a connection at a time, so a write has one envelope or one dot.
+// BeforeWrite implements smtp.Journal. One message is on a connection at a time, so a write has one envelope
+// or one dot.
 func (j *journal) BeforeWrite(ctx context.Context, w mail.Write) (err error) {
 	if len(w.Dots) == 0 {
 		return j.gate.Wanted(ctx)
@@ -208,8 +209,8 @@ func mailPhases(all []mail.Phase) []Phase {
 	return phases
 }
 
-// Sentence returns what is wrong and what to do; empty for no or an unknown diagnosis. server is how the mail server is called,
-// such as "at mail.example.org:25"; reply is its reply, as mail.Words has it.
+// Sentence returns what is wrong and what to do; empty for no or an unknown diagnosis. server is how the mail
+// server is called, such as "at mail.example.org:25"; reply is its reply, as mail.Words has it.
 func (d Diagnosis) Sentence(server, reply string) string {
 	return mail.Diagnosis(d).Sentence(server, reply)
 }

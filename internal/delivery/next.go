@@ -6,8 +6,8 @@ import (
 	"otpost/internal/queue"
 )
 
-// next is what becomes of the job of a delivery. Each step returns it and none stores it. The zero value is undecided: the
-// attempt goes on.
+// next is what becomes of the job of a delivery. Each step returns it and none stores it. The zero value is
+// undecided: the attempt goes on.
 type next struct {
 	decided  bool
 	action   queue.Action
@@ -47,8 +47,8 @@ func (n next) result(c queue.Claimed) queue.Result {
 	}
 }
 
-// refusal is the error of a step that this handling may not take: the delivery is not its to send, or not any more. It carries
-// what becomes of the job.
+// refusal is the error of a step that this handling may not take: the delivery is not its to send, or not any
+// more. It carries what becomes of the job.
 type refusal struct{ next }
 
 // Error implements error.

@@ -12,19 +12,19 @@ import (
 	"otpost/internal/store"
 )
 
-// Why an administrator's word changes nothing. Beside these there is ErrNotFound.
+// Why Retry or Cancel changes nothing. Beside these there is ErrNotFound.
 var (
 	ErrEnded     = errors.New("the delivery has ended")         // its content is erased, or its time is over
 	ErrOnTheWire = errors.New("the delivery is being sent")     // only its owner writes what becomes of it
 	ErrInRequest = errors.New("the request sends the delivery") // via = inline: it has one try, which is under way
 )
 
-// hastenWithin is how long a queue outside the database has to make a job due.
-const hastenWithin = 2 * time.Second
+// runNowWithin is how long a queue outside the database has to make a job due.
+const runNowWithin = 2 * time.Second
 
-// Retry makes a delivery that waits due at once, and its job with it. One that is due already is left as it is, so that a worker
-// which is at it is not disturbed, but its job is made due all the same. The errors are those above. A queue that is out of reach is
-// no error: the row is due, and the relay looks after it.
+// Retry makes a delivery that waits due at once, and its job with it. One that is due already is left as it
+// is, so that a worker which is at it is not disturbed, but its job is made due all the same. The errors are
+// those above. A queue that is out of reach is no error: the row is due, and the relay enqueues it.
 func (s *Service) Retry(ctx context.Context, id uuid.UUID, realms []string) error {
 	var d row
 	err := s.DB.Write(ctx, func(tx *store.Tx) (err error) {
@@ -51,16 +51,16 @@ func (s *Service) Retry(ctx context.Context, id uuid.UUID, realms []string) erro
 	if err != nil {
 		return err
 	}
-	s.hasten(ctx, d)
+	s.runNow(ctx, d)
 	return nil
 }
 
-// hasten makes the job of a delivery due in a queue outside the database.
-func (s *Service) hasten(ctx context.Context, d row) {
+// runNow makes the job of a delivery due in a queue outside the database.
+func (s *Service) runNow(ctx context.Context, d row) {
 	if _, inside := s.Driver.(queue.TxDriver); inside || s.Driver == nil {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), hastenWithin)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), runNowWithin)
 	defer cancel()
 	err := s.Driver.RunNow(ctx, d.id)
 	if err == nil {
@@ -71,7 +71,7 @@ func (s *Service) hasten(ctx context.Context, d row) {
 	}
 }
 
-// Cancel is row 5 by an administrator: nothing waits for the delivery any more, and it is dropped. After an unsure attempt it
+// Cancel is row 5 by an administrator: no waiter is left, and the delivery is dropped. After an unsure attempt it
 // becomes unknown instead. The errors are those above. What becomes of the challenges is OnOutcome's to say.
 func (s *Service) Cancel(ctx context.Context, id uuid.UUID, realms []string) error {
 	return s.withdraw(ctx, id, realms, Cancelled)

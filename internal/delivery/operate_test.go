@@ -221,7 +221,7 @@ func TestCancelAfterTheDotIsRefused(t *testing.T) {
 	r.wantState(ticket, delivery.Accepted)
 }
 
-// Many cancel while a worker sends: whoever commits first decides, and the message is either sent or cancelled.
+// Many cancel while a worker sends: the first commit decides, and the message is either sent or cancelled.
 func TestCancelAndDotNeverBothWin(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)

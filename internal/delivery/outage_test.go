@@ -175,7 +175,7 @@ func (s *slow) Enqueue(context.Context, ...queue.Job) error {
 	return nil
 }
 
-func TestSettleWaitsForWhatRequestsLeftBehind(t *testing.T) {
+func TestDrainWaitsForWhatRequestsLeftBehind(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	s := &slow{called: make(chan struct{}, 1), let: make(chan struct{})}
@@ -184,7 +184,7 @@ func TestSettleWaitsForWhatRequestsLeftBehind(t *testing.T) {
 	r.Service.Dispatch(t.Context(), ticket)
 	<-s.called
 	settled := make(chan struct{})
-	go func() { r.Settle(); close(settled) }()
+	go func() { r.Drain(); close(settled) }()
 	select {
 	case <-settled:
 		t.Fatal("settled while a job is handed over")

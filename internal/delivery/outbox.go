@@ -38,9 +38,9 @@ type Options struct {
 type Service struct {
 	Options
 
-	refusals      outage // of jobs by the queue, as requests see them
-	interruptions outage // of handlings
-	hands         hands
+	refusals      outage          // of jobs by the queue, as requests see them
+	interruptions outage          // of handlings
+	background    backgroundGroup // hands jobs to the queue
 }
 
 // New returns a Service; it does no I/O.
@@ -81,9 +81,10 @@ type Prepared struct {
 	messageID string
 }
 
-// Prepare seals m under id and decides whether a worker or the request sends it: a worker when there is a queue and the route
-// is set to use it. It returns ErrNoRoute when routes has no such route or its row is damaged, and the error of an
-// impossible recipient. It is called before the transaction, because it encrypts; it reads nothing.
+// Prepare seals m under id and decides whether a worker or the request sends it: a worker when there is a
+// queue and the route is set to use it. It returns ErrNoRoute when routes has no such route or its row is
+// damaged, and the error of an impossible recipient. It is called before the transaction, because it
+// encrypts; it reads nothing.
 func (s *Service) Prepare(id uuid.UUID, m Message, routes Routes) (Prepared, error) {
 	route, err := routes.of(m)
 	if err != nil {
@@ -127,11 +128,12 @@ func (s *Service) Prepare(id uuid.UUID, m Message, routes Routes) (Prepared, err
 
 // place is where a delivery's content is sealed for: moved to another row, route or end of life it does not open.
 func place(d row) secret.Context {
-	return secret.Place("delivery", "sealed", d.id.String(), d.channel, d.serial, d.route, strconv.FormatInt(store.Millis(d.notAfter), 10))
+	end := strconv.FormatInt(store.Millis(d.notAfter), 10)
+	return secret.Place("delivery", "sealed", d.id.String(), d.channel, d.serial, d.route, end)
 }
 
-// messageIDLeft returns the left part of a delivery's Message-ID, which is the same for all its attempts (RFC 5322 section
-// 3.6.4). It tells nothing of the delivery's or the transaction's id.
+// messageIDLeft returns the left part of a delivery's Message-ID, which is the same for all its attempts (RFC
+// 5322 section 3.6.4). It tells nothing of the delivery's or the transaction's id.
 func (s *Service) messageIDLeft(id uuid.UUID) string {
 	mac := s.Keys.MAC(secret.MessageID, id[:])
 	return strings.ToLower(base32.StdEncoding.EncodeToString(mac[:20]))
@@ -144,8 +146,8 @@ func (s *Service) named(d row) bool {
 	return left == s.messageIDLeft(d.id)
 }
 
-// Put is row 1 of the table: it writes the delivery, who waits for it and, with a queue inside the database, the job, in the
-// transaction of the caller.
+// Put is row 1 of the table: it writes the delivery, who waits for it and, with a queue inside the database,
+// the job, in the transaction of the caller.
 func (s *Service) Put(tx *store.Tx, p Prepared, waiters ...Waiter) Ticket {
 	insert(tx, p)
 	for _, w := range waiters {

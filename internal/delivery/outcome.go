@@ -13,14 +13,18 @@ import (
 	"otpost/internal/store"
 )
 
+// decision says what is written to a row, in the transaction that writes.
+type decision func(tx *store.Tx, d row) (change, error)
+
 // errFinal says that the delivery has ended meanwhile.
 var errFinal = errors.New("the delivery has ended")
 
-// step runs one row of the table on the delivery that this handling knows as d: it reads the row again, lets decide say what is
-// written, and writes it with everything that belongs to it (attempt, job, audit, waiting challenge) in one durable transaction.
-// It returns the row as it is then, and what becomes of the job. When another has changed the row, nothing is written and the
-// error is a refusal: done for a final state, else the job comes back.
-func (h *handling) step(ctx context.Context, d row, decide func(tx *store.Tx, d row) (change, error)) (row, next, error) {
+// step runs one row of the table on the delivery that this handling knows as d: it reads the row again, lets
+// decide say what is written, and writes it with everything that belongs to it (attempt, job, audit, waiting
+// challenge) in one durable transaction. It returns the row as it is then, and what becomes of the job. When
+// another has changed the row, nothing is written and the error is a refusal: done for a final state, else
+// the job comes back.
+func (h *handling) step(ctx context.Context, d row, decide decision) (row, next, error) {
 	var before row
 	var c change
 	err := h.s.DB.Write(ctx, func(tx *store.Tx) error {
@@ -64,8 +68,8 @@ func (h *handling) step(ctx context.Context, d row, decide func(tx *store.Tx, d 
 	return before.with(c), n, nil
 }
 
-// report acknowledges the job in the transaction of the outcome, where the queue lies in the same database. The worker's own
-// report then finds another claim token and changes nothing.
+// report acknowledges the job in the transaction of the outcome, where the queue lies in the same database.
+// The worker's own report then finds another claim token and changes nothing.
 func (h *handling) report(tx *store.Tx, n next) error {
 	driver, ok := h.s.Driver.(queue.TxDriver)
 	if !ok || h.claim == nil || !n.decided {
@@ -87,7 +91,11 @@ func (s *Service) apply(tx *store.Tx, d row, c change) error {
 		return nil
 	}
 	audit.Put(tx, now, audit.Entry{
-		Action: "delivery " + string(c.state), Success: c.state == Accepted, Serial: d.serial, DeliveryID: d.id, Info: string(c.reason),
+		Action:     "delivery " + string(c.state),
+		Success:    c.state == Accepted,
+		Serial:     d.serial,
+		DeliveryID: d.id,
+		Info:       string(c.reason),
 	})
 	if d.serial == "" {
 		tx.Signal() // a request may wait for its test mail
@@ -106,8 +114,8 @@ func (s *Service) endJob(tx *store.Tx, id uuid.UUID) {
 	}
 }
 
-// record turns what the channel said, and the life that is left, into a state: rows 7 to 13. d is the row as the gate left it,
-// err that of Channel.Send.
+// record turns what the channel said, and the life that is left, into a state: rows 7 to 13. d is the row as
+// the gate left it, err that of Channel.Send.
 func (h *handling) record(ctx context.Context, d row, r Result, err error) (next, error) {
 	if d.state == Sending {
 		return h.recordDot(ctx, d, r, err)
@@ -124,7 +132,8 @@ func (h *handling) record(ctx context.Context, d row, r Result, err error) (next
 	return h.writeOutcome(ctx, nil, d, r)
 }
 
-// recordDot is record for a dot that was committed: its outcome is written whatever stops. Without a reply it may have arrived.
+// recordDot is record for a dot that was committed: its outcome is written whatever stops. Without a reply it
+// may have arrived.
 func (h *handling) recordDot(ctx context.Context, d row, r Result, err error) (next, error) {
 	if err != nil {
 		r = internal(ClassUnknown, err)
@@ -135,9 +144,9 @@ func (h *handling) recordDot(ctx context.Context, d row, r Result, err error) (n
 	return h.writeOutcome(context.WithoutCancel(ctx), ctx.Done(), d, r)
 }
 
-// writeOutcome writes the outcome. After the dot it repeats a write that failed while the row is this handling's: an outcome
-// that is lost (a full disk) would send a second copy of what a server has taken. A row that another has changed keeps its
-// state, and the reply goes onto the attempt alone.
+// writeOutcome writes the outcome. After the dot it repeats a write that failed while the row is this
+// handling's: an outcome that is lost (a full disk) would send a second copy of what a server has taken. A
+// row that another has changed keeps its state, and the reply goes onto the attempt alone.
 func (h *handling) writeOutcome(ctx context.Context, stopped <-chan struct{}, d row, r Result) (next, error) {
 	for tries := 1; ; tries++ {
 		_, n, err := h.step(ctx, d, func(tx *store.Tx, d row) (change, error) {
@@ -151,7 +160,8 @@ func (h *handling) writeOutcome(ctx context.Context, stopped <-chan struct{}, d 
 			return n, err
 		}
 		if tries == 1 {
-			h.log.Warn("outcome not written yet, tried again until it is", "delivery", h.id, "until", d.ownUntil, "err", err)
+			h.log.Warn("outcome not written yet, tried again until it is", "delivery", h.id, "until", d.ownUntil,
+				"err", err)
 		}
 		select {
 		case <-time.After(outcomeAgain):

@@ -13,12 +13,12 @@ import (
 	"otpost/internal/queue"
 )
 
-// TestProtocolHoldsUnderRandomFaults plays random histories of one delivery: workers that are killed or paused between dot and
-// reply, replies that are lost, refusals, waiters that go, time that passes, the relay. After each step it checks what
-// docs/states.md promises:
+// TestProtocolHoldsUnderRandomFaults plays random histories of one delivery: workers that are killed or
+// paused between dot and reply, replies that are lost, refusals, waiters that go, time that passes, the
+// relay. After each step it checks what docs/states.md promises:
 //
 //	I1 no dot at or after not_after
-//	I2 while the owner of a dot may still report, nobody else touches the delivery, unless its worker was swept
+//	I2 while the owner of a dot may still report, no other handling changes the delivery, unless its worker was swept
 //	I3 copies <= 1 + faults that hit the moment between dot and outcome
 //	I4 only the transitions of the table
 //	I5 a final state does not change
@@ -74,8 +74,8 @@ func (h *history) guard(f func()) {
 	}
 }
 
-// within runs a part of the history inside an attempt. A failure of the test ends the attempt like a kill and not as a panic of
-// the channel, which the service would record.
+// within runs a part of the history inside an attempt. A failure of the test ends the attempt like a kill and
+// not as a panic of the channel, which the service would record.
 func (h *history) within(f func()) {
 	defer func() {
 		if p := recover(); p != nil {

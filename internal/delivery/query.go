@@ -40,8 +40,8 @@ type Page struct {
 	Next       uuid.UUID // the Before of the next page; zero: this is the last one
 }
 
-// Record is a delivery as an administrator may read it: no content, and the recipient is masked. It has as many fields as there
-// is to tell.
+// Record is a delivery as an administrator may read it: no content, and the recipient is masked. It has as
+// many fields as there is to tell.
 type Record struct {
 	ID        uuid.UUID
 	Channel   string
@@ -61,12 +61,15 @@ type Record struct {
 	Waiters   []Waiter  // never nil
 }
 
-const recordColumns = `id, channel, state, reason, via, route, serial, realm, recipient, message_id, created_ms, updated_ms, not_after_ms,
-	next_try_ms`
+const recordColumns = `id, channel, state, reason, via, route, serial, realm, recipient, message_id,
+	created_ms, updated_ms, not_after_ms, next_try_ms`
 
 func (d *Record) columns() []any {
-	return []any{&d.ID, &d.Channel, &d.State, &d.Reason, &d.Via, &d.Server, &d.Serial, &d.Realm, &d.Recipient, &d.MessageID,
-		store.NullTime{To: &d.Created}, store.NullTime{To: &d.Updated}, store.NullTime{To: &d.NotAfter}, store.NullTime{To: &d.NextTry}}
+	return []any{
+		&d.ID, &d.Channel, &d.State, &d.Reason, &d.Via, &d.Server, &d.Serial, &d.Realm, &d.Recipient, &d.MessageID,
+		store.NullTime{To: &d.Created}, store.NullTime{To: &d.Updated}, store.NullTime{To: &d.NotAfter},
+		store.NullTime{To: &d.NextTry},
+	}
 }
 
 // conditions returns those of the filter, without its states.
@@ -123,7 +126,8 @@ func (f Filter) query(most int) (string, []any) {
 	return `SELECT ` + recordColumns + ` FROM delivery WHERE id IN (` + among + `)` + end, c.args
 }
 
-// List returns a page of deliveries, the newest first. Ids rise with time, so a page stays what it is while new ones are made.
+// List returns a page of deliveries, the newest first. Ids rise with time, so a page stays what it is while
+// new ones are made.
 func (s *Service) List(ctx context.Context, f Filter) (Page, error) {
 	if f.PageSize == 0 {
 		f.PageSize = DefaultPageSize
@@ -226,8 +230,8 @@ func (s *Service) Record(ctx context.Context, id uuid.UUID, realms []string) (Re
 	return d, nil
 }
 
-// Recipient returns the address that a delivery goes to, unmasked; it is masked once the content is erased, or does not open with
-// this key file. Errors are those of Record.
+// Recipient returns the address that a delivery goes to, unmasked; it is masked once the content is erased,
+// or does not open with this key file. Errors are those of Record.
 func (s *Service) Recipient(ctx context.Context, id uuid.UUID, realms []string) (string, error) {
 	var d row
 	err := s.DB.Read(ctx, func(r store.Reader) (err error) {

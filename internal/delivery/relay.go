@@ -13,7 +13,7 @@ import (
 )
 
 const (
-	relayEvery    = time.Second     // how often the relay looks
+	relayEvery    = time.Second     // how often the relay works
 	relayLease    = 5 * time.Second // how long a relay that died holds the others up
 	relayGrace    = 2 * time.Second // the handling of a delivery writes its end first, with the server's reply
 	relayAfter    = 2 * time.Second // a row that the queue should have taken is enqueued again after so long
@@ -112,7 +112,7 @@ func passed(now, since time.Time, d time.Duration) bool {
 
 // leave leaves a row alone that cannot be read, so that it holds up no other, and logs it at most once a minute.
 func (r *relay) leave(id uuid.UUID, err error) {
-	if n, tell := r.damaged.failed(r.DB.Now(), 1); tell {
+	if n, due := r.damaged.failed(r.DB.Now(), 1); due {
 		r.Queue.Error("delivery cannot be read, left alone", "delivery", id, "looks", n, "err", err)
 	}
 }

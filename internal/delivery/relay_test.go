@@ -19,7 +19,7 @@ func TestRelayExpiresWhatNobodySent(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	ticket, _ := r.put("queued")
-	r.clock.Advance(life + 2*time.Second - time.Millisecond) // whoever is at it may still write its end
+	r.clock.Advance(life + 2*time.Second - time.Millisecond) // its handling may still write its end
 	r.relay()
 	r.wantState(ticket, delivery.Queued)
 	r.clock.Advance(time.Millisecond)

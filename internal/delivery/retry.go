@@ -16,8 +16,9 @@ const (
 	replyWait    = time.Minute            // a worker waits at least so long for the reply to a dot
 )
 
-// nextTry plans the try after the attempts made so far: exponential with full jitter, so that a thousand deferred messages
-// do not come back together, and cut to the life that is left. ok is false when no try fits.
+// nextTry plans the try after the attempts made so far: exponential with full jitter, so that a thousand
+// deferred messages do not come back together, and cut to the life that is left. ok is false when no try
+// fits.
 func nextTry(now, notAfter time.Time, attempts int, jitter func(int64) int64) (at time.Time, ok bool) {
 	most := min(longestDelay(attempts), notAfter.Add(-lastMargin).Sub(now))
 	if most < leastDelay {

@@ -20,8 +20,8 @@ import (
 	"otpost/internal/store/storetest"
 )
 
-// server plays one script per attempt: what happens before the dot, at it and after it. It is what is behind each channel of
-// the tests: mail as a Sender, and the second channel (slice_test.go).
+// server plays one script per attempt: what happens before the dot, at it and after it. It is what is behind
+// each channel of the tests: mail as a Sender, and the second channel (slice_test.go).
 type server struct {
 	clock  *storetest.Clock
 	mu     sync.Mutex

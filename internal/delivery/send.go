@@ -16,8 +16,8 @@ import (
 	"otpost/internal/store"
 )
 
-// handling is one go at a delivery: by a worker, by the relay, or by the request (once). It says who acts. What the steps learn
-// and decide is in the values that they return.
+// handling is one go at a delivery: by a worker, by the relay, or by the request (once). It says who acts.
+// What the steps learn and decide is in the values that they return.
 type handling struct {
 	s     *Service
 	id    uuid.UUID
@@ -45,16 +45,16 @@ func (s *Service) Handle(ctx context.Context, c queue.Claimed, fresh func() bool
 	return next{action: queue.Retry, at: s.DB.Now().Add(time.Second)}.result(c)
 }
 
-// interrupted logs a delivery whose handling ended with an error: at once, and then once a minute for all deliveries, because
-// a database that takes no write interrupts each of them each second.
+// interrupted logs a delivery whose handling ended with an error: at once, and then once a minute for all
+// deliveries, because a database that takes no write interrupts each of them each second.
 func (s *Service) interrupted(log *slog.Logger, id uuid.UUID, err error) {
-	if n, tell := s.interruptions.failed(s.DB.Now(), 1); tell {
+	if n, due := s.interruptions.failed(s.DB.Now(), 1); due {
 		log.Warn("delivery interrupted, tried again", "delivery", id, "interruptions", n, "err", err)
 	}
 }
 
-// attempt takes the delivery from claim to outcome and returns what becomes of its job. An error means that the outcome could
-// not be read or written: the job comes back.
+// attempt takes the delivery from claim to outcome and returns what becomes of its job. An error means that
+// the outcome could not be read or written: the job comes back.
 func (h *handling) attempt(ctx context.Context) (next, error) {
 	d, n, err := h.admit(ctx)
 	if err == nil && !n.decided {
@@ -125,8 +125,9 @@ func (h *handling) givesWay(d row, now time.Time) bool {
 	return now.Sub(h.claim.RunAt) > most && d.notAfter.Sub(now) > giveWayUntil
 }
 
-// tryTakeOver is row 14: the dot of another handling has no outcome. Where its owner may still write one, the job comes back
-// later. A delivery that was taken over is due at once: its job comes back, and the next handling sends.
+// tryTakeOver is row 14: the dot of another handling has no outcome. Where its owner may still write one, the
+// job comes back later. A delivery that was taken over is due at once: its job comes back, and the next
+// handling sends.
 func (h *handling) tryTakeOver(ctx context.Context, d row, now time.Time) (row, next, error) {
 	if !h.mayTakeOver(d, now) {
 		return d, later(d, earlier(d.ownUntil, now.Add(replyWait))), nil // the latter: the clock was set back
@@ -195,8 +196,8 @@ func (h *handling) ask(ctx context.Context, c Channel, g *Gate, m Outgoing) (r R
 	return c.Send(ctx, m, g)
 }
 
-// withoutRoute records an attempt whose route could not be read. What lasts ends the delivery; any other error is tried again,
-// as a server out of reach is.
+// withoutRoute records an attempt whose route could not be read. What lasts ends the delivery; any other
+// error is tried again, as a server out of reach is.
 func (h *handling) withoutRoute(ctx context.Context, d row, err error) (next, error) {
 	switch {
 	case errors.Is(err, store.ErrNotFound):
@@ -227,7 +228,9 @@ func (h *handling) giveUpFor(ctx context.Context, d row, why Reason, err error) 
 	case NoRoute:
 		r.Diagnosis = DiagnosisNoRoute
 	}
-	_, n, err := h.step(ctx, d, func(_ *store.Tx, d row) (change, error) { return refuseBeforeDot(d, why).after(r), nil })
+	_, n, err := h.step(ctx, d, func(_ *store.Tx, d row) (change, error) {
+		return refuseBeforeDot(d, why).after(r), nil
+	})
 	return n, err
 }
 
@@ -237,7 +240,8 @@ const longestCause = 256
 // internal is the result of an attempt that an error of this program ended.
 func internal(class Class, err error) Result {
 	text := err.Error()
-	return Result{Class: class, Text: strings.ToValidUTF8(text[:min(len(text), longestCause)], ""), Diagnosis: DiagnosisInternal}
+	text = strings.ToValidUTF8(text[:min(len(text), longestCause)], "")
+	return Result{Class: class, Text: text, Diagnosis: DiagnosisInternal}
 }
 
 // earlier returns the earlier of two times.

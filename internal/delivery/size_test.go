@@ -11,8 +11,8 @@ import (
 	"otpost/internal/store"
 )
 
-// fill makes n deliveries, spread evenly over the time before now, with a waiter and an attempt each: 90 % accepted in up to 3 s,
-// the rest in all other states, of 5 servers, 4 realms and 2000 tokens.
+// fill makes n deliveries, spread evenly over the time before now, with a waiter and an attempt each: 90 %
+// accepted in up to 3 s, the rest in all other states, of 5 servers, 4 realms and 2000 tokens.
 func fill(tb testing.TB, db *store.DB, n int, over time.Duration) {
 	tb.Helper()
 	now := store.Millis(db.Now())

@@ -52,8 +52,11 @@ func load(r store.Reader, id uuid.UUID) (row, error) {
 
 // columns returns where the columns of rowColumns go.
 func (d *row) columns() []any {
-	return []any{&d.id, &d.channel, &d.route, &d.sealed, &d.recipient, &d.serial, &d.via, store.NullTime{To: &d.notAfter}, &d.state, &d.epoch,
-		&d.owner, store.NullTime{To: &d.ownUntil}, &d.unsure, &d.attempts, store.NullTime{To: &d.nextTry}, &d.messageID, store.NullTime{To: &d.created}}
+	return []any{
+		&d.id, &d.channel, &d.route, &d.sealed, &d.recipient, &d.serial, &d.via, store.NullTime{To: &d.notAfter},
+		&d.state, &d.epoch, &d.owner, store.NullTime{To: &d.ownUntil}, &d.unsure, &d.attempts,
+		store.NullTime{To: &d.nextTry}, &d.messageID, store.NullTime{To: &d.created},
+	}
 }
 
 // insert writes a new delivery.
@@ -70,7 +73,7 @@ func insertWaiter(tx *store.Tx, delivery uuid.UUID, w Waiter) {
 		delivery[:], w.TransactionID, w.Serial, w.ChallengeID[:])
 }
 
-// unwanted returns why nobody waits for a delivery any more, and "" while somebody does. A message that never had a waiter is
+// unwanted returns why no waiter of a delivery is left, and "" while there is one. A message that never had a waiter is
 // wanted.
 func unwanted(r store.Reader, id uuid.UUID) (Reason, error) {
 	var open int
@@ -127,11 +130,12 @@ var errStale = errors.New("the delivery was changed by another")
 
 // update is the compare-and-set of every state change. A final state erases the content in the same statement.
 func update(tx *store.Tx, d row, c change, now time.Time) error {
-	changed, err := tx.Changed(`UPDATE delivery SET state = $3, reason = $4, owner = $5, own_until_ms = $6, unsure = $7, attempts = $8,
-		next_try_ms = $9, updated_ms = $10, epoch = epoch + 1, sealed = CASE WHEN $11 = 1 THEN NULL ELSE sealed END
+	changed, err := tx.Changed(`UPDATE delivery SET state = $3, reason = $4, owner = $5, own_until_ms = $6, unsure = $7,
+		attempts = $8, next_try_ms = $9, updated_ms = $10, epoch = epoch + 1,
+		sealed = CASE WHEN $11 = 1 THEN NULL ELSE sealed END
 		WHERE id = $1 AND epoch = $2 RETURNING epoch`,
-		d.id[:], d.epoch, string(c.state), string(c.reason), c.owner, stored(c.ownUntil), store.Flag(c.unsure), c.attempts, stored(c.nextTry),
-		store.Millis(now), store.Flag(c.state.Final()))
+		d.id[:], d.epoch, string(c.state), string(c.reason), c.owner, stored(c.ownUntil), store.Flag(c.unsure), c.attempts,
+		stored(c.nextTry), store.Millis(now), store.Flag(c.state.Final()))
 	if err != nil {
 		return fmt.Errorf("write delivery %s: %w", d.id, err)
 	}

@@ -21,7 +21,14 @@ func unsureOr(d row, s State) State {
 
 // keep returns the change that leaves a delivery as it stands.
 func keep(d row) change {
-	return change{state: d.state, owner: d.owner, ownUntil: d.ownUntil, unsure: d.unsure, attempts: d.attempts, nextTry: d.nextTry}
+	return change{
+		state:    d.state,
+		owner:    d.owner,
+		ownUntil: d.ownUntil,
+		unsure:   d.unsure,
+		attempts: d.attempts,
+		nextTry:  d.nextTry,
+	}
 }
 
 // end returns the change to a final state.
@@ -130,7 +137,7 @@ func (h *handling) notWritten(d row, now time.Time) change {
 	return h.retryOr(d, now, Failed)
 }
 
-// takeOver is row 14: whoever sent the dot is gone, or its time to report is over.
+// takeOver is row 14: the owner of the dot is gone, or its time to report is over.
 func takeOver(d row, now time.Time) change {
 	d.unsure = true
 	if !now.Before(d.notAfter) {
@@ -139,7 +146,7 @@ func takeOver(d row, now time.Time) change {
 	return wait(d, now)
 }
 
-// arrived is part of every row that ends in unknown: when the code was answered, the message came to somebody.
+// arrived is part of every row that ends in unknown: when the code was answered, the message had arrived.
 func arrived(r store.Reader, d row, c change) (change, error) {
 	if c.state != Unknown {
 		return c, nil

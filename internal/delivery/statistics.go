@@ -15,13 +15,13 @@ import (
 	"otpost/internal/store"
 )
 
-// How far back Statistics looks: minute by minute, and for the sums.
+// The periods of Statistics: that of the minutes, and that of the sums.
 const (
 	StatisticsMinutes = 60
 	StatisticsOver    = 24 * time.Hour
 )
 
-// Statistics is what became of the messages, for a look at the whole.
+// Statistics is what became of the messages, in figures.
 type Statistics struct {
 	Minutes  [StatisticsMinutes]Minute // the oldest first; the last one is under way
 	Took     *Quantiles                // of the messages that these minutes saw accepted; nil: none was
@@ -37,13 +37,14 @@ type Minute struct {
 	Accepted, Failed, Expired, Dropped, Unknown int
 }
 
-// Quantiles are times from request to acceptance. Of n times, the one that p % do not exceed stands at rank ceil(p n / 100).
+// Quantiles are times from request to acceptance. Of n times, the one that p % do not exceed stands at rank
+// ceil(p n / 100).
 type Quantiles struct {
 	Count         int
 	P50, P95, P99 time.Duration
 }
 
-// ServerResults are those of one SMTP server.
+// ServerResults are those of one route.
 type ServerResults struct {
 	Accepted int         // in StatisticsOver
 	Failed   int         // in StatisticsOver: failed, expired or unknown
@@ -58,7 +59,7 @@ type LastResult struct {
 }
 
 // ServerFailure counts the messages of a server that failed, expired or are unknown, for one reason. A reason may
-// be a rule of this program; what the mail server said stands in the last attempt.
+// be a rule of this program; the server's reply is in the last attempt.
 type ServerFailure struct {
 	Reason Reason
 	Server string
@@ -164,7 +165,7 @@ func (c *count) one(k key) error {
 	if k.state == Queued || k.state == Sending || k.route == "" { // the last: test mails with unsaved values
 		return nil
 	}
-	last, err := c.look(k)
+	last, err := c.newestOf(k)
 	if err != nil || k.state == Deferred {
 		return err
 	}
@@ -185,9 +186,9 @@ func (c *count) one(k key) error {
 	return c.minutes(k)
 }
 
-// look returns the message of a key that changed last, and remembers the one of each server. What was
+// newestOf returns the message of a key that changed last, and remembers the one of each server. What was
 // dropped says nothing of its server.
-func (c *count) look(k key) (last newest, err error) {
+func (c *count) newestOf(k key) (last newest, err error) {
 	if k.state == Dropped {
 		return last, nil
 	}
@@ -204,7 +205,7 @@ func (c *count) look(k key) (last newest, err error) {
 	return last, err
 }
 
-// lastResults reads the attempts of what look has remembered.
+// lastResults reads the attempts of what newestOf has remembered.
 func (c *count) lastResults() error {
 	for route, last := range c.newest {
 		at := c.Servers[route]
@@ -227,14 +228,15 @@ func (c *count) lastResults() error {
 // mostTook bounds the time from request to acceptance, in ms: the digits that it has in minutes.
 const mostTook = 10_000_000
 
-// minutes counts the messages of a key minute by minute, and takes down how long they took. They come as one text of numbers,
-// minute x mostTook + ms: reading 100,000 rows takes five times as long.
+// minutes counts the messages of a key minute by minute, and takes down how long they took. They come as one
+// text of numbers, minute x mostTook + ms: reading 100,000 rows takes five times as long.
 func (c *count) minutes(k key) error {
 	first := c.Minutes[0].Begin
 	where, args := c.where(k, first)
 	args = append(args, store.Millis(first), mostTook)
 	var numbers string
-	err := c.Get([]any{&numbers}, fmt.Sprintf(`SELECT coalesce(string_agg(CAST((updated_ms - $%d) / 60000 * $%[2]d + min(max(updated_ms - created_ms, 0), $%[2]d - 1) AS TEXT), ' '), '')
+	err := c.Get([]any{&numbers}, fmt.Sprintf(`SELECT coalesce(string_agg(CAST((updated_ms - $%d) / 60000 * $%[2]d
+			+ min(max(updated_ms - created_ms, 0), $%[2]d - 1) AS TEXT), ' '), '')
 		FROM delivery`, len(args)-1, len(args))+where, args...)
 	if err != nil {
 		return err
@@ -288,5 +290,6 @@ func (c *count) open() error {
 	w := &conditions{}
 	w.within(c.realms)
 	w.add("state IN ('queued', 'deferred', 'sending') AND state <> 'sending'")
-	return c.Get([]any{&c.Waiting, store.NullTime{To: &c.Oldest}}, "SELECT count(*), min(created_ms) FROM delivery"+w.where(), w.args...)
+	return c.Get([]any{&c.Waiting, store.NullTime{To: &c.Oldest}},
+		"SELECT count(*), min(created_ms) FROM delivery"+w.where(), w.args...)
 }

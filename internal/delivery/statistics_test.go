@@ -52,7 +52,8 @@ func TestStatisticsFollowAClockThatIsSetBack(t *testing.T) {
 	}
 }
 
-// Twenty messages are accepted after 1 to 20 s each, of the 20 the 10th, 19th and 20th are the quantiles; one fails, one waits.
+// Twenty messages are accepted after 1 to 20 s each, of the 20 the 10th, 19th and 20th are the quantiles; one
+// fails, one waits.
 func TestStatisticsCountByMinuteServerAndReason(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)

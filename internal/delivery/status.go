@@ -8,18 +8,19 @@ import (
 	"otpost/internal/store"
 )
 
-// Public is a state as those see it who wait for a message.
+// Public is a state as a client of REST reads it.
 type Public string
 
 // The public states, best first.
 const (
-	Sent     Public = "sent"       // the next mail server took it
+	Sent     Public = "sent"       // the next server took it
 	OnItsWay Public = "on_its_way" // it waits or is being sent
 	Unclear  Public = "unknown"    // it may have been sent
 	NotSent  Public = "not_sent"   // it was not and will not be
 )
 
-// Status is what polltransaction tells of the messages of a transaction: no address, no server's text.
+// Status is the answer of polltransaction about the messages of a transaction. It has no address and no text
+// of a server.
 type Status struct {
 	State       Public
 	NextTry     time.Time // zero: none is planned
@@ -34,7 +35,7 @@ type MessageStatus struct {
 	NextTry time.Time // zero: none is planned
 }
 
-// public returns what others see of a state.
+// public returns what a client reads for a state.
 func (s State) public() Public {
 	switch s {
 	case Accepted:
@@ -57,7 +58,9 @@ func (s *Service) Status(ctx context.Context, transactionID string) (Status, err
 			var m MessageStatus
 			var state State
 			var next, created, notAfter time.Time
-			if err := scan(&m.Serial, &state, store.NullTime{To: &next}, store.NullTime{To: &created}, store.NullTime{To: &notAfter}); err != nil {
+			err := scan(&m.Serial, &state, store.NullTime{To: &next}, store.NullTime{To: &created},
+				store.NullTime{To: &notAfter})
+			if err != nil {
 				return err
 			}
 			m.State = state.public()
@@ -66,7 +69,8 @@ func (s *Service) Status(ctx context.Context, transactionID string) (Status, err
 			}
 			status.add(m, created.Add(notAfter.Sub(created)/2))
 			return nil
-		}, `SELECT w.serial, d.state, d.next_try_ms, d.created_ms, d.not_after_ms FROM waiter w JOIN delivery d ON d.id = w.delivery_id
+		}, `SELECT w.serial, d.state, d.next_try_ms, d.created_ms, d.not_after_ms
+			FROM waiter w JOIN delivery d ON d.id = w.delivery_id
 			WHERE w.transaction_id = $1 ORDER BY w.challenge_id`, transactionID)
 	})
 	if err != nil {

@@ -10,17 +10,17 @@ import (
 	"otpost/internal/store"
 )
 
-// testMargin is how much longer than the route's time-out a test message may take: the way through the queue; testGrace is for
-// the outcome to be written after that.
+// testMargin is how much longer than the route's time-out a test message may take: the way through the queue;
+// testGrace is for the outcome to be written after that.
 const (
 	testMargin = 10 * time.Second
 	testGrace  = time.Second
 )
 
-// Test sends a message of a route that need not be saved, on the way that the route's messages take: by a worker when it is set
-// to use the queue. timeout is the route's. Test sets NotAfter, waits for the end, at most timeout and 11 s, and returns the
-// record; one whose state is not final was interrupted by the end of the wait or of ctx. A message that no worker can begin is
-// withdrawn after workerWithin (reason NoWorker).
+// Test sends a message of a route that need not be saved, on the way that the route's messages take: by a
+// worker when it is set to use the queue. timeout is the route's. Test sets NotAfter, waits for the end, at
+// most timeout and 11 s, and returns the record; one whose state is not final was interrupted by the end of
+// the wait or of ctx. A message that no worker can begin is withdrawn after workerWithin (reason NoWorker).
 func (s *Service) Test(ctx context.Context, m Message, timeout time.Duration) (Record, error) {
 	id, err := uuid.NewV7()
 	if err != nil {
@@ -46,8 +46,8 @@ func (s *Service) Test(ctx context.Context, m Message, timeout time.Duration) (R
 	return s.await(ctx, id, wait+testGrace, signals)
 }
 
-// Diagnosis says what an administrator should look at: what the last attempt met, or why there was none; empty when nothing is
-// wrong. A message that was accepted may have one too: sent unsigned.
+// Diagnosis says what an administrator should look at: what the last attempt met, or why there was none;
+// empty when nothing is wrong. A message that was accepted may have one too: sent unsigned.
 func (d Record) Diagnosis() Diagnosis {
 	if n := len(d.Attempts); n > 0 {
 		last := d.Attempts[n-1]
@@ -75,11 +75,13 @@ func (d Record) Diagnosis() Diagnosis {
 
 // await reads the record again after each signal, and each second, until it has its end. It withdraws a message that no
 // worker can begin.
-func (s *Service) await(ctx context.Context, id uuid.UUID, most time.Duration, signals <-chan struct{}) (Record, error) {
+func (s *Service) await(
+	ctx context.Context, id uuid.UUID, most time.Duration, signals <-chan struct{},
+) (Record, error) {
 	over := time.NewTimer(most)
 	defer over.Stop()
-	look := time.NewTicker(time.Second)
-	defer look.Stop()
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
 	for {
 		d, err := s.Record(ctx, id, nil)
 		if err != nil || d.State.Final() {
@@ -93,7 +95,7 @@ func (s *Service) await(ctx context.Context, id uuid.UUID, most time.Duration, s
 		}
 		select {
 		case <-signals:
-		case <-look.C:
+		case <-tick.C:
 		case <-over.C:
 			return s.Record(ctx, id, nil)
 		case <-ctx.Done():

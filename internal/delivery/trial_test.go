@@ -26,17 +26,17 @@ func TestStoryIsDiagnosedByItsLastAttempt(t *testing.T) {
 		attempts []delivery.Attempt
 		want     delivery.Diagnosis
 	}{
-		"accepted":                {delivery.Accepted, []delivery.Attempt{well}, ""},
-		"accepted at last":        {delivery.Accepted, []delivery.Attempt{refused, well}, ""},
-		"accepted, but unsigned":  {delivery.Accepted, []delivery.Attempt{{Number: 1, Ended: &now, Diagnosis: "smime"}}, "smime"},
-		"failed":                  {delivery.Failed, []delivery.Attempt{well, refused}, "refused"},
-		"deferred":                {delivery.Deferred, []delivery.Attempt{refused}, "refused"},
-		"failed without a try":    {delivery.Failed, nil, delivery.DiagnosisInternal},
-		"cancelled":               {delivery.Dropped, nil, ""},
-		"nobody took it":          {delivery.Queued, nil, delivery.DiagnosisTooLate},
-		"nobody took it in time":  {delivery.Expired, nil, delivery.DiagnosisTooLate},
-		"the reply is awaited":    {delivery.Sending, []delivery.Attempt{{Number: 1}}, delivery.DiagnosisTimeout},
-		"the end after a refusal": {delivery.Expired, []delivery.Attempt{refused}, "refused"},
+		"accepted":                   {delivery.Accepted, []delivery.Attempt{well}, ""},
+		"accepted at last":           {delivery.Accepted, []delivery.Attempt{refused, well}, ""},
+		"accepted, but unsigned":     {delivery.Accepted, []delivery.Attempt{{Number: 1, Ended: &now, Diagnosis: "smime"}}, "smime"},
+		"failed":                     {delivery.Failed, []delivery.Attempt{well, refused}, "refused"},
+		"deferred":                   {delivery.Deferred, []delivery.Attempt{refused}, "refused"},
+		"failed without a try":       {delivery.Failed, nil, delivery.DiagnosisInternal},
+		"cancelled":                  {delivery.Dropped, nil, ""},
+		"no worker began it":         {delivery.Queued, nil, delivery.DiagnosisTooLate},
+		"no worker began it in time": {delivery.Expired, nil, delivery.DiagnosisTooLate},
+		"the reply is awaited":       {delivery.Sending, []delivery.Attempt{{Number: 1}}, delivery.DiagnosisTimeout},
+		"the end after a refusal":    {delivery.Expired, []delivery.Attempt{refused}, "refused"},
 	} {
 		if got := (delivery.Record{State: c.state, Attempts: c.attempts}).Diagnosis(); got != c.want {
 			t.Errorf("%s: %q, want %q", name, got, c.want)

@@ -23,8 +23,9 @@ type Unfinished struct {
 	Attempts int       `json:"attempts"`
 }
 
-// Unfinished lists the messages without a final state, the oldest first; at most so many, 0 for all. Nil: there is none.
-// An order by id alone would read all deliveries by their primary key, and not the few of the partial index.
+// Unfinished lists the messages without a final state, the oldest first; at most so many, 0 for all. Nil:
+// there is none. An order by id alone would read all deliveries by their primary key, and not the few of the
+// partial index.
 func (s *Service) Unfinished(ctx context.Context, most int) ([]Unfinished, error) {
 	if most == 0 {
 		most = -1 // no limit
@@ -34,7 +35,8 @@ func (s *Service) Unfinished(ctx context.Context, most int) ([]Unfinished, error
 		all = nil
 		return store.List(r, func(scan store.Scan) error {
 			var u Unfinished
-			err := scan(&u.ID, &u.State, &u.Via, &u.Server, store.NullTime{To: &u.Created}, store.NullTime{To: &u.NextTry}, store.NullTime{To: &u.NotAfter}, &u.Attempts)
+			err := scan(&u.ID, &u.State, &u.Via, &u.Server, store.NullTime{To: &u.Created},
+				store.NullTime{To: &u.NextTry}, store.NullTime{To: &u.NotAfter}, &u.Attempts)
 			if err != nil && !errors.Is(err, store.ErrDamaged) {
 				return err
 			}
@@ -76,8 +78,8 @@ func (s *Service) Backlog(ctx context.Context) ([]Backlog, error) {
 	return all, nil
 }
 
-// Waiting counts the messages that wait for a worker and returns when the oldest of them was made. The query repeats the condition
-// of a partial index: probes ask each few seconds.
+// Waiting counts the messages that wait for a worker and returns when the oldest of them was made. The query
+// repeats the condition of a partial index: probes ask each few seconds.
 func (s *Service) Waiting(ctx context.Context) (n int, oldest time.Time, err error) {
 	err = s.DB.Read(ctx, func(r store.Reader) error {
 		return r.Get([]any{&n, store.NullTime{To: &oldest}}, `SELECT count(*), min(created_ms) FROM delivery

@@ -21,13 +21,15 @@ func (why Reason) advice() string {
 	case NoWorker:
 		return "start a worker: otpost worker"
 	case Interrupted:
-		return "look at the lines before this one: the database or the SMTP server's definition could not be read or written"
+		return "read the lines before this one: " +
+			"the database or the SMTP server's definition could not be read or written"
 	}
 	return ""
 }
 
-// logOutcome writes the one log line of an outcome: ERROR when the mail will not be sent, WARN when it is tried again, INFO
-// when it was accepted, its code was answered or no waiter is left. The writer of the state calls it.
+// logOutcome writes the one log line of an outcome: ERROR when the mail will not be sent, WARN when it is
+// tried again, INFO when it was accepted, its code was answered or no waiter is left. The writer of the state
+// calls it.
 func (s *Service) logOutcome(log *slog.Logger, d row, c change) {
 	level, message := slog.LevelError, "not sent"
 	switch c.state {
@@ -43,7 +45,10 @@ func (s *Service) logOutcome(log *slog.Logger, d row, c change) {
 			level, message = slog.LevelInfo, "sent, for its code was answered"
 		}
 	}
-	args := []any{"state", string(c.state), "server", d.route, "recipient", d.recipient, "serial", d.serial, "delivery", d.id, "attempt", c.attempts}
+	args := []any{
+		"state", string(c.state), "server", d.route, "recipient", d.recipient, "serial", d.serial,
+		"delivery", d.id, "attempt", c.attempts,
+	}
 	if c.reason != "" {
 		args = append(args, "reason", c.reason.String())
 	}
