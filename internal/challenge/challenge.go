@@ -1,11 +1,13 @@
 // Package challenge keeps the codes that wait for their answer.
 //
-// It promises: a code is never stored, only its MAC, bound to the message that carried it and to the token; comparing a code
-// needs the receipt of a paid guess; a challenge is answered once, by compare-and-set in the transaction that accepts. What it
-// does not: decide what an answer means (login does), or send anything.
+// It promises: a code is never stored, only its MAC, bound to the message that carried it and to
+// the token; comparing a code needs the receipt of a paid guess; a challenge is answered once, by
+// compare-and-set in the transaction that accepts. login decides what an answer means, and delivery
+// sends.
 //
-// A challenge is open while its state is Open and its end is ahead. Ended and expired rows are kept for Kept: they tell a code
-// that was used before from a wrong one, and a transaction whose time is over from an unknown one.
+// A challenge is open while its state is Waiting and its end is ahead. Ended and expired rows are
+// kept for Kept: they tell a code that was used before from a wrong one, and a transaction whose
+// time is over from an unknown one.
 package challenge
 
 import (
@@ -23,12 +25,12 @@ import (
 // Kept is how long ended and expired challenges stay in the table: long enough to tell a used code from a wrong one.
 const Kept = 10 * time.Minute
 
-// State is where a challenge stands. The numbers are those of the column.
+// State is the state of a challenge. The numbers are those of the column.
 type State int
 
 // The states.
 const (
-	Waiting  State = 0 // nobody has answered it; it is open until its time is over
+	Waiting  State = 0 // not answered; it is open until its end
 	Answered State = 1 // the right code came, or came to another challenge of the same transaction or message
 	Ended    State = 2 // superseded, or its token or message is gone
 )
@@ -61,8 +63,12 @@ type Code struct {
 func New(keys *secret.Keys, c Code) Challenge {
 	return Challenge{
 		ID:            uuid.Must(uuid.NewV7()), // fails only without a random source, and crypto/rand ends the process then
-		TransactionID: c.TransactionID, Serial: c.Serial, DeliveryID: c.DeliveryID, Created: c.Created, ValidUntil: c.ValidUntil,
-		mac: mac(keys, c.DeliveryID, c.Serial, c.Text),
+		TransactionID: c.TransactionID,
+		Serial:        c.Serial,
+		DeliveryID:    c.DeliveryID,
+		Created:       c.Created,
+		ValidUntil:    c.ValidUntil,
+		mac:           mac(keys, c.DeliveryID, c.Serial, c.Text),
 	}
 }
 
@@ -75,8 +81,8 @@ type Receipt interface {
 	PaidFor(serial string) bool
 }
 
-// Matches reports whether code is the one that was sent, whatever the state of the challenge. Without a receipt for the token
-// it is false. It takes the same time for every code.
+// Matches reports whether code is the one that was sent, whatever the state of the challenge.
+// Without a receipt for the token it is false. It takes the same time for every code.
 func (c Challenge) Matches(keys *secret.Keys, paid Receipt, code secret.Text) bool {
 	return paid.PaidFor(c.Serial) && hmac.Equal(c.mac, mac(keys, c.DeliveryID, c.Serial, code))
 }

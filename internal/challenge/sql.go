@@ -14,7 +14,8 @@ const columns = `id, transaction_id, serial, code_mac, delivery_id, state, recei
 
 // Put writes a new challenge in the transaction that creates its delivery.
 func Put(tx *store.Tx, c Challenge) {
-	tx.Put(`INSERT INTO challenge (id, transaction_id, serial, code_mac, delivery_id, state, received_count, created_ms, valid_until_ms)
+	tx.Put(`INSERT INTO challenge
+		(id, transaction_id, serial, code_mac, delivery_id, state, received_count, created_ms, valid_until_ms)
 		VALUES ($1, $2, $3, $4, $5, 0, 0, $6, $7)`,
 		c.ID[:], c.TransactionID, c.Serial, c.mac, c.DeliveryID[:], store.Millis(c.Created), store.Millis(c.ValidUntil))
 }
@@ -28,8 +29,8 @@ func OfTransaction(r store.Reader, transactionID string) ([]Challenge, error) {
 	return read(r, `SELECT `+columns+` FROM challenge WHERE transaction_id = $1 ORDER BY created_ms, id`, transactionID)
 }
 
-// Unanswered returns the challenges of a transaction that nobody has answered and nothing has ended, whether or not their time
-// is over; none for an unknown transaction.
+// Unanswered returns the challenges of a transaction in the state Waiting, whether or not their
+// time is over; none for an unknown transaction.
 func Unanswered(ctx context.Context, db *store.DB, transactionID string) ([]Challenge, error) {
 	var waiting []Challenge
 	err := db.Read(ctx, func(r store.Reader) error {
@@ -54,7 +55,8 @@ func read(r store.Reader, query string, args ...any) ([]Challenge, error) {
 	err := store.List(r, func(scan store.Scan) error {
 		var c Challenge
 		var created, until int64
-		if err := scan(&c.ID, &c.TransactionID, &c.Serial, &c.mac, &c.DeliveryID, &c.State, &c.Received, &created, &until); err != nil {
+		err := scan(&c.ID, &c.TransactionID, &c.Serial, &c.mac, &c.DeliveryID, &c.State, &c.Received, &created, &until)
+		if err != nil {
 			return err
 		}
 		c.Created, c.ValidUntil = store.Time(created), store.Time(until)
@@ -67,8 +69,8 @@ func read(r store.Reader, query string, args ...any) ([]Challenge, error) {
 	return found, nil
 }
 
-// Answer takes the right code for a challenge and reports whether this call was the one that did: false when the challenge was
-// answered, ended or expired since it was read.
+// Answer takes the right code for a challenge and reports whether this call was the one that did:
+// false when the challenge was answered, ended or expired since it was read.
 func Answer(tx *store.Tx, now time.Time, id uuid.UUID) (bool, error) {
 	return tx.Changed(`UPDATE challenge SET state = 1, ended_ms = $2, received_count = received_count + 1
 		WHERE id = $1 AND state = 0 AND valid_until_ms > $2 RETURNING id`, id[:], store.Millis(now))
@@ -99,9 +101,10 @@ func EndSerial(tx *store.Tx, now time.Time, serial string) ([]uuid.UUID, error) 
 	return end(tx, now, Ended, `serial = $3`, serial)
 }
 
-// Supersede makes room for a new challenge of a token: the newest keep stay, the older ones are ended; their ids are returned.
-// It is called before the new one is written. Expired ones do not count and are left alone. One that was made later
-// than now was made before the clock was set back: it is older than all others.
+// Supersede makes room for a new challenge of a token: the newest keep stay, the older ones are
+// ended; their ids are returned. It is called before the new one is written. Expired ones do not
+// count and are left alone. One that was made later than now was made before the clock was set
+// back: it is older than all others.
 func Supersede(tx *store.Tx, now time.Time, serial string, keep int) ([]uuid.UUID, error) {
 	return end(tx, now, Ended, `serial = $3 AND valid_until_ms > $2 AND id NOT IN (SELECT id FROM challenge
 		WHERE serial = $3 AND state = 0 AND valid_until_ms > $2

@@ -28,7 +28,9 @@ func (s *server) userRoutes() []route {
 }
 
 // searchable are the properties that GET /user/ filters by; other parameters mean nothing to it.
-var searchable = []string{"username", "userid", "email", "givenname", "surname", "phone", "mobile", "description"} //nolint:gochecknoglobals // a constant table
+var searchable = []string{ //nolint:gochecknoglobals // a constant table
+	"username", "userid", "email", "givenname", "surname", "phone", "mobile", "description",
+}
 
 // users answers GET /user/, all that match as the original does. With limit, a parameter of otpost, it answers with
 // that many, and with how many match in detail.count. A user finds no other one.

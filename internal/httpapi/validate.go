@@ -48,7 +48,8 @@ func (s *server) check(w http.ResponseWriter, r *http.Request) error {
 	})
 }
 
-// radius answers /validate/radiuscheck: 204 for a login, 400 for everything else, no body (recorded: "radiuscheck ...").
+// radius answers /validate/radiuscheck: 204 for a login, 400 for everything else, no body
+// (recorded: "radiuscheck ...").
 func (s *server) radius(w http.ResponseWriter, r *http.Request) error {
 	result, err := s.decide(r, true)
 	if err != nil {
@@ -63,8 +64,8 @@ func (s *server) radius(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// decide asks login about the request's credentials. acceptOnly says that the answer tells an acceptance from everything
-// else.
+// decide asks login about the request's credentials. acceptOnly says that the answer tells an
+// acceptance from everything else.
 func (s *server) decide(r *http.Request, acceptOnly bool) (login.Result, error) {
 	request, err := loginRequest(r)
 	if err != nil {
@@ -102,8 +103,8 @@ func (s *server) trigger(w http.ResponseWriter, r *http.Request) error {
 	})
 }
 
-// loginRequest reads what names the user or token. FreeRADIUS sends state in the place of transaction_id and resConf for the
-// resolver (docs/compatibility.md, "Clients").
+// loginRequest reads what names the user or token. FreeRADIUS sends state in the place of
+// transaction_id and resConf for the resolver (docs/compatibility.md, "Clients").
 func loginRequest(r *http.Request) (login.Request, error) {
 	p := paramsOf(r)
 	e := &callOf(r).entry
@@ -126,7 +127,8 @@ func loginRequest(r *http.Request) (login.Request, error) {
 	}
 	e.Login, e.Realm, e.Serial, e.TransactionID = request.User, request.Realm, request.Serial, request.TransactionID
 	if request.User == "" && request.Serial == "" {
-		return request, fault.New(fault.Parameter, "no_subject", "ERR905: You need to specify a serial, user or credential_id.")
+		return request, fault.New(fault.Parameter, "no_subject",
+			"ERR905: You need to specify a serial, user or credential_id.")
 	}
 	var err error
 	request.OTPOnly, err = p.Bool("otponly", false)
@@ -166,8 +168,9 @@ func detailOf(result login.Result) object {
 	return detail
 }
 
-// addChallenges renders challenges, be there any or not. client_mode, serial and type at the top are those of the last one, as
-// recorded; attributes are left out, for PHP's clients die on them (docs/compatibility.md, "Clients").
+// addChallenges renders challenges, be there any or not. client_mode, serial and type at the top
+// are those of the last one, as recorded; attributes are left out, for PHP's clients die on them
+// (docs/compatibility.md, "Clients").
 func addChallenges(detail object, result login.Result) {
 	challenges := make([]object, len(result.Challenges))
 	transactions := make([]string, len(result.Challenges))

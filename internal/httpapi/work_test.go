@@ -46,7 +46,8 @@ func TestLoginUntilItsAnswerReadsOneSnapshotAndCommitsTwice(t *testing.T) {
 		{"wrong PIN", "4321", "REJECT", cost{1, 2, 0}},
 		{"PIN and a wrong code", "1234000000", "REJECT", cost{1, 2, 0}},
 	} {
-		rows := r.count(`action = 'POST /validate/check' AND authentication = $1 AND login = 'alice' AND serial <> ''`, c.authentication)
+		const row = `action = 'POST /validate/check' AND authentication = $1 AND login = 'alice' AND serial <> ''`
+		rows := r.count(row, c.authentication)
 		r.work.Take()
 		g := r.do("POST", "/validate/check", "", url.Values{"user": {"alice"}, "pass": {c.pass}})
 		var got cost
@@ -54,7 +55,7 @@ func TestLoginUntilItsAnswerReadsOneSnapshotAndCommitsTwice(t *testing.T) {
 		if g.result()["authentication"] != c.authentication || got != c.want {
 			t.Errorf("%s: %s, snapshots and commits %+v, want %+v", c.name, g.raw, got, c.want)
 		}
-		if n := r.count(`action = 'POST /validate/check' AND authentication = $1 AND login = 'alice' AND serial <> ''`, c.authentication); n != rows+1 {
+		if n := r.count(row, c.authentication); n != rows+1 {
 			t.Errorf("%s: %d audit rows, want 1", c.name, n-rows)
 		}
 	}

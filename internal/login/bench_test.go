@@ -11,7 +11,8 @@ import (
 	"otpost/internal/token"
 )
 
-// BenchmarkChallenge measures logins that answer a known PIN with a challenge, each of 256 callers with a token of his own.
+// BenchmarkChallenge measures logins that answer a known PIN with a challenge, each of 256 callers
+// with a token of his own.
 func BenchmarkChallenge(b *testing.B) {
 	r := newRig(b)
 	r.set(system.EmailIdentifier, "queued")

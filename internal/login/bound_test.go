@@ -14,8 +14,8 @@ func TestMemoryOfWhatWasLoggedIsBounded(t *testing.T) {
 		if !u.first(now, strconv.Itoa(i)) {
 			t.Fatalf("%d was not logged", i)
 		}
-		if len(u.told) > mostUnsent {
-			t.Fatalf("%d are remembered", len(u.told))
+		if len(u.logged) > mostUnsent {
+			t.Fatalf("%d are remembered", len(u.logged))
 		}
 	}
 }

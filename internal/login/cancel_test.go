@@ -20,7 +20,7 @@ func (r *rig) cancelOnly() {
 	}
 }
 
-// Nothing is dropped that somebody could still answer (docs/states.md).
+// No message is dropped whose code is still accepted (docs/states.md).
 func TestCancelledMailEndsItsChallenge(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)

@@ -22,8 +22,9 @@ type draft struct {
 	ticket   delivery.Ticket // after the commit
 }
 
-// draft drafts a message for each of the tokens that a decision asks, all in one new transaction (row 4). A token without
-// address or without an SMTP server is reported as not sent (row 5). An error is a fault of the server.
+// draft drafts a message for each of the tokens that a decision asks, all in one new transaction
+// (row 4). A token without address or without an SMTP server is reported as not sent (row 5). An
+// error is a fault of the server.
 func (s *Service) draft(ctx context.Context, sub subject, d decision) (decision, error) {
 	if len(d.ask) == 0 {
 		return d, nil
@@ -72,7 +73,8 @@ func (s *Service) dispatch(ctx context.Context, d decision) Result {
 	return d.prompted(func(one draft) bool { return one.sendable && promising[one.DeliveryID] })
 }
 
-// prompted returns the result of a decision with the prompts of its drafts; sent says for which a message is on its way.
+// prompted returns the result of a decision with the prompts of its drafts; sent says for which a
+// message is on its way.
 func (d *decision) prompted(sent func(draft) bool) Result {
 	result := d.result
 	for _, one := range d.drafts {
@@ -92,9 +94,10 @@ func (d *decision) prompted(sent func(draft) bool) Result {
 	return result
 }
 
-// FollowOutcome is what a delivery's final state means for its challenges (delivery.Options.OnOutcome): a message that was sent
-// in the request and did not get out ends them, so that the refusal is the truth; so does one that an administrator cancelled, for
-// nothing is dropped that somebody could still answer. After "unknown" they stay open: the mail may arrive.
+// FollowOutcome ends the challenges of a delivery by its final state (delivery.Options.OnOutcome).
+// A message of an inline delivery that was not sent ends them, because the user was refused. A
+// cancelled message ends them, too: no message is dropped whose code is still accepted. After
+// "unknown" they stay open, because the message may arrive.
 func FollowOutcome(tx *store.Tx, now time.Time, o delivery.Outcome) error {
 	notSent := o.Via == delivery.ViaInline && (o.State == delivery.Failed || o.State == delivery.Expired)
 	cancelled := o.State == delivery.Dropped && o.Reason == delivery.Cancelled

@@ -8,9 +8,10 @@ import (
 	"otpost/internal/token"
 )
 
-// Check decides what a client has sent for a user or a token (rows 1 to 17 and 19 of docs/login.md). A Result is a
-// decision, also a refusal; an error is a fault for the client (904, 905, 601, 1007, 503) or of the server, and then nothing
-// was counted. When the client goes away in between, the guess stays paid.
+// Check decides what a client has sent for a user or a token (rows 1 to 17 and 19 of
+// docs/login.md). A Result is a decision, also a refusal; an error is a fault for the client (904,
+// 905, 601, 1007, 503) or of the server, and then nothing was counted. When the client goes away in
+// between, the guess stays paid.
 func (s *Service) Check(ctx context.Context, r Request) (Result, error) {
 	c := candidates{request: r}
 	sub, err := s.find(ctx, r, unknownToCheck, c.read)
@@ -28,9 +29,10 @@ func (s *Service) Check(ctx context.Context, r Request) (Result, error) {
 	return result, nil
 }
 
-// decide holds the turn at the tokens from before the payment until the decision is written. What is sent afterwards takes
-// longer and needs no turn. What was read before the turn is read again where another guess may have changed it: after a
-// wait, and when a token is locked, because the payment of another guess, to be given back, may have locked it.
+// decide holds the turn at the tokens from before the payment until the decision is written. What
+// is sent afterwards takes longer and needs no turn. What was read before the turn is read again
+// where another guess may have changed it: after a wait, and when a token is locked, because the
+// payment of another guess, to be given back, may have locked it.
 func (s *Service) decide(ctx context.Context, c candidates) (decision, error) {
 	serials := token.Serials(c.subject.tokens)
 	if len(serials) == 0 {
@@ -70,8 +72,9 @@ type candidates struct {
 	kept    map[string][]challenge.Challenge // by serial: all, whatever their state; only if a code may be in Pass
 }
 
-// read chooses the candidates among the tokens of the subject, in the snapshot that holds these. Tokens without an
-// unanswered challenge in the transaction are left out; a transaction that has none at all counts as not given (row 16).
+// read chooses the candidates among the tokens of the subject, in the snapshot that holds these.
+// Tokens without an unanswered challenge in the transaction are left out; a transaction that has
+// none at all counts as not given (row 16).
 func (c *candidates) read(reader store.Reader, sub subject) error {
 	*c = candidates{request: c.request, subject: sub}
 	var usable []token.Token
@@ -139,8 +142,8 @@ func (c *candidates) readKept(reader store.Reader) (err error) {
 // otponly reports whether a code alone was sent (row 17).
 func (r Request) otponly() bool { return r.OTPOnly && r.Serial != "" }
 
-// guess takes the hashing slot and the payment, and then compares. A fault of the server gives the payment back (row 19); a
-// client that went away does not get it back.
+// guess takes the hashing slot and the payment, and then compares. A fault of the server gives the
+// payment back (row 19); a client that went away does not get it back.
 func (s *Service) guess(ctx context.Context, c candidates) (decision, error) {
 	var pins *token.Reservation
 	if c.answers == nil && !c.request.otponly() {

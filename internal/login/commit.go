@@ -14,9 +14,9 @@ import (
 	"otpost/internal/token"
 )
 
-// commit is the one transaction of a login: payments settled, challenges ended and made, messages put into the outbox, an
-// acceptance recorded, the audit row. A right code that was used meanwhile becomes a refusal: what its type wrote is taken
-// back, and the refusal is written instead.
+// commit is the one transaction of a login: payments settled, challenges ended and made, messages
+// put into the outbox, an acceptance recorded, the audit row. A right code that was used meanwhile
+// becomes a refusal: what its type wrote is taken back, and the refusal is written instead.
 func (s *Service) commit(ctx context.Context, r Request, d decision) (decision, error) {
 	written, err := s.write(ctx, r, d)
 	if errors.Is(err, token.ErrUsed) && d.accept != nil {
@@ -30,8 +30,9 @@ func (s *Service) commit(ctx context.Context, r Request, d decision) (decision, 
 	return written, nil
 }
 
-// write returns the decision as it is written. The commit is durable when a client may rely on it: after an acceptance and
-// with a message. A power cut may take back a refusal, as it may take back the payment.
+// write returns the decision as it is written. The commit is durable when a client may rely on it:
+// after an acceptance and with a message. A power cut may take back a refusal, as it may take back
+// the payment.
 func (s *Service) write(ctx context.Context, r Request, d decision) (written decision, err error) {
 	now := s.DB.Now()
 	write := s.DB.WriteLight
@@ -61,8 +62,9 @@ func (s *Service) write(ctx context.Context, r Request, d decision) (written dec
 	return written, err
 }
 
-// record puts the audit row into the transaction where the commit settles the answer: nothing is sent inside the request.
-// A refusal that no fail counter counts is left to the caller, which bounds such rows.
+// record puts the audit row into the transaction where the commit settles the answer: nothing is
+// sent inside the request. A refusal that no fail counter counts is left to the caller, which
+// bounds such rows.
 func (s *Service) record(tx *store.Tx, now time.Time, r Request, d *decision) {
 	d.result.Counted = slices.ContainsFunc(d.settle, func(one settlement) bool { return one.verdict != token.Returned })
 	for _, one := range d.drafts {
@@ -92,8 +94,8 @@ func (s *Service) accept(tx *store.Tx, now time.Time, a *acceptance) error {
 	return s.Deliveries.Drop(tx, now, delivery.Answered, rest...)
 }
 
-// putDrafts writes challenges and messages and returns the drafts with their tickets. A token that was disabled meanwhile gets
-// none.
+// putDrafts writes challenges and messages and returns the drafts with their tickets. A token that
+// was disabled meanwhile gets none.
 func (s *Service) putDrafts(tx *store.Tx, now time.Time, d decision) ([]draft, error) {
 	put := make([]draft, len(d.drafts))
 	for i, one := range d.drafts {

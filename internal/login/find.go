@@ -27,8 +27,8 @@ type subject struct {
 	tokens []token.Token
 }
 
-// mostPasses bounds how often find begins again because a setting was changed meanwhile. After that the login is decided
-// by settings that were replaced a moment ago.
+// mostPasses bounds how often find begins again because a setting was changed meanwhile. After that
+// the login is decided by settings that were replaced a moment ago.
 const mostPasses = 3
 
 // find returns the user with all tokens of the user, or the one token that the serial names. more reads what else the
@@ -142,8 +142,8 @@ func (sub *subject) nameOwner(ctx context.Context, r Request) error {
 	return nil
 }
 
-// unknownToCheck and unknownToTrigger are the recorded faults of testdata/rest/validate.json, "unknown user" and "trigger
-// unknown user".
+// unknownToCheck and unknownToTrigger are the recorded faults of testdata/rest/validate.json,
+// "unknown user" and "trigger unknown user".
 func unknownToCheck(login, realm string) error {
 	return fault.Newf(fault.User, "no_user", "ERR904: User <%s@%s> does not exist.", login, realm)
 }
@@ -152,8 +152,8 @@ func unknownToTrigger(string, string) error {
 	return fault.New(fault.User, "no_user_in_realm", "ERR904: The user can not be found in any resolver in this realm!")
 }
 
-// usable returns the tokens that may be tried, and, when there is none, why: rows 1 and 2 of the table, or the recorded fault
-// for a revoked token.
+// usable returns the tokens that may be tried, and, when there is none, why: rows 1 and 2 of the
+// table, or the recorded fault for a revoked token.
 func (sub subject) usable() (tokens []token.Token, why string, err error) {
 	why = noTokens
 	for _, t := range sub.tokens {

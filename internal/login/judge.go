@@ -35,7 +35,9 @@ type acceptance struct {
 
 // judge compares what was typed and says what shall be written, and for which tokens a challenge shall be drafted. It
 // writes, draws and drafts nothing. An error is a fault of the server, while a PIN was hashed.
-func (s *Service) judge(ctx context.Context, c candidates, pins *token.Reservation, paid []token.Guess) (decision, error) {
+func (s *Service) judge(
+	ctx context.Context, c candidates, pins *token.Reservation, paid []token.Guess,
+) (decision, error) {
 	now := s.DB.Now()
 	switch {
 	case c.request.otponly():

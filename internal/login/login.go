@@ -1,10 +1,12 @@
 // Package login decides a login.
 //
-// User, tokens, PIN and codes go in; accepted, rejected or challenged comes out. It promises the table of docs/login.md, row by
-// row: "row n" in a comment is a row of that table. A guess is paid for in a commit of its own before a PIN or code is looked
-// at, and settled in the one transaction that writes the decision: counters, ended and new challenges, the message and its job,
-// and the journal's row of an acceptance. A code is accepted once, however many answers come at the same time. What it does
-// not: send (delivery does), or render an answer (httpapi does).
+// User, tokens, PIN and codes go in; accepted, rejected or challenged comes out. The package promises
+// the table of docs/login.md, row by row: "row n" in a comment is a row of that table.
+//
+// A guess is paid for in a commit of its own before a PIN or code is compared. One transaction writes
+// the decision: counters, ended and new challenges, the message with its job, and the audit row. A code
+// is accepted once, however many answers come at the same time. delivery sends, and httpapi renders the
+// answer.
 package login
 
 import (
@@ -45,7 +47,7 @@ type Request struct {
 	AcceptOnly    bool       // for the audit: the answer tells an acceptance from everything else (RADIUS)
 }
 
-// Result is the decision with everything that an answer and a journal need. It has as many fields as they show.
+// Result is the decision with everything that an answer and an audit row need. It has as many fields as they show.
 type Result struct {
 	Authentication Authentication
 	Message        string     // detail.message; empty: there is none
@@ -58,12 +60,13 @@ type Result struct {
 	OTPLen         int        // detail.otplen; 0: it is not shown
 	HideDetail     bool       // the answer has no detail at all
 	User           user.User  // zero: the token has none
-	Judged         []string   // serials of the tokens that it was about, for the journal
+	Judged         []string   // serials of the tokens that it is about, for the audit
 	Recorded       bool       // the audit has its row already
 	Counted        bool       // a fail counter counts it
 }
 
-// Key names the sentence of a refusal in every language, as fault.Error.Key does; empty for an acceptance and a challenge.
+// Key names the sentence of a refusal in every language, as fault.Error.Key does; empty for an
+// acceptance and a challenge.
 func (r Result) Key() string {
 	switch {
 	case r.Authentication != Reject:

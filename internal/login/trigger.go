@@ -10,8 +10,9 @@ import (
 	"otpost/internal/token"
 )
 
-// Trigger sends codes for all tokens of a user, or for one, on behalf of a service that is trusted with it: no PIN, no guess,
-// nothing paid (row 18). No usable token is a refusal, not an error. The errors are faults 904 and 905 and those of ours.
+// Trigger sends codes for all tokens of a user, or for one token, on behalf of a trusted service:
+// without a PIN, a guess or a payment (row 18). No usable token is a refusal, not an error. The
+// errors are faults 904 and 905 and faults of the server.
 func (s *Service) Trigger(ctx context.Context, r Request) (Result, error) {
 	r.Triggered = true
 	sub, err := s.find(ctx, r, unknownToTrigger, func(store.Reader, subject) error { return nil })
@@ -39,7 +40,13 @@ func (s *Service) trigger(ctx context.Context, r Request, sub subject) (Result, 
 	case len(usable) == 0:
 		return Result{Authentication: Reject, Lists: true, Judged: token.Serials(sub.tokens)}, nil
 	case len(open) == 0:
-		return Result{Authentication: Reject, Lists: true, Message: exceeded, Messages: []string{exceeded}, Judged: token.Serials(usable)}, nil
+		return Result{
+			Authentication: Reject,
+			Lists:          true,
+			Message:        exceeded,
+			Messages:       []string{exceeded},
+			Judged:         token.Serials(usable),
+		}, nil
 	}
 	d, err := s.draft(ctx, sub, decision{ask: open})
 	if err == nil {

@@ -6,7 +6,7 @@ import (
 )
 
 const (
-	unsentAgain = time.Minute // how long the same is not logged again
+	unsentEvery = time.Minute // minimum interval between two log lines with the same text
 	mostUnsent  = 1000        // what is remembered for that
 )
 
@@ -19,22 +19,22 @@ func (s *Service) warnUnsent(sub subject, serial, why string) {
 	}
 }
 
-// unsent remembers what was logged within unsentAgain. It is safe for concurrent use.
+// unsent remembers what was logged within unsentEvery. It is safe for concurrent use.
 type unsent struct {
-	mu   sync.Mutex
-	told map[string]time.Time
+	mu     sync.Mutex
+	logged map[string]time.Time
 }
 
-// first reports whether what was not logged within unsentAgain. While too much is remembered it forgets all of it.
+// first reports whether what was not logged within unsentEvery. While too much is remembered it forgets all of it.
 func (u *unsent) first(now time.Time, what string) bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if age := now.Sub(u.told[what]); age >= 0 && age < unsentAgain {
+	if age := now.Sub(u.logged[what]); age >= 0 && age < unsentEvery {
 		return false
 	}
-	if u.told == nil || len(u.told) >= mostUnsent {
-		u.told = make(map[string]time.Time)
+	if u.logged == nil || len(u.logged) >= mostUnsent {
+		u.logged = make(map[string]time.Time)
 	}
-	u.told[what] = now
+	u.logged[what] = now
 	return true
 }

@@ -26,7 +26,7 @@ func (c Changes) check() error {
 	if c.PIN != nil && (len(*c.PIN) > longestPIN || !printable(c.PIN.Reveal())) {
 		return fault.Wrong("pin", "pin", "write at most %d bytes of text without control characters.", longestPIN)
 	}
-	if c.Description != nil && (utf8.RuneCountInString(*c.Description) > longestDescription || !printable(*c.Description)) {
+	if d := c.Description; d != nil && (utf8.RuneCountInString(*d) > longestDescription || !printable(*d)) {
 		return fault.Wrong("description", "description", "write one line of at most %d characters.", longestDescription)
 	}
 	for _, n := range []struct {
@@ -46,8 +46,9 @@ func (c Changes) check() error {
 	return nil
 }
 
-// Set changes values of a token and returns how many of PIN, max_failcount, count_window and sync_window were given (recorded:
-// "set" answers 4, although description and otplen are changed too).
+// Set changes values of a token and returns how many of PIN, max_failcount, count_window and
+// sync_window were given (recorded: "set" answers 4, although description and otplen are changed
+// too).
 func (s *Service) Set(ctx context.Context, sel Selection, c Changes) (int, error) {
 	if err := c.check(); err != nil {
 		return 0, err
@@ -73,7 +74,8 @@ func (s *Service) Set(ctx context.Context, sel Selection, c Changes) (int, error
 	return n, nil
 }
 
-// newHash returns the stored form of a new PIN, nil for none. Whether the token exists is asked first: hashing is dear.
+// newHash returns the stored form of a new PIN, nil for none. It looks for the token first, because
+// hashing is expensive.
 func (s *Service) newHash(ctx context.Context, sel Selection, pin *Text) (*string, error) {
 	if err := s.exists(ctx, sel); err != nil || pin == nil {
 		return nil, err
@@ -110,7 +112,8 @@ func (s *Service) Enable(ctx context.Context, sel Selection) (n int, err error) 
 	return n, err
 }
 
-// Disable ends the use of a token, its challenges and the mails that wait for them, and returns 1, or 0 when it was disabled.
+// Disable ends the use of a token, its challenges and the mails that wait for them, and returns 1,
+// or 0 when it was disabled.
 func (s *Service) Disable(ctx context.Context, sel Selection) (n int, err error) {
 	err = s.change(ctx, sel, func(tx *store.Tx, t Token) error {
 		changed, err := tx.Changed(`UPDATE token SET active = 0 WHERE serial = $1 AND active = 1 RETURNING serial`, t.Serial)
@@ -156,8 +159,8 @@ func (s *Service) Reset(ctx context.Context, sel Selection) (int, error) {
 	return count(err == nil), err
 }
 
-// Assign gives a token to a user and sets the PIN, if there is one. The token of another is refused with the recorded fault
-// 1103 ("assign assigned").
+// Assign gives a token to a user and sets the PIN, if there is one. The token of another is refused
+// with the recorded fault 1103 ("assign assigned").
 func (s *Service) Assign(ctx context.Context, serial string, owner user.User, pin *Text) error {
 	sel := Selection{Serial: serial}
 	if err := (Changes{PIN: pin}).check(); err != nil {
@@ -171,10 +174,12 @@ func (s *Service) Assign(ctx context.Context, serial string, owner user.User, pi
 	return s.change(ctx, sel, func(tx *store.Tx, t Token) error {
 		if t.HasUser() && !t.Owned(owner) {
 			return fault.Newf(fault.Assigned, "token_assigned",
-				"ERR1103: Token already assigned to user User(login='%s', realm='%s', resolver='%s')", former, t.UserRealm, t.Resolver)
+				"ERR1103: Token already assigned to user User(login='%s', realm='%s', resolver='%s')",
+				former, t.UserRealm, t.Resolver)
 		}
 		t.take(Enrolment{DynamicEmail: t.DynamicEmail, EmailIdentifier: t.EmailIdentifier, Owner: &owner}, s.DB.Now())
-		tx.Put(`UPDATE token SET resolver = $2, user_id = $3, user_realm = $4, assigned_ms = $5, pin_hash = COALESCE($6, pin_hash)
+		tx.Put(`UPDATE token SET resolver = $2, user_id = $3, user_realm = $4, assigned_ms = $5,
+			pin_hash = COALESCE($6, pin_hash)
 			WHERE serial = $1`, t.Serial, t.Resolver, t.UserID, t.UserRealm, nullable(t.Assigned), hash)
 		putRealm(tx, t)
 		return nil
@@ -194,11 +199,12 @@ func (s *Service) formerLogin(ctx context.Context, serial string) string {
 	return u.Login
 }
 
-// Unassign takes a token from its user, ends its challenges and returns 1, also when it had no user (recorded: "unassign
-// again").
+// Unassign takes a token from its user, ends its challenges and returns 1, also when it had no user
+// (recorded: "unassign again").
 func (s *Service) Unassign(ctx context.Context, sel Selection) (int, error) {
 	err := s.change(ctx, sel, func(tx *store.Tx, t Token) error {
-		tx.Put(`UPDATE token SET resolver = '', user_id = '', user_realm = '', assigned_ms = NULL WHERE serial = $1`, t.Serial)
+		tx.Put(`UPDATE token SET resolver = '', user_id = '', user_realm = '', assigned_ms = NULL
+			WHERE serial = $1`, t.Serial)
 		return s.endChallenges(tx, t.Serial, s.DB.Now(), delivery.Cancelled)
 	})
 	return count(err == nil), err

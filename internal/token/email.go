@@ -19,8 +19,8 @@ import (
 	"otpost/internal/system"
 )
 
-// What the original sends and says without policies (testdata/rest/validate.json, "pin -> challenge"; mail_failure.json,
-// "pin: inline, SMTP down").
+// What the original sends and says without policies (testdata/rest/validate.json, "pin ->
+// challenge"; mail_failure.json, "pin: inline, SMTP down").
 const (
 	subject       = "Your OTP"
 	promptSent    = "Enter the OTP from the Email"
@@ -30,8 +30,8 @@ const (
 // mostOpen is how many challenges of a token stay open with email.concurrent_challenges, the new one included.
 const mostOpen = 5
 
-// Draft is a code that is about to be sent: its challenge, the message that carries it, and what the user is told when it was
-// sent and when it was not.
+// Draft is a code that is about to be sent: its challenge, the message that carries it, and what
+// the user is told when it was sent and when it was not.
 type Draft struct {
 	Serial        string
 	Type          string
@@ -111,7 +111,7 @@ func (e email) Draft(ctx context.Context, t Token, a Asked) (Draft, error) {
 	d := Draft{Serial: t.Serial, Type: t.Type, PromptSent: promptSent, PromptNotSent: promptNotSent}
 	recipient, err := s.address(ctx, t, a.Users)
 	if errors.Is(err, secret.ErrSealed) {
-		d.Why = "the token's address does not open with this key file (PI_ENCFILE): put the right key file back; if it is lost, enter the address again"
+		d.Why = "the token's address does not open with this key file (PI_ENCFILE): " + putBack
 		return d, nil
 	}
 	if err != nil {
@@ -138,7 +138,12 @@ func (e email) Draft(ctx context.Context, t Token, a Asked) (Draft, error) {
 	d.Sendable = true
 	d.DeliveryID = uuid.Must(uuid.NewV7()) // fails only without a random source, and crypto/rand ends the process then
 	d.Challenge = challenge.New(s.Keys, challenge.Code{
-		TransactionID: a.TransactionID, Serial: t.Serial, DeliveryID: d.DeliveryID, Text: code, Created: now, ValidUntil: until,
+		TransactionID: a.TransactionID,
+		Serial:        t.Serial,
+		DeliveryID:    d.DeliveryID,
+		Text:          code,
+		Created:       now,
+		ValidUntil:    until,
 	})
 	d.Message = delivery.Message{
 		Route: route, Recipient: recipient, Subject: subject, Body: code.Reveal(),
@@ -172,9 +177,9 @@ func (s *Service) code(n int) (secret.Text, error) {
 	return secret.Text(fmt.Sprintf("%0*d", n, drawn)), nil
 }
 
-// Challenged counts a challenge that the caller's transaction writes for a token, and reports whether it may: the token
-// can still be used. The caller calls it before it ends the token's older challenges: the change of the token's row lets
-// logins at one token run one after the other.
+// Challenged counts a challenge that the caller's transaction writes for a token, and reports
+// whether it may: the token can still be used. The caller calls it before it ends the token's older
+// challenges: the change of the token's row lets logins at one token run one after the other.
 func Challenged(tx *store.Tx, serial string) (bool, error) {
 	return tx.Changed(`UPDATE token SET challenge_count = challenge_count + 1
 		WHERE serial = $1 AND active = 1 AND revoked = 0 AND rollout_state = $2 RETURNING serial`, serial, Enrolled)

@@ -39,12 +39,13 @@ type Enrolment struct {
 	PIN             *Text  // nil: none, or the former
 	OTPLen          int    // 0: the default of /system/, or the former
 	Description     *string
-	Owner           *user.User // nil: nobody, or the former
+	Owner           *user.User // nil: none, or the former
 }
 
-// Init makes a token, or enrols an existing one of the same type anew: what is given replaces what was, the fail counter starts
-// at 0, open challenges end. It returns the token as it is now. Faults: 905 for a missing or wrong parameter, 301 when the
-// serial belongs to another type (recorded: "init existing serial again (other type)"), 1007 when it is revoked.
+// Init makes a token, or enrols an existing one of the same type anew: what is given replaces what
+// was, the fail counter starts at 0, open challenges end. It returns the token as it is now.
+// Faults: 905 for a missing or wrong parameter, 301 when the serial belongs to another type
+// (recorded: "init existing serial again (other type)"), 1007 when it is revoked.
 func (s *Service) Init(ctx context.Context, e Enrolment) (Token, error) {
 	e.Email = strings.TrimSpace(e.Email)
 	if err := s.checkEnrolment(e); err != nil {
@@ -90,7 +91,9 @@ func (s *Service) checkEnrolment(e Enrolment) error {
 }
 
 // write makes or changes the row of an enrolment.
-func (s *Service) write(ctx context.Context, serial string, e Enrolment, hash *string, values system.Values) (made Token, err error) {
+func (s *Service) write(
+	ctx context.Context, serial string, e Enrolment, hash *string, values system.Values,
+) (made Token, err error) {
 	var sealed []byte
 	if e.Email != "" && !e.DynamicEmail {
 		sealed = s.Keys.Seal(secret.Seed, place(serial), []byte(e.Email))
@@ -108,7 +111,8 @@ func (s *Service) write(ctx context.Context, serial string, e Enrolment, hash *s
 			return store.ErrUnique
 		case t.Type != e.Type:
 			return fault.Newf(fault.TokenAdmin, "token_other_type",
-				"ERR301: init token failed: Token %s already exists with type %s. Can not initialize token with new type %s", serial, t.Type, e.Type)
+				"ERR301: init token failed: Token %s already exists with type %s. "+
+					"Can not initialize token with new type %s", serial, t.Type, e.Type)
 		case t.Revoked:
 			return ErrLocked()
 		}
@@ -137,9 +141,15 @@ func (s *Service) write(ctx context.Context, serial string, e Enrolment, hash *s
 // blank returns a new token with the defaults of /system/.
 func blank(serial, kind string, now time.Time, values system.Values) Token {
 	return Token{
-		Serial: serial, Type: kind, Active: true, RolloutState: Enrolled, OTPLen: max(values.DefaultOTPLen(), leastOTPLen),
-		MaxFailCount: values.DefaultMaxFailCount(), CountWindow: values.DefaultCountWindow(), SyncWindow: values.DefaultSyncWindow(),
-		Created: now,
+		Serial:       serial,
+		Type:         kind,
+		Active:       true,
+		RolloutState: Enrolled,
+		OTPLen:       max(values.DefaultOTPLen(), leastOTPLen),
+		MaxFailCount: values.DefaultMaxFailCount(),
+		CountWindow:  values.DefaultCountWindow(),
+		SyncWindow:   values.DefaultSyncWindow(),
+		Created:      now,
 	}
 }
 
@@ -160,7 +170,8 @@ func (t *Token) take(e Enrolment, now time.Time) {
 // putRealm lists a token in the realm of its user.
 func putRealm(tx *store.Tx, t Token) {
 	if t.UserRealm != "" {
-		tx.Put(`INSERT INTO token_realm (serial, realm) VALUES ($1, $2) ON CONFLICT (serial, realm) DO NOTHING`, t.Serial, t.UserRealm)
+		tx.Put(`INSERT INTO token_realm (serial, realm) VALUES ($1, $2) ON CONFLICT (serial, realm) DO NOTHING`,
+			t.Serial, t.UserRealm)
 	}
 }
 

@@ -54,6 +54,9 @@ func (s *Service) properties(t Token) []Property {
 	return all
 }
 
+// putBack is what an administrator does about an address that does not open.
+const putBack = "put the right key file back; if it is lost, enter the address again"
+
 // mostUnreadable bounds the serials that are remembered because they were logged.
 const mostUnreadable = 10_000
 
@@ -61,11 +64,11 @@ const mostUnreadable = 10_000
 func (s *Service) unreadable(serial string) {
 	s.sealed.mu.Lock()
 	defer s.sealed.mu.Unlock()
-	if _, ok := s.sealed.told[serial]; ok || len(s.sealed.told) >= mostUnreadable {
+	if _, ok := s.sealed.logged[serial]; ok || len(s.sealed.logged) >= mostUnreadable {
 		return
 	}
-	s.sealed.told[serial] = struct{}{}
-	s.Log.Error("the address of a token does not open with this key file (PI_ENCFILE): put the right key file back; if it is lost, enter the address again",
+	s.sealed.logged[serial] = struct{}{}
+	s.Log.Error("the address of a token does not open with this key file (PI_ENCFILE): "+putBack,
 		"serial", fmt.Sprintf("%.64s", serial))
 }
 
@@ -86,21 +89,24 @@ func positive(n int) string {
 // managed reports whether a property is one of those that the token keeps itself.
 func managedKey(key string) bool {
 	switch key {
-	case "assignment_date", keyEmail, keyDynamic, keyIdentifier, "tokenkind", "hashlib", "creation_date", "count_auth_success",
-		"count_auth", "last_auth", "failcounter_exceeded":
+	case "assignment_date", keyEmail, keyDynamic, keyIdentifier, "tokenkind", "hashlib", "creation_date",
+		"count_auth_success", "count_auth", "last_auth", "failcounter_exceeded":
 		return true
 	}
 	return false
 }
 
-// checkInfo refuses properties that the token manages, with the recorded fault 303 (testdata/rest/mail_failure.json, "token
-// info email.identifier through /token/info"), and names or values that do not fit.
+// checkInfo refuses properties that the token manages, with the recorded fault 303
+// (testdata/rest/mail_failure.json, "token info email.identifier through /token/info"), and names
+// or values that do not fit.
 func checkInfo(key, value string) error {
 	switch {
 	case key == "" || len(key) > 255 || !printable(key) || len(value) > 2000 || !printable(value):
-		return fault.New(fault.Parameter, "token_info", "ERR905: A token info has a key of at most 255 and a value of at most 2000 bytes, each one line.")
+		return fault.New(fault.Parameter, "token_info",
+			"ERR905: A token info has a key of at most 255 and a value of at most 2000 bytes, each one line.")
 	case managedKey(key):
-		return fault.Newf(fault.Policy, "token_info_managed", "The token info key '%s' is managed by the token and can not be modified.", key)
+		return fault.Newf(fault.Policy, "token_info_managed",
+			"The token info key '%s' is managed by the token and can not be modified.", key)
 	}
 	return nil
 }

@@ -19,8 +19,7 @@ type Filter struct {
 	RolloutState              string
 	Owner                     *user.User
 	Active, Assigned          *bool
-	Info                      map[string]string // free properties that must have these values
-	SortBy                    string            // serial (default), or another field of the answer
+	SortBy                    string // serial (default), or another field of the answer
 	Descending                bool
 	Page                      int // from 1; below: 1
 	PageSize                  int // below 1: DefaultPageSize; at most MostPageSize
@@ -35,7 +34,7 @@ const (
 // Listed is a token with what belongs to it.
 type Listed struct {
 	Token
-	Owner      user.User // zero: nobody, or somebody whom the resolver does not know any more
+	Owner      user.User // zero: none, or a user that the resolver no longer has
 	Realms     []string  // never nil
 	Properties []Property
 }
@@ -124,8 +123,8 @@ func (s *Service) describe(r store.Reader, tokens []Token) ([]Listed, error) {
 	return all, err
 }
 
-// nameOwners looks the users up, each once. One who is gone leaves the name empty, as does a resolver that does not answer: a
-// list must not fail over it. The log tells of the resolver.
+// nameOwners looks the users up, each once. One who is gone leaves the name empty, as does a
+// resolver that does not answer: a list must not fail over it. The log names the resolver.
 func (s *Service) nameOwners(ctx context.Context, tokens []Listed) error {
 	type id struct{ resolver, uid string }
 	seen, unread := make(map[id]user.User), make(map[string]bool)
@@ -163,7 +162,11 @@ func (f Filter) where() (string, []any) {
 	}
 	parts := []string{"1 = 1"}
 	for _, one := range []struct{ column, text string }{
-		{"serial", f.Serial}, {"type", f.Type}, {"description", f.Description}, {"resolver", f.Resolver}, {"rollout_state", f.RolloutState},
+		{"serial", f.Serial},
+		{"type", f.Type},
+		{"description", f.Description},
+		{"resolver", f.Resolver},
+		{"rollout_state", f.RolloutState},
 	} {
 		switch {
 		case one.text == "":
@@ -174,19 +177,18 @@ func (f Filter) where() (string, []any) {
 		}
 	}
 	if f.Realm != "" {
-		parts = append(parts, `serial IN (SELECT serial FROM token_realm WHERE lower(realm) LIKE lower(`+arg(pattern(f.Realm))+`) ESCAPE '\')`)
+		parts = append(parts, `serial IN (SELECT serial FROM token_realm
+			WHERE lower(realm) LIKE lower(`+arg(pattern(f.Realm))+`) ESCAPE '\')`)
 	}
 	if f.Owner != nil {
-		parts = append(parts, fmt.Sprintf("resolver = %s AND user_id = %s AND user_realm = %s", arg(f.Owner.Resolver), arg(f.Owner.UID), arg(f.Owner.Realm)))
+		parts = append(parts, fmt.Sprintf("resolver = %s AND user_id = %s AND user_realm = %s",
+			arg(f.Owner.Resolver), arg(f.Owner.UID), arg(f.Owner.Realm)))
 	}
 	if f.Active != nil {
 		parts = append(parts, "active = "+arg(store.Flag(*f.Active)))
 	}
 	if f.Assigned != nil {
 		parts = append(parts, map[bool]string{true: "user_id <> ''", false: "user_id = ''"}[*f.Assigned])
-	}
-	for key, value := range f.Info {
-		parts = append(parts, fmt.Sprintf("serial IN (SELECT serial FROM token_info WHERE key = %s AND value = %s)", arg(key), arg(value)))
 	}
 	return strings.Join(parts, " AND "), args
 }
@@ -205,9 +207,19 @@ func pattern(text string) string {
 // order returns the column that a field of the answer is sorted by.
 func (f Filter) order() string {
 	column, ok := map[string]string{
-		"id": "id", "tokentype": "type", "description": "description", "active": "active", "failcount": "failcount",
-		"maxfail": "max_failcount", "otplen": "otplen", "resolver": "resolver", "user_id": "user_id", "user_realm": "user_realm",
-		"username": "user_id", "rollout_state": "rollout_state", "revoked": "revoked",
+		"id":            "id",
+		"tokentype":     "type",
+		"description":   "description",
+		"active":        "active",
+		"failcount":     "failcount",
+		"maxfail":       "max_failcount",
+		"otplen":        "otplen",
+		"resolver":      "resolver",
+		"user_id":       "user_id",
+		"user_realm":    "user_realm",
+		"username":      "user_id",
+		"rollout_state": "rollout_state",
+		"revoked":       "revoked",
 	}[f.SortBy]
 	if !ok {
 		column = "serial"

@@ -9,8 +9,8 @@ import (
 	"otpost/internal/store"
 )
 
-// Guess is the receipt for one paid guess at one token: only Pay makes one that is good for anything. Whoever compares a PIN or
-// a code must show it.
+// Guess is the receipt for one paid guess at one token. To compare a PIN or a code takes one, and
+// only Pay makes one that is valid.
 type Guess struct{ token Token }
 
 // PaidFor implements challenge.Receipt.
@@ -22,9 +22,10 @@ func (g Guess) Token() Token { return g.token }
 // Serial returns the serial of the token.
 func (g Guess) Serial() string { return g.token.Serial }
 
-// Pay takes one guess from each of the tokens, in one statement that is committed when it returns, and returns the receipts in
-// the order of the serials. A token that is missing in the answer is locked or cannot be used any more: nothing of it may be
-// looked at. After a crash the payment stays.
+// Pay takes one guess from each of the tokens, in one statement that is committed when it returns,
+// and returns the receipts in the order of the serials. A token that is missing in the answer is
+// locked or cannot be used any more: nothing of it may be looked at. After a crash the payment
+// stays.
 func (s *Service) Pay(ctx context.Context, serials ...string) ([]Guess, error) {
 	if len(serials) == 0 {
 		return nil, nil
@@ -48,11 +49,14 @@ func (s *Service) Pay(ctx context.Context, serials ...string) ([]Guess, error) {
 	if err != nil {
 		return nil, fmt.Errorf("pay for a guess: %w", err)
 	}
-	slices.SortFunc(paid, func(a, b Guess) int { return slices.Index(serials, a.Serial()) - slices.Index(serials, b.Serial()) })
+	slices.SortFunc(paid, func(a, b Guess) int {
+		return slices.Index(serials, a.Serial()) - slices.Index(serials, b.Serial())
+	})
 	return paid, nil
 }
 
-// Verdict says what becomes of a paid guess (docs/login.md, the column "fail counter" and what stands below on count_auth).
+// Verdict says what becomes of a paid guess (docs/login.md, the column "fail counter" and what
+// stands below on count_auth).
 type Verdict int
 
 // The verdicts.
@@ -64,8 +68,9 @@ const (
 	RightCounted                // the counter starts anew; count_auth and count_auth_success rise, last_auth is now
 )
 
-// Settle writes a verdict on guesses in the transaction of the decision. Every change is relative, or the start from 0, so that
-// payments of others that are under way stay counted and the counter never falls below 0.
+// Settle writes a verdict on guesses in the transaction of the decision. Every change is relative,
+// or the start from 0, so that payments of others that are under way stay counted and the counter
+// never falls below 0.
 func Settle(tx *store.Tx, now time.Time, v Verdict, guesses ...Guess) {
 	for _, g := range guesses {
 		switch serial := g.Serial(); v {
@@ -84,7 +89,8 @@ func Settle(tx *store.Tx, now time.Time, v Verdict, guesses ...Guess) {
 	}
 }
 
-// Refund gives payments back after a fault of ours. It waits for the database even when the caller's context ends meanwhile.
+// Refund gives payments back after a fault of the server. It waits for the database even when the
+// caller's context ends meanwhile.
 func (s *Service) Refund(ctx context.Context, guesses ...Guess) error {
 	err := s.DB.WriteLight(context.WithoutCancel(ctx), func(tx *store.Tx) error {
 		Settle(tx, time.Time{}, Returned, guesses...)

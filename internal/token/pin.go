@@ -22,13 +22,13 @@ const (
 	SplitFit     // the PIN and a code were typed
 )
 
-// Typed is what stands in "pass": a PIN, or a PIN and a code.
+// Typed is the content of "pass": a PIN, or a PIN and a code.
 type Typed struct {
 	Text    Text
 	Prepend bool // the PIN stands before the code (PrependPin)
 }
 
-// plains returns the PINs that may be meant with a token of n digits: the whole, and what stands beside n digits.
+// plains returns the PINs that may be meant with a token of n digits: the whole, and the text beside n digits.
 func (t Typed) plains(n int) []string {
 	plains := []string{t.Text.Reveal()}
 	if pin, _, ok := t.split(n); ok {
@@ -66,16 +66,18 @@ func digits(code Text) bool {
 	return true
 }
 
-// Reservation is the right to check one guess against the PINs of some tokens: a hashing slot, unless the PIN of each is
-// remembered; what was typed makes no difference to that. It is for one goroutine.
+// Reservation is the right to check one guess against the PINs of some tokens: a hashing slot,
+// unless the PIN of each is remembered; what was typed makes no difference to that. It is for one
+// goroutine.
 type Reservation struct {
 	turn       *pinhash.Permit
 	typed      Typed
 	challenges func(Token) bool // Service.Challenges
 }
 
-// Reserve takes what checking a guess needs, on behalf of a peer (a client's address). It is called before the guess is paid
-// for: with fault.Busy nothing is lost. Locked, disabled and revoked tokens must not be among the tokens.
+// Reserve takes what checking a guess needs, on behalf of a peer (a client's address). It is called
+// before the guess is paid for: with fault.Busy nothing is lost. Locked, disabled and revoked
+// tokens must not be among the tokens.
 func (s *Service) Reserve(ctx context.Context, peer string, typed Typed, tokens ...Token) (*Reservation, error) {
 	hashes := make([]string, 0, len(tokens))
 	for _, t := range tokens {
@@ -93,8 +95,9 @@ func (s *Service) Reserve(ctx context.Context, peer string, typed Typed, tokens 
 // Release gives the slot back and says whether the guess was right, which gives the peer a better place next time.
 func (r *Reservation) Release(right bool) { r.turn.End(right) }
 
-// CheckPIN looks for the token's PIN in what was typed: first as the whole, which only a token that challenges takes, then
-// beside a code of the token's length, which is returned with SplitFit. Without a paid guess nothing fits. An error is a fault of ours.
+// CheckPIN looks for the token's PIN in what was typed: first as the whole, which only a token that
+// challenges takes, then beside a code of the token's length, which is returned with SplitFit.
+// Without a paid guess nothing fits. An error is a fault of the server.
 func (r *Reservation) CheckPIN(ctx context.Context, g Guess) (Fit, Text, error) {
 	if !g.PaidFor(g.token.Serial) {
 		return NoFit, "", nil
@@ -136,7 +139,7 @@ func (s *Service) hash(ctx context.Context, pin Text) (string, error) {
 	return hash, hashing(err)
 }
 
-// hashing turns "no slot in time" into the fault that tells the client to come again.
+// hashing turns "no slot in time" into the fault that asks the client to try again.
 func hashing(err error) error {
 	switch {
 	case err == nil:

@@ -12,9 +12,9 @@ import (
 )
 
 // columns are those of destinations, in its order.
-const columns = `serial, id, type, description, active, revoked, rollout_state, pin_hash, otplen, failcount, max_failcount,
-	count_window, sync_window, count_auth, count_auth_success, last_auth_ms, failcounter_exceeded_ms, resolver, user_id, user_realm,
-	assigned_ms, email_sealed, dynamic_email, email_identifier, challenge_count, created_ms`
+const columns = `serial, id, type, description, active, revoked, rollout_state, pin_hash, otplen, failcount,
+	max_failcount, count_window, sync_window, count_auth, count_auth_success, last_auth_ms, failcounter_exceeded_ms,
+	resolver, user_id, user_realm, assigned_ms, email_sealed, dynamic_email, email_identifier, challenge_count, created_ms`
 
 // destinations returns where the columns of a row go.
 func (t *Token) destinations() []any {
@@ -22,19 +22,20 @@ func (t *Token) destinations() []any {
 		&t.Serial, &t.ID, &t.Type, &t.Description, &t.Active, &t.Revoked, &t.RolloutState,
 		store.Checked{To: &t.pinHash, Check: isHash}, &t.OTPLen, &t.FailCount,
 		&t.MaxFailCount, &t.CountWindow, &t.SyncWindow, &t.CountAuth, &t.CountAuthSuccess, store.NullTime{To: &t.LastAuth},
-		store.NullTime{To: &t.FailCounterExceeded}, &t.Resolver, &t.UserID, &t.UserRealm, store.NullTime{To: &t.Assigned}, &t.emailSealed, &t.DynamicEmail,
-		&t.EmailIdentifier, &t.ChallengeCount, store.NullTime{To: &t.Created},
+		store.NullTime{To: &t.FailCounterExceeded}, &t.Resolver, &t.UserID, &t.UserRealm,
+		store.NullTime{To: &t.Assigned}, &t.emailSealed, &t.DynamicEmail, &t.EmailIdentifier, &t.ChallengeCount,
+		store.NullTime{To: &t.Created},
 	}
 }
 
-// isHash reports a text that a PIN can be checked against; an empty one stands for an empty PIN.
+// isHash reports a text that a PIN can be checked against; an empty one means an empty PIN.
 func isHash(text string) bool {
 	_, err := pinhash.Cost(text)
 	return text == "" || err == nil
 }
 
-// Load reads one token. The error wraps store.ErrNotFound when there is none, and store.ErrDamaged when its row cannot be
-// read.
+// Load reads one token. The error wraps store.ErrNotFound when there is none, and store.ErrDamaged
+// when its row cannot be read.
 func Load(r store.Reader, serial string) (Token, error) {
 	var t Token
 	if err := r.Get(t.destinations(), `SELECT `+columns+` FROM token WHERE serial = $1`, serial); err != nil {
@@ -43,10 +44,12 @@ func Load(r store.Reader, serial string) (Token, error) {
 	return t, nil
 }
 
-// OfUser returns the tokens of a user by type and age, the recorded order of several challenges (testdata/rest/validate.json,
-// "trigger admin", "multi: pin -> three challenges"); none is no error. Damaged ones are left out.
+// OfUser returns the tokens of a user by type and age, the recorded order of several challenges
+// (testdata/rest/validate.json, "trigger admin", "multi: pin -> three challenges"); none is no
+// error. Damaged ones are left out.
 func OfUser(r store.Reader, u user.User) ([]Token, error) {
-	return read(r, `SELECT `+columns+` FROM token WHERE resolver = $1 AND user_id = $2 AND user_realm = $3 AND user_id <> '' ORDER BY type, id`,
+	return read(r, `SELECT `+columns+` FROM token
+		WHERE resolver = $1 AND user_id = $2 AND user_realm = $3 AND user_id <> '' ORDER BY type, id`,
 		u.Resolver, u.UID, u.Realm)
 }
 
@@ -93,7 +96,8 @@ func insert(tx *store.Tx, t Token) error {
 		return err
 	}
 	tx.Put(`INSERT INTO token (`+columns+`)
-		VALUES ($1, $18, $2, $3, 1, 0, $4, $5, $6, 0, $7, $8, $9, 0, 0, NULL, NULL, $10, $11, $12, $13, $14, $15, $16, 0, $17)`,
+		VALUES ($1, $18, $2, $3, 1, 0, $4, $5, $6, 0, $7, $8, $9, 0, 0, NULL, NULL, $10, $11, $12, $13, $14, $15, $16, 0,
+			$17)`,
 		t.Serial, t.Type, t.Description, t.RolloutState, t.pinHash, t.OTPLen, t.MaxFailCount, t.CountWindow, t.SyncWindow,
 		t.Resolver, t.UserID, t.UserRealm, nullable(t.Assigned), t.emailSealed, store.Flag(t.DynamicEmail), t.EmailIdentifier,
 		store.Millis(t.Created), id)

@@ -1,9 +1,11 @@
 // Package token holds the tokens.
 //
-// These are their records, PINs and fail counters, and what each type sends. It promises: a guess is paid for before a PIN or
-// code is looked at, and every compare function asks for the receipt (Guess) that only that commit gives; the fail counter never
-// leaves 0..max_failcount, whatever runs at the same time; codes are drawn uniformly, and no token has a seed. Disabling, deleting
-// or re-enrolling a token ends its challenges and what waits to be sent for them in the same transaction. What it does not: decide about a login (login does).
+// These are their records, PINs and fail counters, and what each type sends. It promises: a guess
+// is paid for before a PIN or code is looked at, and every compare function asks for the receipt
+// (Guess) that only that commit gives; the fail counter never leaves 0..max_failcount, whatever
+// runs at the same time; codes are drawn uniformly, and no token has a seed. Disabling, deleting or
+// re-enrolling a token ends its challenges and what waits to be sent for them in the same
+// transaction. login decides about a login.
 package token
 
 import (
@@ -70,11 +72,11 @@ type Token struct {
 // Locked reports whether the fail counter has reached its limit.
 func (t Token) Locked() bool { return t.FailCount >= t.MaxFailCount }
 
-// Usable reports whether a login may try the token: enabled, enrolled and not revoked. A locked token is usable, and paying
-// for a guess at it fails.
+// Usable reports whether a login may try the token: enabled, enrolled and not revoked. A locked
+// token is usable, and paying for a guess at it fails.
 func (t Token) Usable() bool { return t.Active && !t.Revoked && t.RolloutState == Enrolled }
 
-// HasUser reports whether the token belongs to somebody.
+// HasUser reports whether the token belongs to a user.
 func (t Token) HasUser() bool { return t.UserID != "" }
 
 // Owned reports whether the token belongs to that user.
@@ -113,8 +115,8 @@ type Service struct {
 
 // sealed is which tokens were logged because their address does not open. It is safe for concurrent use.
 type sealed struct {
-	mu   sync.Mutex
-	told map[string]struct{}
+	mu     sync.Mutex
+	logged map[string]struct{}
 }
 
 // New returns a Service; it does no I/O.
@@ -133,7 +135,7 @@ func New(o Options) *Service {
 		Options: o,
 		types:   make(map[string]Type),
 		turns:   newTurns(),
-		sealed:  &sealed{told: make(map[string]struct{})},
+		sealed:  &sealed{logged: make(map[string]struct{})},
 	}
 	maps.Copy(s.types, o.Types)
 	s.types[TypeEmail] = email{s}
@@ -164,7 +166,8 @@ type Selection struct {
 	Owner  *user.User
 }
 
-// one returns the selected token, or the recorded faults of testdata/rest/token.json ("enable unknown", "disable user").
+// one returns the selected token, or the recorded faults of testdata/rest/token.json ("enable
+// unknown", "disable user").
 func one(r store.Reader, sel Selection) (Token, error) {
 	switch {
 	case sel.Serial != "":
@@ -188,7 +191,8 @@ func one(r store.Reader, sel Selection) (Token, error) {
 	return Token{}, fault.Missing("serial")
 }
 
-// change runs f on the selected token in a durable transaction. A revoked token is refused, as recorded ("revoked token: pin").
+// change runs f on the selected token in a durable transaction. A revoked token is refused, as
+// recorded ("revoked token: pin").
 func (s *Service) change(ctx context.Context, sel Selection, f func(tx *store.Tx, t Token) error) error {
 	return s.DB.Write(ctx, func(tx *store.Tx) error {
 		t, err := one(tx, sel)

@@ -263,7 +263,6 @@ func TestListFiltersAndPages(t *testing.T) {
 		"disabled":    {token.Filter{Active: ptr(false)}, "B", 1, 0, 0},
 		"assigned":    {token.Filter{Assigned: ptr(true), Active: ptr(true)}, "D", 1, 0, 0},
 		"unassigned":  {token.Filter{Assigned: ptr(false), Resolver: "pw"}, "", 0, 0, 0},
-		"info":        {token.Filter{Info: map[string]string{"a": "b"}}, "", 0, 0, 0},
 	} {
 		p, err := r.List(t.Context(), one.f)
 		if err != nil {

@@ -11,7 +11,8 @@ import (
 // longestTurn is the default of Options.Turn.
 const longestTurn = 2 * time.Second
 
-// turns lets one guess after the other at a token: parallel right logins, each paid in advance, would otherwise meet the limit.
+// turns lets one guess after the other at a token: parallel right logins, each paid in advance,
+// would otherwise meet the limit.
 type turns struct {
 	mu   *sync.Mutex
 	keys map[string]*turn
@@ -25,8 +26,9 @@ type turn struct {
 
 func newTurns() turns { return turns{mu: &sync.Mutex{}, keys: make(map[string]*turn)} }
 
-// Turn waits until no other guess of this process is at one of the tokens, and returns the function that lets the next one
-// in, and whether there was another guess to wait for. After Options.Turn it returns fault.Busy: nothing was paid.
+// Turn waits until no other guess of this process is at one of the tokens, and returns the function
+// that lets the next one in, and whether there was another guess to wait for. After Options.Turn it
+// returns fault.Busy: nothing was paid.
 func (s *Service) Turn(ctx context.Context, serials ...string) (release func(), waited bool, err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, s.Options.Turn, busy())
 	defer cancel()

@@ -13,8 +13,8 @@ import (
 	"otpost/internal/store"
 )
 
-// Type is one kind of token: what its codes are, and what a used one leaves behind. A type that also answers a PIN with a
-// challenge is a Challenger. The methods are safe for concurrent use.
+// Type is one kind of token: what its codes are, and what a used one leaves behind. A type that
+// also answers a PIN with a challenge is a Challenger. The methods are safe for concurrent use.
 type Type interface {
 	// Enrol returns fault 905 for an enrolment that this type cannot take.
 	Enrol(e Enrolment) error
