@@ -52,7 +52,10 @@ func TestErrorBeforeTheConnectionIsToldByItsCause(t *testing.T) {
 					t.Errorf("%s, %s: outcome %+v", name, route, o)
 				}
 			} else {
-				for !r.record(ticket).State.Final() {
+				for tries := 0; !r.record(ticket).State.Final(); tries++ {
+					if tries == 100 {
+						t.Fatalf("%s, %s: no end after %d tries", name, route, tries)
+					}
 					got := r.work(workerA, ticket, queue.Claimed{})
 					if got.Action == queue.Retry {
 						r.clock.Advance(max(got.RunAt.Sub(r.clock.Now()), 0))

@@ -76,7 +76,11 @@ func testDeadServerEndsInFailedBeforeTheEndOfItsLife(t *testing.T, newRig rigMak
 	r := newRig(t, script...)
 	ticket, _ := r.put("queued")
 	end := r.clock.Now().Add(life)
-	for got := (queue.Result{Action: queue.Retry}); got.Action == queue.Retry; {
+	got := queue.Result{Action: queue.Retry}
+	for tries := 0; got.Action == queue.Retry; tries++ {
+		if tries == len(script) {
+			t.Fatalf("no end after %d tries", tries)
+		}
 		r.clock.Advance(max(0, got.RunAt.Sub(r.clock.Now())))
 		got = r.work(workerA, ticket, queue.Claimed{})
 	}

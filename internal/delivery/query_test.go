@@ -40,7 +40,11 @@ func (r *rig) putIn(realm, serial, transaction string) delivery.Ticket {
 
 func (r *rig) list(f delivery.Filter) delivery.Page {
 	r.t.Helper()
-	page, err := r.List(r.t.Context(), f)
+	var page delivery.Page
+	err := store.ErrBusy
+	for tries := 0; tries < 20 && errors.Is(err, store.ErrBusy); tries++ { // on a slow machine each read is a costly one
+		page, err = r.List(r.t.Context(), f)
+	}
 	if err != nil {
 		r.t.Fatal(err)
 	}

@@ -164,20 +164,21 @@ func TestStoppedProcessInItsCommitMakesOthersBusy(t *testing.T) {
 	}
 	resume()
 	wait(t, cmd)
-	for { // until the lock has come
+	eventually(t, "the lock is free", func() bool {
 		err := db.Write(t.Context(), func(tx *store.Tx) error { put(tx, "after", "x"); return nil })
-		if err == nil {
-			break
-		} else if !errors.Is(err, store.ErrBusy) {
+		if err != nil && !errors.Is(err, store.ErrBusy) {
 			t.Fatal(err)
 		}
-	}
+		return err == nil
+	})
 	// a busy machine may need more than its time once
-	for err := db.Check(t.Context()); err != nil; err = db.Check(t.Context()) {
-		if !errors.Is(err, store.ErrBusy) {
+	eventually(t, "the database is ready", func() bool {
+		err := db.Check(t.Context())
+		if err != nil && !errors.Is(err, store.ErrBusy) {
 			t.Fatalf("Check afterwards: %v", err)
 		}
-	}
+		return err == nil
+	})
 	if value(t, db, "of the stopped process") == "" || value(t, db, "k0") != "" {
 		t.Error("the stopped transaction is lost, or a refused one was run")
 	}

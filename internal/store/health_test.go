@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -146,9 +145,7 @@ func TestCallBesideOneThatFillsTheDiskIsCommitted(t *testing.T) {
 			}
 		})
 	}
-	for db.WaitingCalls() < 9 {
-		runtime.Gosched()
-	}
+	eventually(t, "nine calls wait", func() bool { return db.WaitingCalls() >= 9 })
 	close(goOn)
 	all.Wait()
 	if runs.Load() <= 9 {

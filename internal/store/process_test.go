@@ -173,9 +173,14 @@ func TestSignalWakesAnotherProcess(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+	late := time.After(time.Minute)
 	seen := 0
 	for seen < processWrites {
-		<-commits
+		select {
+		case <-commits:
+		case <-late:
+			t.Fatalf("%d of %d rows were seen within a minute", seen, processWrites)
+		}
 		for seen < processWrites && value(t, db, fmt.Sprint("k", seen)) != "" {
 			seen++
 		}

@@ -130,13 +130,15 @@ func KilledProcessLosesNothing(t *testing.T, d queue.Driver, start func() Child)
 	t.Logf("handed out again after %v", took)
 }
 
-// ClaimUntil waits and claims until it has n jobs, without sweeping and with the worker beating.
+// ClaimUntil waits and claims until it has n jobs, for a minute at most, without sweeping and with the worker's heartbeats.
 func ClaimUntil(t *testing.T, d queue.Driver, worker uuid.UUID, n int) []queue.Claimed {
 	t.Helper()
 	q := &subject{t: t, Driver: d, clock: &Clock{}}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
 	var all []queue.Claimed
 	for len(all) < n {
-		if err := d.Wait(t.Context(), []string{kind}, nil, time.Second); err != nil {
+		if err := d.Wait(ctx, []string{kind}, nil, time.Second); err != nil {
 			t.Fatal(err)
 		}
 		if err := d.Heartbeat(t.Context(), worker); err != nil {

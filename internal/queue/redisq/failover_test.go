@@ -82,9 +82,9 @@ func (a *address) url() string { return fmt.Sprintf("redis://%s/0", a.listener.A
 func replica(t *testing.T, of *server) *server {
 	t.Helper()
 	r := serve(t, "--replicaof", "127.0.0.1", fmt.Sprint(of.port))
-	for !strings.Contains(r.cli("INFO replication")[0], "master_link_status:up") {
-		<-time.After(10 * time.Millisecond)
-	}
+	eventually(t, "the replica has its data", func() bool {
+		return strings.Contains(r.cli("INFO replication")[0], "master_link_status:up")
+	})
 	return r
 }
 
@@ -106,9 +106,7 @@ func TestDemotedMasterBehindTheAddressIsLeft(t *testing.T) {
 			report(t, d, w, claim(t, d, w, 1)...)
 			waited := make(chan error, 1)
 			go func() { waited <- d.Wait(t.Context(), []string{kind}, nil, time.Minute) }()
-			for !strings.Contains(first.do("CLIENT", "LIST").String(), "cmd=bzpopmin") {
-				<-time.After(5 * time.Millisecond)
-			}
+			first.blocked()
 			second.cli("REPLICAOF NO ONE")
 			a.move(second.port)
 			first.cli(fmt.Sprintf("REPLICAOF 127.0.0.1 %d", second.port))
@@ -226,15 +224,13 @@ func TestPausedRedisIsAwayAndGoesOn(t *testing.T) {
 			if err != nil && !errors.Is(err, redisq.ErrAway) { // the pause may be over
 				t.Fatalf("claim: %v", err)
 			}
-			for {
+			eventually(t, "the pause is over", func() bool {
 				err := d.Reconcile(t.Context(), w, nil)
-				if err == nil {
-					break
-				}
-				if !errors.Is(err, redisq.ErrAway) {
+				if err != nil && !errors.Is(err, redisq.ErrAway) {
 					t.Fatal(err)
 				}
-			}
+				return err == nil
+			})
 			got := map[uuid.UUID]int{}
 			for _, c := range claim(t, d, w, 10) {
 				got[c.ID]++

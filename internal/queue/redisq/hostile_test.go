@@ -281,9 +281,7 @@ func TestWaitDoesNotTellAnOutageThatIsOver(t *testing.T) {
 	w := register(t, d)
 	waited := make(chan error, 1)
 	go func() { waited <- d.Wait(t.Context(), []string{kind}, nil, 15*time.Second) }()
-	for !strings.Contains(s.do("CLIENT", "LIST").String(), "cmd=bzpopmin") {
-		<-time.After(5 * time.Millisecond)
-	}
+	s.blocked()
 	begun := time.Now()
 	goOn := pause(t, s)
 	<-time.After(3500 * time.Millisecond) // the pop gives up after two to three, and the look that follows waits for two more

@@ -133,10 +133,13 @@ func TestMarkOfAFullLaneReachesTheOthersAndDoesNotSpin(t *testing.T) {
 }
 
 // blocked waits until a client blocks on a mark.
-func (s *server) blocked() {
-	for !strings.Contains(s.do("CLIENT", "LIST").String(), "cmd=bzpopmin") {
-		<-time.After(5 * time.Millisecond)
-	}
+func (s *server) blocked() { s.blockedClients(1) }
+
+// blockedClients waits until n clients block on a mark.
+func (s *server) blockedClients(n int) {
+	eventually(s.t, "clients block on a mark", func() bool {
+		return strings.Count(s.do("CLIENT", "LIST").String(), "cmd=bzpopmin") >= n
+	})
 }
 
 // A process pops the mark and then has no free handler: another one that waits must not sleep on.
@@ -147,7 +150,7 @@ func TestMarkThatNoClaimFollowsIsSetAgain(t *testing.T) {
 	w := register(t, idle)
 	var slowest time.Duration
 	for range 5 {
-		ctx, cancel := context.WithCancel(t.Context())
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		popped := make(chan error, 1)
 		go func() { popped <- busy.Wait(ctx, []string{kind}, nil, time.Minute) }()
 		s.blocked() // mostly the first of the two in Redis' line
@@ -156,7 +159,7 @@ func TestMarkThatNoClaimFollowsIsSetAgain(t *testing.T) {
 		go func() {
 			taken <- func() error {
 				for {
-					if err := idle.Wait(t.Context(), []string{kind}, nil, time.Minute); err != nil {
+					if err := idle.Wait(ctx, []string{kind}, nil, time.Minute); err != nil {
 						return err
 					}
 					got, err := idle.Claim(t.Context(), queue.ClaimRequest{Worker: w, Most: 1, Kinds: []string{kind}})
@@ -170,9 +173,7 @@ func TestMarkThatNoClaimFollowsIsSetAgain(t *testing.T) {
 				}
 			}()
 		}()
-		for strings.Count(s.do("CLIENT", "LIST").String(), "cmd=bzpopmin") < 2 {
-			<-time.After(5 * time.Millisecond)
-		}
+		s.blockedClients(2)
 		begun := time.Now()
 		enqueue(t, busy, 1)
 		err := <-taken

@@ -89,6 +89,8 @@ func (s *server) start() {
 	if err := s.cmd.Start(); err != nil {
 		s.t.Fatal(err)
 	}
+	late := time.AfterFunc(time.Minute, func() { s.cmd.Process.Kill() }) // ends the reads below
+	defer late.Stop()
 	var said strings.Builder
 	buffer := make([]byte, 4096)
 	for !strings.Contains(said.String(), "The server is now ready to accept connections at") && !strings.Contains(said.String(), "Ready to accept connections") {
@@ -99,6 +101,16 @@ func (s *server) start() {
 		}
 	}
 	go io.Copy(io.Discard, out)
+}
+
+// eventually waits until ok returns true, and fails the test after a minute.
+func eventually(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(time.Minute); !ok(); <-time.After(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("not within a minute: %s", what)
+		}
+	}
 }
 
 // kill kills the server with -9 and waits for its end.
@@ -488,11 +500,13 @@ func TestHungRedisHoldsABoundedNumberOfJobs(t *testing.T) {
 	}
 	goOn()
 	fresh := job()
-	for err := d.Enqueue(t.Context(), fresh); err != nil; err = d.Enqueue(t.Context(), fresh) {
-		if !errors.Is(err, redisq.ErrAway) {
+	eventually(t, "Redis is back", func() bool {
+		err := d.Enqueue(t.Context(), fresh)
+		if err != nil && !errors.Is(err, redisq.ErrAway) {
 			t.Fatal(err)
 		}
-	}
+		return err == nil
+	})
 	st, err := d.Status(t.Context())
 	if err != nil || st.Ready[0].Jobs > 2+redisq.MostInFlight {
 		t.Errorf("%d jobs in Redis, %v; want those that were under way at most, and the fresh one", st.Ready[0].Jobs, err)
@@ -515,9 +529,9 @@ func TestJobThatEndsWhileRedisHangsIsLeftOut(t *testing.T) {
 		}
 		go func() { results <- d.Enqueue(context.Background(), short) }()
 		// Each of the first two has a call of its own, and the others wait in order.
-		for d.CallsUnderWay() < min(i+1, 2) || d.WaitingJobs() < i-1 {
-			<-time.After(time.Millisecond)
-		}
+		eventually(t, "the jobs are in order", func() bool {
+			return d.CallsUnderWay() >= min(i+1, 2) && d.WaitingJobs() >= i-1
+		})
 	}
 	<-time.After(time.Second)
 	goOn()
@@ -578,6 +592,8 @@ func TestClaimThatLeavesJobsWakesTheNext(t *testing.T) {
 // takeTwo returns how long two processes take for a job each.
 func takeTwo(t *testing.T, s *server) time.Duration {
 	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
 	taken := make(chan error, 2)
 	for range 2 {
 		d := open(t, s)
@@ -585,10 +601,10 @@ func takeTwo(t *testing.T, s *server) time.Duration {
 		go func() {
 			taken <- func() error {
 				for {
-					if err := d.Wait(t.Context(), []string{kind}, nil, time.Minute); err != nil {
+					if err := d.Wait(ctx, []string{kind}, nil, time.Minute); err != nil {
 						return err
 					}
-					got, err := d.Claim(t.Context(), queue.ClaimRequest{Worker: w, Most: 1, Kinds: []string{kind}})
+					got, err := d.Claim(ctx, queue.ClaimRequest{Worker: w, Most: 1, Kinds: []string{kind}})
 					if err != nil || len(got) == 1 { // it sits on the job: only the other can take the second
 						return err
 					}

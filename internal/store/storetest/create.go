@@ -31,7 +31,8 @@ var template = sync.OnceValues(func() ([]byte, error) {
 	return os.ReadFile(path)
 })
 
-// Create writes an empty database whose schema is up to date to path. A file that exists stays as it is.
+// Create writes an empty database whose schema is up to date to path. A file that exists stays as it is. All databases of a
+// test program are copies of one, and have the same instance.
 func Create(t testing.TB, path string) {
 	t.Helper()
 	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
