@@ -26,7 +26,7 @@ build: ## build bin/otpost, and link bin/privacyidea-queue-huey to it
 	go build -o "$(BIN)/otpost" ./cmd/otpost
 	ln -sf otpost "$(BIN)/privacyidea-queue-huey"
 
-test: ## bring what the tests need, then vet, build and run all of them (15 minutes at most)
+test: ## bring what the tests need, then vet, build and run all of them (5 minutes on two cores)
 	scripts/test
 
 race: ## run all tests under the race detector (needs a C compiler)
