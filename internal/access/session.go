@@ -108,7 +108,8 @@ func (s *Sessions) Issue(id Identity, rights []string) (token string, expires ti
 // errors are returned unchanged.
 func (s *Sessions) Verify(ctx context.Context, header string, users Users) (Identity, error) {
 	if header == "" {
-		return Identity{}, fault.New(fault.MissingToken, "no_session", "Authentication failure. Missing Authorization header.")
+		return Identity{}, fault.New(fault.MissingToken, "no_session",
+			"Authentication failure. Missing Authorization header.")
 	}
 	if reason := malformed(header); reason != "" {
 		return Identity{}, invalid(nil, reason)
@@ -159,7 +160,8 @@ func (s *Sessions) holdsInRealm(ctx context.Context, id Identity, mark string, u
 	return s.holdsMark(mark, now)
 }
 
-// holdsMark returns nil when a token's mark is that of the owner now; an empty mark now means that there is no owner.
+// holdsMark returns nil if a token's mark is the owner's current mark. An empty current mark means
+// that the owner does not exist.
 func (s *Sessions) holdsMark(mark string, now secret.Text) error {
 	if now == "" || !hmac.Equal([]byte(mark), []byte(s.mark(now))) {
 		return ended(nil)

@@ -23,7 +23,7 @@ type clients struct {
 	connections map[*connection]struct{}
 	requests    int
 	of          map[string]*held // by network, without empty entries
-	logged        time.Time        // when a refusal was last logged
+	logged      time.Time        // when a refusal was last logged
 	refused     int              // since then
 }
 

@@ -44,9 +44,9 @@ func (p *heartbeat) silence() time.Duration {
 
 // health is the state for the service manager.
 type health struct {
-	notify *Notifier
-	heartbeat  heartbeat       // of the workers in this process
-	answered   func(error) // called with the result of registrations and claims; nil: none
+	notify    *Notifier
+	heartbeat heartbeat   // of the workers in this process
+	answered  func(error) // called with the result of registrations and claims; nil: none
 }
 
 // heartbeatDriver is a driver that records each renewal of a lease in the heartbeat, successful or

@@ -15,8 +15,8 @@ import (
 type LogFile struct {
 	name string
 
-	mu   sync.Mutex // of file and failures; never held during a write
-	file *os.File
+	mu       sync.Mutex // of file and failures; never held during a write
+	file     *os.File
 	failures io.Writer // where failed writes are reported
 
 	writing sync.Mutex // one line at a time; it is taken before mu

@@ -13,50 +13,52 @@ import (
 	"otpost/internal/secret"
 )
 
-// Password is a secret.Text under the roof of app: what cli hands to Administrators and Setup.
+// Password is secret.Text under a name for cli, which passes it to Administrators and Setup.
 type Password = secret.Text
 
-// systemState is the folder of the database when the configuration lies in the system's place: /etc holds no state.
+// systemState is the folder of the database for a configuration in the system's folder: /etc is not
+// for state.
 const systemState = "/var/lib/otpost"
 
-// SetupOptions say what Setup makes.
+// SetupOptions are the options of Setup.
 type SetupOptions struct {
-	Dir      string                   // folder of pi.cfg and the key file; made when it is missing
-	State    string                   // folder of the database; empty: Dir/state, and /var/lib/otpost beside /etc/privacyidea
+	Dir string // folder of pi.cfg and the key file; made when it is missing
+	// folder of the database; empty: Dir/state, and /var/lib/otpost beside /etc/privacyidea
+	State    string
 	Admin    string                   // name of the first administrator
-	Password func() (Password, error) // of him; called once, and only when there is no administrator yet
+	Password func() (Password, error) // the administrator's; called once, and only without an existing administrator
 	Queue    config.QueueClass
 	QueueURL Password     // of Redis; empty: the default
-	Env      []string     // NAME=value pairs, which a pi.cfg that is there may read
+	Env      []string     // NAME=value pairs, which an existing pi.cfg may read
 	Log      *slog.Logger // discards
 }
 
-// Installed is what Setup found and made.
+// Installed is the result of Setup.
 type Installed struct {
 	Config string            // the pi.cfg, an absolute path
 	Queue  config.QueueClass // of the configuration
 	Things []Thing
-	Notes  []string // sentences on what was left as it is
+	Notes  []string // sentences about parts that were left unchanged
 }
 
 // Thing is a part of an installation.
 type Thing struct {
 	What, Where string
-	Made        bool // by this call; else it was there
+	Made        bool // by this call; else it existed
 }
 
 // setup is one run of Setup.
 type setup struct {
 	SetupOptions
 	configFile, keyFile, database string
-	locks                         []*os.File // folders that are this run's alone
-	made                          []made     // files and folders of this run, in their order
+	locks                         []*os.File // folders that this run has locked
+	made                          []made     // files and folders of this run, in order
 	report                        Installed
 }
 
-// Setup makes a new installation, or completes one: whatever is there stays as it is, byte for byte. On an error everything
-// that this call has made is removed again, and nothing else. While another Setup is at work in its folders it is refused. It
-// opens the database for writing, so it must run as the server's user.
+// Setup makes a new installation, or completes one. It changes no existing file. On an error it
+// removes everything that it has made, and nothing else. It is refused while another Setup runs in
+// its folders. It opens the database for writing, so it must run as the server's user.
 func Setup(ctx context.Context, o SetupOptions) (Installed, error) {
 	s := &setup{SetupOptions: o}
 	if s.Log == nil {
@@ -65,7 +67,7 @@ func Setup(ctx context.Context, o SetupOptions) (Installed, error) {
 	defer s.unlock()
 	err := s.locate()
 	if err == nil {
-		err = s.alone(s.Dir)
+		err = s.lock(s.Dir)
 	}
 	if err == nil {
 		err = s.adopt()
@@ -80,7 +82,7 @@ func Setup(ctx context.Context, o SetupOptions) (Installed, error) {
 	return s.report, nil
 }
 
-// locate says where everything lies that is new.
+// locate sets the places of new files.
 func (s *setup) locate() (err error) {
 	if s.Dir, err = filepath.Abs(s.Dir); err != nil {
 		return err
@@ -98,9 +100,9 @@ func (s *setup) locate() (err error) {
 	return nil
 }
 
-// adopt takes over what a pi.cfg says that is there.
+// adopt takes the places from an existing pi.cfg.
 func (s *setup) adopt() error {
-	if !there(s.configFile) {
+	if !exists(s.configFile) {
 		return nil
 	}
 	c, err := config.Load(config.Options{File: s.configFile, Env: s.Env})
@@ -109,23 +111,26 @@ func (s *setup) adopt() error {
 	}
 	s.keyFile, s.database = c.EncFile, c.DatabaseURI.Path
 	if s.Queue != config.NoQueue && c.QueueClass != s.Queue {
-		s.note("%s stays as it is: to turn the queue on, write PI_JOB_QUEUE_CLASS = '%s' into it", s.configFile, s.Queue)
+		s.note("%s stays as it is: to turn the queue on, write PI_JOB_QUEUE_CLASS = '%s' into it", s.configFile,
+			s.Queue)
 	}
 	return nil
 }
 
-// run makes what is missing. The configuration comes before the database: an administrator's password counts only with the
-// pepper it was hashed with.
+// run makes the missing parts. The configuration comes before the database: an administrator's
+// password is valid only with the pepper of its hash.
 func (s *setup) run(ctx context.Context) error {
-	haveConfig, haveKey, haveDatabase := there(s.configFile), there(s.keyFile), there(s.database)
+	haveConfig, haveKey, haveDatabase := exists(s.configFile), exists(s.keyFile), exists(s.database)
 	switch {
 	case haveDatabase && !haveKey:
-		return fmt.Errorf("the database %s is there and its key file %s is not: bring it back from your backup, a new one would not open what is stored", s.database, s.keyFile)
+		return fmt.Errorf("the database %s is there and its key file %s is not: bring it back from your backup, a "+
+			"new one would not open what is stored", s.database, s.keyFile)
 	case haveDatabase && !haveConfig:
-		return fmt.Errorf("the database %s is there and its configuration %s is not: bring it back from your backup, for PI_PEPPER in it belongs to the passwords", s.database, s.configFile)
+		return fmt.Errorf("the database %s is there and its configuration %s is not: bring it back from your backup, "+
+			"for PI_PEPPER in it belongs to the passwords", s.database, s.configFile)
 	}
 	var password Password
-	if !haveDatabase { // asked for before the first file is made
+	if !haveDatabase { // before the first file is made
 		var err error
 		if password, err = s.Password(); err != nil {
 			return err
@@ -134,7 +139,7 @@ func (s *setup) run(ctx context.Context) error {
 	if err := s.files(haveConfig, haveKey); err != nil {
 		return err
 	}
-	if err := s.alone(filepath.Dir(s.database)); err != nil {
+	if err := s.lock(filepath.Dir(s.database)); err != nil {
 		return err
 	}
 	if !haveDatabase {
@@ -171,7 +176,7 @@ func (s *setup) files(haveConfig, haveKey bool) error {
 	return nil
 }
 
-// loads reports why a file is no usable configuration.
+// loads returns why a file is not a usable configuration.
 func (s *setup) loads(file string) error {
 	_, err := config.Load(config.Options{File: file, Env: s.Env})
 	return err
@@ -224,8 +229,9 @@ func (s *setup) note(format string, args ...any) {
 	s.report.Notes = append(s.report.Notes, fmt.Sprintf(format, args...))
 }
 
-// there reports whether something has this name, a dangling link too: it is not ours to replace.
-func there(path string) bool {
+// exists reports whether a file has this name. A dangling link counts, because setup must not
+// replace it.
+func exists(path string) bool {
 	_, err := os.Lstat(path)
 	return !errors.Is(err, fs.ErrNotExist)
 }

@@ -118,7 +118,8 @@ func TestSetupLeavesTheQueueOff(t *testing.T) {
 			lines = append(lines, strings.TrimSpace(line))
 		}
 	}
-	want := []string{"# PI_JOB_QUEUE_CLASS = 'privacyidea.lib.queues.huey_queue.HueyQueue'", "# PI_JOB_QUEUE_URL = 'redis://localhost:6379/0'"}
+	want := []string{"# PI_JOB_QUEUE_CLASS = 'privacyidea.lib.queues.huey_queue.HueyQueue'",
+		"# PI_JOB_QUEUE_URL = 'redis://localhost:6379/0'"}
 	if diff := cmp.Diff(want, lines); diff != "" {
 		t.Error(diff)
 	}
@@ -145,7 +146,8 @@ func TestSetupAgainChangesNothing(t *testing.T) {
 	dir := t.TempDir()
 	install(t, dir)
 	before := contents(t, dir)
-	in, err := Setup(t.Context(), SetupOptions{Dir: dir, Admin: "other", Password: unasked(t), Queue: config.EmbeddedQueue})
+	in, err := Setup(t.Context(), SetupOptions{Dir: dir, Admin: "other", Password: unasked(t),
+		Queue: config.EmbeddedQueue})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -180,7 +182,8 @@ func TestSetupCompletesWhatIsMissing(t *testing.T) {
 	for _, thing := range in.Things {
 		made[thing.What] = thing.Made
 	}
-	if diff := cmp.Diff(map[string]bool{"keys": false, "configuration": false, "database": true, "administrator": true}, made); diff != "" {
+	if diff := cmp.Diff(map[string]bool{"keys": false, "configuration": false, "database": true, "administrator": true},
+		made); diff != "" {
 		t.Error(diff)
 	}
 }
@@ -234,7 +237,8 @@ func TestSetupLeavesNothingBehindAfterAnError(t *testing.T) {
 	}
 }
 
-// Another setup begins while the first one waits for its password: it is told so, and neither takes anything from the other.
+// Another setup begins while the first one waits for its password: it is told so, and neither takes
+// anything from the other.
 func TestSecondSetupAtOnceIsRefused(t *testing.T) {
 	t.Parallel()
 	for name, begin := range map[string]func(t *testing.T, dir string){
@@ -260,7 +264,7 @@ func TestSecondSetupAtOnceIsRefused(t *testing.T) {
 			if _, err := Setup(ctx, SetupOptions{Dir: dir, Admin: "first", Password: first}); err == nil {
 				t.Error("no error")
 			}
-			if second == nil && !there(filepath.Join(dir, "state", "otpost.db")) {
+			if second == nil && !exists(filepath.Join(dir, "state", "otpost.db")) {
 				t.Fatal("the first one has removed the database of the second one")
 			}
 			if second == nil || !strings.Contains(second.Error(), "another otpost setup") {
@@ -317,7 +321,8 @@ func TestSetupRemovesNothingOfOthers(t *testing.T) {
 			dir := t.TempDir()
 			file := filepath.Join(dir, name)
 			meanwhile := func() (Password, error) {
-				err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o700), os.WriteFile(file, []byte("of others"), 0o600))
+				err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o700),
+					os.WriteFile(file, []byte("of others"), 0o600))
 				return "of-a-test-only", err
 			}
 			if _, err := Setup(t.Context(), SetupOptions{Dir: dir, Admin: "admin", Password: meanwhile}); err == nil {
@@ -346,7 +351,7 @@ func TestSetupReplacesNoLink(t *testing.T) {
 	if _, err := Setup(t.Context(), SetupOptions{Dir: dir, Admin: "admin", Password: fixed}); err == nil {
 		t.Error("a dangling link was taken for a key file")
 	}
-	if there(target) {
+	if exists(target) {
 		t.Error("something was written through the link")
 	}
 }

@@ -8,9 +8,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// alone makes a folder, if it is missing, and holds its lock until unlock: no other Setup is at work in it. The lock is a flock on
-// the folder itself, which leaves no file behind and ends with the process.
-func (s *setup) alone(folder string) error {
+// lock makes a folder, if it is missing, and locks it until unlock, so that no other Setup runs in
+// it. The lock is a flock on the folder itself, which needs no file and ends with the process.
+func (s *setup) lock(folder string) error {
 	before := len(s.made)
 	if err := s.folder(folder); err != nil {
 		return err
@@ -28,7 +28,7 @@ func (s *setup) alone(folder string) error {
 		err = unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 	}
 	if errors.Is(err, unix.EWOULDBLOCK) {
-		s.made = s.made[:before] // the folder is whose lock it has
+		s.made = s.made[:before] // the folder belongs to the process that has its lock
 		return fmt.Errorf("another otpost setup is at work in %s: wait for its end and run this one again", folder)
 	}
 	if err != nil {
@@ -40,7 +40,7 @@ func (s *setup) alone(folder string) error {
 	return nil
 }
 
-// holds reports whether a folder is locked already; a second lock would wait for the first.
+// holds reports whether this run has locked a folder; a second lock would wait for the first.
 func (s *setup) holds(folder os.FileInfo) bool {
 	for _, l := range s.locks {
 		if info, err := l.Stat(); err == nil && os.SameFile(info, folder) {
@@ -50,9 +50,9 @@ func (s *setup) holds(folder os.FileInfo) bool {
 	return false
 }
 
-// unlock gives the folders back.
+// unlock releases the folders.
 func (s *setup) unlock() {
 	for _, l := range s.locks {
-		l.Close() //nolint:errcheck // its lock ends with it
+		l.Close() //nolint:errcheck // the lock ends with the file
 	}
 }

@@ -84,8 +84,8 @@ func TestPagesHaveATextForEachWordOfREST(t *testing.T) {
 	}
 }
 
-// TestPagesAdviseAsRESTDoes: the English sentence of a page is that of REST, and each language has one that names the server
-// and its reply where that of REST does.
+// TestPagesAdviseAsRESTDoes: the English sentence of a page is that of REST, and each language has
+// one that names the server and its reply where that of REST does.
 func TestPagesAdviseAsRESTDoes(t *testing.T) {
 	t.Parallel()
 	en, de := texts(t, "en"), texts(t, "de")
@@ -153,7 +153,8 @@ func keyOf(n ast.Node) *ast.BasicLit {
 			}
 		case *ast.SelectorExpr:
 			from, _ := f.X.(*ast.Ident)
-			if i := at[f.Sel.Name]; from != nil && (from.Name == "fault" || from.Name == "mail") && i > 0 && i < len(n.Args) {
+			if i := at[f.Sel.Name]; from != nil && (from.Name == "fault" || from.Name == "mail") && i > 0 &&
+				i < len(n.Args) {
 				key = n.Args[i]
 			}
 		}

@@ -35,4 +35,6 @@ func (h unusableLog) WithAttrs(attrs []slog.Attr) slog.Handler {
 }
 
 // WithGroup implements slog.Handler.
-func (h unusableLog) WithGroup(name string) slog.Handler { return unusableLog{h.Handler.WithGroup(name)} }
+func (h unusableLog) WithGroup(name string) slog.Handler {
+	return unusableLog{h.Handler.WithGroup(name)}
+}

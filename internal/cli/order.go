@@ -25,7 +25,7 @@ func explain(text string, where *kong.Context, args []string) string {
 }
 
 // commandFirst returns the command in args with its option of this name (long or short), as they
-// should be typed. It returns ” when the command stands first already, or has no such option.
+// should be typed. It returns "" when the command comes first already, or has no such option.
 func commandFirst(where *kong.Context, args []string, option string) string {
 	node := where.Model.Node
 	for _, arg := range args {

@@ -89,7 +89,8 @@ func (v statusView) table(w io.Writer) {
 
 // away writes that the values come from the database only.
 func (v reachView) away(w io.Writer) {
-	fmt.Fprintf(w, "The queue is out of reach: its jobs and workers are not known. This is what the database knows.\n\n")
+	fmt.Fprintf(w, "The queue is out of reach: its jobs and workers are not known. This is what the "+
+		"database knows.\n\n")
 }
 
 func (v statusView) tableOfJobs(w io.Writer) {
@@ -126,7 +127,8 @@ func (v statusView) tableOfWorkers(w io.Writer) {
 	}
 	rows := []string{row("WORKERS", "PID", "VERSION", "HANDLERS", "LAST BEAT", "RUNS FOR")}
 	for _, one := range v.Workers {
-		rows = append(rows, row(one.Host, one.PID, one.Version, one.Handlers, ago(v.At, one.Beat)+" ago", ago(v.At, one.Started)))
+		rows = append(rows, row(one.Host, one.PID, one.Version, one.Handlers, ago(v.At, one.Beat)+" ago",
+			ago(v.At, one.Started)))
 	}
 	columns(w, rows...)
 	fmt.Fprintln(w)
@@ -166,7 +168,8 @@ func (v listView) table(w io.Writer, now time.Time) {
 	v.away(w)
 	rows := []string{row("ID", "STATE", "VIA", "SERVER", "ATTEMPTS", "MADE", "ENDS IN")}
 	for _, o := range v.Open {
-		rows = append(rows, row(o.ID, o.State, o.Via, o.Server, o.Attempts, ago(now, o.Created)+" ago", left(o.NotAfter, now)))
+		rows = append(rows, row(o.ID, o.State, o.Via, o.Server, o.Attempts, ago(now, o.Created)+" ago",
+			left(o.NotAfter, now)))
 	}
 	columns(w, rows...)
 }
@@ -192,7 +195,8 @@ func (v showView) table(w io.Writer, now time.Time) {
 	} else {
 		j := v.Job
 		rows := []string{
-			row("job", j.ID), row("kind", j.Kind), row("state", j.State), row("priority", j.Priority), row("run at", moment(j.RunAt)),
+			row("job", j.ID), row("kind", j.Kind), row("state", j.State), row("priority", j.Priority),
+			row("run at", moment(j.RunAt)),
 			row("not after", moment(j.NotAfter)), row("crashes", j.Crashes), row("reason", j.Reason),
 		}
 		if j.Worker != uuid.Nil {
@@ -211,7 +215,8 @@ func (v showView) table(w io.Writer, now time.Time) {
 // table writes the message, then its attempts.
 func (d *deliveryView) table(w io.Writer, now time.Time) {
 	columns(w,
-		row("delivery", d.ID), row("state", d.State), row("reason", d.Reason), row("via", d.Via), row("server", d.Server),
+		row("delivery", d.ID), row("state", d.State), row("reason", d.Reason), row("via", d.Via),
+		row("server", d.Server),
 		row("recipient", d.Recipient), row("message id", d.MessageID), row("created", moment(d.Created)),
 		row("not after", moment(d.NotAfter)+", "+endText(d.NotAfter, now)))
 	fmt.Fprintln(w)
@@ -221,7 +226,8 @@ func (d *deliveryView) table(w io.Writer, now time.Time) {
 		if a.Ended != nil {
 			took = a.Ended.Sub(a.Started).Round(time.Millisecond).String()
 		}
-		rows = append(rows, row(a.Number, moment(a.Started), took, a.Class, a.Phase, replyText(a.Code, a.Enhanced, a.Text)))
+		rows = append(rows, row(a.Number, moment(a.Started), took, a.Class, a.Phase,
+			replyText(a.Code, a.Enhanced, a.Text)))
 	}
 	if len(d.Attempts) == 0 {
 		fmt.Fprintln(w, "no attempt was made")
@@ -257,7 +263,8 @@ func tableOfPhases(w io.Writer, a delivery.Attempt) {
 			rows = append(rows, row("", "", p.TLS.Version+", "+p.TLS.Cipher))
 		}
 		for _, c := range p.TLS.Chain {
-			rows = append(rows, row("", "", fmt.Sprintf("%s for %s, by %s, %s to %s", c.Subject, strings.Join(c.Names, " "), c.Issuer, c.NotBefore, c.NotAfter)))
+			rows = append(rows, row("", "", fmt.Sprintf("%s for %s, by %s, %s to %s", c.Subject,
+				strings.Join(c.Names, " "), c.Issuer, c.NotBefore, c.NotAfter)))
 		}
 	}
 	columns(w, rows...)

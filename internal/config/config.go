@@ -45,7 +45,7 @@ type Config struct {
 	SecretKey       Secret      // SECRET_KEY, at least 16 bytes
 	Pepper          Secret      // PI_PEPPER, may be empty
 	EncFile         string      // PI_ENCFILE, a path; its existence was not checked
-	SuperuserRealms []string    // SUPERUSER_REALM in lower case, nil when there is none
+	SuperuserRealms []string    // SUPERUSER_REALM in lower case; nil: none
 	LogFile         string      // PI_LOGFILE, a path; empty: standard error
 	LogLevel        slog.Level  // PI_LOGLEVEL
 	LogConfig       string      // PI_LOGCONFIG, ignored with a warning

@@ -59,7 +59,8 @@ func readQueueURL(c *Config, v value) error {
 		ok = false
 	}
 	if !ok {
-		return v.fail(problem{"is not a URL of a Redis", "write 'redis://host:6379/0', 'rediss://...' or 'unix:///path'"})
+		return v.fail(problem{"is not a URL of a Redis",
+			"write 'redis://host:6379/0', 'rediss://...' or 'unix:///path'"})
 	}
 	if misplacedAt(url) {
 		return v.fail(problem{"has an @ after the first /, ? or #",

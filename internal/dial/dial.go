@@ -49,7 +49,7 @@ func New(o Options) *Dialer {
 }
 
 // Guard adds a listener of this process to the addresses that are refused. An unspecified address
-// (0.0.0.0, ::) stands for every address of this host. Addresses other than TCP's are ignored.
+// (0.0.0.0, ::) means every address of this host. Addresses other than TCP's are ignored.
 func (d *Dialer) Guard(listener net.Addr) {
 	tcp, ok := listener.(*net.TCPAddr)
 	if !ok {

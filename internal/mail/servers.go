@@ -26,7 +26,7 @@ func NewServers(db *store.DB, keys *secret.Keys, readFile func(name string) ([]b
 	return &Servers{db: db, keys: keys, signers: newSigners(readFile)}
 }
 
-// List returns all servers by their identifiers, without their secrets; empty when there is none.
+// List returns all servers by identifier, without their secrets; never nil.
 func (s *Servers) List(ctx context.Context) ([]Server, error) {
 	all := []Server{}
 	err := s.db.Read(ctx, func(r store.Reader) error {
@@ -74,9 +74,10 @@ func (s *Servers) Routes(r store.Reader) (map[string]Route, error) {
 	return all, nil
 }
 
-// Server returns a server with its secrets, ready to be sent by. The error wraps store.ErrNotFound when there is none,
-// store.ErrDamaged when its row cannot be read, and secret.ErrSealed when a secret does not open: another key file, or
-// a row whose target was changed behind our back. The latter comes with the server, without that secret.
+// Server returns a server with its opened secrets, for sending. The error wraps store.ErrNotFound
+// for an unknown identifier, store.ErrDamaged when its row cannot be read, and secret.ErrSealed
+// when a secret does not open: another key file, or a row whose target was changed behind our back.
+// The latter comes with the server, without that secret.
 func (s *Servers) Server(ctx context.Context, identifier string) (Server, error) {
 	one, err := s.record(ctx, identifier)
 	if err != nil {
@@ -98,7 +99,7 @@ type Definition struct {
 	Certificate *Certificate // that mails are signed with; nil: none is named
 }
 
-// Definition returns one server; a fault.Error 601 when there is none.
+// Definition returns one server. Fault 601: unknown identifier.
 func (s *Servers) Definition(ctx context.Context, identifier string) (Definition, error) {
 	one, err := s.record(ctx, identifier)
 	if isNotFound(err) {
@@ -252,7 +253,8 @@ func (s *Servers) record(ctx context.Context, identifier string) (record, error)
 	return one, err
 }
 
-// Delete removes a server; a fault.Error 601 when there is none (recorded: smtpserver.json, "delete unknown").
+// Delete removes a server. Fault 601: unknown identifier (recorded: smtpserver.json, "delete
+// unknown").
 func (s *Servers) Delete(ctx context.Context, identifier string) error {
 	var found bool
 	err := s.db.Write(ctx, func(tx *store.Tx) (err error) {

@@ -107,7 +107,7 @@ func (n notes) refused(mechanism string, code int) {
 //
 //   - One has logged in before: it goes first, and when it refuses the password, the password is wrong.
 //   - Some have not refused this password yet: all of these.
-//   - All have refused it: one a session, in turn, so that a mistake is no more than a wrong password a mail, and a
+//   - All have refused it: one in each session, by rotation. A mistake then costs one wrong password a mail, and a
 //     server that accepts one of them later is found.
 func (n notes) plan(offered []mechanism) (order []mechanism, once bool) {
 	order = offered

@@ -36,9 +36,10 @@ type PhaseReport struct {
 // TLSReport is the result of a handshake. A failed handshake leaves the fields empty that it did
 // not reach.
 type TLSReport struct {
-	Version string              `json:"version"` // such as TLS 1.3
-	Cipher  string              `json:"cipher"`
-	Chain   []CertificateReport `json:"chain"` // as the server sent it, the server's own first, at most 4; verified or not
+	Version string `json:"version"` // such as TLS 1.3
+	Cipher  string `json:"cipher"`
+	// as the server sent it, the server's own first, at most 4; verified or not
+	Chain []CertificateReport `json:"chain"`
 }
 
 // CertificateReport is the content of a certificate. Times are RFC 3339, UTC, with milliseconds.

@@ -136,7 +136,8 @@ func (s *Session) exchange(commands []command, together bool) Outcome {
 		}
 		s.end(c.phase, r, nil)
 		if r.Code/100 != c.want {
-			return Outcome{Phase: c.phase, Reply: r} // the caller closes the connection, also after a 354 for a refused envelope
+			// the caller closes the connection, also after a 354 for a refused envelope
+			return Outcome{Phase: c.phase, Reply: r}
 		}
 	}
 	return Outcome{Phase: PhaseData, Reply: r}

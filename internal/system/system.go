@@ -21,7 +21,7 @@ const (
 	EmailIdentifier             = "email.identifier"            // SMTP server of e-mail tokens
 	EmailValidTime              = "email.validtime"             // seconds a code lives
 	EmailConcurrent             = "email.concurrent_challenges" // several codes of a token may be open
-	PrependPIN                  = "PrependPin"                  // the PIN stands before the code
+	PrependPIN                  = "PrependPin"                  // the PIN comes before the code
 	SplitAtSign                 = "splitAtSign"                 // user@realm is split
 	IncFailCountOnFalsePIN      = "IncFailCountOnFalsePin"      // stored and shown; a wrong PIN always counts
 	DefaultOTPLen               = "DefaultOtpLen"
@@ -110,7 +110,7 @@ func (v Values) EmailValidTime() time.Duration {
 // EmailConcurrent reports whether several challenges of an e-mail token may be open. Default false.
 func (v Values) EmailConcurrent() bool { return v.flag(EmailConcurrent, false) }
 
-// PrependPIN reports whether the PIN stands before the code in "pass". Default true.
+// PrependPIN reports whether the PIN comes before the code in "pass". Default true.
 func (v Values) PrependPIN() bool { return v.flag(PrependPIN, true) }
 
 // SplitAtSign reports whether user@realm names a user of that realm. Default true.

@@ -22,7 +22,7 @@ type Definition struct {
 	Parameters map[string]string
 }
 
-// Censored stands for a secret parameter, in answers and in what a form sends back.
+// Censored replaces a secret parameter in answers, and in forms that are sent back.
 const Censored = "__CENSORED__"
 
 // Secret reports whether a parameter of this name holds a secret, in any of privacyIDEA's types of resolvers
@@ -88,15 +88,18 @@ func (d *Directory) check(ctx context.Context, definition Definition) (Resolver,
 	case definition.Type == "":
 		return nil, fault.Missing("type")
 	case d.options.Types[definition.Type] == nil:
-		return nil, fault.Newf(fault.Parameter, "resolver_no_type", "ERR905: There is no resolver type '%s'. This version has: %s.",
+		return nil, fault.Newf(fault.Parameter, "resolver_no_type",
+			"ERR905: There is no resolver type '%s'. This version has: %s.",
 			clean(definition.Type), strings.Join(slices.Sorted(maps.Keys(d.options.Types)), ", ")).About("type")
 	case !isName(definition.Name):
-		return nil, fault.New(fault.Parameter, "resolver_name", "ERR905: The name of a resolver may hold the letters A to Z, digits, "+
-			"'.', '_' and '-' alone.").About("resolver")
+		return nil, fault.New(fault.Parameter, "resolver_name",
+			"ERR905: The name of a resolver may hold the letters A to Z, digits, "+
+				"'.', '_' and '-' alone.").About("resolver")
 	}
 	reads, err := d.options.Types[definition.Type](definition.Name, definition.Parameters)
 	if err != nil {
-		return nil, fault.Wrap(err, fault.Parameter, "resolver_parameters", "ERR905: The parameters of the resolver are wrong.")
+		return nil, fault.Wrap(err, fault.Parameter, "resolver_parameters",
+			"ERR905: The parameters of the resolver are wrong.")
 	}
 	if checked, ok := reads.(Checked); ok {
 		if err := checked.Check(ctx); err != nil {

@@ -16,7 +16,7 @@ import (
 	"otpost/internal/secret"
 )
 
-// ErrNotFound says that there is no such user, or no such realm or resolver to look in.
+// ErrNotFound says that the user, or the realm or resolver to search, does not exist.
 var ErrNotFound = errors.New("no such user")
 
 // User is one person in one store. Realm is the realm that was searched, empty after ByUID; texts may be empty.
@@ -115,7 +115,7 @@ func (u User) property(name string) (value string, ok bool) {
 	return "", false
 }
 
-// MatchPattern reports whether value is pattern, in which * stands for any text; case does not count.
+// MatchPattern reports whether value matches pattern, in which * matches any text; case is ignored.
 func MatchPattern(pattern, value string) bool {
 	parts := strings.Split(strings.ToLower(pattern), "*")
 	value = strings.ToLower(value)

@@ -9,18 +9,19 @@ import (
 )
 
 const (
-	// mostAhead bounds the claimed jobs that wait for a handler: so many for each handler.
+	// mostAhead bounds the claimed jobs that wait for a handler, for each handler.
 	mostAhead = 8
-	// aheadTime is how long they wait at most. Then they go back to the queue, for other workers may be idle.
+	// aheadTime is how long they wait at most. Then they go back to the queue, because other
+	// workers may be idle.
 	aheadTime = 20 * time.Millisecond
 )
 
-// ahead are jobs that were claimed before a handler was free for them. There are some only while handlers end sooner than a
-// claim answers, so that the handlers and the queue do not wait for each other.
+// ahead holds jobs that were claimed before a handler was free for them. It is used only while
+// handlers are faster than a claim, so that the handlers and the queue do not wait for each other.
 type ahead struct {
 	jobs        []queue.Claimed
 	late        <-chan time.Time        // when they go back
-	running     map[uuid.UUID]time.Time // when the handlers at work have begun
+	running     map[uuid.UUID]time.Time // the begin of each running handler
 	handlerTime time.Duration           // of a handler, smoothed
 	claimTime   time.Duration           // of a claim that brought jobs, smoothed
 }
@@ -33,8 +34,8 @@ func smooth(average *time.Duration, value time.Duration) {
 	*average += (value - *average) / 8
 }
 
-// most returns how many jobs a claim may bring beyond the free handlers: as many as the handlers do while a claim is under
-// way. It is 0 while a handler takes longer than aheadTime.
+// most returns how many jobs a claim may bring beyond the free handlers: as many as the handlers do
+// while a claim is running. It is 0 while a handler takes longer than aheadTime.
 func (a *ahead) most(handlers int, now time.Time) int {
 	if a.claimTime == 0 {
 		return 0
@@ -48,8 +49,9 @@ func (a *ahead) most(handlers int, now time.Time) int {
 	return int(min(n, mostAhead*int64(handlers)))
 }
 
-// mayClaimAhead returns how many jobs the next claim may bring beyond the free handlers. A worker that is to end after a
-// number of jobs claims none ahead, and none is claimed beside a job that may kill the process.
+// mayClaimAhead returns how many jobs the next claim may bring beyond the free handlers. A worker
+// that is to end after a number of jobs claims none ahead, and none is claimed beside a job that
+// may kill the process.
 func (r *run) mayClaimAhead() int {
 	if r.mostJobs > 0 || r.suspect != nil || r.over {
 		return 0
@@ -57,7 +59,7 @@ func (r *run) mayClaimAhead() int {
 	return r.ahead.most(r.handlers, time.Now()) - len(r.ahead.jobs)
 }
 
-// keep puts a claimed job to those that wait for a handler.
+// keep appends a claimed job to those that wait for a handler.
 func (r *run) keep(c queue.Claimed) {
 	if len(r.ahead.jobs) == 0 {
 		r.ahead.late = time.After(aheadTime)

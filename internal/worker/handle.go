@@ -14,7 +14,7 @@ import (
 	"otpost/internal/queue"
 )
 
-// outcome is what a handler made of a claim.
+// outcome is the result of a handler for a claim.
 type outcome struct {
 	claim    queue.Claimed
 	result   queue.Result
@@ -22,9 +22,10 @@ type outcome struct {
 	panicked bool
 }
 
-// begin starts a handler for each job. A suspect beside another one comes back later: at once it
-// would fill the next claim. What was claimed ahead waits for a handler. Else what is over its lane's
-// share goes back, which happens only where the driver cannot tell lanes apart.
+// begin starts a handler for each job. A suspect beside another one comes back later, because at
+// once it would fill the next claim. Jobs that were claimed ahead wait for a handler. Other jobs
+// above their lane's share go back, which happens only with a driver that does not distinguish
+// lanes.
 func (r *run) begin(a answer) {
 	for _, c := range a.got {
 		r.held[c.ID] = c
@@ -50,7 +51,7 @@ func (r *run) giveBack(c queue.Claimed, result queue.Result) {
 	r.add(outcome{claim: c, result: result})
 }
 
-// add puts an outcome to those that the next claim reports.
+// add appends an outcome for the next report.
 func (r *run) add(o outcome) {
 	if len(r.done) == 0 {
 		r.flushAt = time.After(linger)
@@ -71,13 +72,14 @@ func (r *run) start(l *lease, c queue.Claimed) {
 	go func() { r.ended <- r.handle(ctx, c) }()
 }
 
-// handle runs a kind. It returns whatever happens.
+// handle runs a kind. It returns also after a panic.
 func (r *run) handle(ctx context.Context, c queue.Claimed) (o outcome) {
 	o = outcome{claim: c, panicked: true}
 	begun := time.Now()
 	defer func() {
 		if o.panicked {
-			r.log.Error("handler panicked, trying again later", "job", c.ID, "kind", c.Kind, "err", fmt.Sprint(recover()), "stack", string(debug.Stack()))
+			r.log.Error("handler panicked, trying again later", "job", c.ID, "kind", c.Kind,
+				"err", fmt.Sprint(recover()), "stack", string(debug.Stack()))
 			o.result = queue.Result{Action: queue.Retry, NotAfter: c.NotAfter}
 		}
 		o.result.ID, o.result.Token = c.ID, c.Token
@@ -90,7 +92,7 @@ func (r *run) handle(ctx context.Context, c queue.Claimed) (o outcome) {
 	return o
 }
 
-// end takes note that a handler has ended.
+// end records that a handler has ended.
 func (r *run) end(o outcome) {
 	id := o.claim.ID
 	r.leave(o.claim.Lane)
@@ -101,7 +103,7 @@ func (r *run) end(o outcome) {
 	}
 	if o.panicked {
 		o.result.RunAt = r.now().Add(min(time.Second<<min(r.panics[id], 10), time.Minute))
-		if len(r.panics) >= 1000 { // of jobs that other workers have finished
+		if len(r.panics) >= 1000 { // they may be of jobs that other workers have finished
 			clear(r.panics)
 		}
 		r.panics[id]++
@@ -112,7 +114,7 @@ func (r *run) end(o outcome) {
 	r.beginAhead()
 }
 
-// split returns the outcomes to report under the lease, and those of claims under earlier ones.
+// split returns the outcomes of claims under the lease, and those of claims under earlier leases.
 func (r *run) split(l *lease) (mine, others []outcome) {
 	for _, o := range r.done {
 		if l != nil && o.claim.Worker == l.id {
@@ -132,7 +134,7 @@ func results(outcomes []outcome) []queue.Result {
 	return all
 }
 
-// reported forgets outcomes that the driver has.
+// reported removes outcomes that the driver has received.
 func (r *run) reported(outcomes []outcome) {
 	if len(outcomes) == 0 {
 		return
@@ -143,19 +145,21 @@ func (r *run) reported(outcomes []outcome) {
 		}
 	}
 	r.done = slices.DeleteFunc(r.done, func(o outcome) bool {
-		return slices.ContainsFunc(outcomes, func(p outcome) bool { return p.claim.ID == o.claim.ID && p.claim.Token == o.claim.Token })
+		return slices.ContainsFunc(outcomes, func(p outcome) bool {
+			return p.claim.ID == o.claim.ID && p.claim.Token == o.claim.Token
+		})
 	})
 	r.lingerAgain()
 }
 
-// lingerAgain begins the time anew after which what has ended is reported.
+// lingerAgain restarts the time after which outcomes are reported.
 func (r *run) lingerAgain() {
 	if r.flushAt = nil; len(r.done) > 0 {
 		r.flushAt = time.After(linger)
 	}
 }
 
-// flush reports all that has ended.
+// flush reports all outcomes.
 func (r *run) flush(ctx context.Context) error {
 	mine, others := r.split(r.current())
 	if len(mine) > 0 {
@@ -171,7 +175,7 @@ func (r *run) flush(ctx context.Context) error {
 	return r.reportAs(ctx, others)
 }
 
-// reportAs reports under ids whose lease has lapsed: where the claim still stands it counts.
+// reportAs reports under the ids of lapsed leases: a report counts if its claim is still valid.
 func (r *run) reportAs(ctx context.Context, outcomes []outcome) error {
 	byWorker := make(map[uuid.UUID][]outcome)
 	for _, o := range outcomes {

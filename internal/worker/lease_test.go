@@ -244,7 +244,8 @@ func TestQueueThatComesAndGoesIsToldOnceAMinute(t *testing.T) {
 		}
 		b.end()
 		log := b.log.String()
-		if n := calls.Load(); n < 50 || strings.Count(log, "trying again") != 2 || strings.Count(log, "answers again") != 2 {
+		if n := calls.Load(); n < 50 || strings.Count(log, "trying again") != 2 ||
+			strings.Count(log, "answers again") != 2 {
 			t.Errorf("%d claims, log:\n%s", n, log)
 		}
 	})

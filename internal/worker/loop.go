@@ -13,10 +13,10 @@ import (
 	"otpost/internal/queue"
 )
 
-// How the loop waits.
+// The times of the loop.
 const (
 	waitMost    = time.Second            // one Wait for jobs
-	linger      = time.Millisecond       // how long a report waits for company while handlers are busy
+	linger      = time.Millisecond       // how long a report waits for further outcomes while handlers are busy
 	overPause   = 100 * time.Millisecond // before the next claim, when the last one brought jobs of full lanes
 	firstPause  = 100 * time.Millisecond // after an error of the driver, doubled up to mostPause
 	mostPause   = 5 * time.Second
@@ -24,40 +24,40 @@ const (
 	partingTime = 5 * time.Second // for the last calls, when the driver does not answer
 )
 
-// run is the state of one Run; but for the channels it belongs to the goroutine of the loop. It has as many
-// fields as the loop remembers things.
+// run is the state of one Run, hence its many fields. Except for the channels, only the goroutine
+// of the loop uses it.
 type run struct {
 	*Worker
 	claiming, working context.Context //nolint:containedctx // their ends are what the loop waits for
 
 	due   chan error    // an answer of Wait
-	ended chan outcome  // of a handler; has room for all of them
+	ended chan outcome  // results of handlers; the buffer has room for all
 	kick  chan struct{} // a heartbeat was refused
 	asked chan answer   // the answer of a claim
 
-	asking   bool                        // a claim is under way
+	asking   bool                        // a claim is running
 	ahead    ahead                       // jobs that wait for a handler
 	held     map[uuid.UUID]queue.Claimed // running, or ended and not yet reported
 	done     []outcome                   // ended and not yet reported
 	flushAt  <-chan time.Time            // when the first of done has lingered
 	busy     int                         // handlers at work
 	begun    int                         // jobs that were given to a handler
-	lanes    map[string]int              // handlers at work in each lane; absent: none
-	suspect  *suspect                    // at work; nil: none
-	waiting  bool                        // a Wait is under way
+	lanes    map[string]int              // busy handlers of each lane; absent: none
+	suspect  *suspect                    // the running suspect; nil: none
+	waiting  bool                        // a Wait is running
 	stopWait context.CancelFunc          // ends it
 	waitFull []string                    // the lanes whose jobs do not end it
 	over     bool                        // the last claim brought jobs of full lanes
 	maybeDue bool                        // a claim may bring something
-	unsure   bool                        // what the driver did last is not known: state what is held
-	stated   time.Duration               // when that was last done
-	pause    time.Duration               // after the errors that the driver gave in a row
-	told     map[string]time.Duration    // what was logged of them, and when
-	trouble  string                      // what was logged last, and not yet that it is over
-	panics   map[uuid.UUID]int           // of jobs that are to come back
+	unsure   bool                        // the result of the last call is unknown: reconcile
+	stated   time.Duration               // the time of the last reconciliation
+	pause    time.Duration               // the pause after consecutive errors of the driver
+	loggedAt map[string]time.Duration    // the last log line of each trouble
+	trouble  string                      // the logged trouble that has not ended
+	panics   map[uuid.UUID]int           // by job that will be retried
 }
 
-// full reports whether this worker begins no more jobs.
+// full reports whether this worker has begun its last job.
 func (r *run) full() bool { return r.mostJobs > 0 && r.begun >= r.mostJobs }
 
 // free returns how many more jobs may be claimed.
@@ -69,7 +69,7 @@ func (r *run) free() int {
 	return n
 }
 
-// loop claims and reports until claiming ends, or enough was begun.
+// loop claims and reports until claiming ends or the last job has begun.
 func (r *run) loop() {
 	for r.claiming.Err() == nil && !r.full() {
 		err := r.step()
@@ -85,9 +85,9 @@ func (r *run) loop() {
 	}
 }
 
-// step does the next thing: it registers, claims, or waits for something to happen.
+// step does the next step: it registers, claims, or waits for an event.
 func (r *run) step() error {
-	if r.asking { // nothing else is sent beside a claim
+	if r.asking { // no other call runs beside a claim
 		return r.await()
 	}
 	switch l := r.current(); {
@@ -99,7 +99,7 @@ func (r *run) step() error {
 		return queue.ErrLost
 	}
 	if r.unsure || r.elapsed()-r.stated >= queue.ReconcileEvery {
-		if err := r.state(); err != nil {
+		if err := r.reconcile(); err != nil {
 			return err
 		}
 	}
@@ -120,7 +120,7 @@ func (r *run) step() error {
 	}
 }
 
-// await waits until there is something to do: a handler has ended, or a job may be due.
+// await waits for an event: a handler has ended, or a job may be due.
 func (r *run) await() error {
 	var wrote <-chan struct{}
 	var late <-chan time.Time
@@ -152,7 +152,7 @@ func (r *run) await() error {
 		}
 	case <-r.flushAt:
 		switch r.flushAt = nil; {
-		case r.asking: // the answer sets the time anew
+		case r.asking: // the answer sets the time again
 		case r.apart(), r.over:
 			return r.flush(r.working)
 		default:
@@ -164,9 +164,9 @@ func (r *run) await() error {
 	return nil
 }
 
-// wait sees to it that a Wait is under way when a job could be claimed and it is not known whether there is one. A
-// Wait for other lanes than those that may have a handler now is ended first, and so is each when no handler is
-// free: it would take the mark that wakes a worker with a free one.
+// wait starts a Wait when a handler is free and no job is known to be ready. It first ends a Wait
+// for outdated lanes. It also ends a Wait when no handler is free, because the Wait would consume
+// the wake-up of a worker with a free handler.
 func (r *run) wait() {
 	full, _ := r.shares()
 	switch {
@@ -190,18 +190,19 @@ func (r *run) wait() {
 	}
 }
 
-// answer is what a claim brought.
+// answer is the result of a claim.
 type answer struct {
 	lease *lease
-	sent  []outcome // that it reported
+	sent  []outcome // the outcomes that it reported
 	most  int
-	ahead bool // it asked for more than the free handlers take
+	ahead bool // it asked for more jobs than handlers are free
 	got   []queue.Claimed
 	took  time.Duration
 	err   error
 }
 
-// claim begins to report what has ended and to claim for the handlers that are free, or will be when the claim answers.
+// claim starts a call that reports ended jobs and claims for the handlers that are free, or will be
+// free when it answers.
 func (r *run) claim() {
 	a := answer{lease: r.current()}
 	a.sent, _ = r.split(a.lease)
@@ -210,7 +211,13 @@ func (r *run) claim() {
 		full, most, a.ahead = nil, max(most, 0)+more, true
 	}
 	a.most = most
-	req := queue.ClaimRequest{Worker: a.lease.id, Most: most, Kinds: r.names, Full: full, Done: results(a.sent)}
+	req := queue.ClaimRequest{
+		Worker: a.lease.id,
+		Most:   most,
+		Kinds:  r.names,
+		Full:   full,
+		Done:   results(a.sent),
+	}
 	r.asking = true
 	go func() {
 		begun := time.Now()
@@ -220,7 +227,7 @@ func (r *run) claim() {
 	}()
 }
 
-// answered takes what a claim brought.
+// answered handles the result of a claim.
 func (r *run) answered(a answer) error {
 	r.asking = false
 	if a.err != nil && !errors.Is(a.err, queue.ErrLost) {
@@ -236,7 +243,8 @@ func (r *run) answered(a answer) error {
 	}
 	r.over = false
 	r.begin(a)
-	// A lane that has filled its share says nothing about the others: to wait for them costs less than a claim.
+	// A lane with a full share says nothing about the other lanes: waiting for them costs less than
+	// a claim.
 	r.maybeDue = len(a.got) == a.most && !r.over && (a.ahead || slices.ContainsFunc(a.got, func(c queue.Claimed) bool {
 		return r.room(r.lanes[c.Lane]) > 0
 	}))
@@ -244,8 +252,9 @@ func (r *run) answered(a answer) error {
 	return r.reportAs(r.working, others)
 }
 
-// state states which jobs are held. Only the loop claims, so nothing comes in between.
-func (r *run) state() error {
+// reconcile tells the driver which jobs are held. Only the loop claims, so no claim comes in
+// between.
+func (r *run) reconcile() error {
 	l := r.current()
 	var ids []uuid.UUID
 	for id, c := range r.held {
@@ -254,42 +263,43 @@ func (r *run) state() error {
 		}
 	}
 	if err := r.driver.Reconcile(r.working, l.id, ids); err != nil {
-		return fmt.Errorf("state what is held: %w", err)
+		return fmt.Errorf("reconcile: %w", err)
 	}
 	r.maybeDue = r.maybeDue || r.unsure
 	r.unsure, r.stated = false, r.elapsed()
 	return nil
 }
 
-// tellEvery is how far apart the same trouble is logged, for a queue that comes and goes.
-const tellEvery = time.Minute
+// logTroubleEvery is the minimum interval between two log lines about the same trouble.
+const logTroubleEvery = time.Minute
 
-// failed logs the trouble once, a refusal apart from a queue that is away, and waits, longer each time, while handlers go on.
+// failed logs the trouble once, a refusal separately from a queue out of reach. It then waits,
+// longer each time, while handlers go on.
 func (r *run) failed(err error) {
 	if r.claiming.Err() != nil {
 		return
 	}
 	r.unsure, r.maybeDue = true, true
 	if !r.logged(err) {
-		r.tell(err)
+		r.logTrouble(err)
 	}
-	r.rest()
+	r.backOff()
 }
 
-// tell logs the trouble of a driver.
-func (r *run) tell(err error) {
+// logTrouble logs the trouble of a driver.
+func (r *run) logTrouble(err error) {
 	what, level := "queue out of reach, trying again", slog.LevelWarn
 	if errors.Is(err, queue.ErrRefused) {
 		what, level = "queue must not be used, trying again", slog.LevelError
 	}
-	if at, before := r.told[what]; what != r.trouble && (!before || r.elapsed()-at >= tellEvery) {
+	if at, before := r.loggedAt[what]; what != r.trouble && (!before || r.elapsed()-at >= logTroubleEvery) {
 		r.log.Log(r.working, level, what, "err", err)
-		r.told[what], r.trouble = r.elapsed(), what
+		r.loggedAt[what], r.trouble = r.elapsed(), what
 	}
 }
 
-// rest waits, longer after each error of the driver in a row, while handlers go on.
-func (r *run) rest() {
+// backOff waits, longer after each consecutive error of the driver, while handlers go on.
+func (r *run) backOff() {
 	if r.pause == 0 {
 		r.pause = firstPause / 2
 	}
@@ -308,7 +318,7 @@ func (r *run) rest() {
 	}
 }
 
-// recovered takes note that the driver answers, and logs it where its trouble was.
+// recovered records that the driver answers, and logs it if its trouble was logged.
 func (r *run) recovered() {
 	if r.trouble != "" {
 		r.log.Info("queue answers again")
@@ -316,36 +326,37 @@ func (r *run) recovered() {
 	r.pause, r.trouble = 0, ""
 }
 
-// lost takes note that the lease has lapsed; the next step registers anew. Handlers at work are not disturbed.
+// lost records that the lease has lapsed; the next step registers again. Running handlers continue.
 func (r *run) lost() {
 	l := r.current()
 	if l == nil {
 		return
 	}
 	l.end()
-	r.giveAheadBack() // under the former id: what the queue still knows of it comes back at once
+	r.giveAheadBack() // under the old id: jobs that the queue still has under it come back at once
 	r.set(nil)
-	r.log.Info("lease lapsed while the queue was out of reach or the process was stopped, going on under a new id", "worker", l.id)
+	r.log.Info("lease lapsed while the queue was out of reach or the process was stopped, going on under a new id",
+		"worker", l.id)
 	r.maybeDue = true
 }
 
-// drain waits for the handlers at work, reporting each as it ends.
+// drain waits for the running handlers and reports each as it ends.
 func (r *run) drain() {
 	if r.asking {
-		r.answered(<-r.asked) //nolint:errcheck // part reports again
+		r.answered(<-r.asked) //nolint:errcheck // leaveQueue reports again
 	}
 	r.giveAheadBack()
-	r.flush(r.working) //nolint:errcheck // part does it again
+	r.flush(r.working) //nolint:errcheck // leaveQueue reports again
 	late := (<-chan time.Time)(nil)
 	stopped := r.working.Done()
 	if r.waiting {
-		<-r.due //nolint:errcheck // its context has ended, so that the answer says nothing
+		<-r.due //nolint:errcheck // its context has ended, so the answer means nothing
 	}
 	for r.busy > 0 {
 		select {
 		case o := <-r.ended:
 			r.end(o)
-			r.flush(r.working) //nolint:errcheck // part does it again
+			r.flush(r.working) //nolint:errcheck // leaveQueue reports again
 		case <-stopped:
 			stopped, late = nil, time.After(hardTime)
 		case <-late:
@@ -354,13 +365,14 @@ func (r *run) drain() {
 	}
 }
 
-// part reports what is left and unregisters: what is still held goes back uncounted.
-func (r *run) part() error {
+// leaveQueue reports the remaining outcomes and unregisters: jobs that are still held go back
+// uncounted.
+func (r *run) leaveQueue() error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.working), partingTime)
 	defer cancel()
 	err := r.flush(ctx)
 	if errors.Is(err, queue.ErrLost) {
-		err = nil // what was reported counts where the claims still stood
+		err = nil // a report counts if its claim was still valid
 	}
 	l := r.current()
 	if l == nil {

@@ -123,7 +123,7 @@ func (w *Worker) Run(graceful, hard context.Context) error {
 		held:     make(map[uuid.UUID]queue.Claimed),
 		panics:   make(map[uuid.UUID]int),
 		lanes:    make(map[string]int),
-		told:     make(map[string]time.Duration),
+		loggedAt: make(map[string]time.Duration),
 		maybeDue: true,
 	}
 	var beside sync.WaitGroup
@@ -137,7 +137,7 @@ func (w *Worker) Run(graceful, hard context.Context) error {
 	r.drain()
 	stop()
 	beside.Wait()
-	return r.part()
+	return r.leaveQueue()
 }
 
 func (w *Worker) describe(id uuid.UUID) queue.Worker {

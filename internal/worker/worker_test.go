@@ -41,7 +41,13 @@ func at(t *testing.T, test func(b *bench)) {
 	t.Helper()
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		b := &bench{t: t, jobs: queuetest.NewMemory(time.Now), log: &bytes.Buffer{}, err: make(chan error, 1), handlers: 4}
+		b := &bench{
+			t:        t,
+			jobs:     queuetest.NewMemory(time.Now),
+			log:      &bytes.Buffer{},
+			err:      make(chan error, 1),
+			handlers: 4,
+		}
 		test(b)
 		b.kill()
 		b.stop()
@@ -49,16 +55,20 @@ func at(t *testing.T, test func(b *bench)) {
 }
 
 // work starts a worker; around is what stands between it and the queue (nil: nothing).
-func (b *bench) work(around func(queue.Driver) queue.Driver, run func(ctx context.Context, c queue.Claimed) queue.Result) {
+func (b *bench) work(around func(queue.Driver) queue.Driver,
+	run func(ctx context.Context, c queue.Claimed) queue.Result) {
 	var d queue.Driver = b.jobs
 	if around != nil {
 		d = around(d)
 	}
 	begun := time.Now()
 	b.w = worker.New(worker.Options{
-		Driver: d, Kinds: []worker.Kind{{Name: kind, Run: run}}, Handlers: b.handlers, Version: "v1",
-		Log:     slog.New(slog.NewTextHandler(b.log, nil)),
-		Elapsed: func() time.Duration { return time.Since(begun) },
+		Driver:   d,
+		Kinds:    []worker.Kind{{Name: kind, Run: run}},
+		Handlers: b.handlers,
+		Version:  "v1",
+		Log:      slog.New(slog.NewTextHandler(b.log, nil)),
+		Elapsed:  func() time.Duration { return time.Since(begun) },
 	})
 	var graceful, hard context.Context
 	graceful, b.stop = context.WithCancel(context.Background())
@@ -398,9 +408,12 @@ func TestWorkerEndsAfterItsMostJobs(t *testing.T) {
 		spent := make(chan struct{})
 		hold := make(chan struct{})
 		w := worker.New(worker.Options{
-			Driver: b.jobs, Handlers: 4, MostJobs: 6, Log: slog.New(slog.NewTextHandler(b.log, nil)),
-			Elapsed: elapsed(),
-			Spent:   func() { close(spent) },
+			Driver:   b.jobs,
+			Handlers: 4,
+			MostJobs: 6,
+			Log:      slog.New(slog.NewTextHandler(b.log, nil)),
+			Elapsed:  elapsed(),
+			Spent:    func() { close(spent) },
 			Kinds: []worker.Kind{{Name: kind, Run: func(context.Context, queue.Claimed) queue.Result {
 				if done.Add(1) > 4 {
 					<-hold

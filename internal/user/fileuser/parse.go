@@ -16,7 +16,7 @@ type content struct {
 	settled        bool // the file was old enough when it was read
 	entries        []entry
 	byLogin, byUID map[string]int // place in entries
-	costliest      string         // the hash that takes longest to check; empty: there is none
+	costliest      string         // the hash that takes longest to check; empty: none
 	malformed      int            // lines that were skipped
 	problems       []string       // the reasons of the first of them, without their content
 	sharedUIDs     int            // users with the UID of another user
