@@ -62,7 +62,7 @@ const (
 	OneTry    Reason = "inline"             // failed: in the request there is one try
 	QueueAway Reason = "queue out of reach" // failed: with the fallback "error"
 	LostOwner Reason = "worker lost"        // unknown: the worker that sent the dot is gone
-	NoWorker  Reason = "no worker"          // dropped: a test mail, withdrawn
+	NoWorker  Reason = "no worker"          // dropped: a test message, withdrawn
 	// Interrupted: failed or expired, for the request that should have sent it ended without an outcome.
 	Interrupted Reason = "request interrupted"
 )
@@ -101,7 +101,7 @@ type Message struct {
 	Body      string
 	MIMEType  string    // text subtype: plain (also for "") or html
 	Code      string    // the one-time code in it: taken out of everything that a server answers
-	Serial    string    // of the token; empty for a test mail
+	Serial    string    // of the token; empty for a test message
 	Realm     string    // of the token's owner; empty: none
 	NotAfter  time.Time // no dot from then on
 }

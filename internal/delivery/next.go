@@ -17,7 +17,7 @@ type next struct {
 }
 
 // done is the next of a delivery with a final state.
-var done = next{decided: true, action: queue.Done}
+func done() next { return next{decided: true, action: queue.Done} }
 
 // later is the next of a delivery that waits until at.
 func later(d row, at time.Time) next {
@@ -30,7 +30,7 @@ func after(d row, c change) next {
 	case c.state == Sending:
 		return next{}
 	case c.state.Final():
-		return done
+		return done()
 	}
 	return later(d, c.nextTry)
 }

@@ -55,7 +55,7 @@ func (h *handling) step(ctx context.Context, d row, decide decision) (row, next,
 	})
 	switch {
 	case errors.Is(err, errFinal):
-		return d, next{}, &refusal{done}
+		return d, next{}, &refusal{done()}
 	case errors.Is(err, errStale):
 		return d, next{}, &refusal{later(d, h.s.DB.Now().Add(time.Second))}
 	case err != nil:
@@ -98,7 +98,7 @@ func (s *Service) apply(tx *store.Tx, d row, c change) error {
 		Info:       string(c.reason),
 	})
 	if d.serial == "" {
-		tx.Signal() // a request may wait for its test mail
+		tx.Signal() // a request may wait for its test message
 	}
 	if err := s.OnOutcome(tx, Outcome{ID: d.id, Via: d.via, State: c.state, Reason: c.reason}); err != nil {
 		return fmt.Errorf("follow up delivery %s: %w", d.id, err)

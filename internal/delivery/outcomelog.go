@@ -60,7 +60,7 @@ func (s *Service) logOutcome(log *slog.Logger, d row, c change) {
 		r = *c.met
 	}
 	if r.Phase != "" {
-		args = append(args, "phase", string(r.Phase))
+		args = append(args, "phase", r.Phase)
 	}
 	if r.Code != 0 {
 		args = append(args, "code", r.Code, "enhanced", r.Enhanced)

@@ -26,7 +26,7 @@ var ErrNotFound = errors.New("no such delivery")
 type Filter struct {
 	Realms        []string // of which the asker may see the deliveries; nil: of all, and those without a realm
 	States        []State  // nil: any; none: nothing is listed
-	Server        string   // identifier of the SMTP server; empty: any
+	Server        string   // identifier of the route; empty: any
 	Serial        string
 	TransactionID string
 	Since, Until  time.Time // made from Since on, before Until; zero: no bound
@@ -49,7 +49,7 @@ type Record struct {
 	Reason    Reason
 	Via       Via
 	Server    string
-	Serial    string // empty: a test mail
+	Serial    string // empty: a test message
 	Realm     string // of the token's owner when it was made; empty: none
 	Recipient string // masked
 	MessageID string

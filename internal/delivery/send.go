@@ -90,7 +90,7 @@ func (h *handling) admit(ctx context.Context) (d row, n next, err error) {
 	now := h.s.DB.Now()
 	switch {
 	case d.state.Final(), d.via == ViaInline && h.claim != nil: // the request has taken the latter back from the queue
-		return d, done, nil
+		return d, done(), nil
 	case d.state == Sending:
 		return h.tryTakeOver(ctx, d, now)
 	case h.claim != nil && h.claim.Poisoned():

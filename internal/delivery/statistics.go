@@ -162,7 +162,7 @@ func (c *count) where(k key, since time.Time) (string, []any) {
 
 // one counts the messages of a key.
 func (c *count) one(k key) error {
-	if k.state == Queued || k.state == Sending || k.route == "" { // the last: test mails with unsaved values
+	if k.state == Queued || k.state == Sending || k.route == "" { // the last: test messages of unsaved values
 		return nil
 	}
 	last, err := c.newestOf(k)

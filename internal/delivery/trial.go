@@ -104,7 +104,7 @@ func (s *Service) await(
 	}
 }
 
-// workerWithin is how long a test mail waits for a first worker. A worker that starts registers within a second.
+// workerWithin is how long a test message waits for a first worker. A worker that starts registers within a second.
 const workerWithin = 3 * time.Second
 
 // withoutWorker reports whether a message has waited for workerWithin, no attempt was made, and the queue knows no
