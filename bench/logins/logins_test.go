@@ -87,6 +87,12 @@ func open(t *testing.T) *bench {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return openWith(t, programs)
+}
+
+// openWith sets up an installation of these programs and starts it.
+func openWith(t *testing.T, programs e2e.Programs) *bench {
+	t.Helper()
 	b := &bench{site: e2e.NewSite(t, programs, true), sink: e2e.NewSink(t, e2e.SinkOptions{})}
 	b.sink.Use(func(stage e2e.Stage, _ e2e.Mail) error {
 		if d := time.Duration(b.delay.Load()); stage == e2e.AtDot && d > 0 {
@@ -105,9 +111,15 @@ func open(t *testing.T) *bench {
 // each runs f for the numbers from 0 to n-1, in as many goroutines as there are clients.
 func each(t *testing.T, n int, f func(ctx context.Context, i int) error) {
 	t.Helper()
+	eachOf(t, clients, n, f)
+}
+
+// eachOf is each with a number of goroutines.
+func eachOf(t *testing.T, goroutines, n int, f func(ctx context.Context, i int) error) {
+	t.Helper()
 	var next atomic.Int64
 	var all sync.WaitGroup
-	for range clients {
+	for range goroutines {
 		all.Go(func() {
 			for i := int(next.Add(1)) - 1; i < n && t.Context().Err() == nil; i = int(next.Add(1)) - 1 {
 				if err := f(t.Context(), i); err != nil {
@@ -198,21 +210,24 @@ func (b *bench) measure(t *testing.T, number int, r run) result {
 // used returns the processor time that server and worker have taken so far.
 func (b *bench) used(t *testing.T) time.Duration {
 	t.Helper()
+	return processorTime(t, b.server.PID()) + processorTime(t, b.worker.PID())
+}
+
+// processorTime returns the processor time that a process has taken so far.
+func processorTime(t *testing.T, pid int) (sum time.Duration) {
+	t.Helper()
 	const tick = 10 * time.Millisecond // USER_HZ is 100 on every Linux port of Go
-	var sum time.Duration
-	for _, pid := range []int{b.server.PID(), b.worker.PID()} {
-		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	fields := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+1:])) // from field 3 on (proc(5))
+	for _, field := range fields[11:13] {                                               // utime and stime
+		n, err := strconv.Atoi(field)
 		if err != nil {
 			t.Fatal(err)
 		}
-		fields := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+1:])) // from field 3 on (proc(5))
-		for _, field := range fields[11:13] {                                               // utime and stime
-			n, err := strconv.Atoi(field)
-			if err != nil {
-				t.Fatal(err)
-			}
-			sum += time.Duration(n) * tick
-		}
+		sum += time.Duration(n) * tick
 	}
 	return sum
 }
