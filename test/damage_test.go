@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -104,20 +105,45 @@ func (l *reader) columns(t *testing.T) []column {
 	return all
 }
 
-// row returns the row of a table to damage: the first, or that of another administrator; 0: none.
-func (l *reader) row(t *testing.T, table string) (row int64) {
+// key identifies a row of a table: by its rowid, or by the columns of its primary key.
+type key struct {
+	names  []string
+	values []any
+}
+
+// row returns the key of the row of a table to damage: the first, or that of another administrator; no names: none.
+func (l *reader) row(t *testing.T, table string) (k key) {
 	t.Helper()
 	other := ""
 	if table == "administrator" {
 		other = ` WHERE name <> 'admin'`
 	}
-	err := l.db.QueryRowContext(t.Context(), fmt.Sprintf(`SELECT rowid FROM "%s"%s ORDER BY rowid LIMIT 1`, table,
-		other)).Scan(&row)
-	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+	var names string
+	err := l.db.QueryRowContext(t.Context(), `SELECT CASE wr WHEN 0 THEN 'rowid' ELSE
+		(SELECT group_concat(name) FROM pragma_table_info($1) WHERE pk > 0) END
+		FROM pragma_table_list WHERE name = $1 AND schema = 'main'`, table).Scan(&names)
+	if err != nil {
 		t.Fatal(err)
 	}
-	return row
+	k.names = strings.Split(names, ",")
+	k.values = make([]any, len(k.names))
+	places := make([]any, len(k.names))
+	for i := range places {
+		places[i] = &k.values[i]
+	}
+	err = l.db.QueryRowContext(t.Context(), fmt.Sprintf(`SELECT %s FROM "%s"%s ORDER BY %s LIMIT 1`, names, table,
+		other, names)).Scan(places...)
+	if errors.Is(err, sql.ErrNoRows) {
+		return key{}
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return k
 }
+
+// where returns the condition that identifies the row.
+func (k key) where() string { return strings.Join(k.names, " IS ? AND ") + " IS ?" }
 
 // wrong returns wrong values for a column of a kind: one, or with all every value of a damaged
 // file.
@@ -185,15 +211,18 @@ func (l *reader) ask(t *testing.T, path string) (wrong, body string) {
 // damage is a value that is written into a row, and the value before.
 type damage struct {
 	column
-	row           int64
+	row           key
 	value, before any
 }
 
 // write writes a value into the row and reports whether the database accepted it.
 func (l *reader) write(t *testing.T, d damage, value any) bool {
 	t.Helper()
-	_, err := l.db.ExecContext(t.Context(), fmt.Sprintf(`UPDATE "%s" SET "%s" = ? WHERE rowid = ?`, d.table, d.name),
-		value, d.row)
+	_, err := l.db.ExecContext(t.Context(), fmt.Sprintf(`UPDATE "%s" SET "%s" = ? WHERE %s`, d.table, d.name,
+		d.row.where()), append([]any{value}, d.row.values...)...)
+	if i := slices.Index(d.row.names, d.name); err == nil && i >= 0 {
+		d.row.values[i] = value
+	}
 	if err == nil && d.table != "instance" { // so that caches read again
 		l.exec(t, `UPDATE instance SET generation = CAST(generation AS BIGINT) + 1`)
 	}
@@ -208,11 +237,11 @@ func (l *reader) rounds(t *testing.T) [][]damage {
 	places := make(map[string]int)
 	for _, c := range l.columns(t) {
 		d := damage{column: c, row: l.row(t, c.table)}
-		if d.row == 0 {
+		if d.row.names == nil {
 			continue
 		}
-		query := fmt.Sprintf(`SELECT "%s" FROM "%s" WHERE rowid = %d`, c.name, c.table, d.row)
-		if err := l.db.QueryRowContext(t.Context(), query).Scan(&d.before); err != nil {
+		query := fmt.Sprintf(`SELECT "%s" FROM "%s" WHERE %s`, c.name, c.table, d.row.where())
+		if err := l.db.QueryRowContext(t.Context(), query, d.row.values...).Scan(&d.before); err != nil {
 			t.Fatal(err)
 		}
 		if soak() > 0 {
@@ -254,7 +283,7 @@ func TestDamagedRowsTakeNoListDown(t *testing.T) {
 		}
 		for _, d := range done {
 			if !l.write(t, d, d.before) { // the server has written the row anew meanwhile, as that of its lease
-				l.exec(t, fmt.Sprintf(`DELETE FROM "%s" WHERE rowid = ?`, d.table), d.row)
+				l.exec(t, fmt.Sprintf(`DELETE FROM "%s" WHERE %s`, d.table, d.row.where()), d.row.values...)
 			}
 		}
 		damages += len(done)

@@ -108,7 +108,7 @@ func EndSerial(tx *store.Tx, now time.Time, serial string) ([]uuid.UUID, error) 
 func Supersede(tx *store.Tx, now time.Time, serial string, keep int) ([]uuid.UUID, error) {
 	return end(tx, now, Ended, `serial = $3 AND valid_until_ms > $2 AND id NOT IN (SELECT id FROM challenge
 		WHERE serial = $3 AND state = 0 AND valid_until_ms > $2
-		ORDER BY CASE WHEN created_ms > $2 THEN 0 ELSE created_ms END DESC, id DESC LIMIT $4)`, serial, keep)
+		ORDER BY CASE WHEN created_ms > $2 THEN 0 ELSE created_ms END DESC, id DESC LIMIT $4 + 0)`, serial, keep) // a mere $4 would have SQLite prepare it anew each time
 }
 
 // end moves all waiting challenges that meet a condition on $3.. to a state.

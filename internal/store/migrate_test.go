@@ -109,7 +109,7 @@ func (s step) snapshot(columns map[string]string) map[string][][]any {
 	s.t.Helper()
 	all := map[string][][]any{}
 	for table, names := range columns {
-		all[table] = s.rows(`SELECT ` + names + ` FROM ` + table + ` ORDER BY rowid`)
+		all[table] = s.rows(`SELECT ` + names + ` FROM ` + table + ` ORDER BY 1, 2`)
 	}
 	return all
 }

@@ -72,8 +72,8 @@ type Options struct {
 	Log      *slog.Logger       // discards
 	Prepared func(query string) // for tests: is called with each text that is prepared, by several goroutines at once
 
-	// Twice is for tests: each closure of Write and WriteLight that returns no error is rolled back and runs again, as
-	// after a serialization failure of PostgreSQL.
+	// Twice is for tests: the closures of each transaction run, are rolled back and run again, as after a serialization
+	// failure of PostgreSQL. The error of a first run is the error of its call.
 	Twice bool
 
 	// Held is for tests: it is called after each transaction with how long it had the writers'
@@ -246,13 +246,13 @@ func (db *DB) SameKeys(ctx context.Context, fingerprint []byte) (bool, error) {
 func (db *DB) Now() time.Time { return Time(Millis(db.options.Now())) }
 
 // Write runs f in a transaction and returns after its commit, which is on disk by then (synchronous=FULL). Several
-// callers share one commit, each in a savepoint of its own.
+// callers share one commit; one that fails is taken back alone.
 //
 // The transaction is SERIALIZABLE: the result is as if all closures had run one after the other. f keeps these rules,
 // which Options.Twice tests:
 //
-//   - f may run again, after a run that was rolled back (its commit partner filled the disk; later a serialization
-//     failure of PostgreSQL). It has no effect outside tx. It assigns its results to the variables of its caller, all
+//   - f may run again, after a run that was rolled back (another closure of the same commit failed; later a
+//     serialization failure of PostgreSQL). It has no effect outside tx. It assigns its results to the variables of its caller, all
 //     of them in every run, and adds to none of them.
 //   - What a failed run passed to AfterCommit and Signal is dropped.
 //   - f draws no random values, hashes, seals and asks no network: its caller does so before. f may read Now.

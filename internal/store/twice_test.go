@@ -51,7 +51,7 @@ func TestTwiceDropsTheSignalOfTheFirstRun(t *testing.T) {
 	}
 }
 
-func TestTwiceReturnsTheErrorOfTheFirstRun(t *testing.T) {
+func TestTwiceReturnsTheErrorOfAClosure(t *testing.T) {
 	t.Parallel()
 	db := storetest.Open(t, nil)
 	runs := 0
@@ -61,7 +61,7 @@ func TestTwiceReturnsTheErrorOfTheFirstRun(t *testing.T) {
 		return errOwn
 	})
 	if !errors.Is(err, errOwn) || runs != 1 || value(t, db, "key") != "" {
-		t.Errorf("%d runs, err %v, row %q; want one run, its error and no row", runs, err, value(t, db, "key"))
+		t.Errorf("%d runs, err %v, row %q; want one run, the error and no row", runs, err, value(t, db, "key"))
 	}
 }
 

@@ -34,20 +34,23 @@ func openLanes(state string) string {
 			SELECT kind, lane FROM found WHERE lane IS NOT NULL AND lane NOT IN (SELECT value FROM json_each($3))) `
 }
 
+// A LIMIT is an expression ($4 + 0), here and below: SQLite prepares a statement anew each time a LIMIT that is a mere
+// parameter gets its value.
+//
 // The ready jobs of one lane and priority that a claim of $4 jobs considers. A job is due at its end at the latest,
 // so that one which is due since $5 (StaleAfter ago) cannot be stale; of the older ones the first $6 are looked at.
 const (
 	notStale = `SELECT id FROM (SELECT id FROM job WHERE queue = $1 AND state = 0 AND kind = o.kind AND lane = o.lane
-				AND priority = p.value AND run_at_ms > $5 ORDER BY run_at_ms, id LIMIT $4)
+				AND priority = p.value AND run_at_ms > $5 ORDER BY run_at_ms, id LIMIT $4 + 0)
 			UNION ALL
 			SELECT id FROM (SELECT id, not_after_ms FROM job WHERE queue = $1 AND state = 0 AND kind = o.kind AND lane = o.lane
-				AND priority = p.value AND run_at_ms <= $5 ORDER BY run_at_ms, id LIMIT $6)
+				AND priority = p.value AND run_at_ms <= $5 ORDER BY run_at_ms, id LIMIT $6 + 0)
 			WHERE not_after_ms = 0 OR not_after_ms > $5`
 	ofPriority = `SELECT id FROM job WHERE queue = $1 AND state = 0 AND kind = o.kind AND lane = o.lane
-				AND priority = p.value AND $5 = $5 AND $6 = $6 ORDER BY run_at_ms, id LIMIT $4`
+				AND priority = p.value AND $5 = $5 AND $6 = $6 ORDER BY run_at_ms, id LIMIT $4 + 0`
 	// Whatever stands in the column priority: a claim meets each row that Wait sees.
 	anyReady = `SELECT id FROM job WHERE queue = $1 AND state = 0 AND kind = o.kind AND lane = o.lane
-				AND $5 = $5 AND $6 = $6 AND p.value = p.value ORDER BY priority, run_at_ms, id LIMIT $4`
+				AND $5 = $5 AND $6 = $6 AND p.value = p.value ORDER BY priority, run_at_ms, id LIMIT $4 + 0`
 )
 
 // leaseQuery leases the first $4 of the considered jobs, by priority, then by age. $7 are priorities (a JSON
@@ -56,7 +59,7 @@ func leaseQuery(considered string) string {
 	return `UPDATE job SET state = 1, worker = $8, token = token + 1
 		WHERE id IN (` + openLanes("0") + `
 			SELECT j.id FROM open o CROSS JOIN json_each($7) p CROSS JOIN job j ON j.id IN (` + considered + `)
-			ORDER BY j.priority, j.run_at_ms, j.id LIMIT $4)
+			ORDER BY j.priority, j.run_at_ms, j.id LIMIT $4 + 0)
 		RETURNING id, kind, lane, priority, run_at_ms, not_after_ms, token, crashes, swept_owner, payload`
 }
 

@@ -23,7 +23,7 @@ CREATE TABLE attempt (
     PRIMARY KEY (delivery_id, number)
 );
 
-CREATE TABLE audit (
+CREATE TABLE "audit" (
     id             BLOB     NOT NULL PRIMARY KEY,
     at_ms          BIGINT   NOT NULL,
     action         TEXT     NOT NULL, -- "POST /validate/check", "delivery accepted"
@@ -39,7 +39,7 @@ CREATE TABLE audit (
     transaction_id TEXT     NOT NULL,
     delivery_id    BLOB,
     info           TEXT     NOT NULL
-);
+) WITHOUT ROWID;
 
 CREATE INDEX audit_at ON audit (at_ms);
 
@@ -57,7 +57,7 @@ CREATE INDEX auth_failure_unknown ON auth_failure (not_before_ms) WHERE known = 
 
 CREATE INDEX auth_failure_unknown_client ON auth_failure (client, not_before_ms) WHERE known = 0;
 
-CREATE TABLE challenge (
+CREATE TABLE "challenge" (
     id             BLOB     NOT NULL PRIMARY KEY,
     transaction_id TEXT     NOT NULL, -- 20 digits
     serial         TEXT     NOT NULL,
@@ -68,7 +68,7 @@ CREATE TABLE challenge (
     created_ms     BIGINT   NOT NULL,
     valid_until_ms BIGINT   NOT NULL,
     ended_ms       BIGINT
-);
+) WITHOUT ROWID;
 
 CREATE INDEX challenge_delivery ON challenge (delivery_id);
 
@@ -128,7 +128,7 @@ CREATE TABLE instance (
     oldest_program BIGINT NOT NULL
 , key_check BLOB);
 
-CREATE TABLE job (
+CREATE TABLE "job" (
     id           BLOB     NOT NULL PRIMARY KEY, -- drawn by the caller: enqueue-if-absent
     queue        TEXT     NOT NULL,
     kind         TEXT     NOT NULL,
@@ -143,8 +143,9 @@ CREATE TABLE job (
     crashes      BIGINT   NOT NULL,
     payload      BLOB,
     reason       TEXT     NOT NULL, -- of a dead job
-    created_ms   BIGINT   NOT NULL
-, lane TEXT NOT NULL DEFAULT '');
+    created_ms   BIGINT   NOT NULL,
+    lane         TEXT     NOT NULL DEFAULT ''
+) WITHOUT ROWID;
 
 CREATE INDEX job_dead ON job (queue, run_at_ms) WHERE state = 3;
 
@@ -275,14 +276,14 @@ CREATE TABLE token_realm (
     PRIMARY KEY (serial, realm)
 );
 
-CREATE TABLE waiter (
+CREATE TABLE "waiter" (
     delivery_id    BLOB NOT NULL,
     transaction_id TEXT NOT NULL,
     serial         TEXT NOT NULL,
     challenge_id   BLOB NOT NULL,
     ended          TEXT NOT NULL, -- why it waits no more: answered, superseded, disabled, cancelled; '' while it waits
     PRIMARY KEY (delivery_id, challenge_id)
-);
+) WITHOUT ROWID;
 
 CREATE INDEX waiter_challenge ON waiter (challenge_id);
 
