@@ -87,7 +87,7 @@ func (j *Journal) Record(ctx context.Context, e Entry) error {
 	return nil
 }
 
-// Prune deletes the rows from before a time, the oldest first. Its transactions are short, so that
+// Prune deletes the rows from before a time, the oldest first. It looks at the lowest ids only, which rise with time. Its transactions are short, so that
 // logins do not wait for them. One call runs at most pruneBatches of them; the next call deletes
 // the rest.
 func (j *Journal) Prune(ctx context.Context, before time.Time) error {
@@ -96,8 +96,8 @@ func (j *Journal) Prune(ctx context.Context, before time.Time) error {
 		err := j.db.WriteLight(ctx, func(tx *store.Tx) error {
 			deleted := 0
 			err := tx.Query(func(store.Scan) error { deleted++; return nil },
-				`DELETE FROM audit WHERE id IN (SELECT id FROM audit WHERE at_ms < $1 ORDER BY at_ms LIMIT $2)
-					RETURNING 1`,
+				`DELETE FROM audit WHERE id IN (SELECT id FROM (SELECT id, at_ms FROM audit ORDER BY id LIMIT $2)
+					WHERE at_ms < $1) RETURNING 1`,
 				store.Millis(before), pruneBatch)
 			n = deleted
 			return err

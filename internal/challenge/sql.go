@@ -150,20 +150,17 @@ func PruneAll(ctx context.Context, db *store.DB) error {
 	return nil
 }
 
-// Prune deletes a batch of what ended or expired more than Kept ago and reports whether some may be left.
+// Prune deletes a batch of what ended or expired more than Kept ago and reports whether some may be left. It looks at
+// the lowest ids only, which rise with time: a challenge that ended early goes when the older ones have gone.
 func Prune(tx *store.Tx, now time.Time) (more bool, err error) {
 	before := store.Millis(now.Add(-Kept))
-	for _, query := range []string{
-		`DELETE FROM challenge WHERE id IN
-			(SELECT id FROM challenge WHERE valid_until_ms < $1 ORDER BY valid_until_ms LIMIT $2) RETURNING 1`,
-		`DELETE FROM challenge WHERE id IN
-			(SELECT id FROM challenge WHERE state <> 0 AND ended_ms < $1 ORDER BY ended_ms LIMIT $2) RETURNING 1`,
-	} {
-		n := 0
-		if err := tx.Query(func(store.Scan) error { n++; return nil }, query, before, pruneBatch); err != nil {
-			return false, fmt.Errorf("delete old challenges: %w", err)
-		}
-		more = more || n == pruneBatch
+	n := 0
+	err = tx.Query(func(store.Scan) error { n++; return nil },
+		`DELETE FROM challenge WHERE id IN (
+			SELECT id FROM (SELECT id, state, valid_until_ms, ended_ms FROM challenge ORDER BY id LIMIT $2)
+			WHERE valid_until_ms < $1 OR (state <> 0 AND ended_ms < $1)) RETURNING 1`, before, pruneBatch)
+	if err != nil {
+		return false, fmt.Errorf("delete old challenges: %w", err)
 	}
-	return more, nil
+	return n == pruneBatch, nil
 }

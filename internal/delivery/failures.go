@@ -33,7 +33,7 @@ func (s *Service) Failures(ctx context.Context, since time.Time) ([]Failure, err
 			all = append(all, f)
 			return nil
 		}, `SELECT state, reason, count(*), max(updated_ms) FROM delivery
-			WHERE updated_ms >= $1 AND state IN ('failed', 'expired', 'unknown') AND route <> ''
+			WHERE updated_ms >= $1 AND state IN ('failed', 'expired', 'unknown') AND `+outcomes+` AND route <> ''
 			GROUP BY state, reason ORDER BY count(*) DESC, state, reason`, store.Millis(since))
 	})
 	if err != nil {

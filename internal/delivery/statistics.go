@@ -137,6 +137,9 @@ func (c *count) all() error {
 	return c.open()
 }
 
+// outcomes is the condition of the partial index delivery_outcome.
+const outcomes = "state NOT IN ('queued', 'sending')"
+
 // keyPlace is where a key stands in the index: with the types that the row has. A text in place of the bytes of a
 // damaged row stands before it, and the walk would come to that row for ever.
 type keyPlace [3]any
@@ -145,7 +148,7 @@ type keyPlace [3]any
 // nothing is read in between. A damaged key comes as one that no message has.
 func (c *count) after(at *keyPlace) (key, error) {
 	err := c.Get([]any{&at[0], &at[1], &at[2]}, `SELECT reason, state, route FROM delivery
-		WHERE (reason, state, route) > ($1, $2, $3) ORDER BY reason, state, route LIMIT 1`, at[0], at[1], at[2])
+		WHERE (reason, state, route) > ($1, $2, $3) AND `+outcomes+` ORDER BY reason, state, route LIMIT 1`, at[0], at[1], at[2])
 	return key{reason: Reason(fmt.Sprint(at[0])), state: State(fmt.Sprint(at[1])), route: fmt.Sprint(at[2])}, err
 }
 
@@ -155,7 +158,7 @@ func (c *count) after(at *keyPlace) (key, error) {
 func (c *count) where(k key, since time.Time) (string, []any) {
 	w := &conditions{}
 	w.within(c.realms)
-	w.add("reason = ? AND state = ? AND route = ? AND updated_ms >= ? AND updated_ms <= ?",
+	w.add(outcomes+" AND reason = ? AND state = ? AND route = ? AND updated_ms >= ? AND updated_ms <= ?",
 		string(k.reason), string(k.state), k.route, store.Millis(since), store.Millis(c.now.Add(clockSlack)))
 	return w.where(), w.args
 }

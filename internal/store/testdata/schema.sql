@@ -41,8 +41,6 @@ CREATE TABLE "audit" (
     info           TEXT     NOT NULL
 ) WITHOUT ROWID;
 
-CREATE INDEX audit_at ON audit (at_ms);
-
 CREATE TABLE auth_failure (
     name          TEXT   NOT NULL,
     client        TEXT   NOT NULL,
@@ -72,13 +70,9 @@ CREATE TABLE "challenge" (
 
 CREATE INDEX challenge_delivery ON challenge (delivery_id);
 
-CREATE INDEX challenge_ended ON challenge (ended_ms) WHERE state <> 0;
-
 CREATE INDEX challenge_serial ON challenge (serial, state);
 
 CREATE INDEX challenge_transaction ON challenge (transaction_id);
-
-CREATE INDEX challenge_valid ON challenge (valid_until_ms);
 
 CREATE TABLE delivery (
     id            BLOB     NOT NULL PRIMARY KEY,
@@ -112,7 +106,7 @@ CREATE INDEX delivery_not_accepted ON delivery (state, id, route, serial, realm,
 
 CREATE INDEX delivery_open ON delivery (next_try_ms, id) WHERE state IN ('queued', 'deferred', 'sending');
 
-CREATE INDEX delivery_outcome ON delivery (reason, state, route, updated_ms, created_ms, realm);
+CREATE INDEX delivery_outcome ON delivery (reason, state, route, updated_ms, created_ms, realm) WHERE state NOT IN ('queued', 'sending');
 
 CREATE INDEX delivery_route ON delivery (route, id, state, serial, realm, created_ms);
 
