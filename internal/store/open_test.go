@@ -227,9 +227,9 @@ func TestFullDatabaseLosesNothing(t *testing.T) {
 		if err := tx.Get([]any{&pages}, `PRAGMA page_count`); err != nil {
 			return err
 		}
-		return tx.Get([]any{&pages}, `PRAGMA max_page_count = 80`)
+		return tx.Get([]any{&pages}, `PRAGMA max_page_count = 120`)
 	})
-	if err != nil || pages != 80 {
+	if err != nil || pages != 120 {
 		t.Fatal(pages, err)
 	}
 	fillUp(t, db)
