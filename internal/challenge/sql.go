@@ -156,8 +156,8 @@ func Prune(tx *store.Tx, now time.Time) (more bool, err error) {
 	before := store.Millis(now.Add(-Kept))
 	n := 0
 	err = tx.Query(func(store.Scan) error { n++; return nil },
-		`DELETE FROM challenge WHERE id IN (
-			SELECT id FROM (SELECT id, state, valid_until_ms, ended_ms FROM challenge ORDER BY id LIMIT $2)
+		`DELETE FROM challenge WHERE id IN (SELECT id FROM (
+			SELECT id, state, valid_until_ms, ended_ms FROM challenge ORDER BY id LIMIT $2)
 			WHERE valid_until_ms < $1 OR (state <> 0 AND ended_ms < $1)) RETURNING 1`, before, pruneBatch)
 	if err != nil {
 		return false, fmt.Errorf("delete old challenges: %w", err)

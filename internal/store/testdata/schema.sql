@@ -74,6 +74,8 @@ CREATE INDEX challenge_serial ON challenge (serial, state);
 
 CREATE INDEX challenge_transaction ON challenge (transaction_id);
 
+CREATE INDEX challenge_valid ON challenge (valid_until_ms);
+
 CREATE TABLE delivery (
     id            BLOB     NOT NULL PRIMARY KEY,
     channel       TEXT     NOT NULL, -- mail
