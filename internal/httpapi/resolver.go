@@ -1,10 +1,14 @@
 package httpapi
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"net/http"
 	"slices"
 
+	"otpost/internal/mail"
 	"otpost/internal/user"
 )
 
@@ -57,18 +61,49 @@ func (s *server) resolverDefault(w http.ResponseWriter, r *http.Request) error {
 	return answer(w, r, object{})
 }
 
-// saveResolver answers POST /resolver/<resolver> with its id.
+// saveResolver answers POST /resolver/<resolver> with its id. The original takes a file that is missing or holds no user, and so does
+// otpost. The detail then has a warning, where the request names a file. Without one the answer is as recorded (resolver.json,
+// "create missing filename").
 func (s *server) saveResolver(w http.ResponseWriter, r *http.Request) error {
 	name, err := pathOf(r, "resolver")
 	if err != nil {
 		return err
 	}
 	callOf(r).entry.Resolver = name
-	id, err := s.Users.SaveResolver(r.Context(), definition(name, paramsOf(r)))
+	saved := definition(name, paramsOf(r))
+	id, err := s.Users.SaveResolver(r.Context(), saved)
 	if err != nil {
 		return err
 	}
-	return answer(w, r, id)
+	file := saved.Parameters[usersFile]
+	if file == "" {
+		return answer(w, r, id)
+	}
+	warning := s.noUsers(r.Context(), saved)
+	if warning == nil {
+		return answer(w, r, id)
+	}
+	s.log.Warn("resolver saved, no user can be read", "resolver", name, "file", file, "why", warning.Message)
+	detail := object{}
+	warn(w, detail, []*mail.Finding{warning})
+	return succeed(w, r, success{value: id, detail: detail})
+}
+
+// usersFile is the parameter of a resolver that names its file.
+const usersFile = "fileName"
+
+// noUsers returns why no user of a resolver can be read; nil: there are users.
+func (s *server) noUsers(ctx context.Context, d user.Definition) *mail.Finding {
+	found, err := s.Users.TestResolver(ctx, d)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return &mail.Finding{Field: usersFile, Key: "no_file", Message: "there is no such file yet"}
+	case err != nil:
+		return &mail.Finding{Field: usersFile, Key: "file_no_users", Message: "no user can be read from this file"}
+	case found == 0:
+		return &mail.Finding{Field: usersFile, Key: "file_empty", Message: "there is no line with a user in this file"}
+	}
+	return nil
 }
 
 // definition reads a resolver: everything but the type is its parameters.

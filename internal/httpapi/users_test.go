@@ -4,7 +4,9 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"io/fs"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"testing"
@@ -63,10 +65,41 @@ func usersOf(t *testing.T, db *store.DB) *user.Directory {
 			return nil, errors.New("refused")
 		}
 		list := []user.User{{Login: "alice", UID: "1000", Email: "alice@example.com"}, {Login: "bob", UID: "1001"}}
+		switch parameters["fileName"] {
+		case "missing":
+			return absent{}, nil
+		case "empty":
+			list = nil
+		}
 		list = slices.DeleteFunc(list, func(u user.User) bool { return u.Login == parameters["without"] })
 		return people{list, secret.Text(cmp.Or(parameters["password"], "userpw"))}, nil
 	}
 	return user.New(db, user.Options{Types: map[string]user.Type{"passwdresolver": open}})
+}
+
+// absent are users whose file does not exist.
+type absent struct{ people }
+
+func (absent) List(context.Context, user.Filter) ([]user.User, error) { return nil, fs.ErrNotExist }
+
+func TestResolverWithoutUsersIsSavedWithAWarning(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	for file, want := range map[string]string{
+		"missing":      "fileName: there is no such file yet",
+		"empty":        "fileName: there is no line with a user in this file",
+		"users.passwd": "",
+		"":             "",
+	} {
+		g := r.do("POST", "/resolver/pw", r.admin, url.Values{"type": {"passwdresolver"}, "fileName": {file}})
+		detail, _ := g.json["detail"].(map[string]any)
+		if warning, _ := detail["warning"].(string); g.status != http.StatusOK || warning != want {
+			t.Errorf("file %q: %d %s, want the warning %q", file, g.status, g.raw, want)
+		}
+	}
+	if log := r.log.String(); strings.Count(log, "no user can be read") != 2 {
+		t.Errorf("the log has not one line for each warning:\n%s", log)
+	}
 }
 
 // A session of a realm's user, be he an administrator or not, rests on what the resolver says at each request.
