@@ -32,7 +32,7 @@ type slowReplies struct {
 
 // Send implements delivery.Sender.
 func (s *slowReplies) Send(ctx context.Context, _ mail.Server, m mail.Message) mail.Result {
-	for _, w := range []smtp.Write{{Envelopes: []string{m.ID}}, {Dots: []string{m.ID}}} {
+	for _, w := range []smtp.Write{{ID: m.ID}, {ID: m.ID, Dot: true}} {
 		if err := m.Journal.BeforeWrite(ctx, w); err != nil {
 			return mail.Result{Class: mail.Unwanted, Err: err}
 		}

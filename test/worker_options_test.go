@@ -48,15 +48,15 @@ func (w *world) consumer(t *testing.T, args ...string) optioned {
 type queueNow struct {
 	Ready []struct {
 		Priority string `json:"priority"`
-		Jobs     int    `json:"jobs"`
-	} `json:"ready"`
+		Jobs     int    `json:"ready"`
+	} `json:"depth"`
 	Leased    int `json:"leased"`
 	Scheduled int `json:"scheduled"`
 	Workers   []struct {
 		ID       uuid.UUID `json:"id"`
 		PID      int       `json:"pid"`
 		Handlers int       `json:"handlers"`
-		Local    bool      `json:"on_this_host"`
+		Local    bool      `json:"local"`
 	} `json:"workers"`
 	Failures []struct {
 		State  string `json:"state"`

@@ -3,7 +3,6 @@ package challenge
 import (
 	"context"
 	"fmt"
-	"strings"
 	"time"
 
 	"otpost/internal/store"
@@ -68,15 +67,10 @@ func (f Filter) where(now time.Time) (string, []any) {
 		if one.text == "" {
 			continue
 		}
-		args = append(args, pattern(one.text))
+		args = append(args, store.Pattern(one.text))
 		where += fmt.Sprintf(` AND lower(%s) LIKE lower($%d) ESCAPE '\'`, one.column, len(args))
 	}
 	return where, args
-}
-
-// pattern turns asterisks into LIKE's wildcard and takes the meaning from everything else.
-func pattern(text string) string {
-	return strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`, `*`, `%`).Replace(text)
 }
 
 func (f Filter) order() string {

@@ -144,7 +144,7 @@ unknown               no reply  1      20 h 0 min ago
 	if err := (jsonFlag{JSON: true}).print(&got, view, nil); err != nil {
 		t.Fatal(err)
 	}
-	for _, part := range []string{`"reachable": false`, `"error": "no answer"`, `"ready": []`, `"leased": null`,
+	for _, part := range []string{`"reachable": false`, `"error": "no answer"`, `"depth": []`, `"leased": null`,
 		`"workers": []`, `"mails": 13`} {
 		if !strings.Contains(got.String(), part) {
 			t.Errorf("JSON lacks %s:\n%s", part, got.String())
@@ -186,21 +186,21 @@ func TestStatusAsJSONHasTheSameFigures(t *testing.T) {
 	want := map[string]any{
 		"reachable": true, "error": nil, "queue": "huey", "place": "embedded in /var/lib/otpost/otpost.db",
 		"at": "2026-11-24T12:00:00.005Z",
-		"ready": []any{
-			map[string]any{"priority": "urgent", "jobs": 12., "oldest": "2026-11-24T11:58:45.005Z"},
-			map[string]any{"priority": "normal", "jobs": 1., "oldest": "2026-11-24T09:00:00.005Z"},
+		"depth": []any{
+			map[string]any{"priority": "urgent", "ready": 12., "oldest": "2026-11-24T11:58:45.005Z"},
+			map[string]any{"priority": "normal", "ready": 1., "oldest": "2026-11-24T09:00:00.005Z"},
 		},
 		"leased": 3., "scheduled": 2., "next_due": "2026-11-24T12:00:04.005Z", "dead": 1.,
 		"workers": []any{
 			map[string]any{
 				"id": "b3c1f0de-0000-4000-8000-000000000001", "host": "otp1", "pid": 4711., "version": "0.1.0",
 				"handlers": 128.,
-				"started":  "2026-11-22T10:00:00.005Z", "last_beat": "2026-11-24T11:59:59.005Z", "on_this_host": true,
+				"started":  "2026-11-22T10:00:00.005Z", "beat": "2026-11-24T11:59:59.005Z", "local": true,
 			},
 			map[string]any{
 				"id": "b3c1f0de-0000-4000-8000-000000000002", "host": "otp-backup", "pid": 9., "version": "0.1.0",
 				"handlers": 32.,
-				"started":  "2026-11-24T11:58:19.005Z", "last_beat": "2026-11-24T11:59:51.005Z", "on_this_host": false,
+				"started":  "2026-11-24T11:58:19.005Z", "beat": "2026-11-24T11:59:51.005Z", "local": false,
 			},
 		},
 		"start_one_with": "privacyidea-queue-huey",

@@ -25,7 +25,7 @@ type statusView struct {
 	Queue     string             `json:"queue"`
 	Place     string             `json:"place"`
 	At        time.Time          `json:"at"`
-	Ready     []depthView        `json:"ready"` // a row per priority, the most urgent first
+	Ready     []depthView        `json:"depth"` // a row per priority, the most urgent first
 	Leased    *int               `json:"leased"`
 	Scheduled *int               `json:"scheduled"`
 	NextDue   time.Time          `json:"next_due,omitzero"`
@@ -39,7 +39,7 @@ type statusView struct {
 // depthView is the waiting jobs of one priority.
 type depthView struct {
 	Priority string    `json:"priority"`
-	Jobs     int       `json:"jobs"`
+	Jobs     int       `json:"ready"`
 	Oldest   time.Time `json:"oldest,omitzero"` // when it became due
 }
 
@@ -51,8 +51,8 @@ type workerView struct {
 	Version  string    `json:"version"`
 	Handlers int       `json:"handlers"`
 	Started  time.Time `json:"started"`
-	Beat     time.Time `json:"last_beat"`
-	Local    bool      `json:"on_this_host"`
+	Beat     time.Time `json:"beat"`
+	Local    bool      `json:"local"`
 }
 
 // jobView is a job without its payload.

@@ -166,10 +166,9 @@ type journal struct {
 	replyBy time.Time // of the committed dot
 }
 
-// BeforeWrite implements smtp.Journal. One message is on a connection at a time, so a write has one envelope
-// or one dot.
+// BeforeWrite implements smtp.Journal.
 func (j *journal) BeforeWrite(ctx context.Context, w mail.Write) (err error) {
-	if len(w.Dots) == 0 {
+	if !w.Dot {
 		return j.gate.Wanted(ctx)
 	}
 	j.replyBy, err = j.gate.Commit(ctx, j.wait)

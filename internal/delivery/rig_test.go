@@ -69,7 +69,7 @@ func (s *server) write(messageID string) {
 // Send implements delivery.Sender as mail.Sender does: the journal is asked before the envelope and before the dot.
 func (s *server) Send(ctx context.Context, _ mail.Server, m mail.Message) mail.Result {
 	a := s.next()
-	if err := m.Journal.BeforeWrite(ctx, smtp.Write{Envelopes: []string{m.ID}}); err != nil {
+	if err := m.Journal.BeforeWrite(ctx, smtp.Write{ID: m.ID}); err != nil {
 		return mail.Result{Class: mail.Unwanted, Err: err}
 	}
 	if a.early != nil {
@@ -79,7 +79,7 @@ func (s *server) Send(ctx context.Context, _ mail.Server, m mail.Message) mail.R
 		return mail.Result{Class: mail.Class(a.before), Phase: smtp.PhaseRcpt, Code: a.code, Text: a.text, Phases: a.phases,
 			Diagnosis: a.diagnosis}
 	}
-	dot := smtp.Write{Dots: []string{m.ID}}
+	dot := smtp.Write{ID: m.ID, Dot: true}
 	if err := m.Journal.BeforeWrite(ctx, dot); err != nil {
 		return mail.Result{Class: mail.Unwanted, Err: err}
 	}

@@ -96,7 +96,7 @@ func (p *post) Send(ctx context.Context, s mail.Server, m mail.Message) mail.Res
 	if s.Server == "dead" {
 		return mail.Result{Class: mail.Unreachable, Phase: smtp.PhaseConnect}
 	}
-	if err := m.Journal.BeforeWrite(ctx, smtp.Write{Envelopes: []string{m.ID}, Dots: []string{m.ID}}); err != nil {
+	if err := m.Journal.BeforeWrite(ctx, smtp.Write{ID: m.ID, Dot: true}); err != nil {
 		return mail.Result{Class: mail.Unwanted, Err: err}
 	}
 	p.mu.Lock()

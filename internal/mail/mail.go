@@ -25,7 +25,6 @@ type Message struct {
 	Subject   string
 	Body      string
 	MIMEType  string // plain (also for "") or html
-	ReplyTo   string // empty: the sender
 	Date      time.Time
 
 	NotAfter time.Time        // the dot is written before it or not at all; no phase before the dot lasts longer

@@ -16,7 +16,6 @@ type header struct {
 	senderName string
 	sender     Address
 	recipient  Address
-	replyTo    Address
 	subject    string
 }
 
@@ -73,7 +72,7 @@ func (h header) writeTo(b *bytes.Buffer, m Message) {
 	field(b, "From", mailbox(h.senderName, h.sender))
 	field(b, "To", h.recipient.Wire())
 	field(b, "Date", m.Date.UTC().Format("Mon, 02 Jan 2006 15:04:05 -0700"))
-	field(b, "Reply-To", h.replyTo.Wire())
+	field(b, "Reply-To", h.sender.Wire())
 	if m.MessageID != "" {
 		field(b, "Message-ID", "<"+m.MessageID+">")
 	}

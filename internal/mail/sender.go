@@ -124,8 +124,6 @@ func (h header) beyondASCII() beyondASCII {
 		return beyondASCII{"recipient", RecipientRefused}
 	case !h.sender.ASCII():
 		return beyondASCII{"sender", SenderRefused}
-	case !h.replyTo.ASCII():
-		return beyondASCII{"reply-to", SenderRefused}
 	}
 	return beyondASCII{}
 }
@@ -209,12 +207,6 @@ func headerOf(server Server, m Message) (header, error) {
 	}
 	if h.senderName, h.sender, err = ParseSender(server.Sender); err != nil {
 		return h, &impossible{Permanent, "", SenderRefused, fmt.Errorf("sender: %w", err)}
-	}
-	h.replyTo = h.sender
-	if m.ReplyTo != "" {
-		if h.replyTo, err = ParseAddress(m.ReplyTo); err != nil {
-			return h, fmt.Errorf("reply-to: %w", err)
-		}
 	}
 	return h, nil
 }

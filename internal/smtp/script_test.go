@@ -163,19 +163,15 @@ type journal struct {
 }
 
 func (j journal) BeforeWrite(_ context.Context, w smtp.Write) error {
-	for _, id := range w.Envelopes {
-		j.events.add("envelope " + id)
+	if !w.Dot {
+		j.events.add("envelope " + w.ID)
+		return j.noEnvelope
 	}
-	for _, id := range w.Dots {
-		j.events.add("dot " + id)
-		if j.beforeDot != nil {
-			j.beforeDot()
-		}
+	j.events.add("dot " + w.ID)
+	if j.beforeDot != nil {
+		j.beforeDot()
 	}
-	if len(w.Dots) > 0 {
-		return j.noDot
-	}
-	return j.noEnvelope
+	return j.noDot
 }
 
 // events is one order of what journal and connection saw.

@@ -32,14 +32,17 @@ const (
 	PhaseReply    Phase = "reply" // to the dot
 )
 
-// Journal is called before each write of envelopes or dots. Its error prevents the write and closes
+// Journal is called before the write of an envelope and before that of a dot. Its error prevents the write and closes
 // the connection: nothing was sent.
 type Journal interface {
 	BeforeWrite(ctx context.Context, w Write) error
 }
 
-// Write holds the IDs of the messages whose envelopes (MAIL) and dots a write carries.
-type Write struct{ Envelopes, Dots []string }
+// Write is the envelope (MAIL) or the dot of a message.
+type Write struct {
+	ID  string // of the message
+	Dot bool   // false: the envelope
+}
 
 // Reply is a server's reply (RFC 5321 section 4.2). Its text is available only scrubbed.
 type Reply struct {

@@ -76,7 +76,7 @@ func (s *Session) envelope(ctx context.Context, m Message) Outcome {
 		}
 		commands[0].line += " SMTPUTF8"
 	}
-	if err := m.Journal.BeforeWrite(ctx, Write{Envelopes: []string{m.ID}}); err != nil {
+	if err := m.Journal.BeforeWrite(ctx, Write{ID: m.ID}); err != nil {
 		return Outcome{Phase: PhaseMail, Err: err, Refused: true}
 	}
 	s.begun, s.c.notAfter = time.Now(), m.NotAfter
@@ -146,7 +146,7 @@ func (s *Session) exchange(commands []command, together bool) Outcome {
 // content asks the journal for the dot, writes content and dot at once, and reads the reply.
 func (s *Session) content(ctx context.Context, m Message) Outcome {
 	data := stuff(m.Content)
-	if err := m.Journal.BeforeWrite(ctx, Write{Dots: []string{m.ID}}); err != nil {
+	if err := m.Journal.BeforeWrite(ctx, Write{ID: m.ID, Dot: true}); err != nil {
 		return Outcome{Phase: PhaseData, Err: err, Refused: true}
 	}
 	if m.MayWrite != nil {

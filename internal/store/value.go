@@ -2,6 +2,7 @@ package store
 
 import (
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -50,4 +51,9 @@ func Flag(b bool) int {
 		return 1
 	}
 	return 0
+}
+
+// Pattern returns the operand of LIKE ... ESCAPE '\' for a text in which an asterisk stands for any characters.
+func Pattern(text string) string {
+	return strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`, `*`, `%`).Replace(text)
 }

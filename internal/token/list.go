@@ -173,12 +173,12 @@ func (f Filter) where() (string, []any) {
 		case one.column == "serial" && !strings.Contains(one.text, "*"):
 			parts = append(parts, f.exactSerial(arg))
 		default:
-			parts = append(parts, fmt.Sprintf(`lower(%s) LIKE lower(%s) ESCAPE '\'`, one.column, arg(pattern(one.text))))
+			parts = append(parts, fmt.Sprintf(`lower(%s) LIKE lower(%s) ESCAPE '\'`, one.column, arg(store.Pattern(one.text))))
 		}
 	}
 	if f.Realm != "" {
 		parts = append(parts, `serial IN (SELECT serial FROM token_realm
-			WHERE lower(realm) LIKE lower(`+arg(pattern(f.Realm))+`) ESCAPE '\')`)
+			WHERE lower(realm) LIKE lower(`+arg(store.Pattern(f.Realm))+`) ESCAPE '\')`)
 	}
 	if f.Owner != nil {
 		parts = append(parts, fmt.Sprintf("resolver = %s AND user_id = %s AND user_realm = %s",
@@ -197,11 +197,6 @@ func (f Filter) where() (string, []any) {
 // index token_serial_lower answers.
 func (f Filter) exactSerial(arg func(any) string) string {
 	return `lower(serial) = lower(` + arg(f.Serial) + `)`
-}
-
-// pattern turns asterisks into LIKE's wildcard and takes the meaning from everything else.
-func pattern(text string) string {
-	return strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`, `*`, `%`).Replace(text)
 }
 
 // order returns the column that a field of the answer is sorted by.
