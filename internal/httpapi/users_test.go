@@ -80,7 +80,9 @@ func usersOf(t *testing.T, db *store.DB) *user.Directory {
 // absent are users whose file does not exist.
 type absent struct{ people }
 
-func (absent) List(context.Context, user.Filter) ([]user.User, error) { return nil, fs.ErrNotExist }
+func (absent) List(context.Context, user.Filter, int) ([]user.User, int, error) {
+	return nil, 0, fs.ErrNotExist
+}
 
 func TestResolverWithoutUsersIsSavedWithAWarning(t *testing.T) {
 	t.Parallel()
