@@ -57,7 +57,8 @@ func TestCheckPasswordWithoutSlotIsBusy(t *testing.T) {
 	}
 }
 
-// users is a user store in which everybody is known, by the mark "first" but where another stands beside his name.
+// users is a user store with every user. The mark is "first" unless the store has another one for
+// the name.
 type users map[string]secret.Text
 
 func (u users) Mark(_ context.Context, login, _ string) (secret.Text, error) {
@@ -298,7 +299,7 @@ func TestSessionOfARealmEndsWithItsMark(t *testing.T) {
 	for _, id := range []Identity{
 		{Name: "alice", Realm: "realm1", Role: User, Mark: "first"}, {Name: "alice", Realm: "adminrealm", Role: Admin,
 			Mark: "first"},
-		{Name: "alice", Realm: "realm1", Role: User}, // nobody said who she is
+		{Name: "alice", Realm: "realm1", Role: User}, // without a mark
 	} {
 		token, _, err := s.Issue(id, nil)
 		if err != nil {

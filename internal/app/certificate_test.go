@@ -13,21 +13,21 @@ import (
 	"time"
 )
 
-// told is a log that is read while it is written.
-type told struct {
+// logged is a log that is read while it is written.
+type logged struct {
 	mu  sync.Mutex
 	out bytes.Buffer
 }
 
 // Write implements io.Writer.
-func (l *told) Write(line []byte) (int, error) {
+func (l *logged) Write(line []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.out.Write(line)
 }
 
 // since returns what was written since the last call.
-func (l *told) since() string {
+func (l *logged) since() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	defer l.out.Reset()
@@ -41,7 +41,7 @@ func TestExpiryIsToldOnceADay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := &Certificate{certFile: "cert.pem", now: time.Now}
 		c.pair.Store(&tls.Certificate{Leaf: &x509.Certificate{NotAfter: time.Now().Add(20 * 24 * time.Hour)}})
-		var log told
+		var log logged
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan struct{})
 		go func() {
@@ -51,7 +51,7 @@ func TestExpiryIsToldOnceADay(t *testing.T) {
 		time.Sleep(6*24*time.Hour - time.Minute)
 		synctest.Wait()
 		if early := log.since(); early != "" {
-			t.Errorf("told too early: %s", early)
+			t.Errorf("logged too early: %s", early)
 		}
 		time.Sleep(14 * 24 * time.Hour)
 		synctest.Wait()

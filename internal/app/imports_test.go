@@ -10,10 +10,9 @@ import (
 	"testing"
 )
 
-// A row of the house: one package, what of ours it may import, and why the border is there. The
-// rows stand from the roof to the ground, and a row names only rows below it. A row may stand
-// before its package exists. Whoever changes a row writes the reason into docs/decisions in the
-// same commit.
+// A row: one package, the packages of otpost that it may import, and the reason for the border. The
+// rows are ordered from the top down, and a row names only rows below it. A row may exist before
+// its package. A change of a row has its reason into docs/decisions in the same commit.
 type row struct {
 	name   string
 	may    string // package names, or everything below
@@ -186,7 +185,7 @@ func refused(i, name string, r row, at int, suite bool) string {
 	return ""
 }
 
-// refusedInTest is looser: a test may use whatever stands below its package, nested ones and suites too.
+// refusedInTest is looser: a test may use every package below its own, nested ones and suites too.
 func refusedInTest(i, name string, at int) string {
 	parent, _, _ := strings.Cut(name, "/")
 	if foreign(i) {

@@ -184,7 +184,8 @@ func TestLogRefusesWithASentenceThatSaysWhatToDo(t *testing.T) {
 	}
 }
 
-// A log that is a named pipe gives its lines to the reader, and loses them with a sentence while there is none.
+// A log that is a named pipe gives its lines to the reader, and loses them with a sentence while no
+// reader exists.
 func TestLogIntoANamedPipe(t *testing.T) {
 	t.Parallel()
 	pipe := filepath.Join(private(t), "pipe")

@@ -237,8 +237,8 @@ func TestSetupLeavesNothingBehindAfterAnError(t *testing.T) {
 	}
 }
 
-// Another setup begins while the first one waits for its password: it is told so, and neither takes
-// anything from the other.
+// Another setup begins while the first one waits for its password: it ends with a sentence, and
+// neither takes anything from the other.
 func TestSecondSetupAtOnceIsRefused(t *testing.T) {
 	t.Parallel()
 	for name, begin := range map[string]func(t *testing.T, dir string){
@@ -270,7 +270,7 @@ func TestSecondSetupAtOnceIsRefused(t *testing.T) {
 			if second == nil || !strings.Contains(second.Error(), "another otpost setup") {
 				t.Errorf("second setup: %v", second)
 			}
-			install(t, dir) // nobody is at it any more
+			install(t, dir) // the first setup has ended
 		})
 	}
 }
@@ -312,7 +312,7 @@ func TestSetupsTogetherLeaveOneInstallation(t *testing.T) {
 	}
 }
 
-// A file that somebody else puts there meanwhile is not ours to remove.
+// Setup does not remove a file that another process has made meanwhile.
 func TestSetupRemovesNothingOfOthers(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{"state/otpost.db", "enckey", "pi.cfg"} {

@@ -9,7 +9,7 @@ import (
 	"otpost/internal/config"
 )
 
-// The start says how long rows are kept, so that the first deletion is no surprise.
+// The start says how long rows are kept, before the first deletion.
 func TestStartSaysHowLongRowsAreKept(t *testing.T) {
 	t.Parallel()
 	c, err := config.Load(config.Options{File: install(t, t.TempDir()).Config})

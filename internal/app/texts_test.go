@@ -163,7 +163,7 @@ func keyOf(n ast.Node) *ast.BasicLit {
 	return literal
 }
 
-// literalOf returns the literal of a member of a struct; nil: there is none.
+// literalOf returns the literal of a member of a struct; nil: none.
 func literalOf(of *ast.CompositeLit, member string) *ast.BasicLit {
 	for _, element := range of.Elts {
 		pair, ok := element.(*ast.KeyValueExpr)

@@ -11,7 +11,8 @@ import (
 	"otpost/internal/store"
 )
 
-// What the store has told of the whole database is no line of each call that meets it; everything else stays.
+// An error about the whole database, which the store logs, is not logged again for each call; other
+// lines stay.
 func TestLinesAboutATroubleOfTheDatabaseAreForDebugging(t *testing.T) {
 	t.Parallel()
 	for level, want := range map[slog.Level]int{slog.LevelInfo: 2, slog.LevelDebug: 5} {

@@ -25,7 +25,7 @@ func write(t *testing.T, name, content string) string {
 	return file
 }
 
-// section returns what stands between a line "-- name" and the next such line.
+// section returns the text between a line "-- name" and the next such line.
 func section(content, name string) string {
 	_, after, _ := strings.Cut(content, "-- "+name+"\n")
 	body, _, _ := strings.Cut(after, "\n-- ")

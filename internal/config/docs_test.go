@@ -68,7 +68,7 @@ func TestManualListsEveryRefusal(t *testing.T) {
 	}
 }
 
-// TestSampleListsExactlyTheKeys holds that each key stands once in the sample, in the order of the
+// TestSampleListsExactlyTheKeys checks that the sample has each key once, in the order of the
 // table; that the queue is off; and that the sample, with a key of one's own, is a configuration
 // with every line in force.
 func TestSampleListsExactlyTheKeys(t *testing.T) {

@@ -125,7 +125,7 @@ func TestKeyFileThatOthersCanReadStopsTheStart(t *testing.T) {
 	}
 }
 
-// Like every other setting: where it stands, its name, and what to do.
+// As for every other setting: its place, its name, and what to do.
 func TestKeyFileErrorsNamePlaceAndSetting(t *testing.T) {
 	t.Parallel()
 	c, err := Load(Options{File: write(t, "pi.cfg", minimal)})

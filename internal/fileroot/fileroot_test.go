@@ -183,7 +183,7 @@ func TestRootsAreNotLeft(t *testing.T) {
 	wantContent(t, o, mustLink(t, os.Symlink, "sub/users", filepath.Join(root, "inner")), "in")
 	wantError(t, o, secret, fileroot.ErrDenied)
 	wantError(t, o, "../users", fileroot.ErrDenied)
-	wantError(t, o, filepath.Join(outside, "nosuch"), fileroot.ErrDenied) // nor is it told what exists
+	wantError(t, o, filepath.Join(outside, "nosuch"), fileroot.ErrDenied) // existence is not revealed either
 	wantError(t, o, write(t, "key", root, "pi.cfg"), fileroot.ErrDenied)
 	for _, target := range []string{secret, "../" + filepath.Base(outside) + "/users"} {
 		link := filepath.Join(root, "leads out")

@@ -16,7 +16,7 @@ import (
 	"otpost/internal/mail"
 )
 
-// hangUp is a reply that is none.
+// hangUp closes the connection instead of a reply.
 const hangUp = ""
 
 // said is a server that answers the n-th thing that comes with the n-th reply, and closes after the last one.

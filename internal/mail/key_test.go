@@ -75,7 +75,8 @@ func TestKeysThatCostTooMuchAreRefused(t *testing.T) {
 	}
 }
 
-// FuzzKeyFile: whatever stands in the files, the answer is a signer that signs or a Finding without the password.
+// FuzzKeyFile: for every content of the files, the result is a signer that signs or a Finding
+// without the password.
 func FuzzKeyFile(f *testing.F) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

@@ -58,7 +58,7 @@ func newAuthority(t *testing.T) authority {
 	return authority{key, must(x509.ParseCertificate(der))(t)}
 }
 
-// must returns a value, and fails the test where there is none.
+// must returns a value, or fails the test on an error.
 func must[T any](value T, err error) func(testing.TB) T {
 	return func(t testing.TB) T {
 		t.Helper()
@@ -100,7 +100,7 @@ func pkcs8PEM(t *testing.T, key any) []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: must(x509.MarshalPKCS8PrivateKey(key))(t)})
 }
 
-// files stands in for the opener.
+// files replaces the opener.
 type files map[string][]byte
 
 func (f files) read(name string) ([]byte, error) {

@@ -183,7 +183,7 @@ func TestNoSlotIsLostOrDoubled(t *testing.T) {
 					release(c.right)
 				}()
 			}
-			time.Sleep(time.Hour) // everybody has left, nobody is known any more
+			time.Sleep(time.Hour) // all calls have ended, and the trust has expired
 			synctest.Wait()
 			if s.free != n || len(s.queues) > 0 || len(s.unknown)+len(s.trusted) > 0 {
 				t.Errorf("%d of %d free, %d queues", s.free, n, len(s.queues))

@@ -23,7 +23,7 @@ import (
 	"otpost/internal/smtp"
 )
 
-// reports returns the phases of a session as they are told, without their times.
+// reports returns the reports of the phases of a session, without times.
 func reports(t *testing.T, s *smtp.Session, remove ...string) []smtp.PhaseReport {
 	t.Helper()
 	all := smtp.Reports(s.Phases(), remove...)
@@ -121,7 +121,7 @@ func TestPhaseThatFailsTellsWhy(t *testing.T) {
 	}
 }
 
-// The certificates are told when they are refused: what is in them is what the administrator must see.
+// Refused certificates are reported, too: the administrator needs their content.
 func TestRefusedCertificateIsTold(t *testing.T) {
 	t.Parallel()
 	server, _ := certificate(t)

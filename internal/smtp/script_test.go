@@ -19,8 +19,8 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // step is what the scripted server waits for and what it answers. want is a prefix of a line; "."
-// is a whole content with its dot; "" waits for nothing. reply is written as it stands; hangUp
-// closes, silent says nothing more.
+// is a whole content with its dot; "" waits for nothing. reply is written unchanged; hangUp closes,
+// silent says nothing more.
 type step struct{ want, reply string }
 
 const (
@@ -154,7 +154,7 @@ func (s *script) options() smtp.Options {
 	}
 }
 
-// journal notes what it is asked and answers with an error where it is told to.
+// journal records its calls and returns the configured errors.
 type journal struct {
 	events     *events
 	noEnvelope error
@@ -195,7 +195,8 @@ func (e *events) list() []string {
 	return e.all
 }
 
-// watched notes the writes on a connection in events, and fails a write after so many bytes where it is told to.
+// watched records the writes on a connection in events, and can fail a write after a number of
+// bytes.
 type watched struct {
 	net.Conn
 	events *events

@@ -204,7 +204,7 @@ func TestNothingIsWrittenBeforeTheGreeting(t *testing.T) {
 	}
 }
 
-// What stands in clear behind the 220 could be taken for the answer to a command inside TLS.
+// Plain text after the 220 could be taken for the answer to a command inside TLS.
 func TestBytesBehindTheAnswerToSTARTTLSCloseTheSession(t *testing.T) {
 	t.Parallel()
 	s := play(t, nil, greeting, step{"EHLO", "250-x\r\n250 STARTTLS\r\n"},

@@ -203,7 +203,7 @@ func TestQueueThatIsAwayIsToldOnceAndTriedAgain(t *testing.T) {
 	})
 }
 
-// A queue that comes back as somebody else's is no longer merely out of reach.
+// A queue that comes back with another owner is refused, not out of reach.
 func TestRefusalIsToldOnceAfterTheQueueWasAway(t *testing.T) {
 	at(t, func(b *bench) {
 		var s spy

@@ -54,7 +54,7 @@ func at(t *testing.T, test func(b *bench)) {
 	})
 }
 
-// work starts a worker; around is what stands between it and the queue (nil: nothing).
+// work starts a worker; around wraps the queue for it (nil: no wrapper).
 func (b *bench) work(around func(queue.Driver) queue.Driver,
 	run func(ctx context.Context, c queue.Claimed) queue.Result) {
 	var d queue.Driver = b.jobs
@@ -110,7 +110,7 @@ func (b *bench) ended() {
 	}
 }
 
-// left claims what the queue still has for somebody else.
+// left claims the jobs that the queue still has for other workers.
 func (b *bench) left() []queue.Claimed {
 	b.t.Helper()
 	return claimAs(b.t, b.jobs, uuid.New())
@@ -332,7 +332,7 @@ func TestHardStopDoesNotWaitForADeafHandler(t *testing.T) {
 		if d := time.Since(begun); d > 2*time.Second {
 			t.Errorf("took %s", d)
 		}
-		time.Sleep(time.Hour) // it comes to its end, and nobody minds
+		time.Sleep(time.Hour) // it ends without a stop
 		if left := b.left(); len(left) != 1 || left[0].Crashes != 0 {
 			t.Errorf("left: %+v", left)
 		}

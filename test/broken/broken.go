@@ -30,9 +30,9 @@ type Server struct {
 	Phase     string // where it ends
 	Reply     int    // the code of the reply that ended it; 0: none came
 	Enhanced  string // of that reply
-	Text      string // part of the text that is told of that phase
+	Text      string // part of the report's text for that phase
 	Says      string // part of the sentence
-	Chain     bool   // the certificate is told
+	Chain     bool   // the report has the certificate
 }
 
 // Servers starts the twelve, in the order of a session. They live until the end of the test.
@@ -171,7 +171,7 @@ func Servers(t testing.TB) []Server {
 	return all
 }
 
-// deadPort returns a port that belongs to this test until its end and where nobody listens.
+// deadPort returns a port that belongs to this test until its end, without a listener.
 func deadPort(t testing.TB) int {
 	t.Helper()
 	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)

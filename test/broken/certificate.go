@@ -58,7 +58,7 @@ func (a *authority) issue(t testing.TB, c certificate) *tls.Config {
 	return config(der, key)
 }
 
-// selfSigned makes a certificate for 127.0.0.1 that nobody vouches for but itself.
+// selfSigned makes a certificate for 127.0.0.1 that is self-signed.
 func selfSigned(t testing.TB) *tls.Config {
 	t.Helper()
 	key := newKey(t)

@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// script is an SMTP server that answers as it is told. It is safe for concurrent use; it counts over all of its
-// connections.
+// script is an SMTP server that answers as its file says. It is safe for concurrent use; it counts
+// over all of its connections.
 type script struct {
 	rules    []rule      // the first rule that fits a command answers it; without a rule the server accepts everything
 	tls      *tls.Config // STARTTLS is offered with it

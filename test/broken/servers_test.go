@@ -28,8 +28,9 @@ const (
 	button = "test"   // the test button
 )
 
-// TestServersOfTheField plays each file of testdata/servers before each way, and compares what became of the
-// message, how often its content came, what the administrator is told, and what was on the wire.
+// TestServersOfTheField plays each file of testdata/servers before each way, and compares what
+// became of the message, how often its content came, the report to the administrator, and the bytes
+// on the wire.
 func TestServersOfTheField(t *testing.T) {
 	t.Parallel()
 	cases := ReadCases(t, "testdata/servers")
@@ -109,7 +110,7 @@ func newField(t *testing.T, db *store.DB, c *Case, way string) *field {
 	return f
 }
 
-// noDriver stands for a queue: the test plays the worker.
+// noDriver replaces a queue: the test acts as the worker.
 type noDriver struct{ queue.Driver }
 
 // Enqueue implements queue.Driver.

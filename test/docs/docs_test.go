@@ -1,21 +1,22 @@
 // Package docs runs what the manual tells to type.
 //
-// In README.md and docs/*.md, what stands in a fenced block with one of these info strings is run,
-// as it stands, by this test:
+// In README.md and docs/*.md, this test runs each fenced block with one of these info strings
+// unchanged:
 //
 //	```shell             the block is run to its end
 //	```shell background  a program that stays: it is started, and the blocks after it go on; the end of the test stops it
 //
 // All blocks of a page run one after another in one POSIX shell (set -eu) in an empty folder, with
 // the programs of cmd/ on PATH; those marked "shell repo" run in the repository's root. Blocks with
-// any other info string (sh, text, python) are only shown. What a block must print stands behind
+// any other info string (sh, text, python) are only shown. The expected output of a block is behind
 // "#=> " in lines of their own: each must be part of what was printed since the group of "#=> "
-// lines before. The page whose name stands in a first line "<!-- after: NAME.md -->" is run before,
-// in the same shell.
+// lines before. The page that a first
+// line "<!-- after: NAME.md -->" names is run before, in the same
+// shell.
 //
 // A page may ask for what only its reader has. It finds a mail server at MAIL_HOST and MAIL_PORT
 // (an inbox of the test), and what the reader types, the code of the last mail, on standard input.
-// 127.0.0.1:8080 stands for an address that is free.
+// 127.0.0.1:8080 is replaced by a free address.
 //
 // A page with a first line "<!-- host -->", and one that goes on from it, is typed by the root of a
 // host with systemd. It runs in a pretended one (host_test.go, which names the stand-ins).
@@ -143,7 +144,8 @@ func runPage(t *testing.T, page string) {
 	<-typing
 }
 
-// check runs the shell, with everything that it starts in a process group of its own, and looks for what was expected.
+// check runs the shell, with everything that it starts in a process group of its own, and checks
+// the expected output.
 func check(t *testing.T, shell *exec.Cmd, expected []expectation) {
 	t.Helper()
 	var out bytes.Buffer
@@ -266,7 +268,7 @@ func read(t *testing.T, page string) []block {
 	return blocks
 }
 
-// freeAddress returns a loopback address where nobody listens at this moment.
+// freeAddress returns a loopback address without a listener at this moment.
 func freeAddress(t *testing.T) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")

@@ -95,7 +95,7 @@ func newHost(t *testing.T) *host {
 		}
 	}()
 	t.Cleanup(func() {
-		l.Close() //nolint:errcheck // nobody asks any more
+		l.Close() //nolint:errcheck // no client is left
 		<-ended
 	})
 	return h

@@ -198,7 +198,8 @@ func sameShape(want, got any) bool {
 	return false
 }
 
-// within reports whether a path lies at or below one of the allowed ones. [*] in an allowed path stands for any index.
+// within reports whether a path lies at or below one of the allowed ones. [*] in an allowed path
+// matches any index.
 func within(path string, allowed []string) bool {
 	anyIndex := regexp.MustCompile(`\[\d+\]`).ReplaceAllString(path, "[*]")
 	for _, a := range allowed {

@@ -200,7 +200,7 @@ func TestYoungFileIsReadAgainThoughItLooksTheSame(t *testing.T) {
 	}
 }
 
-// frozen is a file system whose clock stands still.
+// frozen is a file system with a stopped clock.
 type frozen struct{ when time.Time }
 
 func (frozen) ReadFile(name string) ([]byte, error) { return os.ReadFile(name) }
@@ -315,7 +315,8 @@ func (g guarded) Stat(name string) (fs.FileInfo, error) {
 	return g.files.Stat(name)
 }
 
-// TestFileThatIsRefused is told apart by who asks: who names it is wrong, who logs in is not.
+// TestFileThatIsRefused: naming the file is a fault of the request, a login with it is a fault of
+// the server.
 func TestFileThatIsRefused(t *testing.T) {
 	t.Parallel()
 	open := func(name string) user.Resolver {
@@ -371,7 +372,7 @@ func TestUnknownUsersTakeTheCostliestHashOfTheFile(t *testing.T) {
 	p := newPlace(t, "a:"+hash+":1:1:A", "b:x:2:2:B")
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
-	for _, uid := range []string{"1", "2", "nosuch"} { // whoever computes needs a slot, and gets none
+	for _, uid := range []string{"1", "2", "nosuch"} { // a computation needs a slot, and none is free
 		if _, err := p.CheckPassword(ended, uid, user.Password{Plain: "userpw"}); !errors.Is(err, context.Canceled) {
 			t.Errorf("uid %s: %v", uid, err)
 		}
