@@ -122,7 +122,9 @@ func TestClientsThatReadNothingAreGone(t *testing.T) {
 func TestStreamThatIsNotReadIsGone(t *testing.T) {
 	t.Parallel()
 	ended := make(chan error, 1)
-	s := startLimited(t, short(), true, func(w http.ResponseWriter, _ *http.Request) {
+	l := short()
+	l.Header = 30 * time.Second // also bounds the TLS handshake, which takes long on a busy machine
+	s := startLimited(t, l, true, func(w http.ResponseWriter, _ *http.Request) {
 		var err error
 		for begun := time.Now(); err == nil && time.Since(begun) < time.Minute; {
 			_, err = w.Write(make([]byte, 4<<10))
@@ -157,6 +159,7 @@ func TestStreamThatIsNotReadIsGone(t *testing.T) {
 func TestSlowHandlerIsAnsweredAllTheSame(t *testing.T) {
 	t.Parallel()
 	l := short()
+	l.Header = 30 * time.Second
 	s := startLimited(t, l, false, func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/slow" {
 			<-time.After(2 * (l.Body + l.Answer))
