@@ -508,8 +508,9 @@ func TestHungRedisHoldsABoundedNumberOfJobs(t *testing.T) {
 		return err == nil
 	})
 	st, err := d.Status(t.Context())
-	if err != nil || st.Ready[0].Jobs > 2+redisq.MostInFlight {
-		t.Errorf("%d jobs in Redis, %v; want those that were under way at most, and the fresh one", st.Ready[0].Jobs, err)
+	// A call that ends by its time-out lets the next batch go. That happens once at most before the callers give up.
+	if most := 2 + redisq.MostInFlight + redisq.MostWaiting; err != nil || st.Ready[0].Jobs > most {
+		t.Errorf("%d jobs in Redis, %v; want at most %d of %d", st.Ready[0].Jobs, err, most, calls)
 	}
 }
 
