@@ -13,11 +13,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// HostLocks is the recovery among the processes of one host that does not wait for a lease: each worker holds the lock of a
-// file, and its peers wait for that lock. Drivers use it.
+// HostLocks is the recovery among the processes of one host that does not wait for a lease: each
+// worker holds the lock of a file, and its peers wait for that lock. Drivers use it.
 //
-// A worker's lock file bears its random id, so that the same path in another mount (a container with this host's boot id but
-// other files) is no file at all and tells nothing. Who looks never creates it. It is safe for concurrent use.
+// A worker's lock file bears its random id, so that the same path in another mount (a container
+// with this host's boot id but other files) is no file at all and tells nothing. Who looks never
+// creates it. It is safe for concurrent use.
 type HostLocks struct {
 	dir, prefix, boot string
 
@@ -27,15 +28,15 @@ type HostLocks struct {
 	watched map[uuid.UUID]bool      // foreign workers whose lock a goroutine waits for
 }
 
-// deadLock is the lock of a worker: of a living one of this process, or of a dead one, whose lock this process has
-// taken.
+// deadLock is the lock of a worker: of a living one of this process, or of a dead one, whose lock
+// this process has taken.
 type deadLock struct {
 	file   *os.File
 	parted bool // the worker of this process has ended, and its jobs may still be under its name
 }
 
-// remove removes the file, then gives the lock up: the worker is forgotten. In this order a peer that waits for the
-// lock sees that the worker has not died.
+// remove removes the file, then gives the lock up: the worker is forgotten. In this order a peer
+// that waits for the lock sees that the worker has not died.
 func (l *deadLock) remove() {
 	os.Remove(l.file.Name()) //nolint:errcheck // a file that stays is removed when the next worker registers
 	l.file.Close()           //nolint:errcheck // nothing is buffered
@@ -44,8 +45,9 @@ func (l *deadLock) remove() {
 // release gives the lock up and leaves the file for the next sweep to find.
 func (l *deadLock) release() error { return l.file.Close() }
 
-// NewHostLocks returns the locks of one queue in a folder, which all its processes on the host must name. The prefix begins the
-// names of its files and of no other queue's. It does no more than read the identity of the host.
+// NewHostLocks returns the locks of one queue in a folder, which all its processes on the host must
+// name. The prefix begins the names of its files and of no other queue's. It does no more than read
+// the identity of the host.
 func NewHostLocks(dir, prefix string) (*HostLocks, error) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
@@ -92,8 +94,9 @@ func (h *HostLocks) Take(worker uuid.UUID) error {
 	}
 }
 
-// Drop gives up the lock of a living worker of this process, if there is one: its lease has lapsed, or it has
-// unregistered. Peers do not take that for a death; what is left under the worker's name comes back by its lease.
+// Drop gives up the lock of a living worker of this process, if there is one: its lease has lapsed,
+// or it has unregistered. Peers do not take that for a death; what is left under the worker's name
+// comes back by its lease.
 func (h *HostLocks) Drop(worker uuid.UUID) {
 	h.mu.Lock()
 	l := h.own[worker]
@@ -104,8 +107,9 @@ func (h *HostLocks) Drop(worker uuid.UUID) {
 	}
 }
 
-// Parted says that a worker of this process has ended while the queue was out of reach. The lock is kept, so that
-// the end of the process gives the worker's jobs back at once; until then they come back by the lease.
+// Parted says that a worker of this process has ended while the queue was out of reach. The lock is
+// kept, so that the end of the process gives the worker's jobs back at once; until then they come
+// back by the lease.
 func (h *HostLocks) Parted(worker uuid.UUID) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -127,15 +131,16 @@ type Suspect struct {
 	ID     uuid.UUID
 	Boot   string // the identity of its host, as it said it
 	Lapsed bool   // its lease has
-	// TakeBack makes the jobs of the worker ready again and forgets it, and returns how many they were. It changes nothing when
-	// the worker has beaten since it was found, unless dead: its lock is ours then.
+	// TakeBack makes the jobs of the worker ready again and forgets it, and returns how many they
+	// were. It changes nothing when the worker has beaten since it was found, unless dead: its lock
+	// is ours then.
 	TakeBack func(ctx context.Context, dead bool) (int, error)
 }
 
-// Sweep ends those whose lease has lapsed or whose lock on this host is free, and returns how many jobs that gave back. It waits
-// for the locks of the others on this host, in a goroutine for each, and ends them as soon as they die. What fails, the next
-// sweep does again. A worker of this process is left alone while this process holds its lock: it
-// lives, whatever its lease says.
+// Sweep ends those whose lease has lapsed or whose lock on this host is free, and returns how many
+// jobs that gave back. It waits for the locks of the others on this host, in a goroutine for each,
+// and ends them as soon as they die. What fails, the next sweep does again. A worker of this
+// process is left alone while this process holds its lock: it lives, whatever its lease says.
 func (h *HostLocks) Sweep(ctx context.Context, suspects []Suspect) (int, error) {
 	swept := 0
 	var errs []error
@@ -164,7 +169,8 @@ func (h *HostLocks) Sweep(ctx context.Context, suspects []Suspect) (int, error) 
 	return swept, errors.Join(errs...)
 }
 
-// end takes a worker's jobs back. Its lock, if it is ours, goes with it, or stays for the next sweep to find.
+// end takes a worker's jobs back. Its lock, if it is ours, goes with it, or stays for the next
+// sweep to find.
 func (s *Suspect) end(ctx context.Context, lock *deadLock) (int, error) {
 	n, err := s.TakeBack(ctx, lock != nil)
 	switch {
@@ -189,10 +195,11 @@ func tryLock(path string) *deadLock {
 	return &deadLock{file: file}
 }
 
-// watch waits for the lock of another process's worker in a goroutine of its own, once for each, and hands it to died then. The
-// wait is a blocking flock: looking each half second could not reach the tenth of a second that recovery may take.
-// A lock whose file is gone was given up by a living worker, and died is not called; nor is it after Close. The
-// goroutine ends with the worker, for the wait cannot be broken off.
+// watch waits for the lock of another process's worker in a goroutine of its own, once for each,
+// and hands it to died then. The wait is a blocking flock: looking each half second could not reach
+// the tenth of a second that recovery may take. A lock whose file is gone was given up by a living
+// worker, and died is not called; nor is it after Close. The goroutine ends with the worker, for
+// the wait cannot be broken off.
 func (h *HostLocks) watch(worker uuid.UUID, died func(*deadLock)) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -224,8 +231,8 @@ func (h *HostLocks) isClosed() bool {
 	return h.closed
 }
 
-// RemoveLeft removes lock files of this queue whose worker is not among the known ones and holds no lock: it died after it had
-// unregistered, or before it registered.
+// RemoveLeft removes lock files of this queue whose worker is not among the known ones and holds no
+// lock: it died after it had unregistered, or before it registered.
 func (h *HostLocks) RemoveLeft(known map[uuid.UUID]bool) error {
 	files, err := os.ReadDir(h.dir)
 	if err != nil {

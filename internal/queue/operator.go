@@ -27,8 +27,8 @@ type Depth struct {
 	Oldest time.Time // when the one that waits longest became due; zero: none waits
 }
 
-// Status is a queue at a glance. A scheduled job whose time has come may still be counted as scheduled until a claim or another
-// driver's step makes it ready.
+// Status is a queue at a glance. A scheduled job whose time has come may still be counted as
+// scheduled until a claim or another driver's step makes it ready.
 type Status struct {
 	Ready     [Normal + 1]Depth // by priority
 	Leased    int
@@ -53,11 +53,13 @@ type Listed struct {
 	Reason  string    // of a dead job: a sentence without secrets
 }
 
-// Operator is what a driver lets an operator see. It changes nothing, and is safe for concurrent use.
+// Operator is what a driver lets an operator see. It changes nothing, and is safe for concurrent
+// use.
 type Operator interface {
 	// Status counts the jobs of the queue.
 	Status(ctx context.Context) (Status, error)
-	// List returns the jobs that a filter names, by state (in the order of States), then by RunAt, then by id; dead ones may
-	// come in the order in which they died. It is nil when there is none. Where Most cuts off, what is first in that order stays.
+	// List returns the jobs that a filter names, by state (in the order of States), then by RunAt,
+	// then by id; dead ones may come in the order in which they died. It is nil when there is none.
+	// Where Most cuts off, what is first in that order stays.
 	List(ctx context.Context, f Filter) ([]Listed, error)
 }

@@ -5,7 +5,8 @@ import (
 	"time"
 )
 
-// Clock is the time that a driver under test goes by. It stands still until Go. It is safe for concurrent use.
+// Clock is the time that a driver under test goes by. It stands still until Go. It is safe for
+// concurrent use.
 type Clock struct {
 	mu      sync.Mutex
 	at      time.Time // while it stands
@@ -32,8 +33,8 @@ func (c *Clock) Advance(d time.Duration) {
 	c.at = c.at.Add(d)
 }
 
-// steps cuts a time into parts between which a sweep tells a driver that time passes. A driver takes a
-// longer step for a clock that was set.
+// steps cuts a time into parts between which a sweep tells a driver that time passes. A driver
+// takes a longer step for a clock that was set.
 func steps(d time.Duration) []time.Duration {
 	const most = 2 * time.Second
 	var all []time.Duration

@@ -162,7 +162,8 @@ func waitPassesOverFullLanes(t *testing.T, q *subject) {
 	}
 }
 
-// staleComesLast: jobs that ended long ago wait behind those that can be in time, whatever their priority.
+// staleComesLast: jobs that ended long ago wait behind those that can be in time, whatever their
+// priority.
 func staleComesLast(t *testing.T, q *subject) {
 	var stale []uuid.UUID
 	for range 5 {

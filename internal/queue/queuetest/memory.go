@@ -14,8 +14,8 @@ import (
 	"otpost/internal/queue"
 )
 
-// Memory is a queue in memory, written to be read rather than to be fast. It blocks on channels and timers alone, so it may
-// be used in a synctest bubble. It is safe for concurrent use.
+// Memory is a queue in memory, written to be read rather than to be fast. It blocks on channels and
+// timers alone, so it may be used in a synctest bubble. It is safe for concurrent use.
 type Memory struct {
 	now func() time.Time
 

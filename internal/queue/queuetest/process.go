@@ -14,8 +14,9 @@ import (
 	"otpost/internal/queue"
 )
 
-// HoldForEver is what a test binary does as a worker process of a driver: it claims 8 jobs, prints its id and theirs, a line each,
-// and then sits on them until it is killed. It returns the exit code when that fails.
+// HoldForEver is what a test binary does as a worker process of a driver: it claims 8 jobs, prints
+// its id and theirs, a line each, and then sits on them until it is killed. It returns the exit
+// code when that fails.
 func HoldForEver(d queue.Driver) int {
 	ctx := context.Background()
 	fail := func(err error) int {
@@ -50,8 +51,8 @@ type Child struct {
 	Held   []uuid.UUID
 }
 
-// StartChild starts this test binary once more, with environment variables by which its TestMain calls HoldForEver. The test's end
-// kills it.
+// StartChild starts this test binary once more, with environment variables by which its TestMain
+// calls HoldForEver. The test's end kills it.
 func StartChild(t *testing.T, environment ...string) Child {
 	t.Helper()
 	cmd := exec.Command(os.Args[0]) //nolint:gosec // this very binary
@@ -83,8 +84,8 @@ func StartChild(t *testing.T, environment ...string) Child {
 	return Child{Cmd: cmd, Worker: said[0], Held: said[1:]}
 }
 
-// KilledProcessLosesNothing kills worker processes of a driver that lie beside it on this host, and wants their jobs back at once,
-// each with a crash to its count and none twice. start starts one.
+// KilledProcessLosesNothing kills worker processes of a driver that lie beside it on this host, and
+// wants their jobs back at once, each with a crash to its count and none twice. start starts one.
 func KilledProcessLosesNothing(t *testing.T, d queue.Driver, start func() Child) {
 	t.Helper()
 	q := &subject{t: t, Driver: d, clock: &Clock{}}

@@ -12,8 +12,8 @@ import (
 	"otpost/internal/queue"
 )
 
-// likeTheModel does the same random steps with the driver and with Memory, and compares what they answer. Tokens differ, so
-// each claim of the one is kept beside the other's.
+// likeTheModel does the same random steps with the driver and with Memory, and compares what they
+// answer. Tokens differ, so each claim of the one is kept beside the other's.
 func likeTheModel(t *testing.T, open Open) {
 	t.Helper()
 	rapid.Check(t, func(rt *rapid.T) {
@@ -171,8 +171,8 @@ func (m *machine) heartbeat(rt *rapid.T) {
 	m.both(rt, func(d queue.Driver) error { return d.Heartbeat(m.t.Context(), w) })
 }
 
-// sweep is a sweep after the workers whose lease has lapsed have learnt of it: a process sweeps none of
-// its own that it believes alive.
+// sweep is a sweep after the workers whose lease has lapsed have learnt of it: a process sweeps
+// none of its own that it believes alive.
 func (m *machine) sweep(rt *rapid.T) {
 	for _, w := range m.workers {
 		m.both(rt, func(d queue.Driver) error { return d.Report(m.t.Context(), w) })
@@ -198,8 +198,9 @@ func (m *machine) pass(rt *rapid.T, d time.Duration) {
 	}
 }
 
-// look compares the driver's status with its list, after every eighth step, for a list may be dear. It is no step of its own: the
-// counterexamples that are kept would no longer mean what they meant. The model's status may differ in what is due and not ready yet.
+// look compares the driver's status with its list, after every eighth step, for a list may be dear.
+// It is no step of its own: the counterexamples that are kept would no longer mean what they meant.
+// The model's status may differ in what is due and not ready yet.
 func (m *machine) look(rt *rapid.T) {
 	if m.looks++; m.looks%8 != 0 {
 		return

@@ -1,7 +1,7 @@
 // Package queuetest is what every queue driver must pass: Run.
 //
-// Memory is a driver in memory that passes it too: the model that others are compared with, and a queue for tests of what
-// stands on a queue.
+// Memory is a driver in memory that passes it too: the model that others are compared with, and a
+// queue for tests of what stands on a queue.
 package queuetest
 
 import (
@@ -17,8 +17,8 @@ import (
 	"otpost/internal/queue"
 )
 
-// Open returns a driver of an empty queue of its own that goes by the clock now, and what ends it. The suite opens some
-// hundred of them, so t.Cleanup would be too late.
+// Open returns a driver of an empty queue of its own that goes by the clock now, and what ends it.
+// The suite opens some hundred of them, so t.Cleanup would be too late.
 type Open func(t *testing.T, now func() time.Time) (d queue.Driver, end func())
 
 // Run puts a driver through every promise of the contract, each in a subtest.
@@ -100,7 +100,8 @@ func run(t *testing.T, open Open, promises []promise) {
 
 const kind = "test.kind"
 
-// subject is the driver under test with the steps that tests are made of. Its methods fail the test on an error.
+// subject is the driver under test with the steps that tests are made of. Its methods fail the test
+// on an error.
 type subject struct {
 	t *testing.T
 	queue.Driver
@@ -167,8 +168,8 @@ func (q *subject) report(worker uuid.UUID, r ...queue.Result) {
 	}
 }
 
-// sweep sweeps after the test's workers have learnt of it where their lease has lapsed: a process sweeps none of
-// its own that it believes alive.
+// sweep sweeps after the test's workers have learnt of it where their lease has lapsed: a process
+// sweeps none of its own that it believes alive.
 func (q *subject) sweep(want int) {
 	q.t.Helper()
 	for _, w := range q.workers {

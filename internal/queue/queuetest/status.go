@@ -10,7 +10,8 @@ import (
 	"otpost/internal/queue"
 )
 
-// agree fails unless a status says what List says. Both may still count as scheduled what has become due.
+// agree fails unless a status says what List says. Both may still count as scheduled what has
+// become due.
 func (q *subject) agree(when string) {
 	q.t.Helper()
 	if diff := cmp.Diff(glance(q.list(queue.Filter{})), q.status()); diff != "" {

@@ -129,8 +129,8 @@ func (l *line) claim(b *testing.B) {
 	}
 }
 
-// BenchmarkClaim claims one job in front of 1,000 and of 1,000,000 by turns, so that what else the machine does meets both. Each
-// round is a claim of either: -benchtime=20000x.
+// BenchmarkClaim claims one job in front of 1,000 and of 1,000,000 by turns, so that what else the
+// machine does meets both. Each round is a claim of either: -benchtime=20000x.
 func BenchmarkClaim(b *testing.B) {
 	few, many := &line{}, &line{}
 	for waiting, l := range map[int]*line{1_000: few, 1_000_000: many} {

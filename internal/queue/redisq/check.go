@@ -14,8 +14,8 @@ import (
 	"otpost/internal/queue"
 )
 
-// check looks at a server that answers: version and role, the right to run our scripts, types of keys, what it throws away and
-// what it keeps; then it binds the queue.
+// check looks at a server that answers: version and role, the right to run our scripts, types of
+// keys, what it throws away and what it keeps; then it binds the queue.
 func (d *Driver) check(client rueidis.Client) error {
 	ctx, cancel := context.WithTimeout(context.Background(), d.target.callTime)
 	defer cancel()
@@ -32,12 +32,13 @@ func (d *Driver) check(client rueidis.Client) error {
 	if len(answer) >= 2 {
 		key, _ := answer[0].ToString()
 		kind, _ := answer[1].ToString()
-		return d.refuse("the key %s is a %s of somebody else: remove it, or choose another PI_JOB_QUEUE_NAME", key, kind)
+		return d.refuse("the key %s is a %s of another program: remove it, or choose another PI_JOB_QUEUE_NAME", key, kind)
 	}
 	return d.bind(ctx, client, d.line.owner())
 }
 
-// checkServer reads what may change while a connection stands: version and role, clock, and the settings of the memory.
+// checkServer reads what may change while a connection stands: version and role, clock, and the
+// settings of the memory.
 func (d *Driver) checkServer(ctx context.Context, client rueidis.Client) error {
 	if err := d.checkVersion(ctx, client); err != nil {
 		return err
@@ -51,8 +52,8 @@ func (d *Driver) checkServer(ctx context.Context, client rueidis.Client) error {
 // mostApart is how far the clocks of Redis' host and of this one may lie apart without a warning.
 const mostApart = time.Second
 
-// checkClock warns when the clocks lie apart. The queue does not compare them; logs of the two hosts, and
-// administrators, do.
+// checkClock warns when the clocks lie apart. The queue does not compare them; logs of the two
+// hosts, and administrators, do.
 func (d *Driver) checkClock(ctx context.Context, client rueidis.Client) error {
 	asked := d.now()
 	answer, err := client.Do(ctx, client.B().Time().Build()).AsIntSlice()
@@ -137,8 +138,9 @@ func (d *Driver) checkVersion(ctx context.Context, client rueidis.Client) error 
 	return nil
 }
 
-// checkPassword refuses a password that nobody asked for: whoever wrote it believes the server to be locked, and it is open to
-// everybody. HELLO, by which the client logs in, takes any; AUTH with the password alone, as all clients did before, is refused.
+// checkPassword refuses a password that the server does not ask for: its administrator believes the
+// server to be locked, and it is open. HELLO, by which the client logs in, accepts any password;
+// AUTH with the password alone is refused.
 func (d *Driver) checkPassword(ctx context.Context, client rueidis.Client) error {
 	o := d.target.option
 	if o.Password == "" || (o.Username != "" && o.Username != "default") {

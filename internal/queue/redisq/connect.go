@@ -13,34 +13,39 @@ import (
 	"github.com/redis/rueidis"
 )
 
-// ErrAway says that Redis cannot be used at the moment: out of reach, starting, full, a replica. Every call tries again. An error
-// without it is a refusal (queue.ErrRefused): somebody must change something.
+// ErrAway says that Redis cannot be used at the moment: out of reach, starting, full, a replica.
+// Every call tries again. An error without it is a refusal (queue.ErrRefused): its settings, or those of
+// Redis, must be changed.
 var ErrAway = errors.New("redis is away")
 
 var (
-	// errConnection says that a connection was lost or could not be made; what was sent may have been done.
+	// errConnection says that a connection was lost or could not be made; what was sent may have
+	// been done.
 	errConnection = errors.New("no connection")
 	errClosed     = errors.New("the queue is closed")
-	// errRole says that what answers is no master (any more): another connection to the same address may find the new one.
+	// errRole says that what answers is no master (any more): another connection to the same
+	// address may find the new one.
 	errRole = errors.New("it is a replica, and the queue writes: name the master")
-	// errType says that a key of the queue's is somebody else's.
+	// errType says that a key of the queue has another type.
 	errType = errors.New("a key of another type than the queue's")
 )
 
 const (
 	// dialAgain is how long a failed dial is cached, so that concurrent callers do not all redial.
 	dialAgain = 100 * time.Millisecond
-	// checkEvery is how often the role and the settings of a connected server are read again: both may change at run time.
+	// checkEvery is how often the role and the settings of a connected server are read again: both
+	// may change at run time.
 	checkEvery = 10 * time.Second
 )
 
-// line is the way to Redis: it is made by the first call that needs it, and rueidis makes its connections again after that.
+// line is the way to Redis: it is made by the first call that needs it, and rueidis makes its
+// connections again after that.
 type line struct {
 	mu       sync.Mutex
 	client   rueidis.Client // nil: not yet
 	checked  time.Time      // when the client was last checked
 	checking bool           // and it is being checked again, beside the calls
-	doubted  bool           // check again: what answers after a lost connection may be another Redis, and a key may be somebody else's
+	doubted  bool           // check again: another Redis may answer, or a key may have another type
 	closed   bool
 	ended    chan struct{} // closed by close
 	attempt  *attempt      // under way
@@ -102,7 +107,8 @@ func (d *Driver) client(ctx context.Context) (rueidis.Client, error) {
 	}
 }
 
-// connect makes one attempt: a new client, or another check of the one that had lost its connection.
+// connect makes one attempt: a new client, or another check of the one that had lost its
+// connection.
 func (d *Driver) connect(a *attempt) {
 	l := &d.line
 	l.mu.Lock()
@@ -160,8 +166,8 @@ func (d *Driver) recheck(client rueidis.Client) {
 	}
 }
 
-// drop gives a client up, with the connection that blocks, so that the next call dials the address again: what is
-// there may be another server than the one that these connections have reached.
+// drop gives a client up, with the connection that blocks, so that the next call dials the address
+// again: what is there may be another server than the one that these connections have reached.
 func (d *Driver) drop(client rueidis.Client) {
 	d.line.mu.Lock()
 	defer d.line.mu.Unlock()
@@ -214,8 +220,9 @@ func (l *line) close() {
 	l.running.Wait()
 }
 
-// Bind connects and says whose queue this is: that of the database with this instance id, which is on a host. Another id is
-// refused as long as the queue stands. With an error that is ErrAway the binding is made as soon as Redis can be used.
+// Bind connects and says whose queue this is: that of the database with this instance id, which is
+// on a host. Another id is refused as long as the queue stands. With an error that is ErrAway the
+// binding is made as soon as Redis can be used.
 func (d *Driver) Bind(ctx context.Context, instance, host string) error {
 	owner := instance + " " + strings.Join(strings.Fields(host), "-")
 	d.line.mu.Lock()
@@ -252,7 +259,8 @@ func bound(answer []rueidis.RedisMessage) error {
 		"server", instance, host)}
 }
 
-// explain says in a sentence what an error of the client or of Redis means. None of them carries a password.
+// explain says in a sentence what an error of the client or of Redis means. None of them carries a
+// password.
 func (d *Driver) explain(err error) error {
 	if reply, ok := rueidis.IsRedisErr(err); ok {
 		return d.explainReply(reply.Error())
@@ -273,7 +281,8 @@ func (d *Driver) explain(err error) error {
 	return fmt.Errorf("redis at %s: %w: %w: %w", d.target.address, ErrAway, errConnection, err)
 }
 
-// silent returns the error of a Redis that has not answered in time; err says which limit has passed.
+// silent returns the error of a Redis that has not answered in time; err says which limit has
+// passed.
 func (d *Driver) silent(err error) error {
 	return awayError{fmt.Errorf("redis at %s does not answer", d.target.address), []error{ErrAway, err}}
 }
@@ -299,7 +308,8 @@ func (d *Driver) explainReply(reply string) error {
 	code, _, _ := strings.Cut(reply, " ")
 	switch {
 	case has("without any password configured"):
-		return d.refuse("PI_JOB_QUEUE_URL gives a password, and it asks for none: whoever reaches it may use it; set requirepass there, or leave the password out")
+		return d.refuse("PI_JOB_QUEUE_URL gives a password, and it asks for none: " +
+			"whoever reaches it may use it; set requirepass there, or leave the password out")
 	case code == "WRONGPASS":
 		return d.refuse("user or password is wrong (PI_JOB_QUEUE_URL)")
 	case code == "NOAUTH":

@@ -17,13 +17,14 @@ const (
 	mostJobs  = 500
 	mostBytes = 1 << 20
 	flights   = 2 // script calls under way at once: one is made ready while another runs
-	// mostWaiting is how many batches wait for a flight: while Redis hangs, the rows and the relay have the rest.
+	// mostWaiting is how many batches wait for a flight: while Redis hangs, the rows and the relay
+	// have the rest.
 	mostWaiting = 4
 )
 
-// Enqueue implements queue.Driver. A lone call goes out at once; what is called while others are under way shares the next one.
-// When ctx ends before the answer, the jobs may have been added. While Redis hangs only some calls wait for it, and
-// the others get ErrAway at once.
+// Enqueue implements queue.Driver. A lone call goes out at once; what is called while others are
+// under way shares the next one. When ctx ends before the answer, the jobs may have been added.
+// While Redis hangs only some calls wait for it, and the others get ErrAway at once.
 func (d *Driver) Enqueue(ctx context.Context, jobs ...queue.Job) error {
 	for _, j := range jobs {
 		if err := j.Check(); err != nil {
@@ -113,8 +114,8 @@ type added struct {
 	at time.Time
 }
 
-// add puts jobs into the last batch that waits and has room, and into new ones, each with one more caller. With an
-// error the rest of the jobs is in none.
+// add puts jobs into the last batch that waits and has room, and into new ones, each with one more
+// caller. With an error the rest of the jobs is in none.
 func (d *Driver) add(jobs []queue.Job) (mine []*batch, err error) {
 	b := &d.adding
 	b.mu.Lock()
@@ -140,8 +141,8 @@ func (d *Driver) add(jobs []queue.Job) (mine []*batch, err error) {
 	return mine, nil
 }
 
-// leave takes a caller out of its batches. One that waits for no caller any more is dropped: its rows have the
-// relay, and a job that comes late would stand before fresh ones.
+// leave takes a caller out of its batches. One that waits for no caller any more is dropped: its
+// rows have the relay, and a job that comes late would stand before fresh ones.
 func (b *batches) leave(mine []*batch) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -180,7 +181,8 @@ func (d *Driver) addAll(jobs []added) error {
 			"not_after", d.ahead(j.NotAfter), "payload", string(j.Payload),
 		})
 	}
-	answer, err := d.again(context.Background(), d.scripts.enqueue, fields{"owner", d.line.owner(), "most_lines", mostLines, "jobs", all}) // bounded by the time of a call
+	args := fields{"owner", d.line.owner(), "most_lines", mostLines, "jobs", all}
+	answer, err := d.again(context.Background(), d.scripts.enqueue, args) // bounded by the time of a call
 	if err != nil {
 		return err
 	}

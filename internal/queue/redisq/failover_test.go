@@ -88,9 +88,9 @@ func replica(t *testing.T, of *server) *server {
 	return r
 }
 
-// The old master keeps its connections when it becomes a replica, behind an address that leads to the
-// new one: the driver leaves them, the one that blocks too. It does so whether the replica refuses
-// writes or, by its setting, takes them.
+// The old master keeps its connections when it becomes a replica, behind an address that leads to
+// the new one: the driver leaves them, the one that blocks too. It does so whether the replica
+// refuses writes or, by its setting, takes them.
 func TestDemotedMasterBehindTheAddressIsLeft(t *testing.T) {
 	t.Parallel()
 	for _, readOnly := range []string{"yes", "no"} {
@@ -205,8 +205,8 @@ func TestWarningsOfTheChecksAreNotRepeated(t *testing.T) {
 	}
 }
 
-// A paused Redis (CLIENT PAUSE, as before a planned failover) is one that hangs for a while; what was
-// sent meanwhile is not done twice.
+// A paused Redis (CLIENT PAUSE, as before a planned failover) is one that hangs for a while; what
+// was sent meanwhile is not done twice.
 func TestPausedRedisIsAwayAndGoesOn(t *testing.T) {
 	t.Parallel()
 	for _, what := range []string{"WRITE", "ALL"} {
@@ -281,8 +281,8 @@ func TestEveryCallEndsWithItsContext(t *testing.T) {
 	}
 }
 
-// The memory that waits for a Redis which hangs does not grow with the logins: 1,000 a second, whose callers wait
-// for half a second each. With OTPOST_SOAK for a minute.
+// The memory that waits for a Redis which hangs does not grow with the logins: 1,000 a second,
+// whose callers wait for half a second each. With OTPOST_SOAK for a minute.
 func TestHungRedisTakesABoundedMemory(t *testing.T) { //nolint:paralleltest // it measures the memory of the process
 	s := serve(t)
 	d := open(t, s)

@@ -37,7 +37,8 @@ func bucket(id string) string {
 	return fmt.Sprintf("otpost:{test}:job:%d", n%64)
 }
 
-// Whoever can write to Redis writes what they like: what nobody can read goes aside with its reason, and the rest goes on.
+// Whoever can write to Redis writes what they like: what nobody can read goes aside with its
+// reason, and the rest goes on.
 func TestCorruptRecordsGoAside(t *testing.T) {
 	t.Parallel()
 	s := serve(t)
@@ -188,7 +189,8 @@ func TestDeadLettersAreBounded(t *testing.T) {
 	}
 }
 
-// A record that somebody has edited out of every list would be "known" for ever: enqueued again it is a job again.
+// A record that somebody has edited out of every list would be "known" for ever: enqueued again it
+// is a job again.
 func TestEditedRecordComesBackWhenItIsEnqueuedAgain(t *testing.T) {
 	t.Parallel()
 	for name, edited := range map[string]string{
@@ -214,8 +216,9 @@ func TestEditedRecordComesBackWhenItIsEnqueuedAgain(t *testing.T) {
 	}
 }
 
-// A key of another type that is met while the queue runs refuses every call until it is gone: if some worked beside others that
-// fail, the worker would say in turn that the queue works and that it does not.
+// A key of another type that is met while the queue runs refuses every call until it is gone: if
+// some worked beside others that fail, the worker would say in turn that the queue works and that
+// it does not.
 func TestKeyOfAnotherTypeRefusesEveryCallUntilItIsGone(t *testing.T) {
 	t.Parallel()
 	for _, key := range []string{"mark:test.kind", "ready:test.kind:0", "sched:test.kind", "job:7", "kinds"} {
@@ -247,7 +250,8 @@ func TestKeyOfAnotherTypeRefusesEveryCallUntilItIsGone(t *testing.T) {
 	}
 }
 
-// The mark alone is read where nobody calls: by the pop that a waiting caller began. Waiting ends, and what it met tells the claim.
+// The mark alone is read where nobody calls: by the pop that a waiting caller began. Waiting ends,
+// and what it met tells the claim.
 func TestKeyThatStopsWaitingStopsTheClaim(t *testing.T) {
 	t.Parallel()
 	s := serve(t)
@@ -273,7 +277,8 @@ func pause(t *testing.T, s *server) (goOn func()) {
 	return goOn
 }
 
-// Neither the pop that was under way while Redis hung nor the look after it is told: the claim says how it is now.
+// Neither the pop that was under way while Redis hung nor the look after it is told: the claim says
+// how it is now.
 func TestWaitDoesNotTellAnOutageThatIsOver(t *testing.T) {
 	t.Parallel()
 	s := serve(t)

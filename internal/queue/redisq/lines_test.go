@@ -39,8 +39,8 @@ func (s *server) fill(line string, n int, dueAt, endAt time.Time) {
 	}
 }
 
-// commands returns how many commands the server has run, those of scripts included: what a call costs,
-// whatever else the machine does.
+// commands returns how many commands the server has run, those of scripts included: what a call
+// costs, whatever else the machine does.
 func (s *server) commands() (n int) {
 	s.t.Helper()
 	for line := range strings.Lines(s.do("INFO", "commandstats").String()) {
@@ -98,7 +98,8 @@ func TestClaimPastAFullLaneCostsNoMore(t *testing.T) {
 	}
 }
 
-// A full lane's jobs set the mark for other processes, and the process in which it is full does not spin on it.
+// A full lane's jobs set the mark for other processes, and the process in which it is full does not
+// spin on it.
 func TestMarkOfAFullLaneReachesTheOthersAndDoesNotSpin(t *testing.T) {
 	t.Parallel()
 	s := serve(t)
@@ -188,8 +189,8 @@ func TestMarkThatNoClaimFollowsIsSetAgain(t *testing.T) {
 	}
 }
 
-// However many stale jobs lie there, the first claim brings the job that can be in time, and the claims
-// after it get on with the old ones.
+// However many stale jobs lie there, the first claim brings the job that can be in time, and the
+// claims after it get on with the old ones.
 func TestFreshJobGoesBeforeABacklogOfStaleOnes(t *testing.T) {
 	t.Parallel()
 	s := serve(t)
@@ -261,7 +262,8 @@ func TestLinesAreBounded(t *testing.T) {
 	}
 }
 
-// A queue in Redis outlives an update of otpost: records and lists of the version without lanes are read.
+// A queue in Redis outlives an update of otpost: records and lists of the version without lanes are
+// read.
 func TestRecordsOfTheVersionWithoutLanesAreRead(t *testing.T) {
 	t.Parallel()
 	s := serve(t)
@@ -296,8 +298,9 @@ func TestRecordsOfTheVersionWithoutLanesAreRead(t *testing.T) {
 	}
 }
 
-// Each key of the queue's may be deleted by an administrator. What workers and the relay do all the time heals it:
-// each job is handed out again or can be reported, and workers are seen by their names.
+// Each key of the queue's may be deleted by an administrator. What workers and the relay do all the
+// time heals it: each job is handed out again or can be reported, and workers are seen by their
+// names.
 func TestAnyDeletedKeyHeals(t *testing.T) {
 	t.Parallel()
 	s := serve(t)
@@ -370,8 +373,8 @@ func (h *healing) prepare() {
 	}
 }
 
-// heal does what worker and relay do, until each job but the leased and the dead one was handed out once and the
-// leased one was reported, or handed out again.
+// heal does what worker and relay do, until each job but the leased and the dead one was handed out
+// once and the leased one was reported, or handed out again.
 func (h *healing) heal() {
 	h.t.Helper()
 	ctx := h.t.Context()

@@ -13,8 +13,9 @@ import (
 	"github.com/redis/rueidis"
 )
 
-// A server that answers, but not as the URL says, will not do so later: that is a refusal. One that says nothing, or ends the
-// connection without a word, may be a Redis that hangs or starts, or a proxy before one: that is ErrAway.
+// A server that answers, but not as the URL says, will not do so later: that is a refusal. One that
+// says nothing, or ends the connection without a word, may be a Redis that hangs or starts, or a
+// proxy before one: that is ErrAway.
 
 // A server to which no connection could be made is asked what it speaks.
 const (
@@ -28,7 +29,8 @@ type handshakeError struct{ error }
 // Unwrap is for package errors.
 func (h handshakeError) Unwrap() error { return h.error }
 
-// isTLSFault reports whether both sides could not agree on TLS, rather than that the connection was lost.
+// isTLSFault reports whether both sides could not agree on TLS, rather than that the connection was
+// lost.
 func isTLSFault(err error) bool {
 	var untrusted *tls.CertificateVerificationError
 	var shaking handshakeError
@@ -47,7 +49,8 @@ func isTimeout(err error) bool {
 	return errors.Is(err, context.DeadlineExceeded) || errors.As(err, &network) && network.Timeout()
 }
 
-// isAlert reports whether the server has refused to speak TLS with us. An "internal error" may pass.
+// isAlert reports whether the server has refused to speak TLS with us. An "internal error" may
+// pass.
 func isAlert(err error) bool {
 	var op *net.OpError
 	return errors.As(err, &op) && (op.Op == "remote error" || op.Op == "local error") && !strings.Contains(op.Err.Error(), "internal error")
@@ -78,7 +81,8 @@ func (d *Driver) withoutTLS() error {
 	return d.refuse("it answers, but not with TLS: write redis:// for rediss:// in PI_JOB_QUEUE_URL, or give its TLS port")
 }
 
-// diagnose is explain for a first connection that failed. What its error leaves open it asks the server.
+// diagnose is explain for a first connection that failed. What its error leaves open it asks the
+// server.
 func (d *Driver) diagnose(err error) error {
 	var op *net.OpError
 	_, told := rueidis.IsRedisErr(err)
@@ -111,7 +115,8 @@ const (
 	another                  // another protocol
 )
 
-// ask asks the server what it speaks, and returns with that the error by which it ended a question. It is told no password.
+// ask asks the server what it speaks, and returns with that the error by which it ended a question.
+// It is told no password.
 func (d *Driver) ask() (speech, error) {
 	config := d.target.option.TLSConfig
 	spoken, err := d.hear(nil)
@@ -178,7 +183,8 @@ func converse(conn net.Conn) (speech, error) {
 	return speechOf(answer[:n]), nil
 }
 
-// speechOf reads the beginning of an answer to PING: Redis says +PONG, or -CODE when it does not let us.
+// speechOf reads the beginning of an answer to PING: Redis says +PONG, or -CODE when it does not
+// let us.
 func speechOf(answer []byte) speech {
 	switch {
 	case answer[0] == '-', strings.HasPrefix("+PONG", string(answer)):

@@ -112,7 +112,8 @@ func TestTLSThatCannotBeAgreedOnIsRefused(t *testing.T) {
 	refuses(t, err, "ssl_certfile")
 }
 
-// speaker is a server that greets, and answers the first that it hears; nil certificates: without TLS.
+// speaker is a server that greets, and answers the first that it hears; nil certificates: without
+// TLS.
 func speaker(t *testing.T, greeting, reply string, certificates ...tls.Certificate) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")

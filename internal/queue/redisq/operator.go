@@ -18,7 +18,8 @@ import (
 // buckets is how many hashes hold the records (script.go).
 const buckets = 64
 
-// List implements queue.Operator. What nobody can read is listed with its id alone once it lies with the dead.
+// List implements queue.Operator. What cannot be read is listed with its id alone once it lies
+// with the dead.
 func (d *Driver) List(ctx context.Context, f queue.Filter) ([]queue.Listed, error) {
 	first, last := 0, buckets-1
 	if f.ID != uuid.Nil {

@@ -9,8 +9,8 @@ import (
 	"otpost/internal/queue"
 )
 
-// Whoever can write to Redis writes what they like: what nobody can read hides nothing from an operator. It counts where its id lies,
-// and is listed once it lies with the dead.
+// Whoever can write to Redis writes what they like: what nobody can read hides nothing from an
+// operator. It counts where its id lies, and is listed once it lies with the dead.
 func TestOperatorSeesPastCorruptRecords(t *testing.T) {
 	t.Parallel()
 	s := serve(t)
@@ -70,7 +70,8 @@ func TestStatusTakesAnyTime(t *testing.T) {
 	}
 }
 
-// The kinds are what a status goes by. Who has lost that list makes it again with the next job, even one that is known.
+// The kinds are what a status goes by. Who has lost that list makes it again with the next job,
+// even one that is known.
 func TestStatusFindsTheKindsAgain(t *testing.T) {
 	t.Parallel()
 	s := serve(t)

@@ -6,8 +6,8 @@ import (
 	"math"
 )
 
-// fields are the one argument of a script: names and values by turns. A value is nil, a bool, an int, an int64, a string
-// (any bytes), a []string, fields, or []fields.
+// fields are the one argument of a script: names and values by turns. A value is nil, a bool, an
+// int, an int64, a string (any bytes), a []string, fields, or []fields.
 type fields []any
 
 // pack appends the fields as a map of MessagePack, which Redis' cmsgpack reads into a table.

@@ -16,7 +16,8 @@ func TestRedisReadsWhatIsPacked(t *testing.T) {
 	for _, n := range []int{0, 1, 31, 32, 255, 256, 65_535, 65_536} {
 		text := strings.Repeat("\xff", n)
 		list := make([]string, n)
-		packed := redisq.Pack("text", text, "list", list, "n", n, "less", -n, "far", int64(1)<<52, "yes", true, "no", false, "none", nil)
+		packed := redisq.Pack("text", text, "list", list, "n", n, "less", -n, "far", int64(1)<<52,
+			"yes", true, "no", false, "none", nil)
 		answer, err := s.do("EVAL", `local a = cmsgpack.unpack(ARGV[1])
 			local full = a.text == string.rep('\255', a.n) and #a.list == a.n and a.yes and a.no == false and a.none == nil
 			return {full and 1 or 0, a.n, a.less, a.far}`, "0", packed).AsIntSlice()

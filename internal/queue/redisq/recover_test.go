@@ -48,7 +48,8 @@ func (s *server) away() {
 	s.do("SET", "otpost:{test}:swept", fmt.Sprintf("%d 0", time.Now().Add(-time.Minute).UnixMilli()))
 }
 
-// Nobody could beat while Redis was away: whoever comes back first must not take the others for dead.
+// Nobody could beat while Redis was away: whoever comes back first must not take the others for
+// dead.
 func TestNobodyIsSweptAfterRedisWasAway(t *testing.T) {
 	t.Parallel()
 	s := serve(t)
@@ -141,7 +142,8 @@ func TestLeaseFromBeforeTheClockWasSetBackEndsSoon(t *testing.T) {
 	}
 }
 
-// A worker learns that its lease has lapsed and gives its lock up. Its peer on the host must not take that for a death.
+// A worker learns that its lease has lapsed and gives its lock up. Its peer on the host must not
+// take that for a death.
 func TestWorkerThatGivesItsLockUpIsNotTakenForDead(t *testing.T) {
 	t.Parallel()
 	s, locks := serve(t), t.TempDir()
@@ -172,8 +174,8 @@ func TestWorkerThatGivesItsLockUpIsNotTakenForDead(t *testing.T) {
 	}
 }
 
-// A process knows that its own workers live: it sweeps none of them before they have learnt that their lease has
-// lapsed.
+// A process knows that its own workers live: it sweeps none of them before they have learnt that
+// their lease has lapsed.
 func TestProcessDoesNotSweepItsOwnWorker(t *testing.T) {
 	t.Parallel()
 	s := serve(t)
@@ -193,7 +195,8 @@ func TestProcessDoesNotSweepItsOwnWorker(t *testing.T) {
 	}
 }
 
-// A worker ends while Redis is away. The process goes on with other workers, and its jobs must come back all the same.
+// A worker ends while Redis is away. The process goes on with other workers, and its jobs must come
+// back all the same.
 func TestWorkerThatEndsWhileRedisIsAwayIsSweptByItsProcess(t *testing.T) {
 	t.Parallel()
 	s, locks := serve(t, "--appendonly", "yes", "--appendfsync", "always"), t.TempDir()

@@ -1,14 +1,17 @@
 // Package redisq is the queue in Redis (6.2 or later) or Valkey.
 //
-// Every method is one script call: what it changes it changes at once or not at all, by Redis' own clock. Nothing is polled: one
-// connection of the process blocks on a mark that whoever makes a job due sets. Concurrent Enqueue calls share a script call.
+// Every method is one script call: what it changes it changes at once or not at all, by Redis' own
+// clock. Nothing is polled: one connection of the process blocks on a mark, which is set when a job
+// becomes due. Concurrent Enqueue calls share a script call.
 //
-// Nothing that is read here is to be believed but the id: whoever can write to Redis can hand out, delay and repeat jobs, so the
-// row that a job is about decides. A full Redis refuses new jobs only; claims, reports and beats go on. What Redis forgets (a
-// restart, FLUSHALL) is the caller's to enqueue again.
+// Only the id of a job that is read here is believed. Every program that can write to Redis can hand
+// out, delay and repeat jobs, so the row that a job is about decides. A full Redis refuses new jobs
+// only; claims, reports and heartbeats go on. The caller enqueues again what Redis forgets (a
+// restart, FLUSHALL).
 //
-// Recovery on one host does not wait for the lease (queue.HostLocks). After a time in which nobody could look for dead workers,
-// nobody is swept for one lease but those whose lock says that they are dead: the others could not beat either.
+// Recovery on one host does not wait for the lease (queue.HostLocks). After a time in which no sweep
+// ran, only workers whose lock says that they are dead are swept for the length of one lease: the
+// other workers could not renew their leases either.
 package redisq
 
 import (
@@ -37,7 +40,8 @@ type Options struct {
 	Log     *slog.Logger // discards
 }
 
-// Driver is a queue in Redis. It is safe for concurrent use. It has a field for each thing that its calls share.
+// Driver is a queue in Redis. It is safe for concurrent use. It has a field for each thing that its
+// calls share.
 type Driver struct {
 	target  *target
 	prefix  string // of all keys
@@ -62,8 +66,8 @@ func queueName(name string) bool {
 	return name != "" && len(name) <= 64 && strings.Trim(name, "abcdefghijklmnopqrstuvwxyz0123456789_-") == ""
 }
 
-// Open returns the queue of a name. It reads the URL and the identity of the host and talks to nobody: the connection is made
-// by Bind or by the first call, and made again when it is lost.
+// Open returns the queue of a name. It reads the URL and the identity of the host and uses
+// no network: the connection is made by Bind or by the first call, and made again when it is lost.
 func Open(o Options) (*Driver, error) {
 	if !queueName(o.Queue) {
 		return nil, fmt.Errorf("queue name %q: use 1 to 64 of a-z, 0-9, _ and -", o.Queue)
@@ -100,8 +104,9 @@ func Open(o Options) (*Driver, error) {
 // Address returns where Redis is, without user and password: "host:port", or the path of a socket.
 func (d *Driver) Address() string { return d.target.address }
 
-// Close gives up the locks of workers that are still registered, as if their process had died, and ends the connection. Calls
-// that are under way end with an error. Goroutines that wait for the lock of another process's worker end with that worker.
+// Close gives up the locks of workers that are still registered, as if their process had died, and
+// ends the connection. Calls that are under way end with an error. Goroutines that wait for the
+// lock of another process's worker end with that worker.
 func (d *Driver) Close() error {
 	d.line.close()
 	d.notifier.close()
@@ -119,8 +124,15 @@ func (d *Driver) Claim(ctx context.Context, req queue.ClaimRequest) ([]queue.Cla
 		done = append(done, d.result(r))
 	}
 	args := fields{
-		"worker", req.Worker.String(), "most", most, "lowest", lowest, "kinds", req.Kinds, "full", escaped(req.Full), "done", done,
-		"stale_after_ms", queue.StaleAfter.Milliseconds(), "most_passed", queue.MostPassed, "most_dead", mostDead,
+		"worker", req.Worker.String(),
+		"most", most,
+		"lowest", lowest,
+		"kinds", req.Kinds,
+		"full", escaped(req.Full),
+		"done", done,
+		"stale_after_ms", queue.StaleAfter.Milliseconds(),
+		"most_passed", queue.MostPassed,
+		"most_dead", mostDead,
 	}
 	run := d.run // a claim whose answer was lost must not be made twice
 	if most == 0 {

@@ -311,7 +311,8 @@ func TestScriptFlushIsNotSeen(t *testing.T) {
 	}
 }
 
-// With an append-only file all is there after a restart, and the first call by a connection that has died must not show it.
+// With an append-only file all is there after a restart, and the first call by a connection that
+// has died must not show it.
 func TestRestartOfRedisKeepsTheJobs(t *testing.T) {
 	t.Parallel()
 	s := serve(t, "--appendonly", "yes", "--appendfsync", "always")
@@ -465,8 +466,9 @@ func TestFullRedisGoesOn(t *testing.T) {
 	}
 }
 
-// A Redis that hangs costs a caller no more than its context. A bounded number of jobs waits for it, and what no
-// caller waits for is dropped, so that fresh jobs go first when Redis answers again.
+// A Redis that hangs costs a caller no more than its context. A bounded number of jobs waits for
+// it, and what no caller waits for is dropped, so that fresh jobs go first when Redis answers
+// again.
 func TestHungRedisHoldsABoundedNumberOfJobs(t *testing.T) {
 	t.Parallel()
 	s := serve(t)
@@ -514,7 +516,8 @@ func TestHungRedisHoldsABoundedNumberOfJobs(t *testing.T) {
 	}
 }
 
-// A job that has come to its end before a call could take it is left out: its row has its end by the relay.
+// A job that has come to its end before a call could take it is left out: its row has its end by
+// the relay.
 func TestJobThatEndsWhileRedisHangsIsLeftOut(t *testing.T) {
 	t.Parallel()
 	s := serve(t)
@@ -576,8 +579,9 @@ func TestWaitOfAnotherProcessIsWoken(t *testing.T) {
 	}
 }
 
-// Two processes wait, and one mark is popped: the claim that leaves jobs wakes the other. A second is when it would
-// have looked by itself; on a busy machine a round may take as long, not each of them.
+// Two processes wait, and one mark is popped: the claim that leaves jobs wakes the other. A second
+// is when it would have looked by itself; on a busy machine a round may take as long, not each of
+// them.
 func TestClaimThatLeavesJobsWakesTheNext(t *testing.T) {
 	t.Parallel()
 	s := serve(t)

@@ -265,8 +265,8 @@ func TestRedisThatComesBackWithAnEvictingPolicyIsRefused(t *testing.T) {
 	refuses(t, d.Enqueue(t.Context(), job()), "allkeys-lru")
 }
 
-// What is wrong with Redis is told by its cause, in one sentence, also when it goes wrong under a driver that was
-// connected.
+// What is wrong with Redis is told by its cause, in one sentence, also when it goes wrong under a
+// driver that was connected.
 func TestTroubleAtRunTimeIsToldByItsCause(t *testing.T) {
 	t.Parallel()
 	for name, one := range map[string]struct {

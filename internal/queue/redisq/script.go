@@ -11,9 +11,10 @@ import (
 	"otpost/internal/queue"
 )
 
-// What a queue has in Redis. All keys begin with otpost:{NAME}: and so lie in one slot of a cluster.
+// What a queue has in Redis. All keys begin with otpost:{NAME}: and so lie in one slot of a
+// cluster.
 //
-//	job:0 ... job:63   HASH  id -> record, by the id's last two digits; a million fields in one hash would block its move and end
+//	job:0 ... job:63   HASH  id -> record, by the id's last two digits
 //	ready:LINE:PRIO    ZSET  id -> run_at of what can be claimed; the order of a claim without sorting. A stale job
 //	                         that claims pass over is moved behind all others: 1e14 more
 //	sched:LINE         ZSET  id -> run_at of what is not due yet
@@ -24,28 +25,31 @@ import (
 //	held:WORKER        HASH  id -> token of the claim, for what it holds
 //	dead, why          ZSET  id -> since when it is kept aside; HASH id -> reason
 //	seq                the highest claim token
-//	swept              "LAST QUIET": when somebody last looked for dead workers, and until when lapsed ones are left alone
+//	swept              "LAST QUIET": when a sweep last ran, and until when lapsed workers are left alone
 //	bound              "INSTANCE HOST": the database that the queue belongs to
 //
-// A LINE is the jobs of one kind and lane: KIND for the lane "", else KIND/LANE, the lane escaped as in a path of a
-// URL. There are mostLines at most; the jobs of further lanes are of the lane "".
+// A LINE is the jobs of one kind and lane: KIND for the lane "", else KIND/LANE, the lane escaped
+// as in a path of a URL. There are mostLines at most; the jobs of further lanes are of the lane "".
 //
-// A record is "1 STATE PRIO RUN_AT NOT_AFTER CREATED TOKEN CRASHES WORKER SWEPT LINE" up to the first line end, and
-// the payload after it. STATE is r(eady), s(cheduled), l(eased) or d(ead); times are milliseconds, NOT_AFTER 0 is
-// none; WORKER and SWEPT may be "-". Whether a job exists says its record alone: an id elsewhere without one is
-// dropped when it is met, so that a job is cancelled by HDEL.
+// A record is "1 STATE PRIO RUN_AT NOT_AFTER CREATED TOKEN CRASHES WORKER SWEPT LINE" up to the
+// first line end, and the payload after it. STATE is r(eady), s(cheduled), l(eased) or d(ead);
+// times are milliseconds, NOT_AFTER 0 is none; WORKER and SWEPT may be "-". Whether a job exists
+// says its record alone: an id elsewhere without one is dropped when it is met, so that a job is
+// cancelled by HDEL.
 
 // mostDead is how many dead letters are kept; the oldest go first.
 const mostDead = 10_000
 
-// mostLines is how many lines there are at most before new lanes are not told apart: a claim looks at each.
+// mostLines is how many lines there are at most before new lanes are not told apart: a claim looks
+// at each.
 const mostLines = 256
 
 //go:embed lua/*.lua
 var lua embed.FS //nolint:gochecknoglobals // files of the program
 
-// scripts are the scripts of a driver, made once: their names in Redis are hashes of their text. Each is a file of the folder
-// lua, whose head names its keys, its arguments and its result. It has a field for each.
+// scripts are the scripts of a driver, made once: their names in Redis are hashes of their text.
+// Each is a file of the folder lua, whose head names its keys, its arguments and its result. It has
+// a field for each.
 type scripts struct {
 	check, bind, enqueue, runNow, claim, reconcile, heartbeat, register, leave, look *rueidis.Lua
 	remark, sweep, takeBack, workers, status, bucket, dead, purge                    *rueidis.Lua
@@ -84,12 +88,13 @@ func newScripts() *scripts {
 	}
 }
 
-// whenFull begins the scripts that must run when Redis is full: after one write that is allowed then, the others are, too. The
-// script that adds jobs does not begin so, for that is what has to stop.
+// whenFull begins the scripts that must run when Redis is full: after one write that is allowed
+// then, the others are, too. The script that adds jobs does not begin so, for that is what has to
+// stop.
 const whenFull = "redis.call('ZREM', KEYS[1], '')\n"
 
-// ahead is a time as scripts take it: milliseconds from now, rounded up, so that no job is due before
-// its time; nil for the zero time.
+// ahead is a time as scripts take it: milliseconds from now, rounded up, so that no job is due
+// before its time; nil for the zero time.
 func (d *Driver) ahead(t time.Time) any {
 	if t.IsZero() {
 		return nil
@@ -129,7 +134,7 @@ func (d *Driver) run(ctx context.Context, s *rueidis.Lua, args fields) ([]rueidi
 	}
 	answer, err := d.exec(ctx, client, s, args)
 	switch {
-	case errors.Is(err, errType): // the check names the key, and refuses every call until it is gone: none works beside others that fail
+	case errors.Is(err, errType): // the check names the key, and refuses every call until it is gone
 		d.line.doubt()
 		if _, refused := d.client(ctx); errors.Is(refused, queue.ErrRefused) {
 			err = refused
@@ -142,8 +147,8 @@ func (d *Driver) run(ctx context.Context, s *rueidis.Lua, args fields) ([]rueidi
 	return answer, err
 }
 
-// again is run for scripts that may run twice: when the connection was lost, or its server demoted, since the last
-// call, which shows only now, they are sent once more by a new one.
+// again is run for scripts that may run twice: when the connection was lost, or its server demoted,
+// since the last call, which shows only now, they are sent once more by a new one.
 func (d *Driver) again(ctx context.Context, s *rueidis.Lua, args fields) ([]rueidis.RedisMessage, error) {
 	answer, err := d.run(ctx, s, args)
 	if err != nil && ctx.Err() == nil && (errors.Is(err, errConnection) || errors.Is(err, errRole)) {
@@ -152,13 +157,17 @@ func (d *Driver) again(ctx context.Context, s *rueidis.Lua, args fields) ([]ruei
 	return answer, err
 }
 
-func (d *Driver) exec(ctx context.Context, client rueidis.Client, s *rueidis.Lua, args fields) ([]rueidis.RedisMessage, error) {
+// exec is run on a client.
+func (d *Driver) exec(
+	ctx context.Context, client rueidis.Client, s *rueidis.Lua, args fields,
+) ([]rueidis.RedisMessage, error) {
 	if d.redisNow != nil { // tests
 		args = append(args, "now", d.redisNow().UnixMilli())
 	}
 	packed := []string{string(args.pack(nil))}
 	done := make(chan rueidis.RedisResult, 1)
-	// The client dials inside a call when its connection was lost, and does not watch the context meanwhile.
+	// The client dials inside a call when its connection was lost, and does not watch the context
+	// meanwhile.
 	if !d.line.start(func() { done <- s.Exec(ctx, client, []string{d.key("workers")}, packed) }) {
 		return nil, errClosed
 	}

@@ -16,14 +16,16 @@ import (
 	"otpost/internal/queue/redisq"
 )
 
-// The server programs that a queue may be in. OTPOST_REDIS_SERVER and VALKEY_SERVER name other files than those on the PATH: all
-// tests but those of Valkey run on the first, so that a version of one's choice goes through the whole package.
+// The server programs that a queue may be in. OTPOST_REDIS_SERVER and VALKEY_SERVER name other
+// files than those on the PATH: all tests but those of Valkey run on the first, so that a version
+// of one's choice goes through the whole package.
 const (
 	redisServer  = "redis-server"
 	valkeyServer = "valkey-server"
 )
 
-// lookServer returns the file of a server program. A test without it is skipped, or fails where OTPOST_TEST_REQUIRE=all.
+// lookServer returns the file of a server program. A test without it is skipped, or fails where
+// OTPOST_TEST_REQUIRE=all.
 func lookServer(t testing.TB, name string) string {
 	t.Helper()
 	candidates, group := []string{os.Getenv("OTPOST_REDIS_SERVER"), name}, "redis"
@@ -43,7 +45,8 @@ func lookServer(t testing.TB, name string) string {
 	return ""
 }
 
-// missing skips the test for want of something, or fails it where OTPOST_TEST_REQUIRE=all says that nothing may be skipped.
+// missing skips the test for want of something, or fails it where OTPOST_TEST_REQUIRE=all says that
+// nothing may be skipped.
 func missing(t testing.TB, what string) {
 	t.Helper()
 	if os.Getenv("OTPOST_TEST_REQUIRE") == "all" {
@@ -63,7 +66,8 @@ func TestDriverKeepsTheContract(t *testing.T) {
 	}
 }
 
-// keepsTheContract runs the contract's suite in a server whose clock is skew ahead of this process'.
+// keepsTheContract runs the contract's suite in a server whose clock is skew ahead of this
+// process'.
 func keepsTheContract(t *testing.T, s *server, skew time.Duration) {
 	t.Helper()
 	var n atomic.Int64
@@ -89,7 +93,8 @@ func keepsTheContract(t *testing.T, s *server, skew time.Duration) {
 	})
 }
 
-// Valkey calls itself so and counts its versions from 7.2 on; the checks of a server's configuration must find it good.
+// Valkey calls itself so and counts its versions from 7.2 on; the checks of a server's
+// configuration must find it good.
 func TestValkeyIsTakenWithoutAWarning(t *testing.T) {
 	t.Parallel()
 	log, err := bind(t, serveBy(t, lookServer(t, valkeyServer), "--appendonly", "yes").url())
@@ -100,8 +105,8 @@ func TestValkeyIsTakenWithoutAWarning(t *testing.T) {
 	refuses(t, err, "allkeys-lru")
 }
 
-// Redis 6.2 can be told to replicate scripts by their text, and then none may write after it has read the time. Later versions
-// ignore the setting.
+// Redis 6.2 can be told to replicate scripts by their text, and then none may write after it has
+// read the time. Later versions ignore the setting.
 func TestScriptsReplicatedByTheirTextAreRefused(t *testing.T) {
 	t.Parallel()
 	s := serve(t, "--lua-replicate-commands", "no")

@@ -7,8 +7,9 @@ import (
 	"otpost/internal/queue"
 )
 
-// Status implements queue.Operator. What it costs depends on the number of kinds and workers, not of jobs. An id without a record, or
-// with one that nobody can read, counts where it lies until somebody meets it there.
+// Status implements queue.Operator. What it costs depends on the number of kinds and workers, not
+// of jobs. An id without a record, or with one that cannot be read, counts where it lies until a
+// claim comes to it.
 func (d *Driver) Status(ctx context.Context) (queue.Status, error) {
 	var s queue.Status
 	answer, err := d.again(ctx, d.scripts.status, nil)

@@ -29,8 +29,8 @@ type target struct {
 	warnings []string      // options without effect, each with its reason
 }
 
-// The times of a connection, unless the URL gives shorter ones: within StartUntil of a lease there must
-// be room for more than one call.
+// The times of a connection, unless the URL gives shorter ones: within StartUntil of a lease there
+// must be room for more than one call.
 const (
 	callTime = 3 * time.Second
 	dialTime = 2 * time.Second
@@ -105,7 +105,8 @@ func parseURL(url string) (*target, error) {
 	return t, nil
 }
 
-// name refuses options that redis-py does not know for this kind of URL, and names those without effect.
+// name refuses options that redis-py does not know for this kind of URL, and names those without
+// effect.
 func (t *target) name(l *location) error {
 	idle, acting := without(), with()
 	numbers := []string{"socket_read_size", "max_connections", "health_check_interval", "protocol"} // or redis-py refuses them
@@ -138,8 +139,8 @@ func (t *target) socket(path string) {
 	}
 }
 
-// handshake connects with TLS. A server without it may take what it is sent for the beginning of a command and wait for more, so
-// that the handshake has a time of its own.
+// handshake connects with TLS. A server without it may take what it is sent for the beginning of a
+// command and wait for more, so that the handshake has a time of its own.
 func handshake(ctx context.Context, address string, d *net.Dialer, c *tls.Config) (net.Conn, error) {
 	plain, err := d.DialContext(ctx, "tcp", address)
 	if err != nil {
@@ -158,8 +159,9 @@ func handshake(ctx context.Context, address string, d *net.Dialer, c *tls.Config
 	return conn, nil
 }
 
-// tlsConfig makes the ssl_ options of a URL into Go's. Certificates are verified against the system's authorities and those that
-// the URL names, and the host's name with them, unless the URL says otherwise.
+// tlsConfig makes the ssl_ options of a URL into Go's. Certificates are verified against the
+// system's authorities and those that the URL names, and the host's name with them, unless the URL
+// says otherwise.
 func tlsConfig(l *location) (*tls.Config, error) {
 	c := &tls.Config{ServerName: l.host, MinVersion: tls.VersionTLS12}
 	var err error
@@ -203,7 +205,8 @@ func tlsConfig(l *location) (*tls.Config, error) {
 	return c, nil
 }
 
-// authorities are the system's certificate authorities and those that the options name; nil: the system's alone.
+// authorities are the system's certificate authorities and those that the options name; nil: the
+// system's alone.
 func authorities(options map[string]string) (*x509.CertPool, error) {
 	file, folder, data := options["ssl_ca_certs"], options["ssl_ca_path"], options["ssl_ca_data"]
 	if file+folder+data == "" {

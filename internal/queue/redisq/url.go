@@ -9,8 +9,9 @@ import (
 	"unicode/utf8"
 )
 
-// location is a URL as redis-py reads it (redis.connection.parse_url and the connection made from it, 8.1; testdata/redispy.json
-// has what it said). Its URLs are no RFC 3986 ones: what is no escape stands for itself, and much is forgiven.
+// location is a URL as redis-py reads it (redis.connection.parse_url and the connection made from
+// it, 8.1; testdata/redispy.json has what it said). Its URLs are no RFC 3986 ones: what is no
+// escape stands for itself, and much is forgiven.
 type location struct {
 	scheme         string // redis, rediss, unix
 	host           string
@@ -74,7 +75,8 @@ func readQuery(query string) map[string]string {
 	return options
 }
 
-// fromOptions takes what a query may say of the place; the URL's own parts are stronger, but for db.
+// fromOptions takes what a query may say of the place; the URL's own parts are stronger, but for
+// db.
 func (l *location) fromOptions() error {
 	var err error
 	if l.db, err = l.number("db", 0); err != nil {
@@ -106,7 +108,8 @@ func (l *location) number(name string, otherwise int) (int, error) {
 	return n, nil
 }
 
-// fromAuthority reads USER:PASSWORD@HOST:PORT: the last @ parts, and the first colon of either side.
+// fromAuthority reads USER:PASSWORD@HOST:PORT: the last @ parts, and the first colon of either
+// side.
 func (l *location) fromAuthority(authority string) error {
 	if strings.Contains(authority, "[") != strings.Contains(authority, "]") {
 		return urlError("the host has one bracket: an IPv6 address stands in two")
@@ -145,8 +148,8 @@ func (l *location) fromAuthority(authority string) error {
 	return nil
 }
 
-// fromPath reads the number of the database, or the path of the socket. The option db is stronger; a path that is no number says
-// nothing.
+// fromPath reads the number of the database, or the path of the socket. The option db is stronger;
+// a path that is no number says nothing.
 func (l *location) fromPath(path string) {
 	path = unescape(path)
 	if l.scheme == "unix" {
@@ -182,7 +185,8 @@ func unescape(s string) string {
 	return strings.ToValidUTF8(b.String(), string(utf8.RuneError))
 }
 
-// pyInt reads a number as Python's int does: spaces around it, a sign, single underscores between digits.
+// pyInt reads a number as Python's int does: spaces around it, a sign, single underscores between
+// digits.
 func pyInt(s string) (int, bool) {
 	s = strings.TrimSpace(s)
 	if strings.Contains(s, "__") || strings.HasSuffix(s, "_") || strings.HasPrefix(strings.TrimLeft(s, "+-"), "_") {

@@ -14,21 +14,24 @@ import (
 )
 
 const (
-	// popTime is how long a pop blocks. If the process that popped a mark dies, the others look after so long.
+	// popTime is how long a pop blocks. If the process that popped a mark dies, the others look
+	// after so long.
 	popTime = time.Second
 	// failedPause is how soon Wait returns when it cannot look.
 	failedPause = 100 * time.Millisecond
-	// claimTime is how long after a mark was popped a claim must follow, or the mark is set again for other processes;
-	// doubled for each such mark in a row, mostVain times at most.
+	// claimTime is how long after a mark was popped a claim must follow, or the mark is set again
+	// for other processes; doubled for each such mark in a row, mostVain times at most.
 	claimTime = 10 * time.Millisecond
 	mostVain  = 4
 )
 
-// Wait implements queue.Driver. A process whose callers wait for different kinds may see a job of a kind that none of them
-// waited for before up to a second late; so does one whose connection for blocking commands does not work, which is logged.
+// Wait implements queue.Driver. A process whose callers wait for different kinds may see a job of a
+// kind that none of them waited for before up to a second late; so does one whose connection for
+// blocking commands does not work, which is logged.
 //
-// It says nothing of a queue that fails: it returns soon, for the claim that follows says what is the matter at that time. An error
-// of its own would be read after other calls, and tell an outage that is over.
+// It says nothing of a queue that fails: it returns soon, for the claim that follows says what is
+// the matter at that time. An error of its own would be read after other calls, and tell an outage
+// that is over.
 func (d *Driver) Wait(ctx context.Context, kinds, full []string, most time.Duration) error {
 	d.kinds.meet(kinds...)
 	failed := 0 // pops in a row
@@ -65,7 +68,8 @@ func (d *Driver) Wait(ctx context.Context, kinds, full []string, most time.Durat
 	}
 }
 
-// look returns how many milliseconds are left until a job of the kinds is due, as the script says it.
+// look returns how many milliseconds are left until a job of the kinds is due, as the script says
+// it.
 func (d *Driver) look(ctx context.Context, kinds, full []string) (int64, error) {
 	answer, err := d.again(ctx, d.scripts.look, fields{"kinds", kinds, "full", escaped(full)})
 	if ctx.Err() != nil {
@@ -107,7 +111,8 @@ func (d *Driver) rest(ctx context.Context, most time.Duration) error {
 	}
 }
 
-// notifier wakes the callers of Wait. While there are some, a goroutine pops marks on a connection of its own.
+// notifier wakes the callers of Wait. While there are some, a goroutine pops marks on a connection
+// of its own.
 type notifier struct {
 	mu      sync.Mutex
 	waiters []*waiter
@@ -125,7 +130,8 @@ type waiter struct {
 	notified chan error // has room for the one call of notify
 }
 
-// listen adds a waiter, to be notified once. What is marked after its look is not missed: a mark stays until it is popped.
+// listen adds a waiter, to be notified once. What is marked after its look is not missed: a mark
+// stays until it is popped.
 func (d *Driver) listen(kinds []string) *waiter {
 	w := &waiter{kinds: kinds, notified: make(chan error, 1)}
 	n := &d.notifier
@@ -180,8 +186,8 @@ func (n *notifier) wanted() []string {
 	return slices.Compact(kinds)
 }
 
-// pop pops marks until nothing waits any more. A mark that no caller here wants (any more), or after which no claim
-// follows, is put back for other processes.
+// pop pops marks until nothing waits any more. A mark that no caller here wants (any more), or
+// after which no claim follows, is put back for other processes.
 func (d *Driver) pop() {
 	for kinds := d.notifier.wanted(); kinds != nil; kinds = d.notifier.wanted() {
 		kind, err := d.popOne(kinds)
@@ -199,8 +205,8 @@ func (d *Driver) pop() {
 	}
 }
 
-// expectClaim sets a mark again unless more than so many claims begin soon: all handlers here may have become busy,
-// or the job be in a lane that is full here.
+// expectClaim sets a mark again unless more than so many claims begin soon: all handlers here may
+// have become busy, or the job be in a lane that is full here.
 func (d *Driver) expectClaim(kind string, claims int64) {
 	n := &d.notifier
 	n.mu.Lock()
@@ -223,13 +229,15 @@ func (d *Driver) expectClaim(kind string, claims int64) {
 		}
 		n.mu.Unlock()
 		if !claimed {
-			d.again(context.Background(), d.scripts.remark, fields{"kind", kind}) //nolint:errcheck // else the others look within popTime
+			//nolint:errcheck // without it the other processes look within popTime
+			d.again(context.Background(), d.scripts.remark, fields{"kind", kind})
 		}
 	})
 }
 
-// popOne waits for a mark, at most popTime, and returns its kind; empty: none came. The wait is the command's own: one that is
-// given up by its context would end the connection and could lose the mark. The context is for a network that says nothing.
+// popOne waits for a mark, at most popTime, and returns its kind; empty: none came. The wait is the
+// command's own: one that is given up by its context would end the connection and could lose the
+// mark. The context is for a network that says nothing.
 func (d *Driver) popOne(kinds []string) (string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), popTime+d.target.callTime)
 	defer cancel()
@@ -303,7 +311,8 @@ func (d *Driver) putBack(kind string) {
 	ctx, cancel := context.WithTimeout(context.Background(), d.target.callTime)
 	defer cancel()
 	if client, err := d.client(ctx); err == nil {
-		client.Do(ctx, client.B().Zadd().Key(d.key("mark:"+kind)).ScoreMember().ScoreMember(0, "due").Build()) // else the others look within popTime
+		// Without it the other processes look within popTime.
+		client.Do(ctx, client.B().Zadd().Key(d.key("mark:"+kind)).ScoreMember().ScoreMember(0, "due").Build())
 	}
 }
 

@@ -16,11 +16,12 @@ import (
 	"otpost/internal/queue"
 )
 
-// gap is the time without a look for dead workers after which Redis must have been away from all of them: each looks twice a
-// second.
+// gap is the time without a look for dead workers after which Redis must have been away from all of
+// them: each looks twice a second.
 const gap = 3 * time.Second
 
-// said is what a worker says about itself. What Redis answers for it is shown to administrators and decides nothing.
+// said is what a worker says about itself. What Redis answers for it is shown to administrators and
+// decides nothing.
 type said struct {
 	Host     string `json:"host"`
 	PID      int    `json:"pid"`
@@ -29,7 +30,8 @@ type said struct {
 	Boot     string `json:"boot"`
 }
 
-// Register implements queue.Driver. The worker's lock is taken first: an entry without one would look dead.
+// Register implements queue.Driver. The worker's lock is taken first: an entry without one would
+// look dead.
 func (d *Driver) Register(ctx context.Context, w queue.Worker) error {
 	text, err := json.Marshal(said{w.Host, w.PID, w.Version, w.Handlers, d.locks.Boot()})
 	if err != nil {
@@ -96,7 +98,8 @@ func (d *Driver) Heartbeat(ctx context.Context, worker uuid.UUID) error {
 
 // Sweep implements queue.Driver.
 func (d *Driver) Sweep(ctx context.Context) (int, error) {
-	answer, err := d.again(ctx, d.scripts.sweep, fields{"lease_ms", queue.Lease.Milliseconds(), "gap_ms", gap.Milliseconds()})
+	args := fields{"lease_ms", queue.Lease.Milliseconds(), "gap_ms", gap.Milliseconds()}
+	answer, err := d.again(ctx, d.scripts.sweep, args)
 	if err != nil {
 		return 0, fmt.Errorf("sweep: %w", err)
 	}
@@ -116,7 +119,8 @@ func (d *Driver) Sweep(ctx context.Context) (int, error) {
 // suspect is a worker by its key and what it said. A key that is no id has no lock.
 func (d *Driver) suspect(name, text rueidis.RedisMessage, lapsed bool) queue.Suspect {
 	key, _ := name.ToString()
-	s := queue.Suspect{Lapsed: lapsed, TakeBack: func(ctx context.Context, dead bool) (int, error) { return d.takeBack(ctx, key, dead) }}
+	takeBack := func(ctx context.Context, dead bool) (int, error) { return d.takeBack(ctx, key, dead) }
+	s := queue.Suspect{Lapsed: lapsed, TakeBack: takeBack}
 	if id, err := uuid.Parse(key); err == nil {
 		info, _ := text.ToString()
 		_, its := parseInfo(info)
@@ -142,7 +146,8 @@ type entry struct {
 	info string
 }
 
-// entries returns all workers, those whose lease has lapsed too, and by which clock their times are.
+// entries returns all workers, those whose lease has lapsed too, and by which clock their times
+// are.
 func (d *Driver) entries(ctx context.Context) ([]entry, shift, error) {
 	answer, err := d.again(ctx, d.scripts.workers, fields{"lease_ms", queue.Lease.Milliseconds()})
 	if err != nil {
@@ -166,8 +171,8 @@ func (d *Driver) entries(ctx context.Context) ([]entry, shift, error) {
 	return all, clock, nil
 }
 
-// parseInfo reads what a worker said, and when it registered, in milliseconds by Redis' clock. What cannot be read
-// is zero.
+// parseInfo reads what a worker said, and when it registered, in milliseconds by Redis' clock. What
+// cannot be read is zero.
 func parseInfo(info string) (started int64, s said) {
 	at, text, _ := strings.Cut(info, " ")
 	if ms, err := strconv.ParseInt(at, 10, 64); err == nil {
