@@ -25,7 +25,7 @@ const (
 	maxMade = 4 << 20 // elements and bytes of all values that one file makes
 
 	// maxTime ends sources that the other bounds miss. The slowest source within them takes less.
-	maxTime = 5 * time.Second
+	maxTime = 30 * time.Second
 )
 
 // evaluate runs a pi.cfg and returns its upper-case names, as Flask's from_pyfile does. It reads no
