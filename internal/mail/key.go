@@ -60,8 +60,8 @@ func parseKey(content, password []byte) (crypto.Signer, error) {
 
 func parseBlock(block *pem.Block, password []byte) (any, error) {
 	der := block.Bytes
-	encrypted := x509.IsEncryptedPEMBlock(
-		block) //nolint:staticcheck // openssl 1 and ssh-keygen wrote such keys, and sites have them
+	//nolint:staticcheck // openssl 1 and ssh-keygen wrote such keys, and sites have them
+	encrypted := x509.IsEncryptedPEMBlock(block)
 	if (encrypted || block.Type == "ENCRYPTED PRIVATE KEY") && len(password) == 0 {
 		return nil, found("private_key_password", "key_encrypted", "the private key is encrypted; type its password")
 	}

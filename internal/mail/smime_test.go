@@ -286,8 +286,9 @@ func keyForms(t *testing.T, rsaKey *rsa.PrivateKey, ec *ecdsa.PrivateKey) map[st
 	t.Helper()
 	block := func(kind string, der []byte) []byte { return pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}) }
 	ecDER := must(x509.MarshalECPrivateKey(ec))(t)
+	//nolint:staticcheck // it is what is tested
 	legacy := must(x509.EncryptPEMBlock(rand.Reader, "RSA PRIVATE KEY", x509.MarshalPKCS1PrivateKey(rsaKey),
-		[]byte("keypw"), x509.PEMCipherAES256))(t) //nolint:staticcheck // it is what is tested
+		[]byte("keypw"), x509.PEMCipherAES256))(t)
 	scrypt := &pkcs8.Opts{Cipher: pkcs8.AES256CBC, KDFOpts: pkcs8.ScryptOpts{SaltSize: 8, CostParameter: 1024,
 		BlockSize: 8, ParallelizationParameter: 1}}
 	return map[string][]byte{

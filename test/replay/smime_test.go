@@ -32,8 +32,9 @@ func writeSMIME(t *testing.T, dir string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	//nolint:staticcheck // sites have keys like this
 	sealed, err := x509.EncryptPEMBlock(rand.Reader, "RSA PRIVATE KEY", x509.MarshalPKCS1PrivateKey(key),
-		[]byte("keypw"), x509.PEMCipherAES256) //nolint:staticcheck // sites have keys like this
+		[]byte("keypw"), x509.PEMCipherAES256)
 	if err != nil {
 		t.Fatal(err)
 	}
