@@ -121,7 +121,7 @@ func TestJobsWrittenByHandSendNothing(t *testing.T) {
 	w.delivered(t, again)
 	put(t, w.redis, sent, sentJob)
 	w.settled(t)
-	e2e.Eventually(t, "every job to be done, or one of the three that are put aside", func() bool {
+	e2e.Eventually(t, "every job to be done, or one of the three that are marked dead", func() bool {
 		return len(jobs(t, w.redis)) == 3
 	})
 	second.Stop(t)
@@ -131,7 +131,7 @@ func TestJobsWrittenByHandSendNothing(t *testing.T) {
 		t.Errorf("%d mails came after their code's end, which somebody prolonged in Redis", n)
 	}
 	log := w.Read(worker.Log)
-	for part, want := range map[string]int{"job without a delivery": 1, "nobody can read": 1, "\x1b": 0, "panic": 0} {
+	for part, want := range map[string]int{"job without a delivery": 1, "unreadable jobs marked dead": 1, "\x1b": 0, "panic": 0} {
 		if lines := e2e.LinesWith(log, part); len(lines) != want {
 			t.Errorf("%q stands in %d lines of the log, want %d: %q", part, len(lines), want, lines)
 		}
@@ -142,7 +142,7 @@ func TestJobsWrittenByHandSendNothing(t *testing.T) {
 	answer := w.redis.Do(t, 0, "HGETALL", "otpost:{huey}:why")
 	why, err := answer.AsStrMap()
 	if err != nil || len(why) != 3 || why[stranger] == "" || why[rubbish] == "" || why["no id at all"] == "" {
-		t.Errorf("put aside: %v, %v", why, err)
+		t.Errorf("marked dead: %v, %v", why, err)
 	}
 }
 
