@@ -188,7 +188,7 @@ func (s *server) locate(r *http.Request, c *call) error {
 		if err != nil {
 			return err
 		}
-		// A value that no longer parses lets nobody speak for others.
+		// With a value that no longer parses, no proxy may name the client.
 		if paths, err := parseProxies(values.OverrideAuthorizationClient()); err == nil {
 			address, more := clientAddress(paths, append([]netip.Addr{peer(r)}, claim.hops...))
 			c.client = address.String()
@@ -222,8 +222,8 @@ func (s *server) refuse(out *reply, c *call, err error) {
 // lookingKey marks the context of requests that Quiet let in. It is no header, which a client could send.
 type lookingKey struct{}
 
-// Quiet returns api, as New made it, for the pages in this process: what they read for somebody who looks leaves no row in the
-// journal, for they look each second. Whatever changes, logs in, sends or unmasks, and a wrong role, is written as ever.
+// Quiet returns api, which New made, for the pages in this process. The reads of a page write no audit row, because an
+// open page reads each second. Calls that change, log in, send or unmask are audited as always, and so is a wrong role.
 func Quiet(api http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		api.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), lookingKey{}, true)))

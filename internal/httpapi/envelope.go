@@ -17,7 +17,7 @@ import (
 // "Clients"): render lists with make or a literal.
 type object = map[string]any
 
-// threadID stands in every detail, as in the original (an integer; nobody reads it).
+// threadID is in every detail, as in the original: an integer that no client reads.
 const threadID = 1
 
 // success is an answer as a handler gives it.

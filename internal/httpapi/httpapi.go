@@ -44,7 +44,7 @@ type Deps struct {
 	Guard          *access.Guard
 	Journal        *audit.Journal
 	Queue          queue.Driver // nil: no queue
-	// Unanswered returns the challenges of a transaction that nobody answered and nothing ended (challenge.Unanswered).
+	// Unanswered returns the challenges of a transaction that are neither answered nor ended (challenge.Unanswered).
 	Unanswered func(ctx context.Context, transactionID string) ([]challenge.Challenge, error)
 	// Challenges lists open challenges (challenge.List).
 	Challenges func(ctx context.Context, f challenge.Filter) (challenge.Page, error)

@@ -34,8 +34,8 @@ func (s *server) poll(w http.ResponseWriter, r *http.Request) error {
 	return succeed(w, r, success{authentication: "REJECT", value: false, detail: detail})
 }
 
-// deliveryDetail returns detail.delivery; nil for transactions that are unknown, answered or superseded: they all answer alike,
-// so that an id tells nothing to whoever guesses it. One whose time is over keeps it as long as its challenge is kept.
+// deliveryDetail returns detail.delivery. It is nil for a transaction that is unknown, answered or superseded: the three
+// answer alike, so that a guessed id reveals nothing. An expired transaction has it as long as its challenge is kept.
 func (s *server) deliveryDetail(ctx context.Context, transaction string) (object, error) {
 	waiting, err := s.Unanswered(ctx, transaction)
 	if err != nil || len(waiting) == 0 {

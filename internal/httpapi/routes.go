@@ -162,7 +162,7 @@ func addSlash(w http.ResponseWriter, r *http.Request) {
 	page(w, http.StatusPermanentRedirect, "The page lies at the same address with a slash at its end.")
 }
 
-// notFound answers paths that nobody serves, as recorded: no envelope.
+// notFound answers paths without a route, as recorded: without an envelope.
 func notFound(w http.ResponseWriter, _ *http.Request) {
 	out := newReply()
 	out.Header().Set("Content-Type", "application/json")

@@ -50,7 +50,7 @@ func (v *visit) attention(p overviewPage, servers []server, forCodes string) []a
 	return append(bad, warn...)
 }
 
-// attentionOf returns the servers that failed of late, and those whose certificate nobody verifies.
+// attentionOf returns the servers that failed lately, and those whose certificate is not verified.
 func (v *visit) attentionOf(servers []server, s statistics, now time.Time) (failing, unverified []attention) {
 	for _, one := range servers {
 		if !one.TLSVerify && (one.TLS || one.Implicit()) {

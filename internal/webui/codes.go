@@ -40,12 +40,12 @@ type choice struct {
 	ticked     bool
 }
 
-// changes reports whether the visitor has changed the box. One that stands as it was loaded says nothing: who saves another
-// description does not take back what somebody else has chosen meanwhile.
+// changes reports whether the visitor has changed the box. An unchanged box changes nothing, so that saving another
+// description does not undo the choice that another administrator has made meanwhile.
 func (c choice) changes() bool { return c.ticked != (c.loaded == c.identifier) }
 
-// overtakenCodes returns the server that somebody else has chosen for the codes since the form was made, where the form would take
-// them from it; "" else.
+// overtakenCodes returns the server that another administrator has chosen for the codes since the form was made, if the
+// form would replace it; otherwise "".
 func (v *visit) overtakenCodes(c choice) (string, error) {
 	if !v.session.may("configwrite") || !c.ticked || !c.changes() {
 		return "", nil

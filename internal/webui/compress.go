@@ -9,10 +9,11 @@ import (
 // leastPacked is the size, in bytes, below which a page is not compressed: it travels in one packet anyway.
 const leastPacked = 1400
 
-// write sends a page. A list of two hundred servers is 100 KB, and a tenth of that compressed. Answers to POST are not: a page that
-// came back with what was typed may hold a password beside what somebody else wrote, and how well both compress together would tell
-// of it (BREACH). The others hold no secret, and the cookie of a session is SameSite=Strict: no foreign site can ask for them. Nor
-// are static files, which are small and kept by the browser, and event streams.
+// write sends a page, compressed except in answers to POST. A list of two hundred servers is 100 KB, and a tenth of that
+// compressed. An answer to POST may hold a typed password beside text of another author, and the size of both compressed
+// together would reveal the password (BREACH). Other pages hold no secret, and the session's cookie is SameSite=Strict,
+// so that no foreign site can request them. Static files, which are small and cached by the browser, and event streams
+// are not compressed.
 func (v *visit) write(status int, page []byte) {
 	h := v.w.Header()
 	h.Add("Vary", "Accept-Encoding")

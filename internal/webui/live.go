@@ -39,7 +39,7 @@ func (n news) Ended() bool { return n.State == "over" || n.State == "not_sent" }
 // before, once a second, until it is final. It blocks until the browser is gone, the server stops, look fails (a session that has
 // ended), or ten minutes are over.
 func (v *visit) stream(event string, look func() (news, error)) error {
-	if v.r.Method == http.MethodHead { // it would hold a place for what nobody reads
+	if v.r.Method == http.MethodHead { // its stream would take a place, and no client reads it
 		v.w.Header().Set("Content-Type", "text/event-stream")
 		return nil
 	}

@@ -49,7 +49,7 @@ func (v *visit) count(n *news) {
 // quickLooks is how many seconds polltransaction is asked each second, then each third: most mails leave within them.
 const quickLooks = 5
 
-// tryLive streams how the message stands, to whoever knows the transaction.
+// tryLive streams the state of the message to a client that knows the transaction.
 func (v *visit) tryLive() error {
 	transaction := v.r.URL.Query().Get("transaction_id")
 	looks, last := 0, news{}
@@ -60,7 +60,7 @@ func (v *visit) tryLive() error {
 			return last, nil
 		}
 		n, err := v.mailOf(transaction)
-		if err == nil && looks == 1 && n.until == nil { // nobody's transaction takes no place
+		if err == nil && looks == 1 && n.until == nil { // an unknown transaction takes no place
 			return n, &refusal{Status: http.StatusNotFound, Message: n.Text}
 		}
 		last = n

@@ -28,7 +28,7 @@ func (v *visit) firstRealm() error {
 	if err := v.get("/resolver/", nil, &resolvers); err != nil {
 		return err
 	}
-	if len(realms) > 0 { // somebody was faster
+	if len(realms) > 0 { // another administrator was faster
 		return v.redirect("/ui/users", "")
 	}
 	switch {

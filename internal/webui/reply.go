@@ -18,8 +18,8 @@ const (
 	unsent    = "unsent"
 )
 
-// refused returns the sentence of a refused login. For the sample login, which everybody may open, each key that is not among shown
-// becomes the key instead: it tells strangers neither which users exist nor the state of their tokens.
+// refused returns the sentence of a refused login. On the sample login, which is open to all, each key that is not among
+// shown becomes the key instead, so that the page reveals neither which users exist nor the state of their tokens.
 func (v *visit) refused(a answer, message, instead string, shown ...string) string {
 	is := a.about(0)
 	if v.stranger() && !slices.Contains(shown, is.key) {
@@ -28,5 +28,5 @@ func (v *visit) refused(a answer, message, instead string, shown ...string) stri
 	return v.text.fault(is.key, is.args, message)
 }
 
-// stranger reports whether the page is the sample login, which everybody may open.
+// stranger reports whether the page is the sample login, which is open to all.
 func (v *visit) stranger() bool { return v.r.URL.Path == pathLogin }

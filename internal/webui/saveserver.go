@@ -56,8 +56,8 @@ func unaddressable(identifier string) string {
 	return ""
 }
 
-// codesOvertaken shows the form of whom somebody else was faster than in choosing the server for codes: nothing is saved, and to
-// save again takes the codes from it.
+// codesOvertaken shows the form again when another administrator has chosen a server for the codes meanwhile. Nothing is
+// saved. Saving again replaces that choice.
 func (v *visit) codesOvertaken(p serverPage, by string, err error) error {
 	if err != nil {
 		return v.serverRefused(p, err)
@@ -137,8 +137,8 @@ func (v *visit) serverRefused(p serverPage, err error) error {
 	return nil
 }
 
-// overtaken shows the form of whom somebody else was faster than: what he typed stays, what is saved now stands beside it, and to
-// save again replaces it. A server that is gone by now would be made anew.
+// overtaken shows the form again when another administrator has saved the server meanwhile. What was typed stays, and
+// the saved values are beside it. Saving again replaces them; a server that was deleted is then created.
 func (v *visit) overtaken(p serverPage, e *refusal) error {
 	now, err := v.savedServer(p.Server.Identifier)
 	switch {

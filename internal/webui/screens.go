@@ -65,7 +65,7 @@ func table() []screen {
 	}
 }
 
-// visit is one request for a page, with whoever makes it. It belongs to the request's goroutine.
+// visit is one request for a page, with its visitor. It belongs to the request's goroutine.
 type visit struct {
 	site    *Site
 	w       http.ResponseWriter
@@ -125,7 +125,7 @@ func (v *visit) run() error {
 // errSignedOut says that the page needs a session.
 var errSignedOut = errors.New("there is no session")
 
-// refuse shows an error as a page. Whoever has no session, or none any more, signs in and goes on: what he typed is kept.
+// refuse shows an error as a page. A visitor without a session signs in and goes on; what was typed is kept.
 func (v *visit) refuse(err error) {
 	var e *refusal
 	switch {
@@ -135,7 +135,7 @@ func (v *visit) refuse(err error) {
 		v.show(http.StatusUnauthorized, "signin", form)
 	case errors.As(err, &e):
 		v.show(e.Status, "error", errorPage{Status: e.Status, Message: e.Message})
-	case v.r.Context().Err() != nil: // nobody waits any more
+	case v.r.Context().Err() != nil: // the client has gone
 	default:
 		v.site.log.Error("page failed", "path", v.r.URL.Path, "err", err)
 		v.show(http.StatusInternalServerError, "error", errorPage{Status: http.StatusInternalServerError, Message: v.text.say("fault.internal")})
@@ -148,12 +148,12 @@ type errorPage struct {
 	Message string
 }
 
-// notFound answers addresses below /ui/ that nobody serves.
+// notFound answers addresses below /ui/ without a screen.
 func (v *visit) notFound() error {
 	return v.refusal(http.StatusNotFound, "error.notfound")
 }
 
-// foreign answers a form that was sent from a page of somebody else.
+// foreign answers a form that was sent from a page of another site.
 func (v *visit) foreign() error {
 	return v.refusal(http.StatusForbidden, "error.foreign")
 }
@@ -167,8 +167,8 @@ func (v *visit) redirect(to, done string) error {
 	return nil
 }
 
-// up goes from an address that only takes forms to the page whose forms they are: somebody chose a language there, or took the
-// address from the browser's bar.
+// up goes from an address that only takes forms to the page of these forms. A visitor comes there by choosing a
+// language, or by the address bar of the browser.
 func (v *visit) up() error { return v.redirect(path.Dir(v.r.URL.EscapedPath()), "") }
 
 // menuEntry is a link to a screen.

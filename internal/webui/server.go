@@ -16,7 +16,7 @@ type serverPage struct {
 	Groups    []group
 	Above     string // what is wrong with the form as a whole
 	Saved     bool
-	Conflict  bool // somebody else was faster: the form carries the revision that is saved now, and shows how that differs
+	Conflict  bool // another administrator was faster: the form has the revision that is saved now, and shows the differences
 	Warnings  []string
 	Recipient field
 	Report    *report // of a test mail

@@ -43,7 +43,7 @@ func (s session) may(right string) bool { return slices.Contains(s.Rights, right
 // Admin reports whether an administrator looks.
 func (s session) Admin() bool { return s.Role == "admin" }
 
-// In reports whether somebody has signed in.
+// In reports whether the visitor has signed in.
 func (s session) In() bool { return s.token != "" }
 
 // sessionOf reads the session of a request from the cookie of this name.
@@ -193,7 +193,7 @@ func (v *visit) kept() string {
 	return v.r.PostForm.Encode()
 }
 
-// safe returns a path of ours to go on to, never the address of somebody else.
+// safe returns a path of this server to go on to, never an address of another server.
 func safe(next string) string {
 	u, err := url.Parse(next)
 	if err != nil || u.IsAbs() || u.Host != "" || u.User != nil || !strings.HasPrefix(u.Path, "/ui/") || strings.ContainsAny(next, "\\\r\n\t") ||

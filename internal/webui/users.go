@@ -33,7 +33,7 @@ type usersPage struct {
 // unread is REST's number of the refusal that a resolver cannot be read.
 const unread = 302
 
-// mostUsers is how many users a page shows: whoever looks for one types a part of the name.
+// mostUsers is how many users a page shows. A search by a part of the name finds the others.
 const mostUsers = 50
 
 // users lists the users of a realm. Users who are no administrators see their own tokens instead.

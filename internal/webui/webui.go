@@ -1,9 +1,9 @@
 // Package webui renders the pages that administrators see.
 //
-// It promises: a page can do nothing that REST cannot, for everything it shows and does is a call of the REST API in this process
-// with the session of whoever looks; every page has the same strict Content-Security-Policy; texts stand in one file per language;
-// everything works without JavaScript, which only keeps live what is shown. What it does not: know a record, a rule or a right of
-// its own. screens.go is the table of the screens; a file holds one of them, or one thing that they share.
+// It promises: a page can do nothing that REST cannot, because each page calls the REST API in this process with the
+// session of its visitor. Every page has the same strict Content-Security-Policy. Each language has one file of texts.
+// Every page works without JavaScript, which only refreshes what is shown. The package knows no record, rule or right.
+// screens.go is the table of the screens. Each other file holds one screen, or one thing that screens share.
 package webui
 
 import (

@@ -33,7 +33,7 @@ func lapsedLease(t *testing.T, q *subject) {
 	w := q.worker()
 	q.put(q.job())
 	c := q.one(w)
-	q.clock.Advance(queue.Lease) // but nobody has swept
+	q.clock.Advance(queue.Lease) // no worker has swept yet
 	_, err := q.Claim(q.ctx(), queue.ClaimRequest{Worker: w, Most: 1, Kinds: []string{kind}, Done: []queue.Result{result(c, queue.Done)}})
 	if !errors.Is(err, queue.ErrLost) {
 		t.Errorf("claim: %v, want ErrLost", err)
