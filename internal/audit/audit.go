@@ -87,9 +87,9 @@ func (j *Journal) Record(ctx context.Context, e Entry) error {
 	return nil
 }
 
-// Prune deletes the rows from before a time, the oldest first. It looks at the lowest ids only, which rise with time. Its transactions are short, so that
-// logins do not wait for them. One call runs at most pruneBatches of them; the next call deletes
-// the rest.
+// Prune deletes the rows from before a time, the oldest first. It looks at the lowest ids only, which rise with
+// time. Its transactions are short, so that logins do not wait for them. One call runs at most pruneBatches of
+// them; the next call deletes the rest.
 func (j *Journal) Prune(ctx context.Context, before time.Time) error {
 	for range pruneBatches {
 		n := 0

@@ -1,7 +1,8 @@
 // Package fault is the error that a client may read.
 //
-// It joins a privacyIDEA error number and a public sentence with a private cause. The sentence goes into the answer, the
-// cause into the log alone. Every other error that reaches the HTTP edge becomes 500 with one fixed sentence.
+// It joins a privacyIDEA error number and a public sentence with a private cause. The sentence goes into the
+// answer, the cause into the log alone. Every other error that reaches the HTTP edge becomes 500 with one fixed
+// sentence.
 package fault
 
 import (
@@ -90,8 +91,8 @@ func (e *Error) Because(cause error) *Error {
 	return e
 }
 
-// NoSlot returns the error for a request that found no hashing slot in time: nothing was counted, and the client may try again.
-// The caller decides which error of a package means that.
+// NoSlot returns the error for a request that found no hashing slot in time: nothing was counted, and the client
+// may try again. The caller decides which error of a package means that.
 func NoSlot(cause error) *Error {
 	return Wrap(cause, Busy, "busy", "The server is busy. Please try again.")
 }

@@ -22,8 +22,9 @@ func (s *server) authRoutes() []route {
 // longestName is the length of the longest user name that is looked up, in bytes.
 const longestName = 255
 
-// auth answers POST /auth with a session. A local administrator gets in whatever realm is sent along: Java's client sends that of
-// the users (docs/compatibility.md, "Clients"). Everybody else is a user of the realm and gives the password of the user store.
+// auth answers POST /auth with a session. A local administrator gets in whatever realm is sent along: Java's client
+// sends that of the users (docs/compatibility.md, "Clients"). Everybody else is a user of the realm and gives the
+// password of the user store.
 func (s *server) auth(w http.ResponseWriter, r *http.Request) error {
 	p, c := paramsOf(r), callOf(r)
 	name := p.Text("username")
@@ -139,7 +140,8 @@ func badCredentials(cause error) error {
 	return fault.Wrap(cause, fault.BadCredentials, "password", "Authentication failed.")
 }
 
-// welcome answers with a session token and what the web pages of the original read beside it (recorded: auth.json, "auth ok").
+// welcome answers with a session token and what the web pages of the original read beside it (recorded: auth.json,
+// "auth ok").
 func (s *server) welcome(w http.ResponseWriter, r *http.Request, id access.Identity) error {
 	rights := s.rightsOf(id.Role)
 	token, _, err := s.Sessions.Issue(id, rights)
@@ -165,7 +167,8 @@ func (s *server) welcome(w http.ResponseWriter, r *http.Request, id access.Ident
 	}})
 }
 
-// rightsOf returns the rights that a role has here, by the table of routes, sorted. A user sees his own tokens without a right.
+// rightsOf returns the rights that a role has here, by the table of routes, sorted. A user sees his own tokens
+// without a right.
 func (s *server) rightsOf(role access.Role) []string {
 	rights := []string{}
 	for i := range s.routes {

@@ -8,13 +8,13 @@ import (
 	"otpost/internal/fault"
 )
 
-// A proxyPath is one entry of OverrideAuthorizationClient: networks from the peer on, "10.0.0.1 > 10.0.0.0/24 > 192.168.0.0/16"
-// in privacyIDEA's notation. Each hop may name the next one, if that one lies in the next network. An entry of one network may
-// name any address.
+// A proxyPath is one entry of OverrideAuthorizationClient: networks from the peer on, "10.0.0.1 > 10.0.0.0/24 >
+// 192.168.0.0/16" in privacyIDEA's notation. Each hop may name the next one, if that one lies in the next network.
+// An entry of one network may name any address.
 type proxyPath []netip.Prefix
 
-// parseProxies reads the value of OverrideAuthorizationClient: entries separated by commas. An unreadable part is an error
-// that names it.
+// parseProxies reads the value of OverrideAuthorizationClient: entries separated by commas. An unreadable part is
+// an error that names it.
 func parseProxies(text string) ([]proxyPath, error) {
 	var paths []proxyPath
 	for entry := range strings.SplitSeq(text, ",") {
@@ -62,8 +62,8 @@ func parseNetwork(text string) (netip.Prefix, error) {
 	return address.Prefix(address.BitLen())
 }
 
-// reach returns how many of the hops, from the peer on, the path covers: each must lie in its network. A path of one network
-// vouches for any next hop.
+// reach returns how many of the hops, from the peer on, the path covers: each must lie in its network. A path of
+// one network vouches for any next hop.
 func (p proxyPath) reach(hops []netip.Addr) int {
 	n := 0
 	for n < len(hops) && n < len(p) && p[n].Contains(hops[n]) {

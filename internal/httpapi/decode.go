@@ -22,8 +22,8 @@ const (
 	mostParameters = 1000
 )
 
-// decoder collects the parameters of one request. It is the only place where foreign bytes become parameters (docs/security.md,
-// "On the wire").
+// decoder collects the parameters of one request. It is the only place where foreign bytes become parameters
+// (docs/security.md, "On the wire").
 type decoder struct {
 	twice  bool // decode percent escapes once more
 	values map[string]value
@@ -49,8 +49,9 @@ func decode(w http.ResponseWriter, r *http.Request) (Params, error) {
 	return Params{values: d.values}, nil
 }
 
-// decodesTwice reports whether form, query and path values of a client are decoded once more: Java's and FreeRADIUS's clients
-// encode twice, and the original decodes for all but three (docs/compatibility.md, "Clients"). The fourth is our own pages.
+// decodesTwice reports whether form, query and path values of a client are decoded once more: Java's and
+// FreeRADIUS's clients encode twice, and the original decodes for all but three (docs/compatibility.md, "Clients").
+// The fourth is our own pages.
 func decodesTwice(userAgent string) bool {
 	product, _, _ := strings.Cut(userAgent, "/")
 	switch strings.ToLower(strings.TrimSpace(product)) {
@@ -60,8 +61,8 @@ func decodesTwice(userAgent string) bool {
 	return true
 }
 
-// body adds the parameters of a body. A body of another type, or of none, may still be a JSON object (recorded: errors.json,
-// "json body, no content type").
+// body adds the parameters of a body. A body of another type, or of none, may still be a JSON object (recorded:
+// errors.json, "json body, no content type").
 func (d *decoder) body(contentType string, body []byte) error {
 	if len(bytes.TrimSpace(body)) == 0 {
 		return nil
@@ -81,8 +82,8 @@ func (d *decoder) body(contentType string, body []byte) error {
 	return fault.New(fault.Parameter, "body_type", "ERR905: The body is of a type that is not understood: send a form or JSON.")
 }
 
-// form adds the parameters of a query or of a body with its form. A percent sign that begins no escape stands for itself: PHP's
-// client encodes nothing.
+// form adds the parameters of a query or of a body with its form. A percent sign that begins no escape stands for
+// itself: PHP's client encodes nothing.
 func (d *decoder) form(encoded string) error {
 	for pair := range strings.SplitSeq(encoded, "&") {
 		if pair == "" {

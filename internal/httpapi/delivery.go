@@ -66,7 +66,8 @@ func (s *server) listed(r *http.Request, f delivery.Filter) (delivery.Page, erro
 // listKey returns a text that is different for each two filters.
 func listKey(f delivery.Filter) string { return fmt.Sprintf("%#v", f) }
 
-// deliveryFilter reads the filters of a list. What cannot be meant is refused, for an empty list would be read as "none".
+// deliveryFilter reads the filters of a list. What cannot be meant is refused, for an empty list would be read as
+// "none".
 func deliveryFilter(p Params) (f delivery.Filter, err error) {
 	f = delivery.Filter{Server: p.Text("server"), Serial: p.Text("serial"), TransactionID: p.Text("transaction_id")}
 	if f.States, err = statesOf(p); err != nil {
@@ -133,8 +134,8 @@ func deliveryID(r *http.Request) (uuid.UUID, error) {
 	return id, err
 }
 
-// delivery answers GET /delivery/<id>: one delivery with its attempts and those who wait for it. recipient=full shows the whole
-// address while there is one; that needs a right of its own, and is written into the journal.
+// delivery answers GET /delivery/<id>: one delivery with its attempts and those who wait for it. recipient=full
+// shows the whole address while there is one; that needs a right of its own, and is written into the journal.
 func (s *server) delivery(w http.ResponseWriter, r *http.Request) error {
 	id, err := deliveryID(r)
 	if err != nil {

@@ -62,8 +62,9 @@ type reply struct {
 	about  []about
 }
 
-// about says what a sentence of an answer is about, for the pages: they choose the text of their language by it. It is no part of the
-// answer: it goes to a writer with the method About only, and a connection has none (docs/decisions/0012).
+// about says what a sentence of an answer is about, for the pages: they choose the text of their language by it. It
+// is no part of the answer: it goes to a writer with the method About only, and a connection has none
+// (docs/decisions/0013).
 type about struct {
 	field string // the parameter, empty for none
 	key   string // fault.Error.Key
@@ -154,7 +155,8 @@ func (s *server) run(w http.ResponseWriter, out *reply, r *http.Request) (err er
 	return c.route.handler(out, r)
 }
 
-// identify finds out who calls, where the route wants to know. PI-Authorization beats Authorization (recorded: auth.json).
+// identify finds out who calls, where the route wants to know. PI-Authorization beats Authorization (recorded:
+// auth.json).
 func (s *server) identify(r *http.Request, c *call) error {
 	if c.route.who == anyone {
 		return nil
@@ -237,9 +239,10 @@ func (c *call) journaled(ctx context.Context, err error) bool {
 	return !quiet || c.loud || fault.CodeOf(err) == fault.WrongRole
 }
 
-// record writes the request's one row into the journal, unless login did so in the transaction that accepted. A journal that
-// cannot be written is told, and the answer leaves all the same: what it says has already happened. It reports false
-// for a request that the journal leaves out, because its client sends too many: the log leaves it out as well.
+// record writes the request's one row into the journal, unless login did so in the transaction that accepted. A
+// journal that cannot be written is told, and the answer leaves all the same: what it says has already happened. It
+// reports false for a request that the journal leaves out, because its client sends too many: the log leaves it out
+// as well.
 func (s *server) record(r *http.Request, c *call, status int, err error) (within bool) {
 	if c.recorded || !c.journaled(r.Context(), err) {
 		return true

@@ -89,8 +89,8 @@ func writeJSON(w http.ResponseWriter, status int, body any) error {
 	return err
 }
 
-// encode returns v as Python's json.dumps would write it: keys sorted (maps only, no structs), ", " and ": ", every character
-// beyond ASCII escaped.
+// encode returns v as Python's json.dumps would write it: keys sorted (maps only, no structs), ", " and ": ", every
+// character beyond ASCII escaped.
 func encode(v any) ([]byte, error) {
 	var plain bytes.Buffer
 	enc := json.NewEncoder(&plain)

@@ -32,8 +32,8 @@ var statuses = map[fault.Code]int{ //nolint:gochecknoglobals // a constant table
 	fault.Internal:       http.StatusInternalServerError,
 }
 
-// public returns what a client may know of an error, and its HTTP status. Each error that is no fault, and each fault with a number
-// that is missing in statuses, is Internal with its fixed sentence.
+// public returns what a client may know of an error, and its HTTP status. Each error that is no fault, and each
+// fault with a number that is missing in statuses, is Internal with its fixed sentence.
 func public(err error) (int, *fault.Error) {
 	var tooLarge *http.MaxBytesError
 	if errors.As(err, &tooLarge) {

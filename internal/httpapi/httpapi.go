@@ -1,9 +1,9 @@
 // Package httpapi is privacyIDEA's REST API.
 //
 // It promises: every request passes one decoder (decode.go), one table of routes with a right in each row
-// (routes.go) and one edge that answers, logs, writes the request's one audit row and survives a panic (edge.go); every error
-// number has its HTTP status in one table (errors.go); answers have the recorded envelope (envelope.go, testdata/rest). What it
-// does not: decide anything about a login, a token or a message, or know the database.
+// (routes.go) and one edge that answers, logs, writes the request's one audit row and survives a panic (edge.go);
+// every error number has its HTTP status in one table (errors.go); answers have the recorded envelope (envelope.go,
+// testdata/rest). What it does not: decide anything about a login, a token or a message, or know the database.
 package httpapi
 
 import (
@@ -60,7 +60,8 @@ type Options struct {
 	StartOne   string           // the command that starts a worker
 	Now        func() time.Time // time.Now
 	Log        *slog.Logger     // discards
-	// Check reports whether the database can be read and written now; it answers within half a second. nil: it always can.
+	// Check reports whether the database can be read and written now; it answers within half a second. nil: it
+	// always can.
 	Check func(context.Context) error
 	// Trouble says why the database takes no writes now: locked, full, read_only, io or damaged; empty
 	// when it does. nil: it always does.

@@ -10,8 +10,8 @@ import (
 	"otpost/internal/system"
 )
 
-// Params are the parameters of a request, from path, query and body, every name once, in exact case. Texts are valid UTF-8
-// without NUL. A JSON null counts as absent. It is immutable.
+// Params are the parameters of a request, from path, query and body, every name once, in exact case. Texts are
+// valid UTF-8 without NUL. A JSON null counts as absent. It is immutable.
 type Params struct{ values map[string]value }
 
 // value is a parameter: a text, or a list where the name may have one.
@@ -48,8 +48,8 @@ func (p Params) Required(name string) (string, error) {
 	return "", fault.Missing(name)
 }
 
-// Bool returns a parameter of yes or no (system.Bool); absent or empty: the default. Else fault 905: a switch that is written in
-// another way must not turn into the opposite.
+// Bool returns a parameter of yes or no (system.Bool); absent or empty: the default. Else fault 905: a switch that
+// is written in another way must not turn into the opposite.
 func (p Params) Bool(name string, absent bool) (bool, error) {
 	text := p.Text(name)
 	if strings.TrimSpace(text) == "" {
@@ -94,7 +94,8 @@ func (p Params) Time(name string) (time.Time, error) {
 	return at, nil
 }
 
-// List returns the elements of a parameter: a JSON list, or a text with commas. Spaces around them and empty ones are left out.
+// List returns the elements of a parameter: a JSON list, or a text with commas. Spaces around them and empty ones
+// are left out.
 func (p Params) List(name string) []string {
 	v := p.values[name]
 	parts := v.list

@@ -9,8 +9,8 @@ import (
 	"otpost/internal/fault"
 )
 
-// poll answers GET /validate/polltransaction and /validate/polltransaction/<transaction>: always pending for these tokens, as
-// recorded, and beside it how the messages of the transaction stand.
+// poll answers GET /validate/polltransaction and /validate/polltransaction/<transaction>: always pending for these
+// tokens, as recorded, and beside it how the messages of the transaction stand.
 func (s *server) poll(w http.ResponseWriter, r *http.Request) error {
 	transaction, err := pathOf(r, "transaction")
 	if err != nil {
@@ -34,8 +34,9 @@ func (s *server) poll(w http.ResponseWriter, r *http.Request) error {
 	return succeed(w, r, success{authentication: "REJECT", value: false, detail: detail})
 }
 
-// deliveryDetail returns detail.delivery. It is nil for a transaction that is unknown, answered or superseded: the three
-// answer alike, so that a guessed id reveals nothing. An expired transaction has it as long as its challenge is kept.
+// deliveryDetail returns detail.delivery. It is nil for a transaction that is unknown, answered or superseded: the
+// three answer alike, so that a guessed id reveals nothing. An expired transaction has it as long as its challenge
+// is kept.
 func (s *server) deliveryDetail(ctx context.Context, transaction string) (object, error) {
 	waiting, err := s.Unanswered(ctx, transaction)
 	if err != nil || len(waiting) == 0 {
@@ -54,7 +55,8 @@ func (s *server) deliveryDetail(ctx context.Context, transaction string) (object
 	return renderStatus(status, until), nil
 }
 
-// renderStatus renders the state of a transaction's messages: no address, no server's text. Times are UTC, a missing one null.
+// renderStatus renders the state of a transaction's messages: no address, no server's text. Times are UTC, a
+// missing one null.
 func renderStatus(status delivery.Status, until time.Time) object {
 	messages := make([]object, len(status.Messages))
 	for i, m := range status.Messages {

@@ -61,9 +61,9 @@ func (s *server) resolverDefault(w http.ResponseWriter, r *http.Request) error {
 	return answer(w, r, object{})
 }
 
-// saveResolver answers POST /resolver/<resolver> with its id. The original takes a file that is missing or holds no user, and so does
-// otpost. The detail then has a warning, where the request names a file. Without one the answer is as recorded (resolver.json,
-// "create missing filename").
+// saveResolver answers POST /resolver/<resolver> with its id. The original takes a file that is missing or holds no
+// user, and so does otpost. The detail then has a warning, where the request names a file. Without one the answer
+// is as recorded (resolver.json, "create missing filename").
 func (s *server) saveResolver(w http.ResponseWriter, r *http.Request) error {
 	name, err := pathOf(r, "resolver")
 	if err != nil {

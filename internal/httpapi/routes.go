@@ -123,7 +123,8 @@ func (s *server) mux() http.Handler {
 	return mux
 }
 
-// byMethod answers the methods of a path; HEAD as GET, OPTIONS with the list, others with 405 (RFC 9110 section 15.5.6).
+// byMethod answers the methods of a path; HEAD as GET, OPTIONS with the list, others with 405 (RFC 9110 section
+// 15.5.6).
 func byMethod(handlers map[string]http.Handler) http.Handler {
 	allowed := []string{http.MethodOptions}
 	for method := range handlers {

@@ -18,8 +18,8 @@ const (
 	longestShared = 10 * time.Second
 )
 
-// shared coalesces concurrent calls per key and caches the result until sharedFor after the begin of the call. It does not cache an
-// error. It is safe for concurrent use; the result belongs to all callers, which only read it.
+// shared coalesces concurrent calls per key and caches the result until sharedFor after the begin of the call. It
+// does not cache an error. It is safe for concurrent use; the result belongs to all callers, which only read it.
 type shared[T any] struct {
 	now     func() time.Time
 	calls   singleflight.Group
@@ -36,8 +36,8 @@ func newShared[T any](now func() time.Time) *shared[T] {
 	return &shared[T]{now: now, results: make(map[string]result[T])}
 }
 
-// get returns the result of ask, from the cache, from a call under way with the same key, or from a call of its own. It returns the
-// error of ctx when ctx ends first.
+// get returns the result of ask, from the cache, from a call under way with the same key, or from a call of its
+// own. It returns the error of ctx when ctx ends first.
 func (s *shared[T]) get(ctx context.Context, key string, ask func(ctx context.Context) (T, error)) (T, error) {
 	called := s.calls.DoChan(key, func() (any, error) {
 		if value, ok := s.cached(key); ok {

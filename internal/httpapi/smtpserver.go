@@ -20,7 +20,8 @@ func (s *server) serverRoutes() []route {
 	}
 }
 
-// servers answers GET /smtpserver/: the definitions by identifier, secrets censored. tls_verify, ca_file and ehlo_name are ours.
+// servers answers GET /smtpserver/: the definitions by identifier, secrets censored. tls_verify, ca_file and
+// ehlo_name are ours.
 func (s *server) servers(w http.ResponseWriter, r *http.Request) error {
 	list, err := s.Servers.List(r.Context())
 	if err != nil {
@@ -43,8 +44,9 @@ func fieldsOf(one mail.Server) object {
 	}
 }
 
-// oneServer answers GET /smtpserver/<identifier> (ours): the fields of the list, secrets empty where none is stored, the
-// identifier, the revision to give back with a change, and what the S/MIME certificate says (null: none is named; its dates are null when it cannot be read).
+// oneServer answers GET /smtpserver/<identifier> (ours): the fields of the list, secrets empty where none is
+// stored, the identifier, the revision to give back with a change, and what the S/MIME certificate says (null: none
+// is named; its dates are null when it cannot be read).
 func (s *server) oneServer(w http.ResponseWriter, r *http.Request) error {
 	identifier, err := pathOf(r, "identifier")
 	if err != nil {
@@ -71,9 +73,10 @@ func (s *server) oneServer(w http.ResponseWriter, r *http.Request) error {
 	return answer(w, r, value)
 }
 
-// saveServer answers POST /smtpserver/<identifier>: what the form leaves out is reset to its default. When a stored password is
-// gone because its target changed, certificates will not be verified, or mails cannot be signed, the answer says so. Two
-// parameters are ours: revision (mail.Change.Revision; the answer then tells the new one) and check (mail.Change.Strict).
+// saveServer answers POST /smtpserver/<identifier>: what the form leaves out is reset to its default. When a stored
+// password is gone because its target changed, certificates will not be verified, or mails cannot be signed, the
+// answer says so. Two parameters are ours: revision (mail.Change.Revision; the answer then tells the new one) and
+// check (mail.Change.Strict).
 func (s *server) saveServer(w http.ResponseWriter, r *http.Request) error {
 	identifier, err := pathOf(r, "identifier")
 	if err != nil {
@@ -154,8 +157,8 @@ func (s *server) deleteServer(w http.ResponseWriter, r *http.Request) error {
 	return answer(w, r, true)
 }
 
-// serverForm reads the fields of a definition. A port or time-out of 0 is the default (recorded: smtpserver.json, "create timeout
-// zero"); tls_verify is on unless it is switched off.
+// serverForm reads the fields of a definition. A port or time-out of 0 is the default (recorded: smtpserver.json,
+// "create timeout zero"); tls_verify is on unless it is switched off.
 func serverForm(identifier string, p Params) (mail.Server, error) {
 	if _, err := p.Required("server"); err != nil {
 		return mail.Server{}, err

@@ -63,8 +63,8 @@ func (s *server) deleteSetting(w http.ResponseWriter, r *http.Request) error {
 	return answer(w, r, found)
 }
 
-// setConfig answers POST /system/setConfig: each parameter is a setting; KEY.type and KEY.desc describe KEY when it is there
-// (recorded: system.json, "set typed and described").
+// setConfig answers POST /system/setConfig: each parameter is a setting; KEY.type and KEY.desc describe KEY when it
+// is there (recorded: system.json, "set typed and described").
 func (s *server) setConfig(w http.ResponseWriter, r *http.Request) error {
 	p := paramsOf(r)
 	var settings []system.Setting

@@ -15,8 +15,8 @@ const (
 	testBody    = "This is a test email from privacyIDEA. The configuration %s is working."
 )
 
-// testServer answers POST /smtpserver/send_test_email: whether the server took the mail; if not, and with report=1 always, the
-// story in detail: what to do about it, each attempt, each phase (the original answers 500).
+// testServer answers POST /smtpserver/send_test_email: whether the server took the mail; if not, and with report=1
+// always, the story in detail: what to do about it, each attempt, each phase (the original answers 500).
 func (s *server) testServer(w http.ResponseWriter, r *http.Request) error {
 	p := paramsOf(r)
 	identifier, err := p.Required("identifier")

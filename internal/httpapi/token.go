@@ -70,8 +70,8 @@ func (s *server) selection(r *http.Request) (token.Selection, error) {
 	return token.Selection{Serial: serial, Owner: owner}, nil
 }
 
-// owner returns the user that the parameters user, realm and resolver name; nil when none is named. An unknown one is the
-// recorded fault 904 (token.json, "init email unknown user").
+// owner returns the user that the parameters user, realm and resolver name; nil when none is named. An unknown one
+// is the recorded fault 904 (token.json, "init email unknown user").
 func (s *server) owner(r *http.Request) (*user.User, error) {
 	p := paramsOf(r)
 	if p.Text("user") == "" {
@@ -127,8 +127,8 @@ func pinOf(p Params, names ...string) *token.Text {
 	return nil
 }
 
-// initToken answers POST /token/init. genkey and otpkey are taken and ignored: e-mail tokens have no seed, so that nothing that
-// holds one is returned.
+// initToken answers POST /token/init. genkey and otpkey are taken and ignored: e-mail tokens have no seed, so that
+// nothing that holds one is returned.
 func (s *server) initToken(w http.ResponseWriter, r *http.Request) error {
 	p := paramsOf(r)
 	owner, err := s.owner(r)

@@ -74,7 +74,8 @@ func pageOrNull(n int) any {
 	return n
 }
 
-// renderToken renders a token with the recorded fields (token.json, "list all"); info holds texts alone, or Java's client dies.
+// renderToken renders a token with the recorded fields (token.json, "list all"); info holds texts alone, or Java's
+// client dies.
 func renderToken(t token.Listed) object {
 	info := make(map[string]string, len(t.Properties))
 	managed, settable := []string{}, []string{}
@@ -109,7 +110,8 @@ func renderToken(t token.Listed) object {
 	return rendered
 }
 
-// challenges answers GET /token/challenges/ and /token/challenges/<serial>: the open ones. The code is not among what is kept.
+// challenges answers GET /token/challenges/ and /token/challenges/<serial>: the open ones. The code is not among
+// what is kept.
 func (s *server) challenges(w http.ResponseWriter, r *http.Request) error {
 	p := paramsOf(r)
 	serial, err := pathOf(r, "serial")

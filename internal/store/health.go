@@ -13,7 +13,8 @@ import (
 const (
 	// logEvery is the interval at which the log repeats a trouble that lasts, and the minimum between two such lines.
 	logEvery = time.Minute
-	// probeSize is what a write must be able to store before the database counts as writable again: a login writes less.
+	// probeSize is what a write must be able to store before the database counts as writable again: a login writes
+	// less.
 	probeSize = 64 << 10
 	// mostCorrupt is how many answers of SQLite within corruptWithin say that the file is damaged
 	// before the database is given up.

@@ -184,8 +184,8 @@ func (db *DB) open(ctx context.Context) (err error) {
 	return nil
 }
 
-// probe writes what is there already, so that a database that cannot be written stops the start. A full disk does not: it may
-// have room again.
+// probe writes what is there already, so that a database that cannot be written stops the start. A full disk does
+// not: it may have room again.
 func (db *DB) probe(ctx context.Context) error {
 	err := db.WriteLight(ctx, func(tx *Tx) error {
 		tx.Put(`UPDATE instance SET generation = generation`)
@@ -336,6 +336,7 @@ func (db *DB) Check(ctx context.Context) error {
 	return err
 }
 
-// Subscribe returns a channel that gets a value after every commit with a Signal, of this process or another one (at most
-// 25 ms late), and a function that ends it. The channel holds one value: look for everything that is new after each.
+// Subscribe returns a channel that gets a value after every commit with a Signal, of this process or another one
+// (at most 25 ms late), and a function that ends it. The channel holds one value: look for everything that is new
+// after each.
 func (db *DB) Subscribe() (<-chan struct{}, func()) { return db.notifier.subscribe() }

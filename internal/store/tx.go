@@ -12,8 +12,8 @@ import (
 	sqlite3 "modernc.org/sqlite/lib"
 )
 
-// Reader is what reads need: it is satisfied by *Tx and by the snapshot of DB.Read. It must not leave the closure that got it.
-// Parameters are $1..$n.
+// Reader is what reads need: it is satisfied by *Tx and by the snapshot of DB.Read. It must not leave the closure
+// that got it. Parameters are $1..$n.
 type Reader interface {
 	// Get reads one row into dest and returns ErrNotFound when there is none.
 	Get(dest []any, query string, args ...any) error
@@ -90,7 +90,8 @@ func (tx *Tx) Next(series string) (number int64, err error) {
 // run one after the other.
 func (tx *Tx) RaiseGeneration() { tx.Put(`UPDATE instance SET generation = generation + 1`) }
 
-// AfterCommit runs f once the transaction is on disk, in the goroutine that called Write. It is for wake-ups that may be lost.
+// AfterCommit runs f once the transaction is on disk, in the goroutine that called Write. It is for wake-ups that
+// may be lost.
 func (tx *Tx) AfterCommit(f func()) { tx.afterCommit = append(tx.afterCommit, f) }
 
 // Signal wakes the subscribers of all processes after the commit.

@@ -203,8 +203,8 @@ func (w *writer) run() {
 	}
 }
 
-// commit runs first and all calls that wait behind it in one transaction, and answers them. It gathers them after it has
-// acquired the lock: until then a caller may still give up.
+// commit runs first and all calls that wait behind it in one transaction, and answers them. It gathers them after
+// it has acquired the lock: until then a caller may still give up.
 func (w *writer) commit(first *call) {
 	err := w.take()
 	begun := time.Now()

@@ -8,8 +8,9 @@ import (
 	"strings"
 )
 
-// This file is how a choice of the language keeps what is typed: the buttons at the foot send the page's own form to /ui/language,
-// which shows it once more in the new language, with what was typed, and does nothing of what the form is for. It needs no script.
+// This file is how a choice of the language keeps what is typed: the buttons at the foot send the page's own form
+// to /ui/language, which shows it once more in the new language, with what was typed, and does nothing of what the
+// form is for. It needs no script.
 
 // asker is a page whose form is shown again.
 type asker interface {

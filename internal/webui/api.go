@@ -17,7 +17,8 @@ type answer struct {
 	About          []about
 }
 
-// about says what a sentence of an answer is about. The API tells it beside the envelope, to writers with the method About.
+// about says what a sentence of an answer is about. The API tells it beside the envelope, to writers with the
+// method About.
 type about struct {
 	field string // the parameter; empty for none
 	key   string // names the sentence: its text is fault.<key>
@@ -32,8 +33,8 @@ func (a answer) about(i int) about {
 	return about{}
 }
 
-// call asks the REST API in this process, with the visitor's session and from his address. GET and DELETE carry the parameters in
-// the query, POST as a form. The error of a refusal is a *refusal.
+// call asks the REST API in this process, with the visitor's session and from his address. GET and DELETE carry the
+// parameters in the query, POST as a form. The error of a refusal is a *refusal.
 func (v *visit) call(method, path string, params url.Values) (answer, error) {
 	target, body := path, ""
 	if method == http.MethodPost {
@@ -137,8 +138,8 @@ func (o *recorder) answer(text *language) (answer, error) {
 	}
 }
 
-// pathTo joins segments of a path, each escaped: pathTo("smtpserver", "a/b") is /smtpserver/a%2Fb. Dots alone are escaped too: the
-// API takes %2E%2E for a name, although no browser does (dots).
+// pathTo joins segments of a path, each escaped: pathTo("smtpserver", "a/b") is /smtpserver/a%2Fb. Dots alone are
+// escaped too: the API takes %2E%2E for a name, although no browser does (dots).
 func pathTo(segments ...string) string {
 	var b strings.Builder
 	for _, one := range segments {
@@ -150,8 +151,8 @@ func pathTo(segments ...string) string {
 	return b.String()
 }
 
-// dots reports whether a name is a dot segment, which browsers take out of an address, escaped or not (URL Standard, "double-dot URL
-// path segment").
+// dots reports whether a name is a dot segment, which browsers take out of an address, escaped or not (URL
+// Standard, "double-dot URL path segment").
 func dots(name string) bool { return name == "." || name == ".." }
 
 // unusable is the key of the refusal of a name of dots for what is made on a page: no browser could open it.

@@ -21,8 +21,8 @@ func (v *visit) serverForCodes() (string, error) {
 	return *value, nil
 }
 
-// noCodes returns why none of these servers, which are all, sends the codes of e-mail tokens; "" when one does, when there is no
-// server at all, and for who may not see it.
+// noCodes returns why none of these servers, which are all, sends the codes of e-mail tokens; "" when one does,
+// when there is no server at all, and for who may not see it.
 func (v *visit) noCodes(servers []server, forCodes string) string {
 	switch {
 	case !v.session.may("configread"), len(servers) == 0, slices.ContainsFunc(servers, func(s server) bool { return s.Identifier == forCodes }):

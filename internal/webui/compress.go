@@ -9,11 +9,11 @@ import (
 // leastPacked is the size, in bytes, below which a page is not compressed: it travels in one packet anyway.
 const leastPacked = 1400
 
-// write sends a page, compressed except in answers to POST. A list of two hundred servers is 100 KB, and a tenth of that
-// compressed. An answer to POST may hold a typed password beside text of another author, and the size of both compressed
-// together would reveal the password (BREACH). Other pages hold no secret, and the session's cookie is SameSite=Strict,
-// so that no foreign site can request them. Static files, which are small and cached by the browser, and event streams
-// are not compressed.
+// write sends a page, compressed except in answers to POST. A list of two hundred servers is 100 KB, and a tenth of
+// that compressed. An answer to POST may hold a typed password beside text of another author, and the size of both
+// compressed together would reveal the password (BREACH). Other pages hold no secret, and the session's cookie is
+// SameSite=Strict, so that no foreign site can request them. Static files, which are small and cached by the
+// browser, and event streams are not compressed.
 func (v *visit) write(status int, page []byte) {
 	h := v.w.Header()
 	h.Add("Vary", "Accept-Encoding")

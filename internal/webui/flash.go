@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// flashCookie carries the flash messages of the next page. A parameter of the address could not: a link from elsewhere could claim
-// that something was done.
+// flashCookie carries the flash messages of the next page. A parameter of the address could not: a link from
+// elsewhere could claim that something was done.
 const flashCookie = "otpost_flash"
 
 // flashSeconds is how long the cookie lives, in seconds.

@@ -7,8 +7,9 @@ import (
 	"unicode/utf8"
 )
 
-// field is one input of a form; the component "field" of parts.html draws it. Texts come from the language file by Text, such as
-// server.port: <Text> is the label, <Text>.help what stands below it. It has a member for each thing that inputs differ in.
+// field is one input of a form; the component "field" of parts.html draws it. Texts come from the language file by
+// Text, such as server.port: <Text> is the label, <Text>.help what stands below it. It has a member for each thing
+// that inputs differ in.
 type field struct {
 	Name     string // the parameter of REST
 	Text     string
@@ -57,8 +58,8 @@ func fill(fields []*field, typed url.Values) {
 	}
 }
 
-// blame puts a refusal of the API beside the field that it is about and returns "", or returns it for the top of the form when it
-// is about none. An error that is no refusal is returned.
+// blame puts a refusal of the API beside the field that it is about and returns "", or returns it for the top of
+// the form when it is about none. An error that is no refusal is returned.
 func (v *visit) blame(fields []*field, err error) (above string, other error) {
 	var e *refusal
 	if !errors.As(err, &e) || e.Status == http.StatusUnauthorized {
@@ -73,7 +74,8 @@ func (v *visit) blame(fields []*field, err error) (above string, other error) {
 	return e.Message, nil
 }
 
-// ruleOf returns the sentence beside a field: that of the refusal, or what a letter takes where the value is too long in bytes only.
+// ruleOf returns the sentence beside a field: that of the refusal, or what a letter takes where the value is too
+// long in bytes only.
 func (v *visit) ruleOf(f field, e *refusal) string {
 	if f.Max > 0 && len(f.Value) > f.Max && utf8.RuneCountInString(f.Value) <= f.Max { // the input counts letters, the API bytes
 		return v.text.say("field.bytes", f.Max, len(f.Value))
@@ -81,7 +83,8 @@ func (v *visit) ruleOf(f field, e *refusal) string {
 	return e.Message
 }
 
-// params returns the parameters that REST gets for what was typed: a box that is not ticked is sent as 0, so that it counts.
+// params returns the parameters that REST gets for what was typed: a box that is not ticked is sent as 0, so that
+// it counts.
 func params(fields []*field, typed url.Values) url.Values {
 	out := make(url.Values)
 	for _, f := range fields {

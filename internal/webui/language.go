@@ -13,7 +13,8 @@ import (
 // languageCookie keeps a visitor's choice.
 const languageCookie = "otpost_language"
 
-// language is the texts of the pages in one language: text/<name>.json, a flat object; {0}, {1} ... stand for what is put in.
+// language is the texts of the pages in one language: text/<name>.json, a flat object; {0}, {1} ... stand for what
+// is put in.
 type language struct {
 	Name  string // RFC 5646, such as de
 	texts map[string]string
@@ -71,8 +72,8 @@ func readLanguages(from fs.FS) (languages, error) {
 	return all, nil
 }
 
-// of returns the language of a request: what was chosen, else the first of Accept-Language that we have (the browser sends them in
-// the order of preference).
+// of returns the language of a request: what was chosen, else the first of Accept-Language that we have (the
+// browser sends them in the order of preference).
 func (all languages) of(r *http.Request) *language {
 	if cookie, err := r.Cookie(languageCookie); err == nil && all[cookie.Value] != nil {
 		return all[cookie.Value]

@@ -35,9 +35,9 @@ func (n news) Until() *time.Time { return n.until }
 // Ended reports whether there is no code to type in.
 func (n news) Ended() bool { return n.State == "over" || n.State == "not_sent" }
 
-// stream sends server-sent events (HTML Living Standard, section 9.2): what look returns, each time it differs from the time
-// before, once a second, until it is final. It blocks until the browser is gone, the server stops, look fails (a session that has
-// ended), or ten minutes are over.
+// stream sends server-sent events (HTML Living Standard, section 9.2): what look returns, each time it differs from
+// the time before, once a second, until it is final. It blocks until the browser is gone, the server stops, look
+// fails (a session that has ended), or ten minutes are over.
 func (v *visit) stream(event string, look func() (news, error)) error {
 	if v.r.Method == http.MethodHead { // its stream would take a place, and no client reads it
 		v.w.Header().Set("Content-Type", "text/event-stream")

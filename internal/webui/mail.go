@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// mailOf asks polltransaction how the message of a transaction stands. A transaction that tells nothing (unknown, answered or
-// superseded) has ended for the visitor.
+// mailOf asks polltransaction how the message of a transaction stands. A transaction that tells nothing (unknown,
+// answered or superseded) has ended for the visitor.
 func (v *visit) mailOf(transaction string) (news, error) {
 	a, err := v.call(http.MethodGet, pathTo("validate", "polltransaction", transaction), nil)
 	if err != nil {
@@ -38,8 +38,8 @@ func (v *visit) mailOf(transaction string) (news, error) {
 	return n, nil
 }
 
-// count says how many seconds are left until the next try. It stands apart from the text, so that a screen reader is not told each
-// second.
+// count says how many seconds are left until the next try. It stands apart from the text, so that a screen reader
+// is not told each second.
 func (v *visit) count(n *news) {
 	if n.next != nil {
 		n.More = v.text.say("try.next_try", max(1, int(n.next.Sub(v.site.options.Now()).Round(time.Second)/time.Second)))

@@ -14,8 +14,8 @@ func realmFields() []field {
 	}
 }
 
-// firstRealm makes a resolver of a file and a realm of it, both of the same name, and the realm the one that counts when none is
-// named. Nothing is kept of a file that cannot be read.
+// firstRealm makes a resolver of a file and a realm of it, both of the same name, and the realm the one that counts
+// when none is named. Nothing is kept of a file that cannot be read.
 func (v *visit) firstRealm() error {
 	form := realmFields()
 	fill(each(form), v.r.PostForm)

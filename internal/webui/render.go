@@ -27,8 +27,9 @@ func secure(h http.Header) {
 	h.Set("Cache-Control", "no-store")
 }
 
-// templates are the pages by name, each a pool of *template.Template with the layout and the parts: a visit has one to itself while it
-// binds its functions to it, and html/template looks through each only once for what is to be escaped.
+// templates are the pages by name, each a pool of *template.Template with the layout and the parts: a visit has one
+// to itself while it binds its functions to it, and html/template looks through each only once for what is to be
+// escaped.
 type templates map[string]*sync.Pool
 
 // addresses matches the attributes of a template that hold an address of this server: a
@@ -126,7 +127,8 @@ func (v *visit) show(status int, page string, data any) {
 	v.write(status, b.Bytes())
 }
 
-// when renders a time (time.Time, *time.Time or RFC 3339 text): in UTC, which the script turns into the reader's own zone.
+// when renders a time (time.Time, *time.Time or RFC 3339 text): in UTC, which the script turns into the reader's
+// own zone.
 func (v *visit) when(value any) template.HTML {
 	var at time.Time
 	switch t := value.(type) {
@@ -146,11 +148,13 @@ func (v *visit) when(value any) template.HTML {
 	return template.HTML(fmt.Sprintf(`<time datetime="%s">%s UTC</time>`, at.Format(time.RFC3339Nano), at.Format("2006-01-02 15:04:05"))) //nolint:gosec // digits only
 }
 
-// to returns the address of a page of ours: to "tokens" "a/b" "pin" is /ui/tokens/a%2Fb/pin. A template that writes a name into an
-// address itself leads to another object, for html/template keeps what separates the parts of an address.
+// to returns the address of a page of ours: to "tokens" "a/b" "pin" is /ui/tokens/a%2Fb/pin. A template that writes
+// a name into an address itself leads to another object, for html/template keeps what separates the parts of an
+// address.
 func to(segments ...string) string { return pathTo(append([]string{"ui"}, segments...)...) }
 
-// link renders the name of an object as a link to its page, below /ui/<kind>/; a name that no browser can ask for as a text.
+// link renders the name of an object as a link to its page, below /ui/<kind>/; a name that no browser can ask for
+// as a text.
 func (v *visit) link(kind, name string) template.HTML {
 	text := template.HTMLEscapeString(name)
 	if dots(name) {

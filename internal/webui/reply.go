@@ -18,8 +18,9 @@ const (
 	unsent    = "unsent"
 )
 
-// refused returns the sentence of a refused login. On the sample login, which is open to all, each key that is not among
-// shown becomes the key instead, so that the page reveals neither which users exist nor the state of their tokens.
+// refused returns the sentence of a refused login. On the sample login, which is open to all, each key that is not
+// among shown becomes the key instead, so that the page reveals neither which users exist nor the state of their
+// tokens.
 func (v *visit) refused(a answer, message, instead string, shown ...string) string {
 	is := a.about(0)
 	if v.stranger() && !slices.Contains(shown, is.key) {

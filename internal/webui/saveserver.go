@@ -11,8 +11,8 @@ import (
 // testRoute is what stands in the API's address of test mails where others have an identifier: none may be called so.
 const testRoute = "send_test_email"
 
-// saveServer saves the form. Of two administrators who change a server the second is told, and keeps what he typed. With ?test=1 a
-// test mail is sent and nothing saved.
+// saveServer saves the form. Of two administrators who change a server the second is told, and keeps what he typed.
+// With ?test=1 a test mail is sent and nothing saved.
 func (v *visit) saveServer() error {
 	if v.r.URL.Query().Has("test") {
 		return v.testServer()
@@ -43,7 +43,8 @@ func (v *visit) saveServer() error {
 	return v.serverSaved(identifier, a)
 }
 
-// unaddressable returns the key of the refusal of an identifier that the API cannot be asked for by its address; empty for all others.
+// unaddressable returns the key of the refusal of an identifier that the API cannot be asked for by its address;
+// empty for all others.
 func unaddressable(identifier string) string {
 	switch {
 	case identifier == "":
@@ -56,8 +57,8 @@ func unaddressable(identifier string) string {
 	return ""
 }
 
-// codesOvertaken shows the form again when another administrator has chosen a server for the codes meanwhile. Nothing is
-// saved. Saving again replaces that choice.
+// codesOvertaken shows the form again when another administrator has chosen a server for the codes meanwhile.
+// Nothing is saved. Saving again replaces that choice.
 func (v *visit) codesOvertaken(p serverPage, by string, err error) error {
 	if err != nil {
 		return v.serverRefused(p, err)

@@ -104,7 +104,8 @@ func fields(groups []group) []*field {
 	return all
 }
 
-// newServer shows an empty form: StartTLS and verification on, as the original's page has it, and the queue where there is one.
+// newServer shows an empty form: StartTLS and verification on, as the original's page has it, and the queue where
+// there is one.
 func (v *visit) newServer() error {
 	q, err := v.queue()
 	if err != nil {

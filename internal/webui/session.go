@@ -27,7 +27,8 @@ func (s *Site) cookie() string {
 	return cookieName
 }
 
-// session is who looks at a page. What it says is decoration, read from the token unverified: each call of the API verifies it.
+// session is who looks at a page. What it says is decoration, read from the token unverified: each call of the API
+// verifies it.
 type session struct {
 	token  string // '' : there is none
 	was    bool   // there was one, and its time is over
@@ -148,8 +149,8 @@ func (v *visit) signIn() error {
 	return v.goOn(form, welcome.Token)
 }
 
-// signInRefused returns why /auth refused: the delay after wrong passwords, which begins before the password is checked, or one
-// sentence for everything else.
+// signInRefused returns why /auth refused: the delay after wrong passwords, which begins before the password is
+// checked, or one sentence for everything else.
 func (v *visit) signInRefused(err error) string {
 	var e *refusal
 	if errors.As(err, &e) && e.Key == "password_delay" {

@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// tryPage is a login, step by step: name and PIN, then the code. It is the administrators' page "try a login" and, for everybody,
-// the sample login.
+// tryPage is a login, step by step: name and PIN, then the code. It is the administrators' page "try a login" and,
+// for everybody, the sample login.
 type tryPage struct {
 	Path        string // of this page
 	User, Realm string
@@ -41,8 +41,8 @@ func (v *visit) tryLogin() error {
 	return nil
 }
 
-// tryStep sends name and PIN, or name and code, to /validate/check, and shows the next step. With look it only shows anew how the
-// message stands: the way without JavaScript.
+// tryStep sends name and PIN, or name and code, to /validate/check, and shows the next step. With look it only
+// shows anew how the message stands: the way without JavaScript.
 func (v *visit) tryStep() error {
 	form := v.r.PostForm
 	p := tryPage{Path: v.r.URL.Path, User: form.Get("user"), Realm: form.Get("realm"), Fields: tryFields(form.Get("user")),
@@ -101,7 +101,8 @@ func (v *visit) tryAnswered(p tryPage, a answer, detail checkDetail) error {
 	return nil
 }
 
-// Numbers of REST's refusals: a user that there is not, who gets the sentence of a wrong PIN, and a token that was revoked.
+// Numbers of REST's refusals: a user that there is not, who gets the sentence of a wrong PIN, and a token that was
+// revoked.
 const (
 	unknownUser = 904
 	revoked     = 1007

@@ -50,8 +50,8 @@ type Site struct {
 	forms     http.Handler // shows forms again, at the addresses that they are sent to (again.go)
 }
 
-// New returns the pages in front of api: they answer at / and below /ui/, api answers everything else. An error is a mistake in
-// the embedded templates or texts.
+// New returns the pages in front of api: they answer at / and below /ui/, api answers everything else. An error is
+// a mistake in the embedded templates or texts.
 func New(api http.Handler, o Options) (*Site, error) {
 	if o.Now == nil {
 		o.Now = time.Now
@@ -88,7 +88,8 @@ func (s *Site) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.handler.Ser
 // Stop ends the event streams, for a server that is about to wait for its last answers.
 func (s *Site) Stop() { s.stop() }
 
-// routes returns the handler of all paths. State is changed by POST alone, behind the check that it comes from a page of ours.
+// routes returns the handler of all paths. State is changed by POST alone, behind the check that it comes from a
+// page of ours.
 func (s *Site) routes() http.Handler {
 	pages, forms := http.NewServeMux(), http.NewServeMux()
 	forms.Handle("/", s.screen(screen{show: (*visit).notFound, open: true}))

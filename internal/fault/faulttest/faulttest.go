@@ -12,7 +12,8 @@ import (
 // named finds the parameter that a sentence of fault 905 names.
 var named = regexp.MustCompile(`^ERR905: (?:Parameter |Missing parameter: )([\w.]+)`) //nolint:gochecknoglobals // a constant
 
-// Check fails the test when err is a fault without a key, or with another field than the parameter that its sentence names.
+// Check fails the test when err is a fault without a key, or with another field than the parameter that its
+// sentence names.
 func Check(t *testing.T, err error) {
 	t.Helper()
 	var f *fault.Error

@@ -131,7 +131,8 @@ func KilledProcessLosesNothing(t *testing.T, d queue.Driver, start func() Child)
 	t.Logf("handed out again after %v", took)
 }
 
-// ClaimUntil waits and claims until it has n jobs, for a minute at most, without sweeping and with the worker's heartbeats.
+// ClaimUntil waits and claims until it has n jobs, for a minute at most, without sweeping and with the worker's
+// heartbeats.
 func ClaimUntil(t *testing.T, d queue.Driver, worker uuid.UUID, n int) []queue.Claimed {
 	t.Helper()
 	q := &subject{t: t, Driver: d, clock: &Clock{}}

@@ -30,8 +30,9 @@ func (d *Driver) Status(ctx context.Context) (queue.Status, error) {
 	return s, nil
 }
 
-// The queries of Status. Each count goes by an index of its state, which is chosen only where the state is written out. The least
-// time is asked for by itself: beside a count it would be compared with each entry, where it is the first one.
+// The queries of Status. Each count goes by an index of its state, which is chosen only where the state is written
+// out. The least time is asked for by itself: beside a count it would be compared with each entry, where it is the
+// first one.
 //
 //nolint:gochecknoglobals // statements, composed once
 var (

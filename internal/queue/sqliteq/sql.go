@@ -41,8 +41,8 @@ func (d *Driver) putJob(tx *store.Tx, now time.Time, j queue.Job) {
 		j.ID[:], j.Kind, j.Lane, int(j.Priority), state, runAt, notAfter, store.Millis(now), j.Payload)
 }
 
-// times returns a waiting job's state (0 ready, 2 scheduled) and its times as they are stored (no end: 0). It is due at its
-// end at the latest, to be handed out as expired.
+// times returns a waiting job's state (0 ready, 2 scheduled) and its times as they are stored (no end: 0). It is
+// due at its end at the latest, to be handed out as expired.
 func times(now, runAt, notAfter time.Time) (state int, runAtMS, notAfterMS int64) {
 	if runAt.IsZero() {
 		runAt = now

@@ -65,8 +65,9 @@ func Open(db *store.DB, o Options) (*Driver, error) {
 	return &Driver{db: db, queue: o.Queue, locks: locks, log: o.Log}, nil
 }
 
-// Close gives up the locks of workers that are still registered, as if their process had died. Call it before the database
-// is closed. Goroutines that wait for the lock of another process's worker end with that worker: the wait cannot be broken off.
+// Close gives up the locks of workers that are still registered, as if their process had died. Call it before the
+// database is closed. Goroutines that wait for the lock of another process's worker end with that worker: the wait
+// cannot be broken off.
 func (d *Driver) Close() error { return d.locks.Close() }
 
 // Enqueue implements queue.Driver. The jobs are on disk when it returns.

@@ -5,7 +5,8 @@ import (
 	"time"
 )
 
-// Clock is the time that a database under test goes by. It stands still until it is moved, and is safe for concurrent use.
+// Clock is the time that a database under test goes by. It stands still until it is moved, and is safe for
+// concurrent use.
 type Clock struct {
 	mu sync.Mutex
 	at time.Time

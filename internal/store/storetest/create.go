@@ -12,8 +12,8 @@ import (
 	"otpost/internal/store"
 )
 
-// template returns the file of an empty database whose schema is up to date. The migrations need more processor time than
-// most tests, so that they run once in a test program.
+// template returns the file of an empty database whose schema is up to date. The migrations need more processor
+// time than most tests, so that they run once in a test program.
 var template = sync.OnceValues(func() ([]byte, error) {
 	folder, err := os.MkdirTemp("", "otpost-template-")
 	if err != nil {
@@ -31,8 +31,8 @@ var template = sync.OnceValues(func() ([]byte, error) {
 	return os.ReadFile(path)
 })
 
-// Create writes an empty database whose schema is up to date to path. A file that exists stays as it is. All databases of a
-// test program are copies of one, and have the same instance.
+// Create writes an empty database whose schema is up to date to path. A file that exists stays as it is. All
+// databases of a test program are copies of one, and have the same instance.
 func Create(t testing.TB, path string) {
 	t.Helper()
 	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
