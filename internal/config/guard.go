@@ -116,20 +116,28 @@ func augmented(op syntax.Token) syntax.Token {
 
 // target guards the expressions inside a target of an assignment.
 func (g *guard) target(e syntax.Expr) {
-	switch t := e.(type) {
-	case *syntax.IndexExpr:
-		t.X, t.Y = g.expr(t.X), g.key(t.Y)
-	case *syntax.ParenExpr:
-		g.target(t.X)
-	case *syntax.TupleExpr:
-		for _, e := range t.List {
-			g.target(e)
-		}
-	case *syntax.ListExpr:
-		for _, e := range t.List {
-			g.target(e)
+	for _, e := range single(e) {
+		if t, ok := e.(*syntax.IndexExpr); ok {
+			t.X, t.Y = g.expr(t.X), g.key(t.Y)
 		}
 	}
+}
+
+// single returns the single targets of a target: it opens parentheses, tuples and lists.
+func single(targets ...syntax.Expr) (all []syntax.Expr) {
+	for _, target := range targets {
+		switch t := target.(type) {
+		case *syntax.ParenExpr:
+			all = append(all, single(t.X)...)
+		case *syntax.TupleExpr:
+			all = append(all, single(t.List...)...)
+		case *syntax.ListExpr:
+			all = append(all, single(t.List...)...)
+		default:
+			all = append(all, t)
+		}
+	}
+	return all
 }
 
 // key returns the replacement of an expression whose value is hashed.
@@ -152,22 +160,14 @@ func called(name string, at syntax.Position, args ...syntax.Expr) syntax.Expr {
 
 // record keeps the places of the names that a target assigns.
 func (g *guard) record(target syntax.Expr) {
-	switch t := target.(type) {
-	case *syntax.Ident:
-		g.assigned[t.Name] = g.at(t.NamePos)
-	case *syntax.IndexExpr:
-		g.record(t.X)
-	case *syntax.CallExpr: // locals()
-		g.scoped = g.at(t.Lparen)
-	case *syntax.ParenExpr:
-		g.record(t.X)
-	case *syntax.TupleExpr:
-		for _, e := range t.List {
-			g.record(e)
-		}
-	case *syntax.ListExpr:
-		for _, e := range t.List {
-			g.record(e)
+	for _, e := range single(target) {
+		switch t := e.(type) {
+		case *syntax.Ident:
+			g.assigned[t.Name] = g.at(t.NamePos)
+		case *syntax.IndexExpr:
+			g.record(t.X)
+		case *syntax.CallExpr: // locals()
+			g.scoped = g.at(t.Lparen)
 		}
 	}
 }
