@@ -126,9 +126,8 @@ func loginRequest(r *http.Request) (login.Request, error) {
 		request.TransactionID = p.Text("state")
 	}
 	e.Login, e.Realm, e.Serial, e.TransactionID = request.User, request.Realm, request.Serial, request.TransactionID
-	if request.User == "" && request.Serial == "" {
-		return request, fault.New(fault.Parameter, "no_subject",
-			"ERR905: You need to specify a serial, user or credential_id.")
+	if err := request.NamesSubject(); err != nil {
+		return request, err
 	}
 	var err error
 	request.OTPOnly, err = p.Bool("otponly", false)

@@ -39,9 +39,8 @@ const mostPasses = 3
 func (s *Service) find(
 	ctx context.Context, r Request, unknown func(login, realm string) error, more func(store.Reader, subject) error,
 ) (subject, error) {
-	if r.User == "" && r.Serial == "" {
-		return subject{}, fault.New(fault.Parameter, "no_subject",
-			"ERR905: You need to specify a serial, user or credential_id.")
+	if err := r.NamesSubject(); err != nil {
+		return subject{}, err
 	}
 	known := s.known.Load()
 	for pass := 1; ; pass++ {
@@ -73,6 +72,14 @@ func (s *Service) find(
 		s.known.Store(current)
 		known = current
 	}
+}
+
+// NamesSubject returns fault 905 unless the request names a user or a serial.
+func (r Request) NamesSubject() error {
+	if r.User == "" && r.Serial == "" {
+		return fault.New(fault.Parameter, "no_subject", "ERR905: You need to specify a serial, user or credential_id.")
+	}
+	return nil
 }
 
 // current returns known while no setting was changed since it was read, and otherwise what the snapshot holds.
