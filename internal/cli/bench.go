@@ -144,14 +144,15 @@ func (c *benchProduce) produce(ctx context.Context, b *app.Bench) error {
 
 // call makes one call, and waits for the next point of the grid.
 func (f *benchFlags) call(ctx context.Context, b *app.Bench, at int) error {
-	next := time.After(time.Duration(f.IntervalMS) * time.Millisecond)
 	if f.Mode == "commit" {
 		return b.Commit(ctx)
 	}
-	err := b.Enqueue(ctx, f.job(at))
-	if f.IntervalMS > 0 {
-		<-next
+	if f.IntervalMS <= 0 { // no timer in the measured path
+		return b.Enqueue(ctx, f.job(at))
 	}
+	next := time.After(time.Duration(f.IntervalMS) * time.Millisecond)
+	err := b.Enqueue(ctx, f.job(at))
+	<-next
 	return err
 }
 
