@@ -8,7 +8,6 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"regexp"
 	"strings"
 	"sync"
@@ -108,15 +107,7 @@ func checkLoss(t *testing.T, all []string, lines int) {
 
 func TestLogThatHangsHoldsNoEnd(t *testing.T) {
 	t.Parallel()
-	pipe := filepath.Join(private(t), "pipe")
-	if err := unix.Mkfifo(pipe, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	reader, err := os.OpenFile(pipe, os.O_RDONLY|unix.O_NONBLOCK, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer reader.Close()
+	pipe, _ := namedPipe(t)
 	file, err := OpenLogFile(pipe)
 	if err != nil {
 		t.Fatal(err)
@@ -138,15 +129,7 @@ func TestLogThatHangsHoldsNoEnd(t *testing.T) {
 // A rotation from a pipe that is not read to a file heals the log; the line under way is written to the file.
 func TestReopenEndsAWriteThatHangs(t *testing.T) {
 	t.Parallel()
-	name := filepath.Join(private(t), "log")
-	if err := unix.Mkfifo(name, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	reader, err := os.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer reader.Close()
+	name, reader := namedPipe(t)
 	file, err := OpenLogFile(name)
 	if err != nil {
 		t.Fatal(err)

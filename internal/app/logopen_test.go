@@ -184,18 +184,26 @@ func TestLogRefusesWithASentenceThatSaysWhatToDo(t *testing.T) {
 	}
 }
 
+// namedPipe makes a pipe in a private folder, and opens it for reading until the test ends.
+func namedPipe(t *testing.T) (name string, reader *os.File) {
+	t.Helper()
+	name = filepath.Join(private(t), "pipe")
+	if err := unix.Mkfifo(name, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	reader, err := os.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { reader.Close() })
+	return name, reader
+}
+
 // A log that is a named pipe gives its lines to the reader, and loses them with a sentence while no
 // reader exists.
 func TestLogIntoANamedPipe(t *testing.T) {
 	t.Parallel()
-	pipe := filepath.Join(private(t), "pipe")
-	if err := unix.Mkfifo(pipe, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	reader, err := os.OpenFile(pipe, os.O_RDONLY|unix.O_NONBLOCK, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
+	pipe, reader := namedPipe(t)
 	mustWrite(t, pipe, "line")
 	b := make([]byte, 100)
 	if err := reader.SetReadDeadline(time.Now().Add(time.Minute)); err != nil {

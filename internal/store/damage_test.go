@@ -1,10 +1,7 @@
 package store_test
 
 import (
-	"bytes"
 	"errors"
-	"log/slog"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -14,15 +11,8 @@ import (
 
 func TestListReadsWhatCanBeReadAndLogsDamageOnce(t *testing.T) {
 	t.Parallel()
-	var log bytes.Buffer
-	db, err := store.Open(t.Context(), store.Options{
-		Path: filepath.Join(t.TempDir(), "otpost.db"), Migrate: true, Log: slog.New(slog.NewTextHandler(&log, nil)),
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer db.Close()
-	err = db.Write(t.Context(), func(tx *store.Tx) error {
+	db, log := logged(t, 0)
+	err := db.Write(t.Context(), func(tx *store.Tx) error {
 		for _, one := range [][]any{{"a", 1}, {"b", "hidden value"}, {"c", 3}} {
 			tx.Put(`INSERT INTO lease (name, holder, term, expires_ms) VALUES ($1, 'holder', $2, 0)`, one...)
 		}
@@ -83,14 +73,7 @@ func TestListReadsWhatCanBeReadAndLogsDamageOnce(t *testing.T) {
 // A single row that is damaged is told apart from a fault of the database, and logged by its key, without the value.
 func TestGetTellsADamagedRowAndLogsItOnce(t *testing.T) {
 	t.Parallel()
-	var log bytes.Buffer
-	db, err := store.Open(t.Context(), store.Options{
-		Path: filepath.Join(t.TempDir(), "otpost.db"), Migrate: true, Log: slog.New(slog.NewTextHandler(&log, nil)),
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer db.Close()
+	db, log := logged(t, 0)
 	get := func(r store.Reader, name string) (holder string, term int64, err error) {
 		err = r.Get([]any{&term, store.Checked{To: &holder, Check: func(text string) bool { return text == "holder" }}},
 			`SELECT term, holder FROM lease WHERE name = $1`, name)
@@ -112,7 +95,7 @@ func TestGetTellsADamagedRowAndLogsItOnce(t *testing.T) {
 		}
 		return nil
 	}
-	err = db.Write(t.Context(), func(tx *store.Tx) error {
+	err := db.Write(t.Context(), func(tx *store.Tx) error {
 		for _, one := range [][]any{{"number", "holder", "hidden value"}, {"text", "hidden", 2}, {"whole", "holder", 3}} {
 			tx.Put(`INSERT INTO lease (name, holder, term, expires_ms) VALUES ($1, $2, $3, 0)`, one...)
 		}

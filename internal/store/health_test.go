@@ -30,11 +30,13 @@ func (l *lines) Write(p []byte) (int, error) {
 	return l.all.Write(p)
 }
 
-func (l *lines) count(part string) int {
+func (l *lines) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return strings.Count(l.all.String(), part)
+	return l.all.String()
 }
+
+func (l *lines) count(part string) int { return strings.Count(l.String(), part) }
 
 // logged opens a database with small bounds and what it logs.
 func logged(t *testing.T, wait time.Duration) (*store.DB, *lines) {
@@ -102,7 +104,7 @@ func TestFullDatabaseIsNotReadyUntilItTakesWrites(t *testing.T) {
 	begun := "the disk of " + filepath.Dir(db.Path()) +
 		" is full: the database cannot be written, so logins fail; free space, no restart is needed"
 	if n := log.count(begun); n != 1 {
-		t.Errorf("%d lines of the begin, want 1:\n%s", n, log.all.String())
+		t.Errorf("%d lines of the begin, want 1:\n%s", n, log.String())
 	}
 	if n := log.count("the database can be written again"); n != 1 {
 		t.Errorf("%d lines of the end, want 1", n)
@@ -198,7 +200,7 @@ func TestLockOfAnotherProgramMakesAllBusyWithinOneWait(t *testing.T) {
 		return db.Write(t.Context(), func(tx *store.Tx) error { put(tx, "after", "x"); return nil }) == nil
 	})
 	if n := log.count("another program holds the lock of the database"); n != 1 {
-		t.Errorf("%d lines of the begin, want 1:\n%s", n, log.all.String())
+		t.Errorf("%d lines of the begin, want 1:\n%s", n, log.String())
 	}
 	eventually(t, "the line of the end", func() bool { return log.count("the database can be written again") == 1 })
 }
