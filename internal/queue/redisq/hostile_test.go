@@ -37,8 +37,8 @@ func bucket(id string) string {
 	return fmt.Sprintf("otpost:{test}:job:%d", n%64)
 }
 
-// Whoever can write to Redis writes what they like: what nobody can read goes aside with its
-// reason, and the rest goes on.
+// A client with write access to Redis may store anything. A record that cannot be read is marked dead with its reason,
+// and the other jobs go on.
 func TestCorruptRecordsGoAside(t *testing.T) {
 	t.Parallel()
 	s := serve(t)
@@ -189,8 +189,8 @@ func TestDeadLettersAreBounded(t *testing.T) {
 	}
 }
 
-// A record that somebody has edited out of every list would be "known" for ever: enqueued again it
-// is a job again.
+// A record that was edited out of every list would be "known" for ever. When its id is enqueued again, it is a job
+// again.
 func TestEditedRecordComesBackWhenItIsEnqueuedAgain(t *testing.T) {
 	t.Parallel()
 	for name, edited := range map[string]string{
@@ -250,8 +250,8 @@ func TestKeyOfAnotherTypeRefusesEveryCallUntilItIsGone(t *testing.T) {
 	}
 }
 
-// The mark alone is read where nobody calls: by the pop that a waiting caller began. Waiting ends,
-// and what it met tells the claim.
+// Only the blocking pop of a Wait reads the mark, outside any call. A mark of another type ends the Wait, and the next
+// claim returns the error.
 func TestKeyThatStopsWaitingStopsTheClaim(t *testing.T) {
 	t.Parallel()
 	s := serve(t)

@@ -9,8 +9,8 @@ import (
 	"otpost/internal/queue"
 )
 
-// Whoever can write to Redis writes what they like: what nobody can read hides nothing from an
-// operator. It counts where its id lies, and is listed once it lies with the dead.
+// A record that cannot be read hides no other record from an operator. It counts in the structure that holds its id,
+// and is listed once it is dead.
 func TestOperatorSeesPastCorruptRecords(t *testing.T) {
 	t.Parallel()
 	s := serve(t)

@@ -48,7 +48,7 @@ func (s *server) away() {
 	s.do("SET", "otpost:{test}:swept", fmt.Sprintf("%d 0", time.Now().Add(-time.Minute).UnixMilli()))
 }
 
-// Nobody could beat while Redis was away: whoever comes back first must not take the others for
+// No worker could send a heartbeat while Redis was away. The first worker that comes back must not take the others for
 // dead.
 func TestNobodyIsSweptAfterRedisWasAway(t *testing.T) {
 	t.Parallel()
